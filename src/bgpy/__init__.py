@@ -1,0 +1,112 @@
+"""Python processes that stay alive in the background, hold state and answer.
+
+The public names stand here and are loaded from their modules at first use, so
+that ``import bgpy`` costs next to nothing and a path pays for what it uses.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bgpy.api.client import Client
+    from bgpy.api.server import Server
+    from bgpy.config import Limits
+    from bgpy.errors import (
+        AlreadyResponded,
+        AuthenticationError,
+        BgpyError,
+        CallingSelf,
+        CallTimeout,
+        ConnectError,
+        DecodeError,
+        EncodeError,
+        LocalProtocolError,
+        MessageTooLarge,
+        NoResponse,
+        NotBgpy,
+        NotInitialized,
+        NotRunning,
+        ProtocolError,
+        PythonMismatch,
+        RemoteError,
+        RemoteProtocolError,
+        ServerGone,
+        ServerRestarted,
+        StartupError,
+        Unreachable,
+        VersionMismatch,
+    )
+    from bgpy.process.handle import Handle
+    from bgpy.tasks.client_socket import respond
+    from bgpy.tokens import create as token_create
+    from bgpy.version import __version__
+
+__all__ = [
+    "AlreadyResponded",
+    "AuthenticationError",
+    "BgpyError",
+    "CallTimeout",
+    "CallingSelf",
+    "Client",
+    "ConnectError",
+    "DecodeError",
+    "EncodeError",
+    "Handle",
+    "Limits",
+    "LocalProtocolError",
+    "MessageTooLarge",
+    "NoResponse",
+    "NotBgpy",
+    "NotInitialized",
+    "NotRunning",
+    "ProtocolError",
+    "PythonMismatch",
+    "RemoteError",
+    "RemoteProtocolError",
+    "Server",
+    "ServerGone",
+    "ServerRestarted",
+    "StartupError",
+    "Unreachable",
+    "VersionMismatch",
+    "__version__",
+    "respond",
+    "token_create",
+]
+
+_ELSEWHERE = {
+    "Client": ("bgpy.api.client", "Client"),
+    "Handle": ("bgpy.process.handle", "Handle"),
+    "Limits": ("bgpy.config", "Limits"),
+    "Server": ("bgpy.api.server", "Server"),
+    "__version__": ("bgpy.version", "__version__"),
+    "respond": ("bgpy.tasks.client_socket", "respond"),
+    "token_create": ("bgpy.tokens", "create"),
+}
+"""The public names that are not errors: module, and name in it."""
+
+_MODULES = ("client", "server")
+"""0.3.1 loaded these itself, so ``import bgpy; bgpy.client.Client`` has to work."""
+
+
+def _load(name: str) -> object:
+    """Give a public name on its first use (PEP 562) and keep it for the next."""
+    if name in _MODULES:
+        return import_module(f"bgpy.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'bgpy' has no attribute {name!r}")
+    module, attribute = _ELSEWHERE.get(name, ("bgpy.errors", name))
+    value: object = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would take any misspelt name for an object.
+    __getattr__ = _load
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

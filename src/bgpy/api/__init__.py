@@ -1,0 +1,1 @@
+"""What users hold: `server.Server` and `client.Client`; `program` is the server's process."""

@@ -1,0 +1,179 @@
+"""The client."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import EllipsisType, TracebackType
+from typing import Any, Self
+
+from bgpy import address, records, tokens
+from bgpy.calling.answers import value_of
+from bgpy.calling.caller import Caller
+from bgpy.codec import functions, modules, payload
+from bgpy.config import LOG_LEVEL
+from bgpy.tasks.signatures import Functions, check
+from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init
+
+log = logging.getLogger("bgpy.client")
+
+Timeout = float | None | EllipsisType
+"""Seconds, None for no limit, or ``...`` for the client's own."""
+
+
+class Client:
+    """Talks to the server at `host` and `port`.
+
+    It connects at the first call, keeps the connection, and connects again when it has
+    to; it may be used from several threads. `token` defaults to ``BGPY_TOKEN``, then to
+    the one that a server of the same account keeps for that address. `timeout` is the
+    time that a call may take, in seconds, without limit if None; `connect_timeout` the
+    time for the connection and the proof of the token.
+
+    All calls raise `ConnectError` (nothing was sent), `AuthenticationError`,
+    `ServerGone`, `ServerRestarted` or `CallTimeout`; see `bgpy.errors`.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        token: str | None = None,
+        log_level: str = LOG_LEVEL,
+        log_file: str | None = None,
+        *,
+        timeout: float | None = None,
+        connect_timeout: float = 5.0,
+    ) -> None:
+        self._address = address.parse(host, port)
+        self._token = tokens.check(token)
+        self._timeout = timeout
+        self._caller = Caller(self._address, self._find_token, connect_timeout)
+        _log_to(log_level, log_file)
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._address}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def host(self) -> str:
+        """The server's host."""
+        return self._address.host
+
+    @property
+    def port(self) -> int:
+        """The server's port."""
+        return self._address.port
+
+    def initialize(
+        self,
+        init_task: Callable[..., Any],
+        exec_task: Callable[..., Any],
+        exit_task: Callable[..., Any],
+    ) -> dict[str, str]:
+        """Give the server its three functions and run `init_task` there.
+
+        The message of the returned dict is ``"Initialization successful."``, or
+        ``"Already initialized."`` where nothing was changed. Raises what `init_task`
+        raises (the server can then be initialised again), `TypeError` for functions
+        that can't be called as tasks, `EncodeError` for what can't be sent and
+        `PythonMismatch` for code of another Python version.
+        """
+        tasks = Functions(init_task, exec_task, exit_task)
+        check(tasks)
+        sources = modules.used_by(tasks)
+        hashes = self._caller.hashes(sources, self._timeout) if sources else {}
+        head, buffers, code = functions.encode_tasks(tasks, sources, hashes)
+        answer = self._caller.request(
+            lambda request: Init(request, head, buffers, CODEC_PICKLE, code), self._timeout
+        )
+        received: dict[str, str] = value_of(answer, "INIT")
+        return received
+
+    def call(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Any:
+        """Run `exec_task` with `args` and return what it responds.
+
+        Raises what the task raises, `NoResponse` if it doesn't respond,
+        `NotInitialized` if the server has no tasks, `EncodeError` or `DecodeError` for
+        objects that can't travel.
+        """
+        return self.execute(args, True, timeout=timeout)
+
+    def execute(
+        self, exec_args: dict[str, Any], await_response: bool = False, *, timeout: Timeout = ...
+    ) -> Any:
+        """Run `exec_task` with `exec_args`, to which the key ``await_response`` is added there.
+
+        Without `await_response` it returns ``{"message": "Received 'EXEC'"}`` as soon as
+        the request is in the server's queue, with it what the task responds, as `call`.
+        """
+        head, buffers, code = _encode(exec_args, "exec_args")
+        wait = bool(await_response)
+
+        def make(request: int) -> Execute:
+            return Execute(request, head, buffers, CODEC_PICKLE, code, wait)
+
+        seconds = self._timeout if timeout is ... else timeout
+        if wait:
+            return value_of(self._caller.request(make, seconds), "EXEC")
+        return value_of(self._caller.request_receipt(make, seconds), "EXEC")
+
+    def terminate(
+        self,
+        exit_args: dict[str, Any] | None = None,
+        await_response: bool = False,
+        *,
+        timeout: Timeout = ...,
+    ) -> Any:
+        """Run `exit_task` with `exit_args` and end the server.
+
+        What is queued before still runs. Returns ``{"message": "Received 'EXIT'"}``, or
+        what the task responds with `await_response`, when the server's port is closed
+        and, on the same machine, its process is gone. Raises what `exit_task` raises;
+        the server has ended all the same.
+        """
+        head, buffers, code = _encode({} if exit_args is None else exit_args, "exit_args")
+        wait = bool(await_response)
+        answer = self._caller.terminate(
+            lambda request: Exit(request, head, buffers, CODEC_PICKLE, code, wait),
+            self._timeout if timeout is ... else timeout,
+        )
+        return value_of(answer, "EXIT")
+
+    def ping(self) -> float:
+        """Seconds to the server and back; it answers also while a task runs."""
+        return self._caller.ping(self._timeout)
+
+    def close(self) -> None:
+        """Close the connection and leave the server alone; a later call connects again."""
+        self._caller.close()
+
+    def _find_token(self) -> str | None:
+        return self._token or tokens.from_environment() or records.token_for(self._address)
+
+
+def _encode(args: Any, name: str) -> payload.Payload:
+    if not isinstance(args, dict):
+        raise TypeError(f"{name} must be a dict, not {type(args).__name__}")
+    return payload.encode(args, name)
+
+
+def _log_to(level: str, file: str | None) -> None:
+    log.setLevel(level)
+    if file is None:
+        return
+    handler = logging.FileHandler(file, delay=True)
+    known = [getattr(each, "baseFilename", None) for each in log.handlers]
+    if handler.baseFilename not in known:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log.addHandler(handler)

@@ -1,0 +1,103 @@
+"""One server's life in this process: its port, its record, its signals, its tasks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from bgpy import address, records
+from bgpy.api import signals
+from bgpy.config import Options
+from bgpy.serving.listening import listen
+from bgpy.serving.server import Events, Server
+from bgpy.tasks import init_file
+from bgpy.version import __version__
+
+Chores = Callable[[], None]
+
+
+class Running:
+    """A server that listens; `serve` runs it to its end.
+
+    The port and the record's folder belong to it from the moment it is made. Raises
+    `StartupError` if either can't be had.
+    """
+
+    def __init__(self, options: Options, token: str) -> None:
+        self._options = options
+        self._token = token
+        self.log_file = options.log_file
+        if options.init_file is not None:
+            init_file.check_exists(options.init_file)
+        self._listener = listen(address.parse(options.host, options.port))
+        host, port = self._listener.getsockname()[:2]
+        self.address = address.Address(host, port)
+        try:
+            self.claim = records.claim(self.address)
+        except BaseException:
+            self._listener.close()
+            raise
+
+    def serve(self, ready: Callable[[], None], chores: Chores = lambda: None) -> None:
+        """Serve in this thread until the server ends; `ready` is called when it is ready.
+
+        `chores` is called now and then while there is work. Raises what an init file
+        and its `init_task` raise.
+        """
+        options = self._options
+        path = options.init_file
+        load = None if path is None else partial(init_file.load, path)
+        events = Events(ready, self.claim.release, self._in_child, chores)
+        in_main = threading.current_thread() is threading.main_thread()
+        pid = os.getpid() if in_main else 0
+        try:
+            server = Server(self._listener, self._token, options.limits, load, events, pid)
+            self.claim.write(self._record(server), self._token if options.keep_token else None)
+            with signals.ending(server.interrupt, server.wakeup_fd, self.claim.release):
+                server.serve()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give port and record back; done by `serve` in any case."""
+        self.claim.release()
+        self._listener.close()
+
+    def _in_child(self) -> None:
+        self.claim.close_in_child()
+        signals.restore_in_child()
+
+    def _record(self, server: Server) -> records.Record:
+        pid = os.getpid()
+        return records.Record(
+            host=self.address.host,
+            port=self.address.port,
+            pid=pid,
+            start_time=records.start_time(pid) or "",
+            boot_id=records.boot_id().hex(),
+            python=".".join(map(str, sys.version_info[:3])),
+            version=__version__,
+            incarnation=server.welcome.incarnation.hex(),
+            log_file=self.log_file,
+            init_file=self._options.init_file,
+        )
+
+
+def end_within(seconds: float) -> None:
+    """See that this process ends, though threads of the user's may go on.
+
+    Called when a server that owns its process has ended.
+    """
+
+    def end() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(0)
+
+    watchdog = threading.Timer(seconds, end)
+    watchdog.daemon = True
+    watchdog.start()

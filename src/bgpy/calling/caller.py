@@ -1,0 +1,193 @@
+"""The blocking client: connects when needed, sends, waits, and says what it knows.
+
+One `Caller` stands for one client object; it may be used from many threads, and a
+forked child of its process connects anew, under an id of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any
+
+from bgpy.address import Address
+from bgpy.calling.calls import Pending
+from bgpy.calling.channel import Channel, TimeOver
+from bgpy.calling.connecting import FindToken, connect
+from bgpy.calling.liveness import ServerProcess
+from bgpy.errors import CallingSelf, CallTimeout, Progress, ServerGone, ServerRestarted
+from bgpy.tasks import current
+from bgpy.wire.messages import Cancel, Message, Modules, Ping, Pong, Status
+
+MakeMessage = Callable[[int], Message]
+"""Makes the message of a request from its id."""
+
+ASK = 1.0
+"""Seconds that a server has, after a call's time is over, to say how far it came."""
+
+END = 10.0
+"""Seconds that a server's process has to end after its port has closed."""
+
+_callers: weakref.WeakSet[Caller] = weakref.WeakSet()
+
+
+class Caller:
+    """A client's way to one server."""
+
+    def __init__(self, address: Address, find_token: FindToken, connect_timeout: float) -> None:
+        self._address = address
+        self._find_token = find_token
+        self._connect_timeout = connect_timeout
+        self._incarnation: bytes | None = None
+        self._begin_anew()
+        _callers.add(self)
+
+    def _begin_anew(self) -> None:
+        self._client_id = secrets.token_bytes(16)
+        self._channel: Channel | None = None
+        self._connecting = threading.Lock()
+        self._hashes: dict[str, str | None] = {}
+
+    def request(self, make: MakeMessage, timeout: float | None) -> Message:
+        """Send what `make` makes and wait for its answer, up to `timeout` seconds.
+
+        Raises `ConnectError` and its kin, `ServerRestarted`, `ServerGone`,
+        `CallingSelf` and `CallTimeout`.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        channel = self._connected()
+        if current.is_task_thread_of(channel.welcome.incarnation):
+            raise CallingSelf(
+                "a task can't wait for a call to its own server, which runs one task at a "
+                "time: call the function itself, or use execute() without await_response"
+            )
+        return self._answer(channel, channel.send(make), deadline, timeout)
+
+    def request_receipt(self, make: MakeMessage, timeout: float | None) -> Message:
+        """As `request`, for what is answered while a task runs: also from a task itself."""
+        deadline = None if timeout is None else monotonic() + timeout
+        channel = self._connected()
+        return self._answer(channel, channel.send(make), deadline, timeout)
+
+    def ping(self, timeout: float | None) -> float:
+        """Seconds to the server and back."""
+        self._connected()
+        start = monotonic()
+        answer = self.request_receipt(Ping, timeout)
+        assert isinstance(answer, Pong)
+        return monotonic() - start
+
+    def hashes(self, names: Iterable[str], timeout: float | None) -> dict[str, str | None]:
+        """The server's source hash of each module; it is asked once for each."""
+        self._connected()
+        unknown = sorted(set(names) - self._hashes.keys())
+        if unknown:
+            text = json.dumps({"modules": unknown})
+            answer = self.request_receipt(lambda request: Modules(request, text), timeout)
+            assert isinstance(answer, Modules)
+            self._hashes.update(json.loads(answer.text)["modules"])
+        return self._hashes
+
+    def terminate(self, make: MakeMessage, timeout: float | None) -> Message:
+        """Send an exit; give its answer once the server's port is closed and its process gone."""
+        deadline = None if timeout is None else monotonic() + timeout
+        process = ServerProcess.of(self._connected().welcome)
+        answer = self.request(make, timeout)
+        channel = self._channel
+        try:
+            if channel is not None:
+                channel.wait_closed(deadline)
+        except TimeOver:
+            raise _timed_out(timeout, "started") from None
+        left = END if deadline is None else max(0.0, deadline - monotonic())
+        if process is not None and not process.wait_gone(min(left, END)) and left < END:
+            raise _timed_out(timeout, "started")
+        return answer
+
+    def close(self) -> None:
+        """Close the connection, if there is one; the next call makes another."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close(farewell=True)
+
+    def reset_in_child(self) -> None:
+        """In a forked child: leave the parent its connection and begin anew."""
+        if self._channel is not None:
+            self._channel.forget_in_child()
+        self._begin_anew()
+
+    def _connected(self) -> Channel:
+        channel = self._channel
+        if channel is not None and channel.usable():
+            return channel
+        with self._connecting:
+            if self._channel is not None and self._channel.usable():
+                return self._channel
+            first_request = 1 if self._channel is None else self._channel.next_request
+            self._channel = None
+            connected = connect(
+                self._address, self._find_token, self._client_id, self._connect_timeout
+            )
+            self._channel = Channel(connected, first_request)
+            self._notice_restart(connected.welcome.incarnation)
+            return self._channel
+
+    def _notice_restart(self, incarnation: bytes) -> None:
+        before, self._incarnation = self._incarnation, incarnation
+        if before not in (None, incarnation):
+            self._hashes.clear()
+            raise ServerRestarted(
+                f"the server at {self._address} is another process than before: nothing of this "
+                "call ran, and its state is new; initialise it if need be, then call again"
+            )
+
+    def _answer(
+        self, channel: Channel, pending: Pending, deadline: float | None, timeout: float | None
+    ) -> Message:
+        try:
+            return channel.wait(pending, deadline)
+        except TimeOver:
+            progress = self._ask(channel, pending)
+            if pending.answer is not None and not isinstance(pending.answer, ServerGone):
+                return pending.answer
+            raise _timed_out(timeout, progress) from None
+        finally:
+            channel.abandon(pending)
+
+    def _ask(self, channel: Channel, pending: Pending) -> Progress:
+        """Have the server withdraw a call whose time is over; how far it had come."""
+        target = pending.request
+        try:
+            question = channel.send(lambda request: Cancel(request, target))
+            try:
+                answer = channel.wait(question, monotonic() + ASK)
+            finally:
+                channel.abandon(question)
+        except (TimeOver, ServerGone):
+            return "unknown"
+        stage: Any = json.loads(answer.text)["call"] if isinstance(answer, Status) else None
+        stages: dict[Any, Progress] = {"withdrawn": "not started", "running": "started"}
+        return stages.get(stage, "unknown")
+
+
+def _timed_out(timeout: float | None, progress: Progress) -> CallTimeout:
+    meaning = {
+        "not started": "it had not started and was withdrawn: it will not run",
+        "started": "it had started and goes on: its reply will be dropped",
+        "unknown": "whether it ran is not known",
+    }[progress]
+    return CallTimeout.at(progress, f"no answer within {timeout} s ({progress}): {meaning}")
+
+
+def _reset_in_child() -> None:
+    for caller in list(_callers):
+        caller.reset_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_in_child)

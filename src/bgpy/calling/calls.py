@@ -1,0 +1,66 @@
+"""Which answer belongs to which call: the core of every client, without I/O or threads."""
+
+from __future__ import annotations
+
+import threading
+
+from bgpy.errors import ServerGone
+from bgpy.wire.messages import Message
+
+
+class Pending:
+    """A request under way; `answer` is its one answer, once that is here."""
+
+    __slots__ = ("answer", "gate", "request")
+
+    def __init__(self, request: int) -> None:
+        self.request = request
+        self.answer: Message | ServerGone | None = None
+        self.gate: threading.Lock | None = None
+        """What its thread sleeps on while another one reads for it."""
+
+
+class Calls:
+    """The requests of one connection that wait for an answer."""
+
+    def __init__(self, first_request: int = 1) -> None:
+        self._next = first_request
+        self._pending: dict[int, Pending] = {}
+
+    @property
+    def next_request(self) -> int:
+        """The id that the next request will have; ids count up within a client."""
+        return self._next
+
+    def begin(self) -> Pending:
+        """Number a new request."""
+        pending = Pending(self._next)
+        self._next += 1
+        self._pending[pending.request] = pending
+        return pending
+
+    def abandon(self, pending: Pending) -> None:
+        """Wait no longer: a late answer will be dropped."""
+        self._pending.pop(pending.request, None)
+
+    def deliver(self, message: Message) -> Pending | None:
+        """Give an answer to the request it belongs to; None if nobody waits for it."""
+        pending = self._pending.pop(message.request, None)
+        if pending is not None:
+            pending.answer = message
+        return pending
+
+    def fail(self, error: ServerGone) -> list[Pending]:
+        """Answer all that is under way with `error`."""
+        failed = list(self._pending.values())
+        self._pending.clear()
+        for pending in failed:
+            pending.answer = error
+        return failed
+
+    def sleeper(self) -> Pending | None:
+        """One of those whose thread sleeps, to be woken so that it reads for the others."""
+        for pending in self._pending.values():
+            if pending.gate is not None:
+                return pending
+        return None

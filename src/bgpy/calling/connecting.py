@@ -1,0 +1,121 @@
+"""From an address to an authenticated socket."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+from time import monotonic
+from typing import NamedTuple
+
+from bgpy.address import Address, is_loopback, resolve
+from bgpy.codec.memory import allocate
+from bgpy.errors import (
+    BgpyError,
+    ConnectError,
+    NotBgpy,
+    NotRunning,
+    RemoteProtocolError,
+    Unreachable,
+)
+from bgpy.wire.connection import Connection
+from bgpy.wire.handshake import ClientHandshake, Welcome
+
+FindToken = Callable[[], str | None]
+
+
+class Connected(NamedTuple):
+    """A socket over which both sides have proved the token."""
+
+    sock: socket.socket
+    connection: Connection
+    welcome: Welcome
+
+
+def connect(
+    address: Address, find_token: FindToken, client_id: bytes, timeout: float
+) -> Connected:
+    """Connect to `address` and prove the token, within `timeout` seconds.
+
+    Raises `NotRunning`, `Unreachable`, `NotBgpy`, `AuthenticationError` or
+    `VersionMismatch`; nothing of a request was sent then.
+    """
+    deadline = monotonic() + timeout
+    sock = _reach(address, deadline)
+    handshake = ClientHandshake(client_id, secrets.token_bytes(32), find_token())
+    connection = Connection.client_side(handshake, allocate)
+    try:
+        _shake_hands(sock, connection, address, deadline)
+        return Connected(sock, connection, handshake.welcome)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _reach(address: Address, deadline: float) -> socket.socket:
+    try:
+        if not is_loopback(address):
+            raise Unreachable(
+                f"{address} is beyond this machine, and this version speaks to loopback "
+                "addresses only: forward a local port to it, for example with "
+                f"'ssh -L {address.port}:127.0.0.1:{address.port} HOST'"
+            )
+        places = resolve(address)
+    except OSError as error:
+        if isinstance(error, BgpyError):
+            raise
+        raise Unreachable(f"{address.host} is no known host: {error}") from error
+    for place in places:
+        try:
+            sock = socket.create_connection(place, max(0.001, deadline - monotonic()))
+        except OSError as error:
+            failure: OSError = error
+            continue
+        if sock.getsockname() != sock.getpeername():
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        # A port of the ephemeral range that nobody listens on can connect to itself.
+        sock.close()
+        failure = ConnectionRefusedError("nothing listens there")
+    if isinstance(failure, ConnectionRefusedError):
+        raise NotRunning(
+            f"nothing runs at {address}: start a server there, or correct the address"
+        ) from failure
+    raise Unreachable(f"{address} can't be reached: {failure}") from failure
+
+
+def _shake_hands(
+    sock: socket.socket, connection: Connection, address: Address, deadline: float
+) -> None:
+    try:
+        while not connection.established:
+            outgoing = connection.take_outgoing()
+            if outgoing:
+                sock.sendall(outgoing)
+            sock.settimeout(max(0.001, deadline - monotonic()))
+            received = sock.recv(4096)
+            if not received:
+                raise _closed(connection, address)
+            connection.receive(received)
+    except TimeoutError as error:
+        raise Unreachable(
+            f"{address} accepts connections and did not answer in time: is it a bgpy server, "
+            "and is its process running?"
+        ) from error
+    except NotBgpy as error:
+        raise NotBgpy(f"{address} is not a bgpy server: {error}") from None
+    except BgpyError:
+        raise
+    except OSError as error:
+        raise ConnectError(f"{address} broke the connection off: {error}") from error
+
+
+def _closed(connection: Connection, address: Address) -> BgpyError:
+    try:
+        connection.eof()
+    except RemoteProtocolError:
+        pass  # said better below
+    return NotBgpy(
+        f"{address} closed the connection during the handshake: it is not a bgpy server, "
+        "or it is just ending"
+    )

@@ -1,0 +1,119 @@
+"""The commands ``server``, ``terminate`` and ``version``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from bgpy.config import LOG_LEVEL
+from bgpy.errors import AuthenticationError, BgpyError, ConnectError, NotRunning
+
+FAILED, NOT_RUNNING, UNREACHABLE, REFUSED, INTERRUPTED = 1, 3, 4, 5, 130
+
+LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("-f", "--log-file", type=click.Path(dir_okay=False), help="Also log here."),
+        click.option("-l", "--log-level", type=LEVELS, default=LOG_LEVEL, show_default=True),
+        click.option(
+            "-t",
+            "--token",
+            prompt=True,
+            prompt_required=False,
+            hide_input=True,
+            help="Ask for the token (a value given here can be seen by other users). "
+            "Without it: BGPY_TOKEN, else the one kept for this account.",
+        ),
+        click.argument("port", type=click.IntRange(0, 65535)),
+        click.argument("host"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def program() -> None:
+    """Python processes that stay alive in the background, hold state and answer.
+
+    Exit codes: 0 done, 1 failed, 2 usage, 3 nothing runs there, 4 unreachable or not a
+    bgpy server, 5 token refused.
+    """
+
+
+@program.command()
+@_common
+@click.option(
+    "-i",
+    "--init-file",
+    type=click.Path(),
+    help="Python file with init_task, exec_task and exit_task.",
+)
+def server(
+    host: str,
+    port: int,
+    token: str | None,
+    log_level: str,
+    log_file: str | None,
+    init_file: str | None,
+) -> None:
+    """Run a server on HOST and PORT in the foreground, logging to stderr.
+
+    Port 0 takes a free one, which the log tells. Ctrl-C ends it: the task that runs
+    finishes, then exit_task runs; a second Ctrl-C ends it at once.
+    """
+    with _failures():
+        from bgpy.api.running import end_within
+        from bgpy.api.server import Server
+
+        Server(host, port, token, log_level, log_file, init_file).run()
+        end_within(5.0)
+
+
+@program.command()
+@_common
+def terminate(
+    host: str, port: int, token: str | None, log_level: str, log_file: str | None
+) -> None:
+    """End the server on HOST and PORT: run its exit_task and wait until it is gone."""
+    with _failures():
+        from bgpy.api.client import Client
+
+        with Client(host, port, token, log_level, log_file) as client:
+            client.terminate()
+
+
+@program.command()
+def version() -> None:
+    """Print the version."""
+    from bgpy.version import __version__
+
+    click.echo(f"bgpy {__version__}")
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """One clear line on stderr and the right exit code for whatever goes wrong."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _exit("interrupted", INTERRUPTED)
+    except NotRunning as error:
+        _exit(error, NOT_RUNNING)
+    except ConnectError as error:
+        _exit(error, UNREACHABLE)
+    except AuthenticationError as error:
+        _exit(error, REFUSED)
+    except BgpyError as error:
+        _exit(error, FAILED)
+    except Exception as error:
+        _exit(f"{type(error).__name__}: {error}", FAILED)
+
+
+def _exit(reason: object, code: int) -> None:
+    click.echo(f"bgpy: {' '.join(str(reason).split())}", err=True)
+    sys.exit(code)

@@ -1,0 +1,122 @@
+"""Exceptions across the wire: as their own type where it can be rebuilt.
+
+Type name, message and traceback always travel as text; an `Exception` also as its
+class's name, arguments and attributes. The class is looked up by name where it
+arrives, so that ``except MyError`` works there also for a class of a script's
+`__main__`. What can't be rebuilt is a `RemoteError`. The remote traceback is the
+``__cause__``, so that Python prints it above the local one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from bgpy.codec.payload import Payload, decode, encode
+from bgpy.errors import EncodeError, RemoteError
+
+
+class Description(NamedTuple):
+    """An exception in words, and as a payload where one could be made."""
+
+    type_name: str
+    text: str
+    traceback: str
+    payload: Payload | None
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception where it was raised; the cause of what is raised here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'
+
+
+def describe(error: BaseException) -> Description:
+    """Put `error` in words, and into a payload if it is an `Exception` that allows it."""
+    kind = type(error)
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    try:
+        text = str(error)
+    except Exception:
+        text = f"<{name} whose message can't be made>"
+    return Description(name, text, _format(error), _pack(error))
+
+
+def rebuild(
+    type_name: str,
+    text: str,
+    remote_traceback: str,
+    head: bytes | memoryview,
+    buffers: Sequence[memoryview],
+    code: bool,
+) -> Exception:
+    """Make the exception that a `Description` tells of, ready to be raised."""
+    error = _unpack(head, buffers, code) if len(head) else None
+    if error is None:
+        error = RemoteError.of(type_name, text, remote_traceback)
+    if remote_traceback:
+        error.__cause__ = RemoteTraceback(remote_traceback)
+    return error
+
+
+def _format(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:
+        return "".join(traceback.format_tb(error.__traceback__))
+
+
+def _pack(error: BaseException) -> Payload | None:
+    if not isinstance(error, Exception):
+        return None
+    kind = type(error)
+    args: Any = error.args
+    state: Any = dict(error.__dict__)
+    try:
+        reduced = error.__reduce_ex__(5)
+        if isinstance(reduced, tuple) and reduced[0] is kind:
+            args = reduced[1]
+    except Exception:
+        pass  # its own way to be pickled fails; arguments and attributes may do
+    try:
+        return encode((kind.__module__, kind.__qualname__, args, state), "exception")
+    except EncodeError:
+        return None
+
+
+def _unpack(
+    head: bytes | memoryview, buffers: Sequence[memoryview], code: bool
+) -> Exception | None:
+    try:
+        module, qualname, args, state = decode(head, buffers, code, "exception")
+        kind: Any = importlib.import_module(module)
+        for part in qualname.split("."):
+            kind = getattr(kind, part)
+        error = _make(kind, args)
+        if not isinstance(error, Exception):
+            return None
+        error.__dict__.update(state)
+    except Exception:
+        return None  # not here, or not as it was: RemoteError tells all that is known
+    return error
+
+
+def _make(kind: Any, args: Any) -> Any:
+    try:
+        return kind(*args)
+    except Exception:
+        # The constructor takes something else than it hands to its base.
+        error = kind.__new__(kind, *args)
+        error.args = args
+        return error

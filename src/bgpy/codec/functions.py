@@ -1,0 +1,50 @@
+"""The three tasks across the wire: by reference where both sides have the same source.
+
+::
+
+    functions ─ used_by ─► {module: source} ─ the server's hashes ─► what it lacks
+        └─ one dump of all three (so they go on sharing their globals) ─┐
+                              head + sources it lacks ──────────────────┴─► payload
+
+Functions of a `__main__`, lambdas and closures go by value in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bgpy.codec import modules
+from bgpy.codec.payload import Payload, decode, encode
+
+Tasks = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
+
+
+def encode_tasks(
+    functions: Tasks, sources: Mapping[str, modules.Source], hashes: Mapping[str, str | None]
+) -> Payload:
+    """A payload of the three `functions` with those `sources` that the server lacks.
+
+    `sources` is `modules.used_by(functions)`, `hashes` the server's answer for them.
+    Raises `EncodeError` naming what can't be sent.
+    """
+    lacking = [
+        source
+        for name, source in sources.items()
+        if hashes.get(name) != modules.digest(source.text)
+    ]
+    named = dict(zip(("init_task", "exec_task", "exit_task"), functions, strict=True))
+    inner = encode(named, "tasks")
+    body = (bytes(inner.head), [bytes(each) for each in inner.buffers], inner.code)
+    return encode((lacking, *body), "tasks")
+
+
+def decode_tasks(payload: Payload, catalogue: modules.Catalogue) -> Tasks:
+    """Install the sources that came along and rebuild the three functions.
+
+    Raises as `decode`, before any bytecode of another Python version is loaded.
+    """
+    lacking, head, buffers, code = decode(*payload, "tasks")
+    catalogue.install(lacking)
+    named = decode(head, [memoryview(each) for each in buffers], code, "tasks")
+    return named["init_task"], named["exec_task"], named["exit_task"]

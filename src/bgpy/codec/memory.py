@@ -1,0 +1,26 @@
+"""Where large buffers are received."""
+
+from __future__ import annotations
+
+import mmap
+
+LARGE = 2**20
+"""From this size on, in bytes, a buffer gets pages of its own."""
+
+
+def allocate(size: int) -> memoryview:
+    """Writable memory of `size` bytes, given back to the system when its last user is gone.
+
+    Fresh memory costs a page fault every 4 KiB, so large buffers ask for huge pages.
+    """
+    if size < LARGE:
+        return memoryview(bytearray(size))
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return memoryview(mmap.mmap(-1, size))
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            pass  # a kernel without huge pages: the memory works all the same
+    return memoryview(memory)

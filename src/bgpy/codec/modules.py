@@ -1,0 +1,220 @@
+"""The user's modules across the wire: found, compared and sent as source.
+
+The client finds the modules of its user that the tasks use and asks the server for
+a hash of each. What is missing there, or another version, travels as source and is
+installed under its own name: on both sides a class then has the same name and is the
+same class, whichever way an object of it travels, and a traceback shows its lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import linecache
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Sequence
+from importlib.abc import Loader
+from types import ModuleType
+from typing import Any, NamedTuple
+
+
+class Source(NamedTuple):
+    """One module as it travels: its dotted name, the bytes of its file, where that lies."""
+
+    name: str
+    text: bytes
+    file: str
+    package: bool
+
+
+def used_by(functions: Iterable[Any]) -> dict[str, Source]:
+    """The user's modules that `functions` use, by name: theirs, and what those name in turn.
+
+    Not among them are the standard library, installed packages and modules without
+    a source file, which are named by reference.
+    """
+    found: dict[str, Source] = {}
+    todo: list[Any] = [vars_of for function in functions for vars_of in _namespaces(function)]
+    while todo:
+        for value in list(todo.pop().values()):
+            name = value.__name__ if isinstance(value, ModuleType) else _module_of(value)
+            for each in _with_parents(name):
+                if each not in found and (source := _read(each)) is not None:
+                    found[each] = source
+                    todo.append(vars(sys.modules[each]))
+    return found
+
+
+def digest(text: bytes) -> str:
+    """The hash by which two versions of a module are told apart."""
+    return hashlib.sha256(text).hexdigest()
+
+
+class Catalogue:
+    """What a server has: answers for hashes, and takes in the modules that clients send."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str | None] = {}
+        self._finder = _Finder()
+
+    def hashes(self, names: Iterable[str]) -> dict[str, str | None]:
+        """The hash of each module's source, None where there is none; nothing is imported.
+
+        A module that was loaded before keeps the hash that it had then.
+        """
+        return {name: self._hash(name) for name in names}
+
+    def _hash(self, name: str) -> str | None:
+        if name in self._finder.sources:
+            return digest(self._finder.sources[name].text)
+        if name not in sys.modules or name not in self._seen:
+            self._seen[name] = _hash_of(name)
+        return self._seen[name]
+
+    def install(self, sources: Sequence[Source]) -> None:
+        """Make `sources` importable here, in place of older versions of them."""
+        if not sources:
+            return
+        if self._finder not in sys.meta_path:
+            sys.meta_path.insert(0, self._finder)
+        for source in sources:
+            self._finder.sources[source.name] = source
+            sys.modules.pop(source.name, None)
+            linecache.cache.pop(source.file, None)
+
+
+class _Finder:
+    """Finds modules among the sources that came over the wire, before all others."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, Source] = {}
+
+    def find_spec(
+        self, name: str, path: Any = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        source = self.sources.get(name)
+        if source is None:
+            return self._namespace(name, path)
+        spec = importlib.machinery.ModuleSpec(
+            name, _Loader(source), origin=source.file, is_package=source.package
+        )
+        spec.has_location = True
+        if source.package:
+            spec.submodule_search_locations = [os.path.dirname(source.file)]
+        return spec
+
+    def _namespace(self, name: str, path: Any) -> importlib.machinery.ModuleSpec | None:
+        """A package without a file, if something below it came and it is not here."""
+        if not any(each.startswith(f"{name}.") for each in self.sources):
+            return None
+        if _find(name, path, but=self) is not None:
+            return None
+        return importlib.machinery.ModuleSpec(name, None, is_package=True)
+
+
+class _Loader(Loader):
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(compile(self._source.text, self._source.file, "exec"), vars(module))
+
+    def get_source(self, name: str) -> str:
+        return self._source.text.decode("utf-8", "replace")
+
+
+def _namespaces(function: Any) -> list[dict[str, Any]]:
+    """Where the names that a function uses are looked up, and the function itself."""
+    inner = getattr(function, "__wrapped__", None) or getattr(function, "func", function)
+    inner = getattr(inner, "__func__", inner)
+    namespaces = [{"function": inner, "type": type(inner)}]
+    if hasattr(inner, "__globals__"):
+        namespaces.append(inner.__globals__)
+    for cell in getattr(inner, "__closure__", None) or ():
+        try:
+            namespaces.append({"cell": cell.cell_contents})
+        except ValueError:
+            continue  # a cell that is not filled yet names nothing
+    return namespaces
+
+
+def _module_of(value: Any) -> str:
+    name = getattr(value, "__module__", None)
+    if not isinstance(name, str):
+        name = getattr(type(value), "__module__", "")
+    return name if isinstance(name, str) else ""
+
+
+def _with_parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def _read(name: str) -> Source | None:
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    if module is None or spec is None or spec.name != name or not _is_users(name, spec.origin):
+        return None
+    loader = spec.loader
+    try:
+        if isinstance(loader, _Loader):
+            text = loader._source.text
+        else:
+            with open(spec.origin, "rb") as file:
+                text = file.read()
+    except OSError:
+        return None
+    return Source(name, text, spec.origin, spec.submodule_search_locations is not None)
+
+
+def _is_users(name: str, origin: str | None) -> bool:
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top in ("__main__", "bgpy"):
+        return False
+    if origin is None or not origin.endswith(".py"):
+        return False
+    installed = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    folders = os.path.normcase(origin).split(os.sep)
+    return not (
+        origin.startswith(tuple(path + os.sep for path in installed))
+        or "site-packages" in folders
+        or "dist-packages" in folders
+    )
+
+
+def _hash_of(name: str) -> str | None:
+    """Find a module's file without importing its parents, which would run their code."""
+    path: Any = None
+    spec = None
+    for each in _with_parents(name):
+        spec = _find(each, path)
+        if spec is None:
+            return None
+        path = spec.submodule_search_locations or []
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    try:
+        with open(spec.origin, "rb") as file:
+            return digest(file.read())
+    except OSError:
+        return None
+
+
+def _find(
+    name: str, path: Any, but: _Finder | None = None
+) -> importlib.machinery.ModuleSpec | None:
+    for finder in sys.meta_path:
+        if finder is but:
+            continue
+        try:
+            spec = finder.find_spec(name, path)
+        except (AttributeError, ImportError):
+            continue
+        if spec is not None:
+            return spec
+    return None

@@ -1,0 +1,45 @@
+"""Limits and options, as frozen values with their defaults.
+
+The names are the same in the API, on the command line and in a server's record.
+Sizes are in bytes, times in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+HOST = "127.0.0.1"
+PORT = 54321
+LOG_LEVEL = "INFO"
+ENV_TOKEN = "BGPY_TOKEN"
+ENV_HOME = "BGPY_HOME"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server takes from its clients; nothing is unbounded."""
+
+    max_message: int = 2**31
+    """Largest message, head and buffers together, in either direction."""
+    max_buffers: int = 1024
+    """Out-of-band buffers in one message."""
+    handshake_timeout: float = 5.0
+    """Time from connecting to the proof of the token."""
+    drain_timeout: float = 5.0
+    """Time for replies that are still unsent when the server ends."""
+    log_size: int = 10 * 2**20
+    """Size at which a background server's log is rotated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a server is started with. The token is not among them: it travels apart."""
+
+    host: str = HOST
+    port: int = PORT
+    log_level: str = LOG_LEVEL
+    log_file: str | None = None
+    init_file: str | None = None
+    keep_token: bool = False
+    """Keep the token for the clients of this account, while the server lives."""
+    limits: Limits = field(default_factory=Limits)

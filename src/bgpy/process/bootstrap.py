@@ -1,0 +1,64 @@
+"""The first lines of a server's process, run before bgpy can be imported there.
+
+::
+
+    launcher                 starter                        server
+       | Popen, settings  ──►  | reads the settings
+       |                       | fork  ──────────────────────► | installs sys.path
+       | ◄───────────────────────────────────────── started(pid)
+       |                       | waits for the server           | imports and runs the module
+       | ◄─────────────────────────────────────────────── ready
+       |                       X killed by the server           |
+       | reaps the starter                                      | goes on, a child of init
+
+The server is no child of the launcher: it leaves no zombie there. Until it is ready the
+starter stands between the two, since only a parent learns how a process died, and tells
+the launcher with ``died``. Where there is no fork, starter and server are one.
+
+If the launcher dies meanwhile, the settings are cut short or a write to the pipe fails,
+and the server ends: it is ready or gone.
+"""
+
+from __future__ import annotations
+
+MAGIC = b"\0bgpy\0"
+"""Starts each line meant for the launcher; what else is printed into the pipe is not."""
+
+TEXT = r"""
+def _bootstrap():
+    import marshal, os, sys
+
+    def tell(*message):
+        line = b"\n\0bgpy\0" + marshal.dumps(message).hex().encode() + b"\n"
+        while line:
+            line = line[os.write(pipe, line):]
+
+    settings = marshal.load(sys.stdin.buffer)
+    pipe = os.dup(1)
+    os.dup2(2, 1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    starter = 0
+    if hasattr(os, "fork"):
+        starter = os.getpid()
+        server = os.fork()
+        if server:
+            try:
+                status = os.waitpid(server, 0)[1]
+                tell("died", os.waitstatus_to_exitcode(status))
+            finally:
+                os._exit(0)
+    os.environ.pop("BGPY_TOKEN", None)
+    tell("started", os.getpid())
+    sys.path[:] = settings["path"]
+    try:
+        from bgpy.process.readiness import run
+    except BaseException as error:
+        tell("failed", f"bgpy can't be imported in its own process: {error!r}")
+        raise
+    run(settings, pipe, starter)
+
+_bootstrap()
+"""
+"""The program, for ``python -P -c``. Nothing but builtins until ``sys.path`` is installed."""

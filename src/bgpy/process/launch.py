@@ -1,0 +1,226 @@
+"""Starting a server in a process of its own, and waiting until it is ready.
+
+The process gets the caller's world: working directory, environment (less the token) and
+``sys.path``. Session, descriptors and standard streams are its own. What it prints before
+its log is open goes to a nameless temporary file, from which the log begins, or from which
+its failure is quoted. The road of one start is drawn in `bgpy.process.bootstrap`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, Any
+
+from bgpy import records
+from bgpy.config import ENV_TOKEN, Options
+from bgpy.errors import StartupError
+from bgpy.process.bootstrap import TEXT
+from bgpy.process.handle import Handle, end_process
+from bgpy.process.readiness import Message, messages, pack
+
+_TAIL_LINES = 20
+_TAIL_BYTES = 16384
+_ENDING = 5.0
+"""Seconds for a server that failed to end by itself."""
+
+
+def launch(
+    options: Options, token: str, module: str, *, terminate: Callable[[str, int], None]
+) -> Handle:
+    """Start ``module.main(settings, ready)`` in a new process; return when it is ready.
+
+    `terminate` is called with host and port when the handle's ``stop`` is. There is no
+    time limit while the process lives; an exception that interrupts the waiting, such
+    as `KeyboardInterrupt`, ends the process first. Raises `StartupError` with the
+    reason, and the end of what the process printed, if it can't start.
+    """
+    command = _command()
+    with tempfile.TemporaryFile() as output:
+        start = _Start(_popen(command, output), output, options.log_file)
+        try:
+            ready = start.wait_until_ready(pack(options, token, module))
+        except BaseException:
+            start.cancel()
+            raise
+        finally:
+            start.close()
+    host, port, log_file = ready[1:]
+    return Handle(
+        start.pid,
+        host,
+        port,
+        log_file,
+        start_time=start.start_time,
+        terminate=partial(terminate, host, port),
+    )
+
+
+def _command() -> list[str]:
+    if getattr(sys, "frozen", False):
+        raise StartupError(
+            "this program is a frozen executable, which can't run as the Python interpreter "
+            "that a background server needs; serve in the foreground (`run`) instead"
+        )
+    if not sys.executable:
+        raise StartupError(
+            "the path of the Python interpreter (sys.executable) is unknown here, so no "
+            "background server can be started; serve in the foreground (`run`) instead"
+        )
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    # Not -i: a server has no prompt.
+    return [sys.executable, *(flag for flag in flags if flag != "-i"), "-P", "-c", TEXT]
+
+
+def _popen(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    environment = {name: value for name, value in os.environ.items() if name != ENV_TOKEN}
+    streams: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": output,
+        "env": environment,
+    }
+    try:
+        if sys.platform != "win32":
+            return subprocess.Popen(command, start_new_session=True, **streams)
+        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+        try:
+            return subprocess.Popen(
+                command, creationflags=flags | subprocess.CREATE_BREAKAWAY_FROM_JOB, **streams
+            )
+        except PermissionError:
+            warnings.warn(
+                "the server can't leave the Windows job of its starter; "
+                "it may end together with that job",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return subprocess.Popen(command, creationflags=flags, **streams)
+    except OSError as error:
+        raise StartupError(f"the interpreter {command[0]} can't be started: {error}") from error
+
+
+@dataclass
+class _Start:
+    """One start under way."""
+
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+    log_file: str | None
+    log_offset: int = 0
+    pid: int = 0
+    start_time: str = ""
+
+    def wait_until_ready(self, settings: bytes) -> Message:
+        """Send the settings and give the message ``ready``, or raise `StartupError`."""
+        self._send(settings)
+        for message in self._messages():
+            match message:
+                case ("logs", path, offset):
+                    self.log_file, self.log_offset = path, offset
+                case ("ready", *_):
+                    return message
+                case ("failed", text):
+                    # Its last act: time to write out what it printed, and not to hold its port.
+                    records.wait_gone(self.pid, self.start_time, _ENDING)
+                    self.cancel()
+                    raise StartupError(f"the server could not start: {text}{self._tail()}")
+                case ("died", code):
+                    raise StartupError(
+                        f"the server's process ended before it was ready: "
+                        f"{_exit_reason(code)}{self._tail()}"
+                    )
+        code = self.process.wait()
+        raise StartupError(
+            f"the server's process ended before it was ready: {_exit_reason(code)}{self._tail()}"
+        )
+
+    def cancel(self) -> None:
+        """End what was started, however far it came, and wait until it is gone."""
+        if not self.pid:
+            self._end_children()
+            self.process.kill()
+            # The server may have been made just then; it says so, or the pipe ends.
+            while not self.pid and next(self._messages(), None):
+                pass
+        if self.start_time:
+            end_process(self.pid, self.start_time)
+        self.process.kill()
+
+    def close(self) -> None:
+        """Close the pipes and reap the child of this process."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                pass
+        if sys.platform == "win32" and self.process.poll() is None:
+            # The server itself, which goes on: without a code Popen warns that it does.
+            self.process.returncode = 0
+        self.process.wait()
+
+    def _send(self, settings: bytes) -> None:
+        stdin = self.process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(settings)
+            stdin.close()
+        except BrokenPipeError:
+            # It died at once; reading tells.
+            pass
+
+    def _end_children(self) -> None:
+        """End the server whose ``started`` an interrupt swallowed."""
+        import psutil
+
+        try:
+            for child in psutil.Process(self.process.pid).children():
+                self._note(child.pid)
+                end_process(self.pid, self.start_time)
+        except psutil.NoSuchProcess:
+            pass
+
+    def _note(self, pid: int) -> None:
+        self.pid, self.start_time = pid, records.start_time(pid) or ""
+
+    def _messages(self) -> Iterator[Message]:
+        for message in messages(self.process.stdout or ()):
+            if message[0] == "started":
+                self._note(message[1])
+            yield message
+
+    def _tail(self) -> str:
+        printed = _last_lines(self.output.fileno(), 0)
+        if self.log_file is not None:
+            try:
+                with open(self.log_file, "rb") as log:
+                    logged = _last_lines(log.fileno(), self.log_offset)
+            except OSError:
+                logged = []
+            # The log begins with what was printed before it was open.
+            printed = logged or printed
+        return "".join(f"\n    {line}" for line in printed)
+
+
+def _last_lines(descriptor: int, offset: int) -> list[str]:
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    os.lseek(descriptor, max(offset, end - _TAIL_BYTES), os.SEEK_SET)
+    text = os.read(descriptor, _TAIL_BYTES).decode(errors="backslashreplace")
+    return text.rstrip().splitlines()[-_TAIL_LINES:]
+
+
+def _exit_reason(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"killed by signal {-code}"

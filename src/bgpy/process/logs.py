@@ -1,0 +1,179 @@
+"""Inside the server's process: whatever is printed goes into one file, line by line.
+
+::
+
+    print, logging ─► sys.stdout, sys.stderr ─┐
+    C code ─────────► stdio                   ├─► descriptors 1 and 2 ─► one appending file
+    child processes ──────────────────────────┘
+
+All write through copies of one descriptor, opened for appending: whole lines don't get
+into each other's way. Since children keep their copy, rotation can't put a new file in
+its place: it copies the file and cuts it to nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import sys
+from typing import TextIO
+
+from bgpy.errors import StartupError
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_CHUNK = 2**20
+_BINARY = getattr(os, "O_BINARY", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_CLOEXEC = getattr(os, "O_CLOEXEC", getattr(os, "O_NOINHERIT", 0))
+
+
+def open_log(path: str) -> int:
+    """Open the log for appending, made with its folders where missing; give its descriptor.
+
+    A new one is readable by its owner only. Raises `StartupError` if it can't be opened.
+    """
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY | _CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartupError(f"the log file {path} can't be opened: {error.strerror}") from error
+
+
+def redirect(fd: int) -> None:
+    """Send standard output and error of this process, and of those it starts, to `fd`.
+
+    That holds for Python, for C code and for children. What was printed before, into the
+    launcher's nameless file, is put into the log first.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    _copy_early_output(fd)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    sys.stdout = _line_by_line(sys.stdout, 1)
+    sys.stderr = _line_by_line(sys.stderr, 2)
+    if sys.platform != "win32":
+        _buffer_c_output_by_line()
+
+
+def configure_logging(level: str) -> None:
+    """Let ``logging`` write to standard error, and ``bgpy.*`` tell what is of `level` or above.
+
+    The tasks' own loggers land there too. Where handlers are installed on the root
+    logger already, they stay the only ones. Raises `ValueError` for an unknown level.
+    """
+    logging.getLogger("bgpy").setLevel(level)
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        root.addHandler(handler)
+
+
+class Rotation:
+    """Keeps the log `path`, open as `fd`, near `size` bytes, with one older file ``path.1``.
+
+    Nothing is lost but what is written between the last look at the file's end and its
+    cutting, two system calls later (microseconds): no system lets both be done at once.
+    """
+
+    _INTERVAL = 1.0
+
+    def __init__(self, path: str, fd: int, size: int) -> None:
+        self._path = os.path.abspath(path)
+        self._fd = fd
+        self._size = size
+        self._next_look = 0.0
+
+    def due(self, now: float) -> bool:
+        """Tell whether the log is over its size; looks once a second of `now`, if monotonic."""
+        if now < self._next_look:
+            return False
+        self._next_look = now + self._INTERVAL
+        status = os.fstat(self._fd)
+        return stat.S_ISREG(status.st_mode) and status.st_size > self._size
+
+    def rotate(self) -> None:
+        """Move what is in the log to ``path.1``, replacing the one there.
+
+        Raises `OSError` if it can't be written; the log is whole then.
+        """
+        older = f"{self._path}.1"
+        unfinished = f"{older}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NOFOLLOW | _BINARY | _CLOEXEC
+        copy = os.open(unfinished, flags, 0o600)
+        try:
+            copied = self._copy(copy, 0)
+            if sys.platform != "win32":
+                os.replace(unfinished, older)
+                # What was printed while it was copied; the less is left, the faster.
+                self._copy(copy, copied)
+            os.ftruncate(self._fd, 0)
+        finally:
+            os.close(copy)
+        if sys.platform == "win32":
+            # An open file can't be renamed there.
+            os.replace(unfinished, older)
+
+    def _copy(self, target: int, offset: int) -> int:
+        """Copy what the log holds from `offset` on; give the offset of what comes next."""
+        while chunk := self._read(offset):
+            _write_all(target, chunk)
+            offset += len(chunk)
+        return offset
+
+    def _read(self, offset: int) -> bytes:
+        if sys.platform != "win32":
+            # Not by name: the file may have been renamed. Not by seeking: writers move that.
+            return os.pread(self._fd, _CHUNK, offset)
+        with open(self._path, "rb") as log:
+            log.seek(offset)
+            return log.read(_CHUNK)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _copy_early_output(fd: int) -> None:
+    try:
+        status = os.fstat(2)
+        # Nameless: it is the launcher's, and not a file that the user sent the output to.
+        if not stat.S_ISREG(status.st_mode) or (status.st_nlink and sys.platform != "win32"):
+            return
+        os.lseek(2, 0, os.SEEK_SET)
+        while chunk := os.read(2, _CHUNK):
+            _write_all(fd, chunk)
+    except OSError:
+        # Standard error is closed, or can't be read: then nothing is known to be in it.
+        return
+
+
+def _line_by_line(stream: TextIO | None, descriptor: int) -> TextIO:
+    """Give the stream, set so that each line is written out and every text can be."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if stream is None or reconfigure is None:
+        return open(
+            descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+    reconfigure(line_buffering=True, errors="backslashreplace")
+    return stream
+
+
+def _buffer_c_output_by_line() -> None:
+    import ctypes
+
+    try:
+        libc = ctypes.CDLL(None)
+        name = "__stdoutp" if sys.platform == "darwin" else "stdout"
+        stdout = ctypes.c_void_p.in_dll(libc, name)
+        flush, set_buffer = libc.fflush, libc.setvbuf
+    except (AttributeError, ValueError):
+        # A C library that doesn't show these names: its output comes in blocks.
+        return
+    flush(stdout)
+    line_buffered = 1
+    set_buffer(stdout, None, ctypes.c_int(line_buffered), ctypes.c_size_t(1024))

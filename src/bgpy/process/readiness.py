@@ -1,0 +1,135 @@
+"""What the launcher and the server's process say to each other until it is ready.
+
+::
+
+    launcher ──► stdin    one marshalled dict: the settings
+    launcher ◄── stdout   lines, each with a magic start: ("started", pid)
+                                                          ("logs", path, offset)
+                                                          ("ready", host, port, log file)
+                                                          ("failed", message)
+                                                          ("died", exit code or -signal)
+
+Marshal, since it is built in and both sides are the same interpreter. A line without
+the magic start was printed by somebody else (a ``sitecustomize``, say) and is skipped.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from bgpy.config import Limits, Options
+from bgpy.process.bootstrap import MAGIC
+
+Settings = dict[str, Any]
+"""``options`` (a dict), ``token``, ``path`` (for ``sys.path``) and ``module`` (to run)."""
+
+Message = tuple[Any, ...]
+"""The word, and what belongs to it, as drawn above."""
+
+
+def pack(options: Options, token: str, module: str) -> bytes:
+    """Give the settings as they cross the pipe."""
+    path = [str(entry) for entry in sys.path if isinstance(entry, str)]
+    settings = {"options": asdict(options), "token": token, "path": path, "module": module}
+    return marshal.dumps(settings)
+
+
+def options_of(settings: Settings) -> Options:
+    """Rebuild the options from settings that crossed the pipe."""
+    plain = settings["options"]
+    return Options(**{**plain, "limits": Limits(**plain["limits"])})
+
+
+def messages(lines: Iterable[bytes]) -> Iterator[Message]:
+    """Give the messages among the lines that came over the pipe."""
+    for line in lines:
+        # A line that was cut short belongs to a process that died over it.
+        if line.startswith(MAGIC) and line.endswith(b"\n"):
+            yield marshal.loads(bytes.fromhex(line[len(MAGIC) :].decode()))
+
+
+class Ready:
+    """The server's end of the pipe: how its ``main`` tells the launcher how far it is.
+
+    Each method raises `BrokenPipeError` if the launcher is gone; ``main`` then ends the
+    server, for nobody knows of it.
+    """
+
+    def __init__(self, pipe: int, starter: int = 0) -> None:
+        self._pipe = pipe
+        self._starter = starter
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether the launcher still waits: neither `ready` nor `failed` was said."""
+        return self._pipe >= 0
+
+    def started(self, pid: int) -> None:
+        """Tell the server's pid. The bootstrap has done so before ``main`` runs."""
+        self._tell("started", pid)
+
+    def logs_to(self, path: str) -> None:
+        """Tell where output goes from now on, so that a failure can quote it.
+
+        Call it before the first of this start's output gets there.
+        """
+        try:
+            offset = os.stat(path).st_size
+        except OSError:
+            offset = 0
+        self._tell("logs", os.path.abspath(path), offset)
+
+    def ready(self, host: str, port: int, log_file: str | None) -> None:
+        """Tell that clients can connect to `host` and `port`; the launcher returns."""
+        self._tell("ready", host, port, log_file)
+        self.close_in_child()
+        # It is this process's parent still, or gone: then its pid isn't the parent's.
+        if self._starter and os.getppid() == self._starter and sys.platform != "win32":
+            import signal
+
+            os.kill(self._starter, signal.SIGKILL)
+
+    def failed(self, message: str) -> None:
+        """Tell why the server can't start, as its last act: the launcher ends what is left."""
+        self._tell("failed", message)
+        self.close_in_child()
+
+    def close_in_child(self) -> None:
+        """Close the pipe without a word, in a process that was forked from the server's."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def _tell(self, *message: str | int | None) -> None:
+        if self._pipe < 0:
+            raise ValueError(f"the launcher no longer waits to hear {message[0]!r}")
+        line = b"\n" + MAGIC + marshal.dumps(message).hex().encode() + b"\n"
+        while line:
+            line = line[os.write(self._pipe, line) :]
+
+
+def run(settings: Settings, pipe: int, starter: int) -> None:
+    """Run the module named in the settings; its ``main(settings, ready)`` is the server.
+
+    An exception before it is ready is told to the launcher, its traceback printed.
+    """
+    import traceback
+    from importlib import import_module
+
+    ready = Ready(pipe, starter)
+    try:
+        import_module(settings["module"]).main(settings, ready)
+    except Exception as error:
+        if not ready.waited_for:
+            raise
+        traceback.print_exc()
+        try:
+            ready.failed("".join(traceback.format_exception_only(error)).strip())
+        except BrokenPipeError:
+            pass
+        sys.exit(1)

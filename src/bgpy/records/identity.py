@@ -1,0 +1,106 @@
+"""Which process is meant: pids are used again, so a pid alone names none.
+
+A process is told from any other by its pid *and* its start time, on one boot of one
+machine, within one pid namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+
+def start_time(pid: int) -> str | None:
+    """Tell the process from any other of that pid: an opaque text, None if it is gone.
+
+    A process that has ended and was not yet waited for counts as gone.
+    """
+    if pid <= 0:
+        return None
+    if sys.platform.startswith("linux"):
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                # The name before it is in parentheses and may hold blanks and parentheses.
+                after_name = file.read().rpartition(b")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if after_name[0] in (b"Z", b"X", b"x") else after_name[19].decode()
+    # Inside, since it is dear to import and not needed on Linux.
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
+    except psutil.NoSuchProcess:
+        return None
+
+
+def boot_id() -> bytes:
+    """Give 16 bytes that change with each boot of this machine; zeros where unknown."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return bytes.fromhex(file.read().strip().replace("-", ""))
+    except (OSError, ValueError):
+        return bytes(16)
+
+
+def pid_namespace() -> int:
+    """Give the number of the namespace that pids of this process mean; 0 where unknown."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def wait_gone(pid: int, start_time: str, timeout: float | None = None) -> bool:
+    """Wait until the process is gone, at most `timeout` seconds; tell whether it is.
+
+    `start_time` is what the function of that name gave for it. It needn't be a child.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    if sys.platform == "linux":
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            # An old kernel or a sandbox without it.
+            return _wait_with_psutil(pid, start_time, timeout)
+        try:
+            return _wait_readable(descriptor, pid, start_time, deadline)
+        finally:
+            os.close(descriptor)
+    return _wait_with_psutil(pid, start_time, timeout)
+
+
+def _wait_with_psutil(pid: int, expected: str, timeout: float | None) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if start_time(pid) == expected:
+            process.wait(None if timeout is None else max(timeout, 0))
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        return start_time(pid) != expected
+    return True
+
+
+if sys.platform == "linux":
+
+    def _wait_readable(pidfd: int, pid: int, expected: str, deadline: float | None) -> bool:
+        import select
+
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        # Read after the descriptor was opened: from here on it can't mean another process.
+        while start_time(pid) == expected:
+            # A day at most: poll takes no more than 2**31 milliseconds.
+            left = 86400.0 if deadline is None else min(deadline - time.monotonic(), 86400.0)
+            if poller.poll(max(left, 0.0) * 1000):
+                return True
+            if deadline is not None and left <= 0:
+                return False
+        return True

@@ -1,0 +1,123 @@
+"""The gate: the one place where the answers to requests leave.
+
+Today they are sent at once; a durable server will hold them here until the state
+is committed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from bgpy.codec import failures, payload
+from bgpy.errors import (
+    DecodeError,
+    MessageTooLarge,
+    NoResponse,
+    NotInitialized,
+    PythonMismatch,
+    ServerGone,
+)
+from bgpy.serving.jobs import Job
+from bgpy.tasks.client_socket import ClientSocket
+from bgpy.tasks.engine import Kind, Outcome, Result
+from bgpy.wire.messages import (
+    CODEC_PICKLE,
+    Failure,
+    Reason,
+    Receipt,
+    ReceiptCode,
+    Reply,
+)
+
+log = logging.getLogger("bgpy.server")
+
+_REASONS: dict[type[BaseException], Reason] = {
+    DecodeError: Reason.DECODE,
+    MessageTooLarge: Reason.TOO_LARGE,
+    NoResponse: Reason.NO_RESPONSE,
+    NotInitialized: Reason.NOT_INITIALIZED,
+    PythonMismatch: Reason.PYTHON,
+    ServerGone: Reason.NOT_STARTED,
+}
+
+
+class Answer:
+    """The answer to one request: the outlet of its `ClientSocket`."""
+
+    __slots__ = ("_job",)
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def reply(self, response: Any, error: bool) -> None:
+        job = self._job
+        if error:
+            log.error("the task responded with an error: %.1000r", response)
+        if job.peer is None:
+            log.warning("a response was dropped: nobody asked for it")
+        elif job.waits:
+            head, buffers, code = payload.encode(response, "response")
+            job.peer.send(Reply(job.request, head, buffers, CODEC_PICKLE, code, error))
+
+    def fail(self, failure: BaseException) -> None:
+        if self._job.waits:
+            send_failure(self._job, failure)
+        else:
+            _log_unseen(self._job, failure)
+
+
+def finish(job: Job, client_socket: ClientSocket, outcome: Outcome) -> None:
+    """Answer what the task left unanswered; log the failures that nobody waits for."""
+    if outcome.error is not None:
+        _finish_failed(job, client_socket, outcome.error)
+    elif job.peer is None:
+        return
+    elif job.kind is Kind.INIT:
+        done = outcome.result is Result.DONE
+        code = ReceiptCode.INITIALIZED if done else ReceiptCode.ALREADY_INITIALIZED
+        job.peer.send(Receipt(job.request, code))
+    elif job.waits and outcome.result is Result.DONE:
+        if not client_socket.answered and not client_socket.deferred:
+            client_socket.fail(
+                NoResponse("the task ended without respond(client_socket, ...); it did run")
+            )
+    elif job.kind is Kind.EXIT:
+        job.peer.send(Receipt(job.request, ReceiptCode.RECEIVED))
+
+
+def send_failure(job: Job, failure: BaseException) -> None:
+    """End `job` with `failure`: as an exception of the user's, or as a reason of ours."""
+    if job.peer is None:
+        return
+    described = failures.describe(failure)
+    reason = _REASONS.get(type(failure), Reason.TASK)
+    name, text, traceback, packed = described
+    if reason is not Reason.TASK or packed is None:
+        traceback = traceback if reason is Reason.TASK else ""
+        job.peer.send(Failure(job.request, reason, name, text, traceback))
+    else:
+        head, buffers, code = packed
+        job.peer.send(
+            Failure(job.request, reason, name, text, traceback, head, buffers, CODEC_PICKLE, code)
+        )
+
+
+def _finish_failed(job: Job, client_socket: ClientSocket, error: BaseException) -> None:
+    if _hears(job) or (job.waits and not client_socket.answered):
+        log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
+        client_socket.answered = True
+        send_failure(job, error)
+    else:
+        _log_unseen(job, error)
+
+
+def _hears(job: Job) -> bool:
+    """Whether the caller hears of a failure without waiting for a response."""
+    if job.peer is None:
+        return False
+    return job.kind is Kind.INIT or (job.kind is Kind.EXIT and not job.waits)
+
+
+def _log_unseen(job: Job, error: BaseException) -> None:
+    log.error("%s_task failed, and nobody waits for it", job.kind.name.lower(), exc_info=error)

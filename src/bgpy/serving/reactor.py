@@ -1,0 +1,237 @@
+"""The reactor: one selector, polled by whichever of two threads has the role.
+
+Only the holder of the role touches the selector (kqueue and select pollers don't see
+what another thread registers); the others append to a list of changes and wake it.
+What a poll finds is handed to the handler that was registered with the socket.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+from bgpy.serving.role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+
+CHORES = 1.0
+
+Handler = Callable[[int], None]
+"""Called with the events (`READ`, `WRITE`) that a socket is ready for."""
+
+
+class Deadline:
+    """Something that happens when its time comes, unless it is cancelled before."""
+
+    __slots__ = ("at", "expired")
+
+    def __init__(self, at: float, expired: Callable[[], None]) -> None:
+        self.at = at
+        self.expired: Callable[[], None] | None = expired
+
+    def cancel(self) -> None:
+        """Let the time pass without a word."""
+        self.expired = None
+
+
+class Reactor:
+    """Polls sockets for the task thread, and for the standby while that runs a job."""
+
+    def __init__(self, chores: Callable[[], None]) -> None:
+        """`chores` is called about once in `CHORES` seconds while there is work."""
+        self._chores = chores
+        self._chores_done = monotonic()
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
+        self._woken.setblocking(False)
+        self._selector.register(self._woken, READ, self._drain_wakes)
+        self._lock = threading.Lock()
+        self._role = PollingRole()
+        self._bell = _closed_gate()
+        self._freed = _closed_gate()
+        self._changes: deque[Callable[[], None]] = deque()
+        self._deadlines: deque[Deadline] = deque()
+        self._poller: int | None = None
+        self._left_poll = monotonic()
+        self._stopping = False
+        self._standby = threading.Thread(target=self._stand_by, name="bgpy-standby", daemon=True)
+
+    # What handlers and sessions use
+
+    def register(self, sock: socket.socket, events: int, handler: Handler) -> None:
+        """Watch `sock`; called by the holder of the role or before `serve`."""
+        self._selector.register(sock, events, handler)
+
+    def modify(self, sock: socket.socket, events: int, handler: Handler) -> None:
+        """Watch `sock` for other `events`; called by the holder of the role."""
+        self._selector.modify(sock, events, handler)
+
+    def unregister(self, sock: socket.socket) -> None:
+        """Watch `sock` no longer; called by the holder of the role."""
+        self._selector.unregister(sock)
+
+    def change(self, change: Callable[[], None]) -> None:
+        """Have the holder of the role call `change` before its next poll; from any thread."""
+        with self._lock:
+            self._changes.append(change)
+            asleep = self._poller not in (None, threading.get_ident())
+        if asleep:
+            self.wake()
+
+    def after(self, seconds: float, expired: Callable[[], None]) -> Deadline:
+        """Call `expired` when `seconds` are over; called by the holder of the role.
+
+        All deadlines of a reactor are equally long, so they expire in the order made.
+        """
+        deadline = Deadline(monotonic() + seconds, expired)
+        self._deadlines.append(deadline)
+        return deadline
+
+    def wake(self) -> None:
+        """End the poll that is under way, if one is; from any thread or a signal handler."""
+        try:
+            self._waker.send(b"\0")
+        except (BlockingIOError, OSError):
+            pass  # full: it will wake anyway; closed: nobody polls any more
+
+    @property
+    def wakeup_fd(self) -> int:
+        """For `signal.set_wakeup_fd`: a signal ends the poll also where select ignores it."""
+        return self._waker.fileno()
+
+    # The task thread
+
+    def serve(self, has_jobs: Callable[[], bool], run_job: Callable[[], None]) -> None:
+        """Poll and run jobs in this thread until `stop` is called."""
+        self._standby.start()
+        while not self._stopping:
+            if not has_jobs() or monotonic() - self._left_poll >= POLL_AGAIN:
+                self._poll_between_jobs(has_jobs)
+            if has_jobs() and not self._stopping:
+                run_job()
+
+    def stop(self) -> None:
+        """Have `serve` return after the job that runs; from any thread or a signal handler."""
+        self._stopping = True
+        self.wake()
+
+    def drain(self, busy: Callable[[], bool], seconds: float) -> None:
+        """Go on polling after `serve`, until not `busy` or `seconds` are over."""
+        until = monotonic() + seconds
+        self._take_role(False)
+        while busy() and (left := until - monotonic()) > 0:
+            self._poll(left)
+
+    def close(self) -> None:
+        """End the standby and give back the descriptors; called after `serve` has returned."""
+        self._stopping = True
+        if self._standby.ident is not None:
+            self.wake()
+            _open_gate(self._bell)
+            self._standby.join()
+        self.close_in_child()
+
+    def close_in_child(self) -> None:
+        """Give back the descriptors without touching what a forked parent watches."""
+        self._selector.close()
+        self._waker.close()
+        self._woken.close()
+
+    def _poll_between_jobs(self, has_jobs: Callable[[], bool]) -> None:
+        self._take_role(has_jobs())
+        self._poll(0.0 if has_jobs() else None)
+        with self._lock:
+            self._poller = None
+            self._left_poll = monotonic()
+            ring = self._role.leave(has_jobs())
+        if ring:
+            _open_gate(self._bell)
+        self._do_chores()
+
+    def _take_role(self, has_jobs: bool) -> None:
+        while True:
+            with self._lock:
+                if self._role.enter(has_jobs):
+                    self._poller = threading.get_ident()
+                    return
+            self.wake()
+            self._freed.acquire()
+
+    # The standby
+
+    def _stand_by(self) -> None:
+        look = Look.SLEEP
+        while not self._stopping:
+            self._bell.acquire(timeout=-1 if look is Look.SLEEP else TAKE_OVER)
+            with self._lock:
+                look = self._role.look(monotonic() - self._left_poll >= TAKE_OVER)
+                if look is Look.POLL:
+                    self._poller = threading.get_ident()
+            if look is Look.POLL:
+                self._poll_until_asked()
+
+    def _poll_until_asked(self) -> None:
+        while not self._role.asked and not self._stopping:
+            self._poll(CHORES)
+            self._left_poll = monotonic()
+            self._do_chores()
+        with self._lock:
+            self._poller = None
+            self._left_poll = monotonic()
+            asked = self._role.yield_role()
+        if asked:
+            _open_gate(self._freed)
+
+    def _do_chores(self) -> None:
+        if self._left_poll - self._chores_done >= CHORES:
+            self._chores_done = self._left_poll
+            self._chores()
+
+    # The poll
+
+    def _poll(self, timeout: float | None) -> None:
+        while self._changes:
+            self._changes.popleft()()
+        if self._deadlines:
+            timeout = self._expire(timeout)
+        for key, events in self._selector.select(timeout):
+            key.data(events)
+
+    def _expire(self, timeout: float | None) -> float | None:
+        """Serve the deadlines that are over; the time to poll until the next one."""
+        while self._deadlines:
+            deadline = self._deadlines[0]
+            if deadline.expired is not None:
+                left = deadline.at - monotonic()
+                if left > 0:
+                    return left if timeout is None else min(timeout, left)
+                deadline.expired()
+            self._deadlines.popleft()
+        return timeout
+
+    def _drain_wakes(self, events: int) -> None:
+        try:
+            while len(self._woken.recv(4096)) == 4096:
+                pass
+        except BlockingIOError:
+            pass
+
+
+def _closed_gate() -> threading.Lock:
+    """A lock as a gate: whoever acquires it waits until another thread opens it."""
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
+
+
+def _open_gate(gate: threading.Lock) -> None:
+    try:
+        gate.release()
+    except RuntimeError:
+        pass  # open already

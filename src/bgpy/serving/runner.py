@@ -1,0 +1,95 @@
+"""Runs one job after another on the task thread: decode, handle, answer.
+
+A task that forks leaves its child here with the parent's stack: the child ends when
+the task returns.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from bgpy.codec import functions, modules, payload
+from bgpy.errors import DecodeError
+from bgpy.serving import outbox
+from bgpy.serving.jobs import Job
+from bgpy.tasks.client_socket import ClientSocket
+from bgpy.tasks.engine import Call, Kind, Outcome, Result, Tasks
+from bgpy.tasks.interrupts import call_user
+from bgpy.tasks.signatures import Functions, check
+
+log = logging.getLogger("bgpy.server")
+
+Load = Callable[[], Functions]
+"""Gives the three functions of an init file."""
+
+
+class Runner:
+    """The task thread's work."""
+
+    def __init__(self, catalogue: modules.Catalogue, init_file: Load | None) -> None:
+        self.tasks = Tasks()
+        self.current: Job | None = None
+        """The job that runs; read by the thread that polls."""
+        self._catalogue = catalogue
+        self._init_file = init_file
+        self._pid = os.getpid()
+
+    def run(self, job: Job) -> Outcome:
+        """Run `job` to its end and answer it."""
+        self.current = job
+        client_socket = ClientSocket(outbox.Answer(job), job.waits)
+        try:
+            value = call_user(self._value, job)
+        except BaseException as error:
+            outcome = Outcome(Result.RAISED, error)
+        else:
+            outcome = self.tasks.handle(Call(job.kind, value, client_socket))
+        if os.getpid() != self._pid:
+            _end_child(outcome)
+        self.current = None
+        outbox.finish(job, client_socket, outcome)
+        return outcome
+
+    def runs(self, kind: Kind) -> bool:
+        """Whether a job of that kind runs now; asked by the thread that polls."""
+        job = self.current
+        return job is not None and job.kind is kind
+
+    def _value(self, job: Job) -> Any:
+        message = job.message
+        if job.kind is Kind.INIT:
+            return self._functions(job)
+        if message is None:
+            return {"await_response": False}
+        args = payload.decode(message.head, message.buffers, message.code, "args")
+        if not isinstance(args, dict):
+            raise DecodeError(f"args must be a dict, not {type(args).__name__}")
+        args["await_response"] = job.waits
+        return args
+
+    def _functions(self, job: Job) -> Functions | None:
+        if self.tasks.initialized:
+            return None
+        if job.message is None:
+            assert self._init_file is not None
+            loaded = self._init_file()
+        else:
+            message = job.message
+            packed = payload.Payload(bytes(message.head), message.buffers, message.code)
+            loaded = Functions(*functions.decode_tasks(packed, self._catalogue))
+        check(loaded)
+        return loaded
+
+
+def _end_child(outcome: Outcome) -> NoReturn:
+    if outcome.error is not None:
+        traceback.print_exception(outcome.error)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(0 if outcome.error is None else 1)

@@ -1,0 +1,348 @@
+"""A server: the listener, its sessions, the queue and the runner, on one reactor.
+
+::
+
+    CREATED ─ serve ─► SERVING ─ exit job or interrupt ─► ENDING ─► CLOSED
+
+While it ends, what was queued before an exit message still runs; after an interrupt
+it fails as not started. The listener closes before the sessions, so that a client
+which sees its connection end knows that the port is free.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bgpy import records
+from bgpy.codec.modules import Catalogue
+from bgpy.codec.payload import PICKLE
+from bgpy.config import Limits
+from bgpy.errors import RemoteProtocolError, ServerGone
+from bgpy.serving import outbox
+from bgpy.serving.jobs import Job, JobQueue
+from bgpy.serving.reactor import READ, Reactor
+from bgpy.serving.runner import Load, Runner
+from bgpy.serving.session import Session
+from bgpy.serving.transport import PlainTransport
+from bgpy.tasks import current
+from bgpy.tasks.engine import Kind, Outcome
+from bgpy.version import __version__
+from bgpy.wire.handshake import ServerHandshake, ServerTerms, Welcome, derive_key
+from bgpy.wire.messages import (
+    Cancel,
+    Execute,
+    Exit,
+    Failure,
+    Init,
+    Message,
+    Modules,
+    Ping,
+    Pong,
+    Reason,
+    Receipt,
+    ReceiptCode,
+    Status,
+)
+
+log = logging.getLogger("bgpy.server")
+
+RECEIVE_BUFFER = 2**18
+"""Bytes received at once, into one buffer that all clients share."""
+
+_servers: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+class Events(NamedTuple):
+    """What the owner of a server wants to know of its life."""
+
+    initialized: Callable[[], None]
+    """The init file's `init_task` has run (or there is none): the server is ready."""
+    closing: Callable[[], None]
+    """The last task has run; the port closes next."""
+    in_child: Callable[[], None]
+    """A task has forked: give back, in the child, what belongs to the parent."""
+    chores: Callable[[], None]
+    """Called about once a second while there is work."""
+
+
+class Server:
+    """Serves the clients of `listener` until an exit message or `interrupt`."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        token: str,
+        limits: Limits,
+        init_file: Load | None,
+        events: Events,
+        pid: int,
+    ) -> None:
+        """`pid` is that of the process if it ends with the server, else 0."""
+        self._listener = listener
+        self._limits = limits
+        self._events = events
+        self._has_init_file = init_file is not None
+        self._server_id = secrets.token_bytes(16)
+        self._key = derive_key(token, self._server_id)
+        self._terms = ServerTerms(limits.max_message, limits.max_buffers, 1 << PICKLE)
+        self.welcome = Welcome(
+            secrets.token_bytes(16),
+            records.boot_id(),
+            records.pid_namespace(),
+            pid,
+            sys.version_info[:3],
+            __version__,
+        )
+        self._catalogue = Catalogue()
+        self._runner = Runner(self._catalogue, init_file)
+        self._jobs = JobQueue()
+        self._reactor = Reactor(events.chores)
+        self._sessions: set[Session] = set()
+        self._shared = memoryview(bytearray(RECEIVE_BUFFER))
+        self._interrupted = False
+        self._ending = False
+        self._failure: BaseException | None = None
+        self._handlers: dict[type, Callable[[Session, Any], None]] = {
+            Init: self._on_init,
+            Execute: self._on_execute,
+            Exit: self._on_exit,
+            Ping: lambda session, message: session.send(Pong(message.request)),
+            Status: self._on_status,
+            Cancel: self._on_cancel,
+            Modules: self._on_modules,
+        }
+        _servers.add(self)
+
+    # Life
+
+    def serve(self) -> None:
+        """Serve in this thread until the server ends; everything is closed when it returns.
+
+        Raises what an init file's tasks raised: the server was never ready then.
+        """
+        self._listener.setblocking(False)
+        self._reactor.register(self._listener, READ, self._accept)
+        if self._has_init_file:
+            self._jobs.push(Job(Kind.INIT, None, None, False), b"")
+        else:
+            self._events.initialized()
+        try:
+            with current.serving(self.welcome.incarnation):
+                self._reactor.serve(self._has_work, self._work)
+        finally:
+            self._close()
+        if self._failure is not None:
+            raise self._failure
+
+    def interrupt(self) -> None:
+        """End soon: the task that runs finishes, what is queued fails, the exit task runs.
+
+        May be called from any thread and from a signal handler.
+        """
+        self._interrupted = True
+        self._reactor.wake()
+
+    @property
+    def wakeup_fd(self) -> int:
+        """For `signal.set_wakeup_fd`."""
+        return self._reactor.wakeup_fd
+
+    def close_in_child(self) -> None:
+        """In a forked child: give back every descriptor without a word to anyone."""
+        self._listener.close()
+        for session in self._sessions:
+            session.close_in_child()
+        self._reactor.close_in_child()
+        self._events.in_child()
+
+    def _close(self) -> None:
+        self._ending = True
+        for job in self._jobs.clear():
+            self._refuse_ending(job)
+        self._events.closing()
+        busy = lambda: any(session.unsent for session in self._sessions)  # noqa: E731
+        self._reactor.drain(busy, self._limits.drain_timeout)
+        self._reactor.unregister(self._listener)
+        self._listener.close()
+        for session in list(self._sessions):
+            session.close(farewell="the server ended")
+        self._reactor.close()
+        _servers.discard(self)
+
+    # The task thread
+
+    def _has_work(self) -> bool:
+        return len(self._jobs) > 0 or self._interrupted
+
+    def _work(self) -> None:
+        if self._interrupted:
+            self._interrupted = False
+            if not self._ending:
+                self._end_early()
+        job = self._jobs.pop()
+        if job is None:
+            return
+        outcome = self._runner.run(job)
+        if job.kind is Kind.EXIT:
+            self._reactor.stop()
+        elif job.peer is None:
+            self._init_file_ran(outcome)
+
+    def _end_early(self) -> None:
+        log.info("asked to end: %d queued requests won't run", len(self._jobs))
+        self._ending = True
+        for job in self._jobs.clear():
+            self._refuse_ending(job)
+        self._jobs.push_last(Job(Kind.EXIT, None, None, False))
+
+    def _init_file_ran(self, outcome: Outcome) -> None:
+        if outcome.error is None:
+            self._events.initialized()
+        else:
+            self._failure = outcome.error
+            self._reactor.stop()
+
+    def _refuse_ending(self, job: Job) -> None:
+        if job.kind is Kind.EXIT and not job.waits and job.peer is not None:
+            job.peer.send(Receipt(job.request, ReceiptCode.RECEIVED))
+        else:
+            error = ServerGone("the server ends: this request was not started and never will be")
+            outbox.send_failure(job, error)
+
+    # The thread that polls
+
+    def _accept(self, events: int) -> None:
+        try:
+            sock, address = self._listener.accept()
+        except OSError as error:
+            log.warning("a client could not be accepted: %s", error)
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        handshake = ServerHandshake(
+            self._server_id, secrets.token_bytes(32), self._key, self._terms, self.welcome
+        )
+        peer = f"{address[0]}:{address[1]}"
+        session = Session(
+            PlainTransport(sock), peer, handshake, self._terms, self._reactor, self, self._shared
+        )
+        self._sessions.add(session)
+        session.open(self._limits.handshake_timeout)
+
+    def received(self, session: Session, message: Message) -> None:
+        """Act on a message of an authenticated client."""
+        self._handlers[message.__class__](session, message)
+
+    def closed(self, session: Session) -> None:
+        """Forget a session that has closed."""
+        self._sessions.discard(session)
+
+    def _on_execute(self, session: Session, message: Execute) -> None:
+        job = Job(Kind.EXEC, session, message, message.wait)
+        if not self._takes(session, message, job):
+            return
+        if not self._may_be_initialized():
+            session.send(
+                Failure(
+                    message.request,
+                    Reason.NOT_INITIALIZED,
+                    text="the server has no tasks yet: call initialize() first",
+                )
+            )
+            return
+        self._jobs.push(job, session.client_id)
+        if not message.wait:
+            session.send(Receipt(message.request, ReceiptCode.RECEIVED))
+
+    def _on_init(self, session: Session, message: Init) -> None:
+        job = Job(Kind.INIT, session, message, False)
+        if self._takes(session, message, job):
+            self._jobs.push(job, session.client_id)
+
+    def _on_exit(self, session: Session, message: Exit) -> None:
+        job = Job(Kind.EXIT, session, message, message.wait)
+        if self._takes(session, message, job):
+            log.info("%s asked the server to end", session.peer)
+            self._ending = True
+            self._jobs.push_last(job)
+
+    def _takes(self, session: Session, message: Init | Execute | Exit, job: Job) -> bool:
+        """Whether a request may be queued; if not, it has been answered."""
+        if self._ending:
+            self._refuse_ending(job)
+            return False
+        if message.codec != PICKLE:
+            text = f"this server does not allow codec {message.codec}"
+            session.send(Failure(message.request, Reason.CODEC, text=text))
+            return False
+        return True
+
+    def _may_be_initialized(self) -> bool:
+        """Whether there are tasks, or will be when what is queued before has run."""
+        return (
+            self._has_init_file
+            or self._runner.tasks.initialized
+            or self._jobs.holds(Kind.INIT)
+            or self._runner.runs(Kind.INIT)
+        )
+
+    def _on_status(self, session: Session, message: Status) -> None:
+        call = _asked(message.text).get("call")
+        if call is not None:
+            answer: dict[str, object] = {"call": self._stage(session, call)}
+        else:
+            answer = {
+                "version": __version__,
+                "pid": os.getpid(),
+                "initialized": self._runner.tasks.initialized,
+                "busy": self._runner.current is not None,
+                "queued": len(self._jobs),
+                "clients": len(self._sessions),
+                "ending": self._ending,
+            }
+        session.send(Status(message.request, json.dumps(answer)))
+
+    def _on_cancel(self, session: Session, message: Cancel) -> None:
+        withdrawn = self._jobs.withdraw(session.client_id, message.target)
+        stage = "withdrawn" if withdrawn else self._stage(session, message.target)
+        session.send(Status(message.request, json.dumps({"call": stage})))
+
+    def _stage(self, session: Session, request: object) -> str:
+        job = self._runner.current
+        if job is not None and (job.owner, job.request) == (session.client_id, request):
+            return "running"
+        return "unknown"
+
+    def _on_modules(self, session: Session, message: Modules) -> None:
+        names = _asked(message.text).get("modules")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise RemoteProtocolError("a question for modules must hold a list of their names")
+        hashes = self._catalogue.hashes(names)
+        session.send(Modules(message.request, json.dumps({"modules": hashes})))
+
+
+def _asked(text: str) -> dict[str, Any]:
+    try:
+        asked = json.loads(text)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise RemoteProtocolError("a question must be a JSON object")
+    return asked
+
+
+def _close_in_child() -> None:
+    for server in list(_servers):
+        server.close_in_child()
+    _servers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)

@@ -1,0 +1,260 @@
+"""One connection of one client: bytes from its transport to messages, and back.
+
+Reading happens on the thread that polls; sending on any thread, under the session's
+lock: at once if nothing waits before it, else queued until the socket is writable.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from bgpy.codec.memory import allocate
+from bgpy.errors import BgpyError
+from bgpy.serving.reactor import READ, WRITE, Deadline, Reactor
+from bgpy.serving.transport import Piece, Transport
+from bgpy.wire.connection import Connection
+from bgpy.wire.handshake import ServerHandshake, ServerTerms
+from bgpy.wire.messages import Goodbye, Message
+
+log = logging.getLogger("bgpy.server")
+
+PATIENCE = 0.05
+"""Seconds that a sender waits for a reader that takes bytes, before it keeps a copy."""
+
+DIRECT_READS = 16
+"""Receives into one large message before other clients get their turn."""
+
+
+class Service(Protocol):
+    """What sessions hand their messages to."""
+
+    def received(self, session: Session, message: Message) -> None:
+        """Act on `message`; called by the thread that polls."""
+
+    def closed(self, session: Session) -> None:
+        """Forget `session`; called by the thread that polls."""
+
+
+class Session:
+    """A client's connection to this server."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        peer: str,
+        handshake: ServerHandshake,
+        terms: ServerTerms,
+        reactor: Reactor,
+        service: Service,
+        shared: memoryview,
+    ) -> None:
+        self.peer = peer
+        self.client_id = b""
+        """Empty until the client has proved the token."""
+        self._transport = transport
+        self._handshake = handshake
+        self._connection = Connection.server_side(handshake, terms, allocate)
+        self._reactor = reactor
+        self._service = service
+        self._shared = shared
+        self._lock = threading.Lock()
+        self._unsent: deque[Piece] | None = None  # None: the socket takes bytes at once
+        self._patient = False  # a sender is at work without the lock
+        self._open = True
+        self._outcome = "left"
+        self._deadline: Deadline | None = None
+
+    def open(self, handshake_timeout: float) -> None:
+        """Begin to read; called by the holder of the polling role."""
+        self._deadline = self._reactor.after(handshake_timeout, self._handshake_expired)
+        self._reactor.register(self._transport.sock, READ, self._ready)
+
+    @property
+    def unsent(self) -> bool:
+        """Whether bytes wait for the socket to take them."""
+        return self._unsent is not None
+
+    # Sending, from any thread
+
+    def send(self, message: Message) -> None:
+        """Send `message`, or queue what the socket doesn't take; dropped if the client is gone.
+
+        Raises `MessageTooLarge` where it is over the limit; nothing was sent then.
+        """
+        if not self._open:
+            return
+        pieces = self._connection.send(message)
+        with self._lock:
+            if not self._open:
+                return
+            if self._unsent is not None:
+                self._unsent.extend(_owned(pieces))
+                return
+            try:
+                left = _after(pieces, self._transport.send(pieces))
+            except OSError as error:
+                self._lost(error)
+                return
+            if not left:
+                return
+            self._unsent = deque()
+            self._patient = any(isinstance(piece, memoryview) for piece in left)
+        self._send_later(self._send_patiently(left) if self._patient else left)
+
+    def _send_patiently(self, left: list[Piece]) -> list[Piece]:
+        """Send the user's own memory as long as the reader takes it; give back the rest.
+
+        Without the lock: what others send meanwhile is queued behind.
+        """
+        try:
+            while left and self._open and self._transport.wait_writable(PATIENCE):
+                left = _after(left, self._transport.send(left))
+        except OSError as error:
+            self._lost(error)
+        return left
+
+    def _send_later(self, left: list[Piece]) -> None:
+        with self._lock:
+            self._patient = False
+            if not self._open:
+                self._transport.close()
+                return
+            assert self._unsent is not None
+            self._unsent.extendleft(reversed(_owned(left)))
+        self._reactor.change(self._watch)
+
+    def _lost(self, error: OSError) -> None:
+        self._outcome = f"lost: {error}"
+        self._reactor.change(self.close)
+
+    # Reading, on the thread that polls
+
+    def _ready(self, events: int) -> None:
+        try:
+            if events & WRITE and self._open:
+                self._send_rest()
+            if events & READ and self._open:
+                self._read()
+        except BgpyError as error:
+            self._refuse(error)
+        except OSError as error:
+            self._outcome = f"lost: {error}"
+            self.close()
+        except Exception:
+            log.exception("%s: closed after an unexpected failure", self.peer)
+            self._outcome = "failed"
+            self.close()
+
+    def _read(self) -> None:
+        connection = self._connection
+        for _ in range(DIRECT_READS):
+            target = connection.target()
+            count = self._transport.receive_into(self._shared if target is None else target)
+            if count is None:
+                return
+            if not count:
+                connection.eof()
+                self.close()
+                return
+            if target is None:
+                messages = connection.receive(self._shared[:count])
+            else:
+                messages = connection.filled(count)
+            if self._deadline is not None:
+                self._shake_hands()
+            for message in messages:
+                if message.__class__ is Goodbye:
+                    self.close()
+                    return
+                self._service.received(self, message)
+            if connection.target() is None:
+                return
+
+    def _shake_hands(self) -> None:
+        outgoing = self._connection.take_outgoing()
+        if outgoing:
+            self._transport.send([outgoing])
+        if self._connection.established and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+            self.client_id = self._handshake.client_id
+
+    def _handshake_expired(self) -> None:
+        self._outcome = "closed: no proof of the token in time"
+        self.close()
+
+    def _refuse(self, error: BgpyError) -> None:
+        self._outcome = f"closed: {error}"
+        outgoing = self._connection.take_outgoing()
+        if outgoing:
+            self._transport.send([outgoing])
+            # A socket closed over unread bytes resets the connection, and the peer
+            # might never see what it was told.
+            self._transport.receive_into(self._shared)
+        self.close()
+
+    # Writing what was left, on the thread that polls
+
+    def _watch(self) -> None:
+        if self._open:
+            self._send_rest()
+
+    def _send_rest(self) -> None:
+        with self._lock:
+            if self._patient or self._unsent is None:
+                return
+            if self._unsent:
+                pieces = list(self._unsent)
+                self._unsent = deque(_after(pieces, self._transport.send(pieces)))
+            events = READ | WRITE if self._unsent else READ
+            self._unsent = self._unsent or None
+        self._reactor.modify(self._transport.sock, events, self._ready)
+
+    # The end
+
+    def close(self, farewell: str | None = None) -> None:
+        """Close by unregister, shutdown, close; called by the holder of the polling role."""
+        if not self._open:
+            return
+        if farewell is not None and self._connection.established:
+            self._outcome = farewell
+            self.send(Goodbye(farewell))
+        with self._lock:
+            self._open = False
+            sending = self._patient
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._reactor.unregister(self._transport.sock)
+        self._transport.shut_down()
+        if not sending:  # else the sender closes, so that it never meets a reused descriptor
+            self._transport.close()
+        self._service.closed(self)
+        level = logging.INFO if self.client_id else logging.WARNING
+        log.log(level, "%s client %s %s", self.peer, self.client_id.hex() or "-", self._outcome)
+
+    def close_in_child(self) -> None:
+        """Give back the descriptor in a forked child; the parent's connection stays."""
+        self._open = False
+        self._transport.close()
+
+
+def _after(pieces: Sequence[Piece], taken: int) -> list[Piece]:
+    """What is left of `pieces` when their first `taken` bytes are gone."""
+    for index, piece in enumerate(pieces):
+        size = len(piece)
+        if taken < size:
+            rest = list(pieces[index:])
+            if taken:
+                rest[0] = memoryview(piece)[taken:]
+            return rest
+        taken -= size
+    return []
+
+
+def _owned(pieces: Sequence[Piece]) -> list[Piece]:
+    """Copies of the pieces that lie in the user's objects, which may change before they leave."""
+    return [bytes(piece) if isinstance(piece, memoryview) else piece for piece in pieces]

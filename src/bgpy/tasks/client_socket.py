@@ -1,0 +1,115 @@
+"""What a task holds of its caller: the way to respond, now or later.
+
+::
+
+    task ──respond──► ClientSocket ──► Outlet (the outbox of the server)
+      └──defer──► Deferred ──respond / fail, from any thread──┘
+
+A call gets one answer. Where nobody waits for it, it is dropped.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+from bgpy.errors import AlreadyResponded, NoResponse
+from bgpy.tasks.message import Message, MessageType
+
+# One lock for all calls: it is held for two assignments, and only deferred
+# answers come from other threads.
+_answering = threading.Lock()
+
+
+class Outlet(Protocol):
+    """Where the answers to one call leave; an engine gives one with each call."""
+
+    def reply(self, response: Any, error: bool) -> None:
+        """Send `response`, marked as an error or not; raises `EncodeError` if it can't travel."""
+
+    def fail(self, failure: BaseException) -> None:
+        """Send `failure` as the end of the call."""
+
+
+class ClientSocket:
+    """The caller of the task that runs, as handed to the three functions.
+
+    ``waits`` tells whether the caller waits for a response.
+    """
+
+    __slots__ = ("_outlet", "answered", "deferred", "waits")
+
+    def __init__(self, outlet: Outlet, waits: bool) -> None:
+        self._outlet = outlet
+        self.waits = waits
+        self.answered = False
+        self.deferred = False
+
+    def respond(self, response: Any, error: bool = False) -> None:
+        """Send `response` to the caller; it is dropped if the caller does not wait for one.
+
+        Raises `AlreadyResponded` at a second response to the same call, and
+        `EncodeError` (nothing was sent; respond with something else) if an object in
+        it can't be pickled.
+        """
+        self._claim()
+        try:
+            self._outlet.reply(response, error)
+        except BaseException:
+            self.answered = False
+            raise
+
+    def send(self, message: Message) -> None:
+        """Send the `args` of `message` as the response: how 0.3.1 spelled it."""
+        self.respond(message.args, error=message.type is MessageType.ERROR)
+
+    def defer(self) -> Deferred:
+        """Answer later: the task may return without a response, and the caller goes on waiting."""
+        self.deferred = True
+        return Deferred(self)
+
+    def fail(self, failure: BaseException) -> None:
+        """End the call with `failure`, which the caller sees raised."""
+        self._claim()
+        self._outlet.fail(failure)
+
+    def _claim(self) -> None:
+        with _answering:
+            if self.answered:
+                raise AlreadyResponded("this call has been responded to already")
+            self.answered = True
+
+
+class Deferred:
+    """The right to answer one call later, from any thread.
+
+    If it is dropped unanswered, the caller gets `NoResponse`.
+    """
+
+    __slots__ = ("_client_socket",)
+
+    def __init__(self, client_socket: ClientSocket) -> None:
+        self._client_socket = client_socket
+
+    def respond(self, response: Any, error: bool = False) -> None:
+        """As `ClientSocket.respond`."""
+        self._client_socket.respond(response, error)
+
+    def fail(self, failure: BaseException) -> None:
+        """As `ClientSocket.fail`."""
+        self._client_socket.fail(failure)
+
+    def __del__(self) -> None:
+        if not self._client_socket.answered:
+            self._client_socket.fail(
+                NoResponse("the task deferred its response and then dropped it unanswered")
+            )
+
+
+def respond(client_socket: ClientSocket, response: Any, error: bool = False) -> None:
+    """Send `response` to the client whose request a task is working on.
+
+    With `error` it reaches the waiting caller marked as an error (and is logged on
+    both sides); it is returned there, not raised. Raises as `ClientSocket.respond`.
+    """
+    client_socket.respond(response, error)

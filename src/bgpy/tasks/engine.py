@@ -1,0 +1,111 @@
+"""The state machine of the three functions: `Tasks.handle(call) -> Outcome`.
+
+::
+
+    EMPTY ── init ──► INITIALIZED ── exec ──► INITIALIZED ── exit ──► (the server ends)
+      └── init raised: EMPTY        └── exec raised: the state of the last success
+
+It knows no thread, socket or byte, so that any engine can run the same tasks.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from bgpy.errors import NotInitialized
+from bgpy.tasks.client_socket import ClientSocket
+from bgpy.tasks.interrupts import call_user
+from bgpy.tasks.signatures import Functions, takes_client_socket
+
+
+class Kind(Enum):
+    """Which of the three functions a call is for."""
+
+    INIT = auto()
+    EXEC = auto()
+    EXIT = auto()
+
+
+class Call(NamedTuple):
+    """One call to the tasks: `value` is the `Functions` for INIT, else the dict of arguments."""
+
+    kind: Kind
+    value: Any
+    client_socket: ClientSocket
+
+
+class Result(Enum):
+    """How a call ended."""
+
+    DONE = auto()
+    ALREADY_INITIALIZED = auto()
+    WITHOUT_TASKS = auto()
+    RAISED = auto()
+
+
+class Outcome(NamedTuple):
+    """What came of a call; `error` is what the user's code raised, without bgpy's frames."""
+
+    result: Result
+    error: BaseException | None = None
+
+
+_DONE = Outcome(Result.DONE)
+
+
+class Tasks:
+    """The three functions and the state that they hand on."""
+
+    def __init__(self) -> None:
+        self._functions: Functions | None = None
+        self._state: Any = None
+
+    @property
+    def initialized(self) -> bool:
+        """Whether `init_task` has run."""
+        return self._functions is not None
+
+    def handle(self, call: Call) -> Outcome:
+        """Run one call to its end; whatever the user's code raises is in the outcome."""
+        try:
+            return self._dispatch(call)
+        except BaseException as error:
+            return Outcome(Result.RAISED, error.with_traceback(_below_bgpy(error.__traceback__)))
+
+    def _dispatch(self, call: Call) -> Outcome:
+        functions = self._functions
+        if call.kind is Kind.EXEC:
+            if functions is None:
+                raise NotInitialized("the server has no tasks yet: call initialize() first")
+            state = call_user(functions.exec_task, call.client_socket, self._state, call.value)
+            if state is not None:
+                self._state = state
+            return _DONE
+        if call.kind is Kind.EXIT:
+            if functions is None:
+                return Outcome(Result.WITHOUT_TASKS)
+            call_user(functions.exit_task, call.client_socket, self._state, call.value)
+            return _DONE
+        if functions is not None:
+            return Outcome(Result.ALREADY_INITIALIZED)
+        return self._initialize(call.value, call.client_socket)
+
+    def _initialize(self, functions: Functions, client_socket: ClientSocket) -> Outcome:
+        if takes_client_socket(functions.init_task):
+            self._state = call_user(functions.init_task, client_socket)
+        else:
+            self._state = call_user(functions.init_task)
+        self._functions = functions
+        return _DONE
+
+
+def _below_bgpy(traceback: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that is the user's: what lies below `call_user`."""
+    frame = traceback
+    while frame is not None:
+        if frame.tb_frame.f_code is call_user.__code__:
+            return frame.tb_next or frame
+        frame = frame.tb_next
+    return traceback

@@ -1,0 +1,45 @@
+"""The one frame below which the user's code runs, and where an interrupt may strike.
+
+::
+
+    runner ─► call_user ─► exec_task ─► user's code          may be interrupted
+                                   └─► respond ─► bgpy ...   must not be
+
+An interrupt of a running task is a signal whose handler looks at the frame it
+struck. Whether it may raise there is read off the stack alone: strictly below
+`call_user`, and no frame of bgpy in between. So the runtime's own entries are
+masked without a counter that every call would have to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FrameType
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PACKAGE = __name__.partition(".")[0]
+_EXAMPLES = f"{_PACKAGE}.example"
+
+
+def call_user(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run the user's code: every task, every pickle of theirs, every import of their files."""
+    return function(*args, **kwargs)
+
+
+def interruptible(frame: FrameType | None) -> bool:
+    """Whether an exception may be raised in `frame`, the one that a signal struck."""
+    if frame is None or frame.f_code is call_user.__code__:
+        return False
+    while frame is not None and not _is_ours(frame):
+        frame = frame.f_back
+    return frame is not None and frame.f_code is call_user.__code__
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    if name.startswith(_EXAMPLES):
+        return False
+    return name == _PACKAGE or name.startswith(f"{_PACKAGE}.")

@@ -1,0 +1,341 @@
+"""Frames: how messages lie in the stream of bytes between client and server.
+
+A frame is a header of fixed size and what the header announces. All numbers are
+little-endian and unsigned::
+
+     0      1      2             4                    8                           16
+    ┌──────┬──────┬─────────────┬────────────────────┬───────────────────────────┐
+    │ kind │ tags │ buffers: n  │ head length: h     │ request id                │
+    ├──────┴──────┴─────────────┴────────────────────┴───────────────────────────┤
+    │ n sizes of 8 bytes: s1 … sn                                                │
+    ├────────────────────────────────────────────────────────────────────────────┤
+    │ head: h bytes                                                              │
+    ├────────────────────────────────────────────────────────────────────────────┤
+    │ buffer 1: s1 bytes │ … │ buffer n: sn bytes                                │
+    └────────────────────────────────────────────────────────────────────────────┘
+
+    tags   bits 7-4: codec of the payload, bits 3-0: flags
+
+The size of a message is h + s1 + … + sn. Size and number of buffers are checked
+against the limits as soon as they are known, before anything is allocated for them.
+
+`FrameReader` is fed what a socket received. Small parts are copied out of it; while a
+large part is under way, `FrameReader.target` is the memory where its bytes belong, so
+that the socket can receive them there, and nothing is copied::
+
+    target = reader.target()
+    if target is None:
+        frames = reader.feed(shared[: sock.recv_into(shared)])
+    else:
+        frames = reader.filled(sock.recv_into(target))
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
+
+HEADER_SIZE = 16
+SMALL = 64 * 1024
+"""Bytes: up to here a head is copied, beyond it keeps its own memory."""
+DIRECT = 16 * 1024
+"""Bytes: with less than this missing, receiving into shared memory is cheaper."""
+
+_header = struct.Struct("<BBHIQ")
+_pack = _header.pack
+_unpack_from = _header.unpack_from
+# Half the time of calling the class, on the way that every frame takes.
+_new = tuple.__new__
+
+Allocate = Callable[[int], memoryview]
+"""Gives that many (> 0) bytes of writable memory, as a flat memoryview."""
+Head = bytes | memoryview
+Piece = bytes | memoryview
+
+
+class Kind(IntEnum):
+    """The number of each message. 7 (item), 8 (event), 13 (acknowledge) are reserved."""
+
+    INIT = 1
+    EXECUTE = 2
+    EXIT = 3
+    REPLY = 4
+    FAILURE = 5
+    RECEIPT = 6
+    CANCEL = 9
+    PING = 10
+    PONG = 11
+    STATUS = 12
+    GOODBYE = 14
+    MODULES = 15
+
+
+KINDS = frozenset(int(kind) for kind in Kind)
+
+
+class SizeLimits(Protocol):
+    """What a reader takes; `bgpy.config.Limits` and `ServerTerms` both fit."""
+
+    @property
+    def max_message(self) -> int:
+        """Bytes of head and buffers together."""
+
+    @property
+    def max_buffers(self) -> int:
+        """Out-of-band buffers in one message."""
+
+
+class Frame(NamedTuple):
+    """One frame as it arrived. `head` is `bytes`, or a memoryview where it is large."""
+
+    kind: int
+    tags: int
+    request: int
+    head: Head
+    buffers: Sequence[memoryview]
+
+
+def encode_frame(
+    kind: int, tags: int, request: int, head: Head, buffers: Sequence[memoryview] = ()
+) -> list[Piece]:
+    """Give the pieces of a frame, to be sent in this order; none of them is empty.
+
+    A small frame without buffers is one piece. Buffers, and heads over `SMALL` bytes,
+    are not copied: they must stay unchanged until they are sent. All memoryviews are
+    flat (one dimension of bytes). Raises `MessageTooLarge` for what a header can't say.
+    """
+    length = len(head)
+    if length <= SMALL and not buffers:
+        return [_pack(kind, tags, 0, length, request) + head]
+    if length > 0xFFFF_FFFF or len(buffers) > 0xFFFF:
+        raise MessageTooLarge(
+            f"a message with a head of {length} bytes and {len(buffers)} buffers can't be sent: "
+            "4294967295 bytes and 65535 buffers fit in a frame; send it in parts"
+        )
+    sizes = struct.pack(f"<{len(buffers)}Q", *map(len, buffers))
+    start = _pack(kind, tags, len(buffers), length, request) + sizes
+    pieces: list[Piece] = [start + head] if length <= SMALL else [start, head]
+    pieces += [buffer for buffer in buffers if len(buffer)]
+    return pieces
+
+
+class _Assembly:
+    """A frame whose parts are received into memory of their own, one after the other."""
+
+    __slots__ = ("_head", "_parts", "_sizes", "_start", "request", "room")
+
+    def __init__(self, start: tuple[int, int, int], head: bytes | None, sizes: list[int]) -> None:
+        self._start = start
+        self.request = start[2]
+        self._head = head
+        self._sizes: Iterator[int] = iter(sizes)
+        self._parts: list[memoryview] = []
+        self.room = memoryview(b"")
+
+    def filled(self, size: int, allocate: Allocate) -> bool:
+        """Take note of `size` bytes in `room`; True when the frame is whole."""
+        self.room = self.room[size:]
+        while not self.room:
+            following = next(self._sizes, None)
+            if following is None:
+                return True
+            memory = allocate(following) if following else memoryview(bytearray())
+            self._parts.append(memory)
+            self.room = memory
+        return False
+
+    def frame(self) -> Frame:
+        """Give the whole frame."""
+        if self._head is not None:
+            return Frame(*self._start, self._head, self._parts)
+        return Frame(*self._start, self._parts[0], self._parts[1:])
+
+
+class FrameReader:
+    """Bytes in, frames out; holds at most one frame that isn't whole.
+
+    `kinds` are the kinds taken from this peer. Any error is final: each later call
+    raises it again, and what came in the same call before the wrong frame is dropped.
+    """
+
+    __slots__ = (
+        "_allocate",
+        "_assembly",
+        "_error",
+        "_idle",
+        "_kinds",
+        "_max_buffers",
+        "_max_message",
+        "_needed",
+        "_pending",
+        "failed_request",
+    )
+
+    def __init__(
+        self, limits: SizeLimits, allocate: Allocate, kinds: frozenset[int] = KINDS
+    ) -> None:
+        self._max_message = limits.max_message
+        self._max_buffers = limits.max_buffers
+        self._allocate = allocate
+        self._kinds = kinds
+        self._pending = bytearray()
+        self._needed = HEADER_SIZE
+        self._assembly: _Assembly | None = None
+        self._idle = True
+        self._error: BgpyError | None = None
+        self.failed_request = 0
+        """The request id of the frame that was refused; 0 before."""
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether no frame is under way, so that the end of the stream is clean here."""
+        return self._idle
+
+    def feed(self, data: memoryview | bytes) -> list[Frame]:
+        """Take received bytes, give the frames that are whole now.
+
+        `data` is valid during the call only. Raises `RemoteProtocolError` for a kind
+        that is unknown, `MessageTooLarge` for sizes over the limits.
+        """
+        size = len(data)
+        if self._idle and size >= HEADER_SIZE:
+            kind, tags, count, length, request = _unpack_from(data)
+            if (
+                length == size - HEADER_SIZE
+                and not count
+                and length <= self._max_message
+                and kind in self._kinds
+            ):
+                return [_new(Frame, (kind, tags, request, bytes(data[HEADER_SIZE:]), ()))]
+        return self._feed(memoryview(data))
+
+    def target(self) -> memoryview | None:
+        """Give the memory where the next bytes belong, if a large part is under way."""
+        assembly = self._assembly
+        if assembly is None or len(assembly.room) < DIRECT:
+            return None
+        return assembly.room
+
+    def filled(self, size: int) -> list[Frame]:
+        """Take note that `size` bytes were received into `target()`; else like `feed`."""
+        if self._error is not None:
+            raise self._error
+        assembly = self._assembly
+        if assembly is None or size > len(assembly.room):
+            raise LocalProtocolError(f"{size} bytes were received without a place for them")
+        frames: list[Frame] = []
+        try:
+            self._advance(assembly, size, frames)
+        except BgpyError as error:
+            self.refuse(self.failed_request, error)
+            raise
+        return frames
+
+    def refuse(self, request: int, error: BgpyError) -> None:
+        """Make `error` final; it is about the message `request`, or 0."""
+        self.failed_request = request
+        self._error = error
+        self._idle = False
+        self._assembly = None
+        self._pending.clear()
+
+    def _feed(self, view: memoryview) -> list[Frame]:
+        """Take any bytes, whatever is under way."""
+        if self._error is not None:
+            raise self._error
+        frames: list[Frame] = []
+        try:
+            while view:
+                assembly = self._assembly
+                if assembly is None:
+                    view = self._begin(view, frames)
+                else:
+                    size = min(len(view), len(assembly.room))
+                    assembly.room[:size] = view[:size]
+                    self._advance(assembly, size, frames)
+                    view = view[size:]
+        except BgpyError as error:
+            self.refuse(self.failed_request, error)
+            raise
+        self._idle = not self._pending and self._assembly is None
+        return frames
+
+    def _begin(self, view: memoryview, frames: list[Frame]) -> memoryview:
+        """Take a frame's start (header, sizes, small head) from `view`; give what is left."""
+        pending = self._pending
+        if not pending:
+            used = self._start(view, frames)
+            if not used:
+                pending += view
+            return view[used or len(view) :]
+        missing = self._needed - len(pending)
+        pending += view[:missing]
+        if len(pending) >= self._needed and self._start(memoryview(bytes(pending)), frames):
+            pending.clear()
+        return view[missing:]
+
+    def _start(self, source: memoryview, frames: list[Frame]) -> int:
+        """Start the frame at the front of `source`, if enough of it is there.
+
+        Gives how many bytes were used; else 0, and `_needed` says how many it takes.
+        """
+        self._needed = HEADER_SIZE
+        if len(source) < HEADER_SIZE:
+            return 0
+        count: int
+        length: int
+        kind, tags, count, length, request = _unpack_from(source)
+        sizes_end = HEADER_SIZE + 8 * count
+        self._check(kind, request, count, length)
+        if len(source) < sizes_end:
+            self._needed = sizes_end
+            return 0
+        sizes = list(struct.unpack_from(f"<{count}Q", source, HEADER_SIZE))
+        self._check(kind, request, count, length + sum(sizes))
+        end = sizes_end + length
+        head: bytes | None = None
+        if len(source) >= end:
+            head = bytes(source[sizes_end:end])
+        elif length <= SMALL:
+            self._needed = end
+            return 0
+        else:
+            sizes.insert(0, length)
+            end = sizes_end
+        if head is not None and not sizes:
+            frames.append(Frame(kind, tags, request, head, ()))
+            return end
+        assembly = _Assembly((kind, tags, request), head, sizes)
+        self._advance(assembly, 0, frames)
+        return end
+
+    def _check(self, kind: int, request: int, count: int, size: int) -> None:
+        self.failed_request = request
+        if kind not in self._kinds:
+            raise RemoteProtocolError(
+                f"the other side sent a message of kind {kind}, which this side doesn't take"
+            )
+        if count > self._max_buffers:
+            raise MessageTooLarge(
+                f"a message of {count} buffers: the limit is {self._max_buffers} (max_buffers)"
+            )
+        if size > self._max_message:
+            raise MessageTooLarge(
+                f"a message of {size} bytes: the limit is {self._max_message} bytes (max_message)"
+            )
+        self.failed_request = 0
+
+    def _advance(self, assembly: _Assembly, size: int, frames: list[Frame]) -> None:
+        try:
+            whole = assembly.filled(size, self._allocate)
+        except (MemoryError, OSError) as error:
+            self.failed_request = assembly.request
+            raise MessageTooLarge(f"there is no memory for a message: {error}") from error
+        if whole:
+            frames.append(assembly.frame())
+        self._assembly = None if whole else assembly
+        self._idle = whole

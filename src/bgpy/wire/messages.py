@@ -1,0 +1,395 @@
+"""Messages: what client and server say to each other, one immutable class each.
+
+::
+
+    kind            from    head                                    answered by
+     1 Init         C       payload                                 Receipt | Failure
+     2 Execute      C       payload                                 Reply | Receipt | Failure
+     3 Exit         C       payload                                 Reply | Receipt | Failure
+     4 Reply          S     payload
+     5 Failure        S     reason, type, text, traceback, payload
+     6 Receipt        S     code u8
+     9 Cancel       C       target u64                              Status
+    10 Ping         C       -                                       Pong
+    11 Pong           S     -
+    12 Status       C S     JSON object, UTF-8                      Status
+    14 Goodbye      C S     text, UTF-8
+    15 Modules      C S     JSON object, UTF-8                      Modules
+
+A payload is a head and out-of-band buffers that only its codec understands; `codec` is
+the codec's number and `code` says that it holds bytecode. Exit, Failure, Ping, Pong and
+Status never change their meaning between versions.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from bgpy.errors import RemoteProtocolError
+from bgpy.wire.frames import Frame, Head, Kind, Piece, encode_frame
+
+WAIT = 1
+"""Flag: the client waits for the task's end and what it responds."""
+ERROR = 2
+"""Flag: the value was handed to ``respond`` marked as an error."""
+CODE = 4
+"""Flag: the payload holds bytecode of this Python version."""
+
+CODEC_NONE = 0
+CODEC_PICKLE = 1
+
+Buffers = Sequence[memoryview]
+
+# Half the time of calling the class, on the way that every call takes.
+_new = tuple.__new__
+_target = struct.Struct("<Q")
+_length = struct.Struct("<I")
+
+
+class Reason(IntEnum):
+    """Why a request failed. A number that isn't here is kept as it is."""
+
+    TASK = 0
+    """A task raised."""
+    NOT_INITIALIZED = 1
+    """The server has no tasks yet."""
+    NO_RESPONSE = 2
+    """The task ended without a response though the client waits."""
+    NOT_STARTED = 3
+    """It was withdrawn, or the server ends: it never ran and never will."""
+    PROTOCOL = 4
+    """The peer broke the protocol; the connection is closed."""
+    TOO_LARGE = 5
+    """The request, or its reply, is over the limit for a message."""
+    DECODE = 6
+    """The request's payload can't be rebuilt."""
+    PYTHON = 7
+    """The payload holds bytecode of another Python version."""
+    CODEC = 8
+    """The server doesn't allow this codec."""
+    OVERLOAD = 9
+    """The server takes no more requests now."""
+
+
+class ReceiptCode(IntEnum):
+    """What a receipt says."""
+
+    RECEIVED = 0
+    INITIALIZED = 1
+    ALREADY_INITIALIZED = 2
+
+
+class Init(NamedTuple):
+    """The three tasks; the payload is theirs."""
+
+    request: int
+    head: Head
+    buffers: Buffers = ()
+    codec: int = CODEC_PICKLE
+    code: bool = False
+
+
+class Execute(NamedTuple):
+    """Run the exec task with the payload; answer with its response if `wait`."""
+
+    request: int
+    head: Head
+    buffers: Buffers = ()
+    codec: int = CODEC_PICKLE
+    code: bool = False
+    wait: bool = False
+
+
+class Exit(NamedTuple):
+    """Run the exit task with the payload and end the server."""
+
+    request: int
+    head: Head
+    buffers: Buffers = ()
+    codec: int = CODEC_PICKLE
+    code: bool = False
+    wait: bool = False
+
+
+class Reply(NamedTuple):
+    """The payload is what the task responded; `error` if it was marked as an error."""
+
+    request: int
+    head: Head
+    buffers: Buffers = ()
+    codec: int = CODEC_PICKLE
+    code: bool = False
+    error: bool = False
+
+
+class Failure(NamedTuple):
+    """The request failed. Readable without its payload, which rebuilds the exception.
+
+    `reason` is a `Reason`, or a plain number that a later version added; `type_name`
+    the full name of the exception's type. Request 0 means the connection itself.
+    """
+
+    request: int
+    reason: int
+    type_name: str = ""
+    text: str = ""
+    traceback: str = ""
+    head: Head = b""
+    buffers: Buffers = ()
+    codec: int = CODEC_NONE
+    code: bool = False
+
+
+class Receipt(NamedTuple):
+    """The request arrived, or (for an Init) what came of it; `code` is a `ReceiptCode`."""
+
+    request: int
+    code: int
+
+
+class Cancel(NamedTuple):
+    """Withdraw the request `target` of this connection's client, if it hasn't started."""
+
+    request: int
+    target: int
+
+
+class Ping(NamedTuple):
+    """Asks for a `Pong`."""
+
+    request: int
+
+
+class Pong(NamedTuple):
+    """The answer to a `Ping`."""
+
+    request: int
+
+
+class Status(NamedTuple):
+    """A question or its answer: the text of a JSON object."""
+
+    request: int
+    text: str = "{}"
+
+
+class Goodbye(NamedTuple):
+    """The sender closes the connection on purpose; `text` says why, for a human."""
+
+    text: str = ""
+    request: int = 0
+
+
+class Modules(NamedTuple):
+    """Asks for modules by name, answers with their source hashes: the text of a JSON object."""
+
+    request: int
+    text: str = "{}"
+
+
+FromClient = Init | Execute | Exit | Cancel | Ping | Status | Goodbye | Modules
+FromServer = Reply | Failure | Receipt | Pong | Status | Goodbye | Modules
+Message = FromClient | FromServer
+
+CLIENT_SENDS = frozenset((1, 2, 3, 9, 10, 12, 14, 15))
+"""Kinds that go from client to server."""
+SERVER_SENDS = frozenset((4, 5, 6, 11, 12, 14, 15))
+"""Kinds that go from server to client."""
+
+
+def encode(message: Message) -> list[Piece]:
+    """Give the bytes of `message` as pieces, as `bgpy.wire.frames.encode_frame` does."""
+    return _ENCODERS[message.__class__](message)
+
+
+def decode(frame: Frame) -> Message:
+    """Give the message in `frame`; raises `RemoteProtocolError` where it isn't one."""
+    decoder = _DECODERS.get(frame[0])
+    if decoder is None:
+        raise RemoteProtocolError(f"the other side sent a message of unknown kind {frame.kind}")
+    return decoder(frame)
+
+
+def _encode_init(message: Init) -> list[Piece]:
+    request, head, buffers, codec, code = message
+    return encode_frame(1, codec << 4 | (CODE if code else 0), request, head, buffers)
+
+
+def _encode_task(message: Execute | Exit) -> list[Piece]:
+    request, head, buffers, codec, code, wait = message
+    kind = 2 if message.__class__ is Execute else 3
+    tags = codec << 4 | (CODE if code else 0) | (WAIT if wait else 0)
+    return encode_frame(kind, tags, request, head, buffers)
+
+
+def _encode_reply(message: Reply) -> list[Piece]:
+    request, head, buffers, codec, code, error = message
+    tags = codec << 4 | (CODE if code else 0) | (ERROR if error else 0)
+    return encode_frame(4, tags, request, head, buffers)
+
+
+def _encode_failure(message: Failure) -> list[Piece]:
+    parts = [bytes((message.reason,))]
+    for text in (message.type_name, message.text, message.traceback):
+        encoded = _utf8(text)
+        parts += [_length.pack(len(encoded)), encoded]
+    parts.append(bytes(message.head))
+    tags = message.codec << 4 | (CODE if message.code else 0)
+    return encode_frame(Kind.FAILURE, tags, message.request, b"".join(parts), message.buffers)
+
+
+def _encode_receipt(message: Receipt) -> list[Piece]:
+    return encode_frame(Kind.RECEIPT, 0, message.request, bytes((message.code,)))
+
+
+def _encode_cancel(message: Cancel) -> list[Piece]:
+    return encode_frame(Kind.CANCEL, 0, message.request, _target.pack(message.target))
+
+
+def _encode_empty(message: Ping | Pong) -> list[Piece]:
+    kind = Kind.PING if message.__class__ is Ping else Kind.PONG
+    return encode_frame(kind, 0, message.request, b"")
+
+
+def _encode_text(message: Status | Goodbye | Modules) -> list[Piece]:
+    return encode_frame(_TEXT_KINDS[message.__class__], 0, message.request, _utf8(message.text))
+
+
+def _decode_init(frame: Frame) -> Init:
+    _, tags, request, head, buffers = frame
+    if tags & ~0xF4 or tags < 16:
+        _check_tags(frame, CODE)
+    return Init(request, head, buffers, tags >> 4, tags & CODE != 0)
+
+
+def _decode_task(frame: Frame) -> Execute | Exit:
+    kind, tags, request, head, buffers = frame
+    if tags & ~0xF5 or tags < 16:
+        _check_tags(frame, CODE | WAIT)
+    fields = (request, head, buffers, tags >> 4, tags & CODE != 0, tags & WAIT != 0)
+    return _new(Execute, fields) if kind == 2 else _new(Exit, fields)
+
+
+def _decode_reply(frame: Frame) -> Reply:
+    _, tags, request, head, buffers = frame
+    if tags & ~0xF6 or tags < 16:
+        _check_tags(frame, CODE | ERROR)
+    fields = (request, head, buffers, tags >> 4, tags & CODE != 0, tags & ERROR != 0)
+    return _new(Reply, fields)
+
+
+def _decode_failure(frame: Frame) -> Failure:
+    _, tags, request, head, buffers = frame
+    texts: list[str] = []
+    at = 1
+    try:
+        reason = head[0]
+        for _ in range(3):
+            (length,) = _length.unpack_from(head, at)
+            at += 4 + length
+            if at > len(head):
+                raise RemoteProtocolError("a failure is shorter than the texts that it announces")
+            texts.append(str(head[at - length : at], "utf-8"))
+    except (IndexError, struct.error) as error:
+        raise RemoteProtocolError("a failure is too short to say what failed") from error
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError(f"a failure has text that isn't UTF-8: {error}") from error
+    payload = head[at:]
+    _check_tags(frame._replace(head=payload), CODE)
+    fields = (request, reason, *texts, payload, buffers, tags >> 4, tags & CODE != 0)
+    return _new(Failure, fields)
+
+
+def _decode_receipt(frame: Frame) -> Receipt:
+    _check_plain(frame, 1)
+    code = frame.head[0]
+    if code > ReceiptCode.ALREADY_INITIALIZED:
+        raise RemoteProtocolError(f"a receipt has the unknown code {code}")
+    return Receipt(frame.request, code)
+
+
+def _decode_cancel(frame: Frame) -> Cancel:
+    _check_plain(frame, _target.size)
+    return Cancel(frame.request, *_target.unpack(frame.head))
+
+
+def _decode_empty(frame: Frame) -> Ping | Pong:
+    _check_plain(frame, 0)
+    return Ping(frame.request) if frame.kind == Kind.PING else Pong(frame.request)
+
+
+def _decode_text(frame: Frame) -> Status | Goodbye | Modules:
+    _check_plain(frame, len(frame.head))
+    try:
+        text = str(frame.head, "utf-8")
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError(
+            f"a message of kind {frame.kind} has text that isn't UTF-8: {error}"
+        ) from error
+    if frame.kind == Kind.GOODBYE:
+        return Goodbye(text, frame.request)
+    return (Status if frame.kind == Kind.STATUS else Modules)(frame.request, text)
+
+
+def _utf8(text: str) -> bytes:
+    # Texts of exceptions hold file names, and those may hold lone surrogates.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _check_tags(frame: Frame, flags: int) -> None:
+    """Refuse flags other than `flags`, and a payload without a codec."""
+    if frame.tags & 0xF & ~flags:
+        raise RemoteProtocolError(
+            f"a message of kind {frame.kind} has flags {frame.tags & 0xF:#x}, known are {flags:#x}"
+        )
+    if frame.tags < 16 and (frame.tags & CODE or len(frame.head) or frame.buffers):
+        raise RemoteProtocolError(f"a message of kind {frame.kind} has a payload without a codec")
+
+
+def _check_plain(frame: Frame, length: int) -> None:
+    """Refuse tags, buffers and a head of another length than `length` bytes."""
+    if frame.tags or frame.buffers or len(frame.head) != length:
+        raise RemoteProtocolError(
+            f"a message of kind {frame.kind} has tags {frame.tags:#04x}, {len(frame.buffers)} "
+            f"buffers and {len(frame.head)} bytes; it takes no tags, no buffers, {length} bytes"
+        )
+
+
+_TEXT_KINDS: dict[type, Kind] = {
+    Status: Kind.STATUS,
+    Goodbye: Kind.GOODBYE,
+    Modules: Kind.MODULES,
+}
+
+_ENCODERS: dict[type, Callable[[Any], list[Piece]]] = {
+    Init: _encode_init,
+    Execute: _encode_task,
+    Exit: _encode_task,
+    Reply: _encode_reply,
+    Failure: _encode_failure,
+    Receipt: _encode_receipt,
+    Cancel: _encode_cancel,
+    Ping: _encode_empty,
+    Pong: _encode_empty,
+    Status: _encode_text,
+    Goodbye: _encode_text,
+    Modules: _encode_text,
+}
+
+_DECODERS: dict[int, Callable[[Frame], Message]] = {
+    int(Kind.INIT): _decode_init,
+    int(Kind.EXECUTE): _decode_task,
+    int(Kind.EXIT): _decode_task,
+    int(Kind.REPLY): _decode_reply,
+    int(Kind.FAILURE): _decode_failure,
+    int(Kind.RECEIPT): _decode_receipt,
+    int(Kind.CANCEL): _decode_cancel,
+    int(Kind.PING): _decode_empty,
+    int(Kind.PONG): _decode_empty,
+    int(Kind.STATUS): _decode_text,
+    int(Kind.GOODBYE): _decode_text,
+    int(Kind.MODULES): _decode_text,
+}

@@ -1,0 +1,55 @@
+"""What every test has: a state folder of its own, and no server left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from bgpy import Client, Handle, Server
+
+
+@pytest.fixture(autouse=True)
+def bgpy_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """BGPY_HOME in a temporary folder; a server that still runs there afterwards is an error."""
+    home = tmp_path / "bgpy-home"
+    monkeypatch.setenv("BGPY_HOME", str(home))
+    monkeypatch.delenv("BGPY_TOKEN", raising=False)
+    yield home
+    left = [process for process in psutil.process_iter() if _runs_in(process, home)]
+    for process in left:
+        process.kill()
+    assert not left, f"the test left processes behind: {left}"
+
+
+def _runs_in(process: psutil.Process, home: Path) -> bool:
+    if process.pid == psutil.Process().pid:
+        return False
+    try:
+        return process.environ().get("BGPY_HOME") == str(home)
+    except psutil.Error:
+        return False
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., tuple[Handle, Client]]]:
+    """Start a background server on a free port; gives its handle and a client.
+
+    Takes the keyword arguments of `Server`. What still runs at the end is killed.
+    """
+    started: list[tuple[Handle, Client]] = []
+
+    def start(**options: Any) -> tuple[Handle, Client]:
+        server = Server("127.0.0.1", options.pop("port", 0), **options)
+        handle = server.run_background()
+        client = Client("127.0.0.1", handle.port, server.token)
+        started.append((handle, client))
+        return handle, client
+
+    yield start
+    for handle, client in started:
+        client.close()
+        handle.kill()

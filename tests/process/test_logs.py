@@ -1,0 +1,188 @@
+"""Tests of the log: everything lands in it, and rotation keeps it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgpy.config import Options
+from bgpy.errors import StartupError
+from bgpy.process import logs
+from bgpy.process.launch import launch
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """Give an open log: path and descriptor."""
+    path = tmp_path / "log"
+    fd = logs.open_log(str(path))
+    yield path, fd
+    os.close(fd)
+
+
+def test_log_has_every_line_when_server_prints_in_every_way(meeting: Any, tmp_path: Path) -> None:
+    """Python, C code, children and logging write into one file, line by line, while it runs."""
+    path = tmp_path / "folder" / "log"
+    options = Options(port=meeting.port, init_file="print_all", log_file=str(path))
+    handle = launch(options, "t" * 64, "fake_server", terminate=print)
+    _, lines = meeting.accept()
+    assert lines.readline() == b"printed\n"
+    found = path.read_text().splitlines()
+    handle.kill()
+    assert handle.log_file == str(path)
+    assert found[:7] == [
+        "early text",
+        "text of print",
+        "text of stderr",
+        r"\udcff",
+        "text of write",
+        "text of puts",
+        "text of child",
+    ]
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+    assert re.fullmatch(f"{time} INFO bgpy.server: text of bgpy", found[7])
+    assert re.fullmatch(f"{time} WARNING mine: text of task", found[8])
+    assert len(found) == 9
+
+
+def test_redirect_leaves_file_alone_when_user_sent_output_there(tmp_path: Path) -> None:
+    """Output that the user sent to a file of theirs is not copied into the log."""
+    text = (
+        "import sys\nfrom bgpy.process import logs\n"
+        "print('before', file=sys.stderr, flush=True)\n"
+        f"logs.redirect(logs.open_log({str(tmp_path / 'log')!r}))\nprint('after')\n"
+    )
+    with open(tmp_path / "err", "wb") as error:
+        subprocess.run([sys.executable, "-c", text], stderr=error, check=True)
+    assert (tmp_path / "err").read_text() == "before\n"
+    assert (tmp_path / "log").read_text() == "after\n"
+
+
+def test_redirect_makes_streams_when_process_has_none(tmp_path: Path) -> None:
+    """A process without standard streams gets them."""
+    text = (
+        "import sys\nfrom bgpy.process import logs\nsys.stdout = sys.stderr = None\n"
+        f"logs.redirect(logs.open_log({str(tmp_path / 'log')!r}))\n"
+        "print('out')\nprint('err', file=sys.stderr)\n"
+    )
+    subprocess.run([sys.executable, "-c", text], check=True)
+    assert (tmp_path / "log").read_text() == "out\nerr\n"
+
+
+def test_open_log_makes_private_file_when_missing(tmp_path: Path) -> None:
+    """A new log is readable by its owner alone, and its folders are made."""
+    path = tmp_path / "one" / "two" / "log"
+    os.close(logs.open_log(str(path)))
+    assert path.exists()
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_open_log_raises_when_path_is_a_folder(tmp_path: Path) -> None:
+    """A log that can't be opened is a start that failed, and named."""
+    with pytest.raises(StartupError, match=re.escape(str(tmp_path))):
+        logs.open_log(str(tmp_path))
+
+
+def test_configure_logging_sets_level_when_root_has_handlers() -> None:
+    """Where others have set up logging, only bgpy's level is set."""
+    logger, root = logging.getLogger("bgpy"), logging.getLogger()
+    before, handlers = logger.level, root.handlers[:]
+    root.addHandler(logging.NullHandler())
+    try:
+        with_null = root.handlers[:]
+        logs.configure_logging("ERROR")
+        assert logger.level == logging.ERROR
+        assert root.handlers == with_null
+    finally:
+        logger.setLevel(before)
+        root.handlers[:] = handlers
+
+
+def test_configure_logging_raises_when_level_is_unknown() -> None:
+    """A misspelt level is an error, not silence."""
+    with pytest.raises(ValueError, match="LOUD"):
+        logs.configure_logging("LOUD")
+
+
+def test_rotation_is_due_when_log_is_over_size(log: tuple[Path, int]) -> None:
+    """The size counts, and is looked at once a second only."""
+    path, fd = log
+    rotation = logs.Rotation(str(path), fd, 10)
+    os.write(fd, b"x" * 10)
+    assert not rotation.due(100.0)
+    os.write(fd, b"x")
+    assert not rotation.due(100.9)
+    assert rotation.due(101.0)
+
+
+def test_rotation_is_never_due_when_log_is_no_file() -> None:
+    """A log that goes to a device is not rotated."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    assert not logs.Rotation(os.devnull, fd, -1).due(1.0)
+    os.close(fd)
+
+
+def test_rotate_moves_text_when_called(log: tuple[Path, int]) -> None:
+    """What was in the log is in the older file, which it replaces, and the log is empty."""
+    path, fd = log
+    rotation = logs.Rotation(str(path), fd, 1)
+    older = Path(f"{path}.1")
+    for text in (b"first", b"x" * (2**20 + 1)):
+        os.write(fd, text)
+        rotation.rotate()
+        assert (older.read_bytes(), path.read_bytes()) == (text, b"")
+    assert os.listdir(path.parent) != []
+    assert {name for name in os.listdir(path.parent) if name.startswith("log")} == {"log", "log.1"}
+
+
+def test_rotate_keeps_text_when_printed_while_copying(
+    log: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is printed while the log is copied is in the older file."""
+    if sys.platform == "win32":
+        pytest.skip("a rename ends the copying there")
+    path, fd = log
+    replace = os.replace
+
+    def print_then_replace(source: str, target: str) -> None:
+        os.write(fd, b" and late")
+        replace(source, target)
+
+    os.write(fd, b"early")
+    monkeypatch.setattr(logs.os, "replace", print_then_replace)
+    logs.Rotation(str(path), fd, 1).rotate()
+    assert Path(f"{path}.1").read_bytes() == b"early and late"
+
+
+def test_rotate_keeps_children_writing_when_they_hold_the_log(log: tuple[Path, int]) -> None:
+    """A child that was started before the rotation writes on into the log, from its start."""
+    path, fd = log
+    text = "import sys\nfor line in sys.stdin: print('child', line, end='', flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=fd, stderr=fd
+    ) as child:
+        os.write(fd, b"before\n")
+        logs.Rotation(str(path), fd, 1).rotate()
+        child.communicate(b"after\n")
+    assert Path(f"{path}.1").read_bytes() == b"before\n"
+    assert path.read_bytes() == b"child after\n"
+
+
+def test_rotate_leaves_log_whole_when_copy_cannot_be_written(log: tuple[Path, int]) -> None:
+    """A rotation that fails loses nothing."""
+    path, fd = log
+    os.write(fd, b"text")
+    Path(f"{path}.1.new").mkdir()
+    with pytest.raises(OSError, match=re.escape("log.1.new")):
+        logs.Rotation(str(path), fd, 1).rotate()
+    assert path.read_bytes() == b"text"

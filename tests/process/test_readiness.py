@@ -1,0 +1,96 @@
+"""Tests of what launcher and server say to each other."""
+
+from __future__ import annotations
+
+import io
+import marshal
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgpy.config import Limits, Options
+from bgpy.process.bootstrap import MAGIC, TEXT
+from bgpy.process.readiness import Ready, messages, options_of, pack
+
+
+def heard(reader: int) -> list[tuple[object, ...]]:
+    """All messages in the pipe, up to its end."""
+    with open(reader, "rb") as pipe:
+        return list(messages(pipe))
+
+
+def test_settings_give_options_back_when_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options, token, module and sys.path cross the pipe; odd entries of sys.path are left out."""
+    monkeypatch.setattr("sys.path", ["", "/one", None, b"/two"])
+    options = Options(host="::1", port=7, log_file="x", limits=Limits(max_message=99))
+    settings = marshal.loads(pack(options, "secret", "some.module"))
+    assert options_of(settings) == options
+    assert (settings["token"], settings["module"]) == ("secret", "some.module")
+    assert settings["path"] == ["", "/one"]
+
+
+def test_messages_arrive_when_server_says_them() -> None:
+    """Each word arrives as it was said, whatever is printed in between."""
+    reader, writer = os.pipe()
+    ready = Ready(writer)
+    ready.started(5)
+    os.write(writer, b"a stray line\nand half of one")
+    ready.logs_to("/nowhere/log")
+    ready.ready("::1", 9, None)
+    assert not ready.waited_for
+    assert heard(reader) == [
+        ("started", 5),
+        ("logs", os.path.abspath("/nowhere/log"), 0),
+        ("ready", "::1", 9, None),
+    ]
+
+
+def test_failed_arrives_whole_when_it_is_long() -> None:
+    """A reason may have many lines, and any characters."""
+    text = "first\nsecond \0bgpy\0 \udcff é\n" * 100
+    reader, writer = os.pipe()
+    Ready(writer).failed(text)
+    assert heard(reader) == [("failed", text)]
+
+
+def test_ready_raises_when_launcher_is_gone() -> None:
+    """A server learns at once that nobody waits for it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    ready = Ready(writer)
+    with pytest.raises(BrokenPipeError):
+        ready.ready("127.0.0.1", 1, None)
+    ready.close_in_child()
+
+
+def test_ready_raises_when_it_was_said_before() -> None:
+    """After the last word nothing more can be said."""
+    reader, writer = os.pipe()
+    ready = Ready(writer)
+    ready.ready("127.0.0.1", 1, None)
+    os.close(reader)
+    with pytest.raises(ValueError, match="no longer waits"):
+        ready.failed("too late")
+
+
+def test_bootstrap_uses_the_same_magic_when_it_speaks() -> None:
+    """The text of the bootstrap and the reader agree on how a line starts."""
+    assert MAGIC.decode().replace("\0", "\\0") in TEXT
+    compile(TEXT, "bootstrap", "exec")
+
+
+@given(st.binary())
+def test_messages_gives_nothing_when_bytes_are_stray(stray: bytes) -> None:
+    """Bytes without the magic start are skipped, and a message after them is heard."""
+    line = MAGIC + marshal.dumps(("started", 1)).hex().encode() + b"\n"
+    stray = stray.replace(MAGIC, b"")
+    assert list(messages(io.BytesIO(stray + b"\n" + line))) == [("started", 1)]
+
+
+def test_messages_skips_line_when_it_is_cut_short() -> None:
+    """A line whose writer died over it is no message."""
+    line = MAGIC + marshal.dumps(("started", 1)).hex().encode() + b"\n"
+    for length in range(len(line)):
+        assert list(messages(io.BytesIO(line[:length]))) == []

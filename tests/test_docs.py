@@ -1,0 +1,111 @@
+"""The programs shown in README and docs do what is shown.
+
+A ``python`` block that is followed at once by a ``text`` block is a whole program and
+its output: it is run in a process of its own, and what it prints is compared. Other
+blocks are pieces, for reading only.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+QUICKSTART = ROOT / "examples" / "quickstart.py"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+
+FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """One fenced block of a page."""
+
+    line: int
+    language: str
+    text: str
+    end: int
+
+
+class Example(NamedTuple):
+    """A program on a page, and the output shown for it."""
+
+    program: str
+    output: str
+
+
+def blocks(page: str) -> list[Block]:
+    """The fenced blocks of a page in their order; `end` is where the text after one begins."""
+    return [
+        Block(page.count("\n", 0, match.start()) + 1, match["language"], match["text"], match.end())
+        for match in FENCE.finditer(page)
+    ]
+
+
+def examples(page: str) -> dict[int, Example]:
+    """The programs of a page that are shown with their output, by the line they stand at."""
+    found = blocks(page)
+    return {
+        block.line: Example(block.text, after.text)
+        for block, after in pairwise(found)
+        if (block.language, after.language) == ("python", "text")
+        and page[block.end :].lstrip().startswith("```text\n")
+    }
+
+
+def run(program: str, folder: Path) -> str:
+    """What `program` prints when it is run as a script in `folder`; it has to succeed."""
+    script = folder / "example.py"
+    script.write_text(program, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "utf8", str(script)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, id=f"{page.relative_to(ROOT).as_posix()}:{line}")
+        for page in PAGES
+        for line, example in examples(page.read_text(encoding="utf-8")).items()
+    ],
+)
+def test_example_prints_what_is_shown_when_run(example: Example, tmp_path: Path) -> None:
+    """Each program shown with an output prints exactly that."""
+    assert run(example.program, tmp_path) == example.output
+
+
+def test_readme_opens_with_the_quickstart_when_read_beside_it() -> None:
+    """The README's first program is examples/quickstart.py, and its output is shown."""
+    page = README.read_text(encoding="utf-8")
+    first = next(block for block in blocks(page) if block.language == "python")
+    assert first.text.encode() == QUICKSTART.read_bytes()
+    assert examples(page)[first.line].output.strip()
+
+
+def test_examples_takes_programs_alone_when_a_page_shows_pieces_too() -> None:
+    """Only a block with its output right below it counts as a program."""
+    page = (
+        "```python\npiece\n```\n\nWords.\n\n```text\nno output\n```\n"
+        "```python\nprint(1)\n```\n\n```text\n1\n```\n```shell\nls\n```\n```python\nlast\n```\n"
+    )
+    assert examples(page) == {10: Example("print(1)\n", "1\n")}
+
+
+def test_run_fails_when_the_program_does(tmp_path: Path) -> None:
+    """A program that raises is a failure, whatever it printed before."""
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        run("print('so far')\n1 / 0\n", tmp_path)

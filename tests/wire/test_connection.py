@@ -1,0 +1,362 @@
+"""Connections: two sides that exchange nothing but bytes, however those are cut."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgpy.config import Limits
+from bgpy.errors import (
+    AuthenticationError,
+    BgpyError,
+    LocalProtocolError,
+    MessageTooLarge,
+    NotBgpy,
+    RemoteProtocolError,
+)
+from bgpy.wire.connection import Connection, State
+from bgpy.wire.frames import Frame, FrameReader
+from bgpy.wire.handshake import (
+    MAGIC,
+    ClientHandshake,
+    ServerHandshake,
+    ServerTerms,
+    Welcome,
+    derive_key,
+)
+from bgpy.wire.messages import (
+    CLIENT_SENDS,
+    SERVER_SENDS,
+    Cancel,
+    Execute,
+    Exit,
+    Failure,
+    Goodbye,
+    Init,
+    Message,
+    Modules,
+    Ping,
+    Pong,
+    Reason,
+    Receipt,
+    Reply,
+    Status,
+    decode,
+    encode,
+)
+
+TOKEN = "t" * 32
+SERVER_ID = b"s" * 16
+LIMITS = Limits(max_message=200_000, max_buffers=4)
+TERMS = ServerTerms(LIMITS.max_message, LIMITS.max_buffers)
+WELCOME = Welcome(b"i" * 16, b"b" * 16, 5, 6, (3, 11, 7), "1.0.0")
+LARGE = memoryview(b"large" * 10_000)
+
+FROM_CLIENT: list[Message] = [
+    Init(1, b"tasks", [LARGE, memoryview(b"")]),
+    Execute(2, b"args"),
+    Execute(2, b"a" * 100_000, (), 1, True, True),
+    Exit(3, b"args", [memoryview(b"x")]),
+    Cancel(4, 2),
+    Ping(5),
+    Status(6, "{}"),
+    Goodbye("done"),
+    Modules(7, "{}"),
+]
+FROM_SERVER: list[Message] = [
+    Reply(1, b"value", [LARGE]),
+    Reply(1, b"value", (), 1, False, True),
+    Failure(2, Reason.TASK, "builtins.KeyError", "'a'", "Traceback", b"exception", [LARGE], 1),
+    Receipt(3, 0),
+    Pong(4),
+    Status(5, "{}"),
+    Goodbye("the server ends"),
+    Modules(6, "{}"),
+]
+
+
+def memory(size: int) -> memoryview:
+    return memoryview(bytearray(size))
+
+
+def make_client(token: str | None = TOKEN) -> Connection:
+    return Connection.client_side(ClientHandshake(b"c" * 16, b"n" * 32, token), memory)
+
+
+def make_server(allocate: Callable[[int], memoryview] = memory) -> Connection:
+    key = derive_key(TOKEN, SERVER_ID)
+    handshake = ServerHandshake(SERVER_ID, b"m" * 32, key, TERMS, WELCOME)
+    return Connection.server_side(handshake, LIMITS, allocate)
+
+
+def pair(allocate: Callable[[int], memoryview] = memory) -> tuple[Connection, Connection]:
+    """A client's and a server's side that are through with the handshake."""
+    client, server = make_client(), make_server(allocate)
+    for _ in range(2):
+        assert server.receive(client.take_outgoing()) == []
+        assert client.receive(server.take_outgoing()) == []
+    assert client.established
+    assert server.established
+    return client, server
+
+
+def sent(sender: Connection, message: Message) -> bytes:
+    return b"".join(sender.send(message))
+
+
+def comparable(message: Message) -> tuple[object, ...]:
+    """A message with its memory as `bytes`."""
+    return (
+        type(message),
+        *(
+            [bytes(part) for part in value]
+            if isinstance(value, list | tuple)
+            else bytes(value)
+            if isinstance(value, memoryview)
+            else value
+            for value in message
+        ),
+    )
+
+
+def deliver(receiver: Connection, data: bytes, size: int) -> list[Message]:
+    """Bring `data` over as a socket would, at most `size` bytes at a time."""
+    messages: list[Message] = []
+    left = memoryview(data)
+    while left:
+        target = receiver.target()
+        count = min(size, len(left), len(left) if target is None else len(target))
+        if target is None:
+            messages += receiver.receive(left[:count])
+        else:
+            target[:count] = left[:count]
+            messages += receiver.filled(count)
+        left = left[count:]
+    return messages
+
+
+BOTH_WAYS = [("client", message) for message in FROM_CLIENT] + [
+    ("server", message) for message in FROM_SERVER
+]
+
+
+@pytest.mark.parametrize(("side", "message"), BOTH_WAYS)
+@pytest.mark.parametrize("size", [1, 5000, 10**9])
+def test_message_arrives_in_any_pieces_when_its_side_sends_it(side, message, size) -> None:
+    """Whole, byte by byte and in pieces, with the next message trailing, in both directions."""
+    client, server = pair()
+    sender, receiver = (client, server) if side == "client" else (server, client)
+    data = sent(sender, message)
+    received = deliver(receiver, data + data, size)
+    assert list(map(comparable, received)) == [comparable(message)] * 2
+    receiver.eof()
+    assert receiver.state is State.CLOSED
+
+
+@pytest.mark.parametrize(("side", "message"), BOTH_WAYS)
+def test_end_of_stream_is_an_error_when_a_message_is_not_whole(side, message) -> None:
+    """A truncated message is never taken for a clean end."""
+    client, server = pair()
+    sender, receiver = (client, server) if side == "client" else (server, client)
+    receiver.receive(sent(sender, message)[:-1] or b"\0")
+    with pytest.raises(RemoteProtocolError, match="within a message"):
+        receiver.eof()
+    assert receiver.state is State.FAILED
+    receiver.eof()
+
+
+@pytest.mark.parametrize(("side", "message"), BOTH_WAYS)
+def test_message_is_refused_when_it_goes_in_the_wrong_direction(side, message) -> None:
+    """A kind is taken from one side only, and this side doesn't send the other's."""
+    client, server = pair()
+    other = server if side == "client" else client
+    kind = encode(message)[0][0]
+    if kind in CLIENT_SENDS & SERVER_SENDS:
+        assert sent(other, message) == b"".join(encode(message))
+        return
+    with pytest.raises(LocalProtocolError, match=type(message).__name__):
+        other.send(message)
+    receiver = client if side == "client" else server
+    with pytest.raises(RemoteProtocolError, match=f"kind {kind}"):
+        receiver.receive(b"".join(encode(message)))
+
+
+@pytest.mark.parametrize("size", [1, 31, 10**9])
+def test_frames_are_read_when_they_trail_the_handshake(size) -> None:
+    """A request sent together with the proof is received as if it came later."""
+    client, server = make_client(), make_server()
+    server.receive(client.take_outgoing())
+    client.receive(server.take_outgoing())
+    request = Execute(1, b"args", (), 1, False, True)
+    data = client.take_outgoing() + b"".join(encode(request))
+    assert list(map(comparable, deliver(server, data, size))) == [comparable(request)]
+    reply = Reply(1, b"value")
+    data = server.take_outgoing() + sent(server, reply)
+    assert list(map(comparable, deliver(client, data, size))) == [comparable(reply)]
+
+
+def test_client_takes_its_limits_from_the_server_when_it_is_established() -> None:
+    """Both directions have the server's limits; the sender is told before it sends."""
+    client, server = pair()
+    for sender, make in ((client, Execute), (server, Reply)):
+        for head, count in ((b"h" * 200_000, 0), (b"h" * 199_997, 3), (b"", 4)):
+            sender.send(make(1, head, [memoryview(b"b")] * count))
+        for head, count in ((b"h" * 200_001, 0), (b"h" * 199_998, 3), (b"", 5)):
+            with pytest.raises(MessageTooLarge, match="limit is"):
+                sender.send(make(1, head, [memoryview(b"b")] * count))
+        with pytest.raises(MessageTooLarge, match="5 buffers"):
+            sender.send(make(1, b"", [memoryview(b"")] * 5))
+        sender.send(make(1, b"usable still"))
+    with pytest.raises(MessageTooLarge):
+        client.receive(b"".join(encode(Reply(9, b"h" * 200_001))))
+    assert client.failed_request == 9
+
+
+def test_nothing_can_be_sent_when_the_handshake_is_not_done() -> None:
+    """Messages before the proof are this side's mistake."""
+    for connection in (make_client(), make_server()):
+        with pytest.raises(LocalProtocolError, match="handshake"):
+            connection.send(Status(1, "{}"))
+        with pytest.raises(LocalProtocolError):
+            connection.filled(1)
+        assert connection.target() is None
+        with pytest.raises(RemoteProtocolError, match="handshake"):
+            connection.eof()
+        assert connection.state is State.FAILED
+
+
+def header(kind: int = 2, tags: int = 0x10, count: int = 0, length: int = 0) -> bytes:
+    return struct.pack("<BBHIQ", kind, tags, count, length, 7)
+
+
+BROKEN = [
+    (header(length=2**32 - 1), MessageTooLarge, Reason.TOO_LARGE),
+    (header(length=200_001), MessageTooLarge, Reason.TOO_LARGE),
+    (header(count=1) + struct.pack("<Q", 2**63), MessageTooLarge, Reason.TOO_LARGE),
+    (header(count=5), MessageTooLarge, Reason.TOO_LARGE),
+    (header(kind=0), RemoteProtocolError, Reason.PROTOCOL),
+    (header(kind=7), RemoteProtocolError, Reason.PROTOCOL),
+    (header(kind=4), RemoteProtocolError, Reason.PROTOCOL),
+    (header(tags=0x18), RemoteProtocolError, Reason.PROTOCOL),
+    (header(kind=10, tags=1), RemoteProtocolError, Reason.PROTOCOL),
+    (header(kind=12, tags=0, length=1) + b"\xff", RemoteProtocolError, Reason.PROTOCOL),
+]
+
+
+@pytest.mark.parametrize(("data", "error", "reason"), BROKEN)
+@pytest.mark.parametrize("size", [1, 10**9])
+def test_client_is_told_when_it_breaks_the_protocol(data, error, reason, size) -> None:
+    """The server allocates nothing, ends the connection and says why, with the request's id."""
+    asked: list[int] = []
+
+    def allocate(size: int) -> memoryview:
+        asked.append(size)
+        return memory(size)
+
+    client, server = pair(allocate)
+    with pytest.raises(error) as caught:
+        deliver(server, data, size)
+    assert asked == []
+    assert server.state is State.FAILED
+    assert server.failed_request == 7
+    failure, goodbye = client.receive(server.take_outgoing())
+    assert isinstance(failure, Failure)
+    assert (failure.request, failure.reason) == (7, reason)
+    assert failure.text == str(caught.value)
+    assert isinstance(goodbye, Goodbye)
+    with pytest.raises(error):
+        server.receive(sent(client, Ping(8)))
+    assert server.take_outgoing() == b""
+    with pytest.raises(LocalProtocolError, match="failed"):
+        server.send(Receipt(7, 0))
+
+
+def test_server_is_told_when_it_breaks_the_protocol() -> None:
+    """A client that gives up says goodbye with the reason."""
+    client, server = pair()
+    with pytest.raises(RemoteProtocolError):
+        client.receive(header(kind=8))
+    (goodbye,) = server.receive(client.take_outgoing())
+    assert isinstance(goodbye, Goodbye)
+    assert "kind 8" in goodbye.text
+
+
+def test_server_raises_and_has_the_refusal_to_send_when_it_refuses_a_client() -> None:
+    """The shell sends what is outgoing, and closes."""
+    server = make_server()
+    with pytest.raises(RemoteProtocolError, match="role 3"):
+        server.receive(MAGIC + bytes([1, 1, 0, 3]) + bytes(48))
+    with pytest.raises(RemoteProtocolError, match="reason 2"):
+        make_client().receive(server.take_outgoing())
+    assert server.state is State.FAILED
+    with pytest.raises(RemoteProtocolError, match="role 3"):
+        server.receive(b"more")
+
+
+def test_peer_gets_nothing_when_it_does_not_speak_the_protocol() -> None:
+    """Strangers are closed without an answer."""
+    server = make_server()
+    with pytest.raises(NotBgpy, match="HTTP"):
+        server.receive(b"GET / HTTP/1.1\r\n\r\n")
+    assert server.take_outgoing() == b""
+
+
+def test_client_sends_nothing_after_its_hello_when_the_token_is_wrong() -> None:
+    """The proof doesn't leave before the server's was verified."""
+    client, server = make_client("u" * 32), make_server()
+    server.receive(client.take_outgoing())
+    with pytest.raises(AuthenticationError):
+        client.receive(server.take_outgoing())
+    assert client.take_outgoing() == b""
+    assert client.state is State.FAILED
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=80),
+            st.sampled_from(
+                [b"".join(encode(message))[:60] for message in FROM_CLIENT + FROM_SERVER]
+            ),
+        ),
+        max_size=6,
+    ),
+    st.booleans(),
+)
+def test_connection_raises_a_documented_error_or_none_when_fed_any_bytes(data, server) -> None:
+    """After the handshake, any bytes are messages or an error of the tree, which stays."""
+    client_side, server_side = pair()
+    connection = server_side if server else client_side
+    failed = False
+    for piece in data:
+        try:
+            connection.receive(piece)
+            assert not failed
+        except (RemoteProtocolError, MessageTooLarge):
+            failed = True
+    assert connection.established is not failed
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_connection_is_never_established_when_fed_any_bytes_first(data, server) -> None:
+    """Without the token nobody gets past the handshake, and nothing becomes a message."""
+    connection = make_server() if server else make_client()
+    try:
+        assert connection.receive(MAGIC + data) == []
+    except BgpyError:
+        assert connection.state is State.FAILED
+    assert not connection.established
+
+
+def test_receiving_adds_no_frames_of_its_own_when_compared_with_its_parts() -> None:
+    """A connection gives exactly what reader and decoder give."""
+    client, server = pair()
+    data = b"".join(sent(client, message) for message in FROM_CLIENT)
+    frames: list[Frame] = FrameReader(LIMITS, memory, CLIENT_SENDS).feed(data)
+    assert list(map(comparable, server.receive(data))) == [
+        comparable(decode(frame)) for frame in frames
+    ]

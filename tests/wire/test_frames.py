@@ -1,0 +1,283 @@
+"""Frames: any chunking gives the same frames, and nothing is allocated for a wrong size."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgpy.config import Limits
+from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
+from bgpy.wire.frames import DIRECT, KINDS, SMALL, Frame, FrameReader, Kind, encode_frame
+
+LIMITS = Limits(max_message=4 * SMALL, max_buffers=8)
+KIND = Kind.EXECUTE
+
+
+class Memory:
+    """Gives memory and remembers the sizes that it was asked for."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def __call__(self, size: int) -> memoryview:
+        self.sizes.append(size)
+        return memoryview(bytearray(size))
+
+
+def header(kind: int = KIND, count: int = 0, length: int = 0, request: int = 1) -> bytes:
+    return struct.pack("<BBHIQ", kind, 0x10, count, length, request)
+
+
+def whole(kind: int, tags: int, request: int, head: bytes, buffers: list[bytes]) -> bytes:
+    return b"".join(encode_frame(kind, tags, request, head, [memoryview(b) for b in buffers]))
+
+
+def plain(frame: Frame) -> tuple[int, int, int, bytes, list[bytes]]:
+    return (frame[0], frame[1], frame[2], bytes(frame.head), [bytes(b) for b in frame.buffers])
+
+
+def deliver(reader: FrameReader, data: bytes, sizes: list[int]) -> list[Frame]:
+    """Bring `data` to the reader as a socket would, in pieces of `sizes`, then the rest."""
+    frames: list[Frame] = []
+    shared = bytearray(len(data) + 1)
+    left = memoryview(data)
+    pieces = iter(sizes)
+    while left:
+        target = reader.target()
+        place = memoryview(shared) if target is None else target
+        size = min(next(pieces, len(left)), len(left), len(place))
+        place[:size] = left[:size]
+        left = left[size:]
+        frames += reader.feed(place[:size]) if target is None else reader.filled(size)
+        # What the reader keeps must not lie in the shared memory.
+        shared[:size] = b"\xff" * size
+    return frames
+
+
+FRAMES = [
+    (KIND, 0x10, 0, b"", []),
+    (KIND, 0x11, 1, b"head", []),
+    (Kind.GOODBYE, 0xFF, 2**64 - 1, b"x" * SMALL, []),
+    (KIND, 0x10, 3, b"y" * (SMALL + 1), []),
+    (KIND, 0x10, 4, b"", [b""]),
+    (KIND, 0x10, 5, b"head", [b"", b"small", b""]),
+    (KIND, 0x10, 6, b"head", [b"z" * (DIRECT + 5), b"", b"q" * DIRECT]),
+    (KIND, 0x10, 7, b"w" * (SMALL + 9), [b"z" * SMALL]),
+]
+
+
+@pytest.mark.parametrize("parts", FRAMES)
+@pytest.mark.parametrize("size", [None, 1, 7, 16, 17, 1000, DIRECT])
+def test_reader_gives_the_frame_in_any_pieces_when_it_arrives(parts, size) -> None:
+    """A frame is the same whole, byte by byte and in pieces of any size."""
+    data = whole(*parts)
+    reader = FrameReader(LIMITS, Memory())
+    frames = deliver(reader, data, [] if size is None else [size] * (len(data) // size + 1))
+    assert [plain(frame) for frame in frames] == [parts]
+    assert reader.at_boundary
+
+
+@pytest.mark.parametrize("parts", FRAMES)
+def test_reader_keeps_the_start_of_the_next_frame_when_data_trails(parts) -> None:
+    """What follows a frame in the same bytes belongs to the next one."""
+    data = whole(*parts)
+    reader = FrameReader(LIMITS, Memory())
+    frames = list(reader.feed(data + data[:9]))
+    assert not reader.at_boundary
+    frames += deliver(reader, data[9:], [])
+    assert [plain(frame) for frame in frames] == [parts, parts]
+    assert reader.at_boundary
+
+
+@pytest.mark.parametrize("parts", FRAMES)
+def test_reader_is_not_at_a_boundary_when_any_byte_is_missing(parts) -> None:
+    """A truncated frame is never taken for a clean end, and never given out."""
+    data = whole(*parts)
+    for size in {1, 15, 16, 17, len(data) // 2, len(data) - 1}:
+        if 0 < size < len(data):
+            reader = FrameReader(LIMITS, Memory())
+            assert reader.feed(data[:size]) == []
+            assert not reader.at_boundary
+
+
+payloads = st.one_of(st.binary(max_size=40), st.sampled_from([b"a" * SMALL, b"b" * (SMALL + 1)]))
+frames_of_any_shape = st.tuples(
+    st.sampled_from(sorted(KINDS)),
+    st.integers(0, 255),
+    st.integers(0, 2**64 - 1),
+    payloads,
+    st.lists(st.one_of(st.binary(max_size=40), st.just(b"c" * (DIRECT + 1))), max_size=4),
+)
+
+
+@given(st.lists(frames_of_any_shape, max_size=5), st.lists(st.integers(1, 50_000), max_size=40))
+def test_frames_come_back_the_same_when_cut_anywhere(parts, sizes) -> None:
+    """Encoding and reading are inverse, whatever the pieces."""
+    data = b"".join(whole(*part) for part in parts)
+    reader = FrameReader(LIMITS, Memory())
+    assert [plain(frame) for frame in deliver(reader, data, sizes)] == parts
+    assert reader.at_boundary
+
+
+@given(st.lists(st.binary(max_size=60), max_size=8))
+def test_reader_raises_a_documented_error_or_none_when_fed_any_bytes(pieces) -> None:
+    """No bytes do anything but frames or an error of the tree, which then stays."""
+    memory = Memory()
+    reader = FrameReader(LIMITS, memory)
+    errors: list[BgpyError | None] = []
+    for piece in pieces:
+        try:
+            reader.feed(piece)
+            errors.append(None)
+        except (RemoteProtocolError, MessageTooLarge) as error:
+            errors.append(error)
+    last = errors[-1] if errors else None
+    assert set(errors) <= {None, last}
+    assert errors == sorted(errors, key=lambda error: error is not None)
+    assert reader.at_boundary or pieces
+    assert sum(memory.sizes) <= LIMITS.max_message * (len(pieces) * 4 + 1)
+
+
+@given(st.binary(min_size=15, max_size=90), st.sampled_from(sorted(KINDS)))
+def test_reader_raises_a_documented_error_or_none_when_the_kind_is_right(data, kind) -> None:
+    """Beyond the first byte, too, any bytes are a frame, a part of one, or an error."""
+    reader = FrameReader(LIMITS, Memory())
+    try:
+        reader.feed(bytes([kind]) + data)
+    except (RemoteProtocolError, MessageTooLarge):
+        assert not reader.at_boundary
+
+
+TOO_MUCH = [
+    (header(length=4 * SMALL + 1), MessageTooLarge, "262145 bytes: the limit is 262144"),
+    (header(length=2**32 - 1), MessageTooLarge, "4294967295 bytes: the limit is 262144"),
+    (header(count=9), MessageTooLarge, "9 buffers: the limit is 8"),
+    (header(count=65535), MessageTooLarge, "65535 buffers"),
+    (header(count=1) + struct.pack("<Q", 2**63), MessageTooLarge, str(2**63)),
+    (header(count=2) + struct.pack("<2Q", 2**64 - 1, 2), MessageTooLarge, str(2**64 + 1)),
+    (header(count=2) + struct.pack("<2Q", 2 * SMALL, 2 * SMALL + 1), MessageTooLarge, "262145"),
+    (header(count=1, length=1) + struct.pack("<Q", 4 * SMALL), MessageTooLarge, "262145"),
+    (header(kind=0), RemoteProtocolError, "kind 0"),
+    (header(kind=7), RemoteProtocolError, "kind 7"),
+    (header(kind=255, length=2**32 - 1), RemoteProtocolError, "kind 255"),
+]
+
+
+@pytest.mark.parametrize(("data", "error", "text"), TOO_MUCH)
+@pytest.mark.parametrize("step", [1, 1000])
+def test_reader_allocates_nothing_when_a_frame_is_refused(data, error, text, step) -> None:
+    """Sizes and kind are checked before memory is asked for; the error names them."""
+    memory = Memory()
+    reader = FrameReader(LIMITS, memory)
+    with pytest.raises(error, match=text):
+        deliver(reader, data, [step] * len(data))
+    assert memory.sizes == []
+    assert reader.failed_request == 1
+    assert not reader.at_boundary
+    assert reader.target() is None
+    with pytest.raises(error, match=text):
+        reader.feed(whole(*FRAMES[1]))
+    with pytest.raises(error, match=text):
+        reader.filled(0)
+
+
+def test_reader_takes_a_message_when_it_is_exactly_at_the_limits() -> None:
+    """The limits themselves are allowed."""
+    parts = (KIND, 0x10, 1, b"h" * 8, [b"b" * (LIMITS.max_message - 8)] + [b""] * 7)
+    assert plain(FrameReader(LIMITS, Memory()).feed(whole(*parts))[0]) == parts
+
+
+@pytest.mark.parametrize("limit", [0, 3])
+def test_reader_refuses_a_whole_small_frame_when_it_is_over_the_limit(limit) -> None:
+    """The short way for whole frames knows the limit, too."""
+    reader = FrameReader(Limits(max_message=limit), Memory())
+    assert [frame.head for frame in reader.feed(whole(KIND, 0, 1, b"a" * limit, []))] == [
+        b"a" * limit
+    ]
+    with pytest.raises(MessageTooLarge):
+        reader.feed(whole(KIND, 0, 2, b"a" * (limit + 1), []))
+    assert reader.failed_request == 2
+
+
+def test_reader_allocates_a_part_only_when_the_one_before_is_whole() -> None:
+    """A peer that announces much and sends little gets one part's memory."""
+    memory = Memory()
+    reader = FrameReader(LIMITS, memory)
+    data = whole(KIND, 0, 1, b"", [b"a" * SMALL, b"b" * SMALL])
+    reader.feed(data[: -SMALL - 1])
+    assert memory.sizes == [SMALL]
+    reader.feed(data[-SMALL - 1 : -SMALL])
+    assert memory.sizes == [SMALL, SMALL]
+
+
+def test_reader_uses_no_memory_of_its_own_when_a_frame_is_small() -> None:
+    """Only buffers and large heads go to `allocate`."""
+    memory = Memory()
+    deliver(FrameReader(LIMITS, memory), whole(KIND, 0, 1, b"h" * SMALL, []), [1000] * 99)
+    assert memory.sizes == []
+
+
+def test_reader_gives_a_target_when_much_is_missing_and_none_when_little_is() -> None:
+    """Large parts are received in place; a small remainder isn't worth a call of its own."""
+    reader = FrameReader(LIMITS, Memory())
+    data = whole(KIND, 0, 1, b"head", [b"a" * (2 * DIRECT)])
+    reader.feed(data[: -2 * DIRECT])
+    target = reader.target()
+    assert target is not None
+    assert len(target) == 2 * DIRECT
+    target[: DIRECT + 1] = b"a" * (DIRECT + 1)
+    assert reader.filled(DIRECT + 1) == []
+    assert reader.target() is None
+    (frame,) = reader.feed(b"a" * (DIRECT - 1))
+    assert plain(frame) == (KIND, 0, 1, b"head", [b"a" * (2 * DIRECT)])
+    assert not frame.buffers[0].readonly
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_reader_says_so_when_nothing_can_be_filled(size) -> None:
+    """`filled` without a target is this side's mistake."""
+    with pytest.raises(LocalProtocolError, match="without a place"):
+        FrameReader(LIMITS, Memory()).filled(size)
+
+
+@pytest.mark.parametrize("kind_of_error", [MemoryError, OSError])
+def test_reader_raises_message_too_large_when_there_is_no_memory(kind_of_error) -> None:
+    """A failed allocation is an error about the message, not the end of the process."""
+
+    def nothing(size: int) -> memoryview:
+        raise kind_of_error(f"{size} bytes")
+
+    reader = FrameReader(LIMITS, nothing)
+    with pytest.raises(MessageTooLarge, match="no memory"):
+        reader.feed(whole(KIND, 0, 77, b"", [b"abc"]))
+    assert reader.failed_request == 77
+
+
+def test_encoding_gives_one_piece_when_the_frame_is_small() -> None:
+    """A small frame is one `bytes`, ready for one `send`."""
+    assert encode_frame(2, 0x11, 5, b"head") == [
+        header(length=4, request=5)[:1]
+        + bytes.fromhex("11 00 00 04 00 00 00 05 00 00 00 00 00 00 00")
+        + b"head"
+    ]
+
+
+def test_encoding_copies_nothing_when_parts_are_large() -> None:
+    """Large heads and buffers are handed on as they are; empty pieces are left out."""
+    head = b"h" * (SMALL + 1)
+    buffers = [memoryview(b"a"), memoryview(b""), memoryview(b"b" * SMALL)]
+    start, *others = encode_frame(KIND, 0, 1, head, buffers)
+    assert len(start) == 16 + 8 * 3
+    assert others[0] is head
+    assert others[1] is buffers[0]
+    assert others[2] is buffers[2]
+    assert len(others) == 3
+
+
+def test_encoding_raises_message_too_large_when_a_header_cannot_say_it() -> None:
+    """More buffers than 65535 don't fit in a frame."""
+    with pytest.raises(MessageTooLarge, match="65536 buffers"):
+        encode_frame(KIND, 0, 1, b"", [memoryview(b"")] * 65536)
