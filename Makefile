@@ -6,7 +6,13 @@ BIN := .venv/bin
 # Made last, so that an interrupted installation is begun again.
 STAMP := .venv/installed
 
-.PHONY: demo test check clean
+# The benchmarks have environments of their own, made in the same way.
+BENCH := .venv-bench
+BENCH_RAY := .venv-bench-ray
+BENCH_031 := .venv-bench-031
+FIGURES := build/bench
+
+.PHONY: demo test check bench bench-quick bench-ray bench-031 clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -22,11 +28,43 @@ check: $(STAMP)
 	$(BIN)/mypy --platform darwin
 	$(BIN)/python -m pytest tests/test_floors.py tests/test_docs.py
 
+# Minutes; writes docs/benchmarks.md and docs/benchmarks.svg, with what the two below kept.
+bench: $(BENCH)/installed
+	$(BENCH)/bin/python -m benchmarks --save $(FIGURES)/all.json --write docs --others $(FIGURES)
+
+bench-quick: $(BENCH)/installed
+	$(BENCH)/bin/python -m benchmarks --quick
+
+bench-ray: $(BENCH)/installed $(BENCH_RAY)/installed
+	$(BENCH)/bin/python -m benchmarks --peers raw,bgpy,ray \
+		--python ray=$(BENCH_RAY)/bin/python --save $(FIGURES)/ray.json
+
+bench-031: $(BENCH)/installed $(BENCH_031)/installed
+	$(BENCH)/bin/python -m benchmarks --peers raw,bgpy,bgpy031 \
+		--python bgpy031=$(BENCH_031)/bin/python --save $(FIGURES)/031.json
+
 clean:
-	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(STAMP)
+
+$(BENCH)/installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@
+
+$(BENCH_RAY)/installed: Makefile
+	$(PYTHON) -m venv --clear $(BENCH_RAY)
+	$(BENCH_RAY)/bin/python -m pip install --quiet --disable-pip-version-check numpy ray
+	touch $@
+
+# It needs an old click, so it can't stand beside anything current.
+$(BENCH_031)/installed: Makefile
+	$(PYTHON) -m venv --clear $(BENCH_031)
+	$(BENCH_031)/bin/python -m pip install --quiet --disable-pip-version-check \
+		'bgpy==0.3.1' 'click<8.1' psutil
+	touch $@

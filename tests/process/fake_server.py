@@ -88,6 +88,7 @@ def _die_beside_a_child(settings: Settings, ready: Ready) -> None:
     options = options_of(settings)
     test = socket.create_connection((options.host, options.port))
     if os.fork() == 0:
+        test.sendall(f"{os.getpid()}\n".encode())
         test.recv(1)
         os._exit(0)
     os._exit(3)

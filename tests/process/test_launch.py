@@ -17,8 +17,10 @@ import pytest
 from bgpy import records
 from bgpy.config import Options
 from bgpy.errors import StartupError
+from bgpy.process.bootstrap import MAGIC, TEXT
 from bgpy.process.handle import Handle
 from bgpy.process.launch import launch
+from bgpy.process.readiness import pack
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="sessions and forks are POSIX's")
 TOKEN = "t" * 64
@@ -187,6 +189,7 @@ def test_launch_notices_death_when_a_child_keeps_the_pipe(meeting: Any) -> None:
     """A forked child that outlives the server doesn't make the launcher wait for it."""
     with pytest.raises(StartupError, match="exit code 3"):
         start("die_beside_a_child", meeting.port)
+    meeting.accept_pid()
 
 
 def test_launch_hears_server_when_others_print_first(
@@ -247,15 +250,15 @@ def test_launch_ends_server_when_interrupt_swallows_its_pid(
     meeting: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An interrupt that strikes just as the pid arrives ends the server all the same."""
-    from bgpy.process import launch as module
 
     def interrupted(lines: Any) -> Any:
-        assert b"".join(line for line, _ in zip(lines, range(2), strict=False))
+        assert next(lines) == b"\n"
+        assert next(lines).startswith(MAGIC)
         meeting.accept_pid()
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(module, "messages", interrupted)
+    monkeypatch.setattr("bgpy.process.launch.messages", interrupted)
     with pytest.raises(KeyboardInterrupt):
         start("hang", meeting.port)
     [(pid, start_time)] = meeting._met
@@ -283,9 +286,6 @@ def test_server_ends_when_launcher_was_killed_before_ready(
 @posix_only
 def test_server_never_starts_when_settings_are_cut_short() -> None:
     """Settings that end too early, since the launcher died, start nothing."""
-    from bgpy.process.bootstrap import TEXT
-    from bgpy.process.readiness import pack
-
     settings = pack(Options(), TOKEN, "fake_server")
     command = [sys.executable, "-P", "-c", TEXT]
     for length in (0, 1, len(settings) // 2, len(settings) - 1):

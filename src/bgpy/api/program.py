@@ -22,6 +22,8 @@ LAST_THREADS = 5.0
 def main(settings: Settings, ready: Ready) -> None:
     """Serve until the server ends; tell the launcher through `ready` how far it is."""
     options = options_of(settings)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=ready.close_in_child)
     try:
         running = Running(options, settings["token"])
     except StartupError as error:

@@ -11,6 +11,7 @@ from functools import partial
 from bgpy import address, records
 from bgpy.api import signals
 from bgpy.config import Options
+from bgpy.errors import StartupError
 from bgpy.serving.listening import listen
 from bgpy.serving.server import Events, Server
 from bgpy.tasks import init_file
@@ -32,7 +33,11 @@ class Running:
         self.log_file = options.log_file
         if options.init_file is not None:
             init_file.check_exists(options.init_file)
-        self._listener = listen(address.parse(options.host, options.port))
+        place = address.parse(options.host, options.port)
+        try:
+            self._listener = listen(place)
+        except StartupError as error:
+            raise _named(place, error) from error
         host, port = self._listener.getsockname()[:2]
         self.address = address.Address(host, port)
         try:
@@ -84,6 +89,17 @@ class Running:
             log_file=self.log_file,
             init_file=self._options.init_file,
         )
+
+
+def _named(place: address.Address, error: StartupError) -> StartupError:
+    """The error of a port that can't be had, which names a server of ours that has it."""
+    record = records.find(place)
+    if record is None:
+        return error
+    return StartupError(
+        f"a bgpy server runs at {place} already (pid {record.pid}): talk to it with a Client, "
+        "terminate it, or use another port (0 takes a free one)"
+    )
 
 
 def end_within(seconds: float) -> None:

@@ -49,6 +49,7 @@ class Caller:
 
     def _begin_anew(self) -> None:
         self._client_id = secrets.token_bytes(16)
+        self._next_request = 1
         self._channel: Channel | None = None
         self._connecting = threading.Lock()
         self._hashes: dict[str, str | None] = {}
@@ -66,13 +67,12 @@ class Caller:
                 "a task can't wait for a call to its own server, which runs one task at a "
                 "time: call the function itself, or use execute() without await_response"
             )
-        return self._answer(channel, channel.send(make), deadline, timeout)
+        return self._answer(channel, make, deadline, timeout)
 
     def request_receipt(self, make: MakeMessage, timeout: float | None) -> Message:
         """As `request`, for what is answered while a task runs: also from a task itself."""
         deadline = None if timeout is None else monotonic() + timeout
-        channel = self._connected()
-        return self._answer(channel, channel.send(make), deadline, timeout)
+        return self._answer(self._connected(), make, deadline, timeout)
 
     def ping(self, timeout: float | None) -> float:
         """Seconds to the server and back."""
@@ -111,9 +111,11 @@ class Caller:
 
     def close(self) -> None:
         """Close the connection, if there is one; the next call makes another."""
-        channel, self._channel = self._channel, None
+        channel = self._channel
         if channel is not None:
             channel.close(farewell=True)
+            with self._connecting:
+                self._drop(channel)
 
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""
@@ -128,14 +130,20 @@ class Caller:
         with self._connecting:
             if self._channel is not None and self._channel.usable():
                 return self._channel
-            first_request = 1 if self._channel is None else self._channel.next_request
-            self._channel = None
+            if self._channel is not None:
+                self._drop(self._channel)
             connected = connect(
                 self._address, self._find_token, self._client_id, self._connect_timeout
             )
-            self._channel = Channel(connected, first_request)
+            self._channel = Channel(connected, self._next_request)
             self._notice_restart(connected.welcome.incarnation)
             return self._channel
+
+    def _drop(self, channel: Channel) -> None:
+        """Forget a broken channel, but not which request ids it has used."""
+        if self._channel is channel:
+            self._next_request = channel.next_request
+            self._channel = None
 
     def _notice_restart(self, incarnation: bytes) -> None:
         before, self._incarnation = self._incarnation, incarnation
@@ -147,25 +155,38 @@ class Caller:
             )
 
     def _answer(
-        self, channel: Channel, pending: Pending, deadline: float | None, timeout: float | None
+        self, channel: Channel, make: MakeMessage, deadline: float | None, timeout: float | None
     ) -> Message:
+        try:
+            pending = channel.send(make, deadline)
+        except TimeOver:
+            raise _timed_out(timeout, "not started") from None
         try:
             return channel.wait(pending, deadline)
         except TimeOver:
+            return self._given_up(channel, pending, timeout)
+        except BaseException:
+            channel.abandon(pending)
+            raise
+
+    def _given_up(self, channel: Channel, pending: Pending, timeout: float | None) -> Message:
+        """Raise `CallTimeout` with what the server tells; its answer, if that comes first."""
+        try:
             progress = self._ask(channel, pending)
-            if pending.answer is not None and not isinstance(pending.answer, ServerGone):
-                return pending.answer
-            raise _timed_out(timeout, progress) from None
         finally:
             channel.abandon(pending)
+        if pending.answer is not None and not isinstance(pending.answer, ServerGone):
+            return pending.answer
+        raise _timed_out(timeout, progress)
 
     def _ask(self, channel: Channel, pending: Pending) -> Progress:
         """Have the server withdraw a call whose time is over; how far it had come."""
         target = pending.request
         try:
-            question = channel.send(lambda request: Cancel(request, target))
+            deadline = monotonic() + ASK
+            question = channel.send(lambda request: Cancel(request, target), deadline)
             try:
-                answer = channel.wait(question, monotonic() + ASK)
+                answer = channel.wait(question, deadline)
             finally:
                 channel.abandon(question)
         except (TimeOver, ServerGone):
@@ -177,7 +198,7 @@ class Caller:
 
 def _timed_out(timeout: float | None, progress: Progress) -> CallTimeout:
     meaning = {
-        "not started": "it had not started and was withdrawn: it will not run",
+        "not started": "it had not started, and will not run",
         "started": "it had started and goes on: its reply will be dropped",
         "unknown": "whether it ran is not known",
     }[progress]

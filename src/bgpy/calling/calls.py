@@ -32,6 +32,11 @@ class Calls:
         """The id that the next request will have; ids count up within a client."""
         return self._next
 
+    @property
+    def under_way(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._pending)
+
     def begin(self) -> Pending:
         """Number a new request."""
         pending = Pending(self._next)

@@ -6,9 +6,12 @@ wakes another to go on reading. So a call that is alone costs no hand-over.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import struct
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from time import monotonic
 
@@ -25,8 +28,13 @@ RECEIVE_BUFFER = 2**18
 TICK = 0.5
 """Seconds after which a waiting thread looks whether the server's process is gone."""
 
-IDLE = 1.0
-"""Seconds of silence after which a connection is looked at before it is used again."""
+IDLE = 0.01
+"""Seconds of silence after which a connection is looked at before it is used again.
+
+Shorter than any restart of a server takes, longer than the pauses in a row of calls.
+"""
+
+READABLE, WRITABLE = 1, 2
 
 MOST_PIECES = 512
 """Pieces in one system call; below every platform's IOV_MAX."""
@@ -41,7 +49,7 @@ class Channel:
 
     def __init__(self, connected: Connected, first_request: int) -> None:
         self._sock, self._connection, self.welcome = connected
-        self._sock.settimeout(TICK)
+        _set_tick(self._sock)
         self._calls = Calls(first_request)
         self._lock = threading.Lock()
         self._sending = threading.Lock()
@@ -50,6 +58,8 @@ class Channel:
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._process: ServerProcess | None = None
         self._last_used = monotonic()
+        # Not __del__: in a cycle the socket may be collected first, which warns.
+        weakref.finalize(self, self._sock.close)
 
     @property
     def next_request(self) -> int:
@@ -58,15 +68,17 @@ class Channel:
 
     def usable(self) -> bool:
         """Whether a request may be sent; a connection long idle is looked at first."""
-        if self._broken is None and monotonic() - self._last_used > IDLE:
+        now = monotonic()
+        idle, self._last_used = now - self._last_used, now
+        if idle > IDLE and self._broken is None:
             self._look()
         return self._broken is None
 
-    def send(self, make: Callable[[int], Message]) -> Pending:
+    def send(self, make: Callable[[int], Message], deadline: float | None) -> Pending:
         """Number and send the request that `make` makes of its id.
 
-        Raises `ServerGone` (*not started*) if it could not leave whole, and
-        `MessageTooLarge` if the server would not take it.
+        Raises `ServerGone` (*not started*) if it could not leave whole, `TimeOver` if it
+        did not by `deadline`, and `MessageTooLarge` if the server would not take it.
         """
         with self._lock:
             if self._broken is not None:
@@ -74,21 +86,17 @@ class Channel:
             pending = self._calls.begin()
         try:
             pieces = self._connection.send(make(pending.request))
-            with self._sending:
-                self._send(pieces)
-        except BgpyError:
+            self._send(pieces, deadline)
+        except (BgpyError, TimeOver):
             self.abandon(pending)
             raise
         except OSError as error:
             self.abandon(pending)
             self._break(f"the connection was lost: {error}")
-            raise ServerGone.at(
-                "not started", f"the request could not be sent: {error}"
-            ) from error
+            raise ServerGone.at("not started", f"the request could not be sent: {error}") from error
         except BaseException:
             self._break("a request was interrupted in the middle")
             raise
-        self._last_used = monotonic()
         return pending
 
     def wait(self, pending: Pending, deadline: float | None) -> Message:
@@ -107,10 +115,12 @@ class Channel:
                 else:
                     gate = pending.gate = threading.Lock()
                     gate.acquire()
-            if reads:
-                self._read_for_all(pending, deadline)
-            else:
+            if not reads:
                 self._sleep(pending, gate, deadline)
+                continue
+            self._read_for_all(pending, deadline)
+            if pending.answer is not None:
+                break
         if isinstance(pending.answer, ServerGone):
             raise ServerGone.at(pending.answer.progress, str(pending.answer))
         return pending.answer
@@ -123,6 +133,8 @@ class Channel:
     def wait_closed(self, deadline: float | None) -> None:
         """Read until the server closes the connection; raises `TimeOver` at `deadline`."""
         with self._lock:
+            if self._broken is not None:
+                return
             end = self._calls.begin()
         try:
             self.wait(end, deadline)
@@ -133,17 +145,13 @@ class Channel:
         """Close the connection; with `farewell` the server hears that it is on purpose."""
         if farewell and self._broken is None:
             try:
-                with self._sending:
-                    self._send(self._connection.send(Goodbye("the client closed")))
-            except (OSError, BgpyError):
-                pass  # it is gone already
+                self._send(self._connection.send(Goodbye("the client closed")), monotonic())
+            except (OSError, BgpyError, TimeOver):
+                pass  # it is gone already, or takes nothing now
         self._break("the client was closed")
 
     def forget_in_child(self) -> None:
         """In a forked child: give the descriptor back; the parent's connection stays."""
-        self._sock.close()
-
-    def __del__(self) -> None:
         self._sock.close()
 
     def _sleep(self, pending: Pending, gate: threading.Lock, deadline: float | None) -> None:
@@ -162,23 +170,52 @@ class Channel:
 
     # Sending
 
-    def _send(self, pieces: Sequence[Piece]) -> None:
-        """Send all of `pieces`, however long the server takes it, while it lives."""
+    def _send(self, pieces: Sequence[Piece], deadline: float | None) -> None:
+        """Send all of `pieces` while the server lives; `TimeOver` at `deadline`."""
+        if deadline is None:
+            self._sending.acquire()
+        elif not self._sending.acquire(timeout=_left(deadline, -1)):
+            raise TimeOver
+        try:
+            self._send_alone(pieces, deadline)
+        finally:
+            self._sending.release()
+
+    def _send_alone(self, pieces: Sequence[Piece], deadline: float | None) -> None:
         left = list(pieces)
+        taken = 0
         while left:
+            if deadline is not None:
+                self._wait_writable(deadline, taken > 0)
             try:
                 if len(left) == 1 or not hasattr(self._sock, "sendmsg"):
                     taken = self._sock.send(left[0])
                 else:
                     taken = self._sock.sendmsg(left[:MOST_PIECES])
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 if self._server_is_gone():
                     raise ConnectionResetError("the server's process is gone") from None
                 continue
-            while left and taken >= len(left[0]):
-                taken -= len(left.pop(0))
-            if taken:
-                left[0] = memoryview(left[0])[taken:]
+            if taken == len(left[0]) and len(left) == 1:
+                return
+            rest = taken
+            while left and rest >= len(left[0]):
+                rest -= len(left.pop(0))
+            if rest:
+                left[0] = memoryview(left[0])[rest:]
+
+    def _wait_writable(self, deadline: float, begun: bool) -> None:
+        """Wait until the socket takes bytes; a request cut off in the middle is the end."""
+        while not (ready := _poll(self._sock, min(_left(deadline, 0.0), TICK), WRITABLE)):
+            if monotonic() >= deadline:
+                break
+            if self._server_is_gone():
+                raise ConnectionResetError("the server's process is gone")
+        if begun and monotonic() >= deadline:
+            self._break("the time of a request was over before it had left whole")
+        elif ready:
+            return
+        raise TimeOver
 
     # Reading
 
@@ -198,14 +235,16 @@ class Channel:
         finally:
             with self._lock:
                 self._reading = False
-                _wake(self._calls.sleeper())
+                if self._calls.under_way:
+                    _wake(self._calls.sleeper())
 
     def _readable(self, deadline: float | None) -> bool:
         """Whether to read: always without a deadline, where reading has the tick itself."""
         if deadline is None:
             return True
         left = _left(deadline, 0.0)
-        if _poll(self._sock, min(left, TICK)):
+        # What comes for others must not keep this thread beyond its time.
+        if left and _poll(self._sock, min(left, TICK), READABLE):
             return True
         if left <= TICK:
             raise TimeOver
@@ -222,7 +261,7 @@ class Channel:
             else:
                 count = self._sock.recv_into(target)
                 messages = connection.filled(count) if count else []
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             if self._server_is_gone():
                 self._break("the server's process is gone")
             return
@@ -243,7 +282,8 @@ class Channel:
         else:
             with self._lock:
                 pending = self._calls.deliver(message)
-                _wake(pending)
+                if pending is not None and pending.gate is not None:
+                    _wake(pending)
 
     def _look(self) -> None:
         """Read what came while nobody waited, to find a connection that has ended."""
@@ -252,7 +292,7 @@ class Channel:
                 return
             self._reading = True
         try:
-            while self._broken is None and _poll(self._sock, 0.0):
+            while self._broken is None and _poll(self._sock, 0.0, READABLE):
                 self._read()
         finally:
             with self._lock:
@@ -281,6 +321,20 @@ class Channel:
         return self._process is not None and self._process.is_gone()
 
 
+def _set_tick(sock: socket.socket) -> None:
+    """Let receiving and sending give up after `TICK` seconds.
+
+    Python's own timeout costs a system call before each; the kernel's costs none.
+    """
+    if os.name != "posix":
+        sock.settimeout(TICK)
+        return
+    sock.settimeout(None)
+    timeval = struct.pack("@ll", 0, int(TICK * 1e6))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+
+
 def _wake(pending: Pending | None) -> None:
     if pending is not None and pending.gate is not None:
         gate, pending.gate = pending.gate, None
@@ -291,9 +345,13 @@ def _left(deadline: float | None, without: float) -> float:
     return without if deadline is None else max(0.0, deadline - monotonic())
 
 
-def _poll(sock: socket.socket, seconds: float) -> bool:
-    if not hasattr(select, "poll"):
-        return bool(select.select([sock], [], [], seconds)[0])
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+def _poll(sock: socket.socket, seconds: float, events: int) -> bool:
+    try:
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(sock, select.POLLIN if events is READABLE else select.POLLOUT)
+            return bool(poll.poll(seconds * 1000))
+        watched = ([sock], []) if events is READABLE else ([], [sock])
+        return any(select.select(*watched, [], seconds))
+    except ValueError:
+        return True  # closed by another thread: using it tells

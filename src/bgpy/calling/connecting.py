@@ -12,10 +12,8 @@ from bgpy.address import Address, is_loopback, resolve
 from bgpy.codec.memory import allocate
 from bgpy.errors import (
     BgpyError,
-    ConnectError,
     NotBgpy,
     NotRunning,
-    RemoteProtocolError,
     Unreachable,
 )
 from bgpy.wire.connection import Connection
@@ -32,9 +30,7 @@ class Connected(NamedTuple):
     welcome: Welcome
 
 
-def connect(
-    address: Address, find_token: FindToken, client_id: bytes, timeout: float
-) -> Connected:
+def connect(address: Address, find_token: FindToken, client_id: bytes, timeout: float) -> Connected:
     """Connect to `address` and prove the token, within `timeout` seconds.
 
     Raises `NotRunning`, `Unreachable`, `NotBgpy`, `AuthenticationError` or
@@ -42,9 +38,9 @@ def connect(
     """
     deadline = monotonic() + timeout
     sock = _reach(address, deadline)
-    handshake = ClientHandshake(client_id, secrets.token_bytes(32), find_token())
-    connection = Connection.client_side(handshake, allocate)
     try:
+        handshake = ClientHandshake(client_id, secrets.token_bytes(32), find_token())
+        connection = Connection.client_side(handshake, allocate)
         _shake_hands(sock, connection, address, deadline)
         return Connected(sock, connection, handshake.welcome)
     except BaseException:
@@ -71,12 +67,15 @@ def _reach(address: Address, deadline: float) -> socket.socket:
         except OSError as error:
             failure: OSError = error
             continue
-        if sock.getsockname() != sock.getpeername():
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
-        # A port of the ephemeral range that nobody listens on can connect to itself.
+        try:
+            if sock.getsockname() != sock.getpeername():
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return sock
+            # A port of the ephemeral range that nobody listens on can connect to itself.
+            failure = ConnectionRefusedError("nothing listens there")
+        except OSError as error:
+            failure = error  # closed already by the other side
         sock.close()
-        failure = ConnectionRefusedError("nothing listens there")
     if isinstance(failure, ConnectionRefusedError):
         raise NotRunning(
             f"nothing runs at {address}: start a server there, or correct the address"
@@ -95,7 +94,7 @@ def _shake_hands(
             sock.settimeout(max(0.001, deadline - monotonic()))
             received = sock.recv(4096)
             if not received:
-                raise _closed(connection, address)
+                raise ConnectionResetError("the stream ended")
             connection.receive(received)
     except TimeoutError as error:
         raise Unreachable(
@@ -107,15 +106,11 @@ def _shake_hands(
     except BgpyError:
         raise
     except OSError as error:
-        raise ConnectError(f"{address} broke the connection off: {error}") from error
+        raise NotBgpy(_closed(address)) from error
 
 
-def _closed(connection: Connection, address: Address) -> BgpyError:
-    try:
-        connection.eof()
-    except RemoteProtocolError:
-        pass  # said better below
-    return NotBgpy(
+def _closed(address: Address) -> str:
+    return (
         f"{address} closed the connection during the handshake: it is not a bgpy server, "
         "or it is just ending"
     )

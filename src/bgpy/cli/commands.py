@@ -9,11 +9,16 @@ from contextlib import contextmanager
 import click
 
 from bgpy.config import LOG_LEVEL
-from bgpy.errors import AuthenticationError, BgpyError, ConnectError, NotRunning
+from bgpy.errors import AuthenticationError, BgpyError, ConnectError, NotRunning, StartupError
 
 FAILED, NOT_RUNNING, UNREACHABLE, REFUSED, INTERRUPTED = 1, 3, 4, 5, 130
 
 LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
+
+
+def _ask(context: click.Context, option: click.Parameter, asked: bool) -> str | None:
+    """The token from a prompt: on the command line, other users could see it."""
+    return str(click.prompt("Token", hide_input=True)) if asked else None
 
 
 def _common(command: Callable[..., None]) -> Callable[..., None]:
@@ -23,11 +28,9 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "-t",
             "--token",
-            prompt=True,
-            prompt_required=False,
-            hide_input=True,
-            help="Ask for the token (a value given here can be seen by other users). "
-            "Without it: BGPY_TOKEN, else the one kept for this account.",
+            is_flag=True,
+            callback=_ask,
+            help="Ask for the token. Without it: BGPY_TOKEN, else the one kept for this account.",
         ),
         click.argument("port", type=click.IntRange(0, 65535)),
         click.argument("host"),
@@ -70,7 +73,13 @@ def server(
         from bgpy.api.running import end_within
         from bgpy.api.server import Server
 
-        Server(host, port, token, log_level, log_file, init_file).run()
+        started = Server(host, port, token, log_level, log_file, init_file)
+        try:
+            started.run()
+        except (SystemExit, Exception) as error:
+            if isinstance(error, BgpyError):
+                raise
+            raise StartupError(f"the init file failed: {_described(error)}") from error
         end_within(5.0)
 
 
@@ -112,6 +121,15 @@ def _failures() -> Iterator[None]:
         _exit(error, FAILED)
     except Exception as error:
         _exit(f"{type(error).__name__}: {error}", FAILED)
+
+
+def _described(error: BaseException) -> str:
+    """An exception in one line, with the place that raised it."""
+    import traceback
+
+    text = traceback.format_exception_only(error)[-1].strip()
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{text} ({place.filename}, line {place.lineno})"
 
 
 def _exit(reason: object, code: int) -> None:

@@ -48,7 +48,7 @@ def describe(error: BaseException) -> Description:
     )
     try:
         text = str(error)
-    except Exception:
+    except BaseException:  # the user's code, which may raise anything
         text = f"<{name} whose message can't be made>"
     return Description(name, text, _format(error), _pack(error))
 
@@ -73,7 +73,7 @@ def rebuild(
 def _format(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception:
+    except BaseException:
         return "".join(traceback.format_tb(error.__traceback__))
 
 
@@ -87,10 +87,11 @@ def _pack(error: BaseException) -> Payload | None:
         reduced = error.__reduce_ex__(5)
         if isinstance(reduced, tuple) and reduced[0] is kind:
             args = reduced[1]
-    except Exception:
+    except BaseException:
         pass  # its own way to be pickled fails; arguments and attributes may do
     try:
-        return encode((kind.__module__, kind.__qualname__, args, state), "exception")
+        packed = (kind.__module__, kind.__qualname__, args, error.args, state)
+        return encode(packed, "exception")
     except EncodeError:
         return None
 
@@ -99,24 +100,30 @@ def _unpack(
     head: bytes | memoryview, buffers: Sequence[memoryview], code: bool
 ) -> Exception | None:
     try:
-        module, qualname, args, state = decode(head, buffers, code, "exception")
+        module, qualname, given, args, state = decode(head, buffers, code, "exception")
         kind: Any = importlib.import_module(module)
         for part in qualname.split("."):
             kind = getattr(kind, part)
-        error = _make(kind, args)
-        if not isinstance(error, Exception):
+        if not issubclass(kind, Exception):
             return None
+        error = _make(kind, given, args)
         error.__dict__.update(state)
     except Exception:
         return None  # not here, or not as it was: RemoteError tells all that is known
     return error
 
 
-def _make(kind: Any, args: Any) -> Any:
+def _make(kind: type[Exception], given: Any, args: Any) -> Exception:
     try:
-        return kind(*args)
+        error = kind(*given)
+        if error.args == args:
+            return error
     except Exception:
-        # The constructor takes something else than it hands to its base.
-        error = kind.__new__(kind, *args)
-        error.args = args
-        return error
+        pass
+    # The constructor takes something else than it hands to its base: only the base,
+    # which is Python's own, makes it then.
+    error = kind.__new__(kind, *given)
+    base = next(each for each in kind.__mro__ if each.__module__ == "builtins")
+    base.__init__(error, *given)
+    error.args = args
+    return error

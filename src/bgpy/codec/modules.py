@@ -14,6 +14,7 @@ import linecache
 import os
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterable, Sequence
 from importlib.abc import Loader
 from types import ModuleType
@@ -56,6 +57,7 @@ class Catalogue:
     """What a server has: answers for hashes, and takes in the modules that clients send."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # the poller asks while the task thread installs
         self._seen: dict[str, str | None] = {}
         self._finder = _Finder()
 
@@ -64,7 +66,8 @@ class Catalogue:
 
         A module that was loaded before keeps the hash that it had then.
         """
-        return {name: self._hash(name) for name in names}
+        with self._lock:
+            return {name: self._hash(name) for name in names}
 
     def _hash(self, name: str) -> str | None:
         if name in self._finder.sources:
@@ -77,10 +80,12 @@ class Catalogue:
         """Make `sources` importable here, in place of older versions of them."""
         if not sources:
             return
-        if self._finder not in sys.meta_path:
-            sys.meta_path.insert(0, self._finder)
+        with self._lock:
+            if self._finder not in sys.meta_path:
+                sys.meta_path.insert(0, self._finder)
+            # Anew: the finder may be walking through the sources in another thread.
+            self._finder.sources = self._finder.sources | {each.name: each for each in sources}
         for source in sources:
-            self._finder.sources[source.name] = source
             sys.modules.pop(source.name, None)
             linecache.cache.pop(source.file, None)
 
@@ -195,7 +200,7 @@ def _hash_of(name: str) -> str | None:
         spec = _find(each, path)
         if spec is None:
             return None
-        path = spec.submodule_search_locations or []
+        path = list(spec.submodule_search_locations or ())
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
     try:
@@ -215,6 +220,9 @@ def _find(
             spec = finder.find_spec(name, path)
         except (AttributeError, ImportError):
             continue
+        except KeyError:
+            # A package without a file, below one that isn't imported: `path` knows that one.
+            spec = finder.find_spec(name.rpartition(".")[2], path)
         if spec is not None:
             return spec
     return None

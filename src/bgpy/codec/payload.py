@@ -22,6 +22,9 @@ PICKLE = 1
 OUT_OF_BAND = 2**16
 """From this size on, in bytes, a buffer travels beside the pickle instead of inside it."""
 
+KeepIn = Callable[[pickle.PickleBuffer], bool]
+"""Whether a buffer travels inside the pickle."""
+
 _PYTHON = bytes(sys.version_info[:2])
 
 
@@ -38,26 +41,18 @@ def encode(obj: Any, what: str) -> Payload:
 
     Raises `EncodeError` naming the part that can't be pickled.
     """
-    buffers: list[memoryview] = []
-
-    def keep_out(buffer: pickle.PickleBuffer) -> bool:
-        try:
-            raw = buffer.raw()
-        except BufferError:
-            return True  # not contiguous: it travels inside the pickle
-        if raw.nbytes < OUT_OF_BAND:
-            return True
-        buffers.append(raw)
-        return False
-
+    buffers: list[pickle.PickleBuffer] = []
     try:
-        head = pickle.dumps(obj, 5, buffer_callback=keep_out)
+        head = pickle.dumps(obj, 5, buffer_callback=buffers.append)
         if b"__main__" not in head:
-            return Payload(head, buffers, False)
+            if not buffers:
+                return Payload(head, (), False)
+            return _with_buffers(obj, head, buffers)
     except Exception:
         pass  # cloudpickle knows more, and its error is the one to show
-    buffers.clear()
-    return Payload(_PYTHON + _dump_by_value(obj, what, keep_out), buffers, True)
+    kept_out: list[memoryview] = []
+    head = _PYTHON + _dump_by_value(obj, what, _keeper(kept_out))
+    return Payload(head, kept_out, True)
 
 
 def decode(head: bytes | memoryview, buffers: Sequence[memoryview], code: bool, what: str) -> Any:
@@ -76,13 +71,40 @@ def decode(head: bytes | memoryview, buffers: Sequence[memoryview], code: bool, 
         raise DecodeError(f"{what} can't be rebuilt here: {_reason(error)}") from error
 
 
-def _dump_by_value(
-    obj: Any, what: str, keep_out: Callable[[pickle.PickleBuffer], bool]
-) -> bytes:
+def _with_buffers(obj: Any, head: bytes, buffers: list[pickle.PickleBuffer]) -> Payload:
+    """A payload that leaves large buffers out of the pickle, and only those."""
+    try:
+        raw = [buffer.raw() for buffer in buffers]
+        if all(each.nbytes >= OUT_OF_BAND for each in raw):
+            return Payload(head, raw, False)
+    except BufferError:
+        pass  # not contiguous: that one travels inside the pickle
+    kept_out: list[memoryview] = []
+    head = pickle.dumps(obj, 5, buffer_callback=_keeper(kept_out))
+    return Payload(head, kept_out, False)
+
+
+def _keeper(kept_out: list[memoryview]) -> KeepIn:
+    """A buffer callback that appends large buffers to `kept_out`, and keeps the others in."""
+
+    def keep_in(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:
+            return True
+        if raw.nbytes < OUT_OF_BAND:
+            return True
+        kept_out.append(raw)
+        return False
+
+    return keep_in
+
+
+def _dump_by_value(obj: Any, what: str, keep_in: KeepIn) -> bytes:
     import cloudpickle  # 20 ms that most calls never need
 
     try:
-        return bytes(cloudpickle.dumps(obj, protocol=5, buffer_callback=keep_out))
+        return bytes(cloudpickle.dumps(obj, protocol=5, buffer_callback=keep_in))
     except Exception as error:
         raise EncodeError(f"{_blame(obj, what)} can't be sent: {_reason(error)}") from error
 

@@ -25,6 +25,7 @@ from bgpy.errors import StartupError
 from bgpy.process.bootstrap import TEXT
 from bgpy.process.handle import Handle, end_process
 from bgpy.process.readiness import Message, messages, pack
+from bgpy.process.surroundings import warn_of_end
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 16384
@@ -43,6 +44,7 @@ def launch(
     reason, and the end of what the process printed, if it can't start.
     """
     command = _command()
+    warn_of_end()
     with tempfile.TemporaryFile() as output:
         start = _Start(_popen(command, output), output, options.log_file)
         try:

@@ -159,7 +159,8 @@ def _line_by_line(stream: TextIO | None, descriptor: int) -> TextIO:
         return open(
             descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
         )
-    reconfigure(line_buffering=True, errors="backslashreplace")
+    # PYTHONUNBUFFERED would write each part of a line by itself.
+    reconfigure(line_buffering=True, write_through=False, errors="backslashreplace")
     return stream
 
 

@@ -57,7 +57,11 @@ def home() -> str:
     # Inside, since it is dear to import and needed only without BGPY_HOME.
     import platformdirs
 
-    path = platformdirs.user_state_dir("bgpy", appauthor=False)
+    try:
+        path = platformdirs.user_state_dir("bgpy", appauthor=False)
+    except RuntimeError:
+        # Some of its versions raise where others give a path that starts with "~".
+        path = ""
     if not os.path.isabs(path) or os.environ.get("HOME") == "":
         raise StartupError(
             f"this account has no home folder; set {ENV_HOME} to a folder for bgpy's files"

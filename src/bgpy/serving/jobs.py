@@ -48,10 +48,8 @@ class JobQueue:
         self._turns: deque[bytes] = deque()
         self._waiting: dict[bytes, deque[Job]] = {}
         self._last: Job | None = None
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
+        self.count = 0
+        """How many wait; read without the lock by whoever looks whether there is work."""
 
     def push(self, job: Job, owner: bytes) -> None:
         """Append `job` to what waits for `owner`."""
@@ -61,13 +59,16 @@ class JobQueue:
                 waiting = self._waiting[owner] = deque()
                 self._turns.append(owner)
             waiting.append(job)
-            self._count += 1
+            self.count += 1
 
-    def push_last(self, job: Job) -> None:
-        """Keep `job` until everything that waits now has run."""
+    def push_last(self, job: Job) -> bool:
+        """Keep `job` until everything else has run; False if another is kept already."""
         with self._lock:
+            if self._last is not None:
+                return False
             self._last = job
-            self._count += 1
+            self.count += 1
+            return True
 
     def pop(self) -> Job | None:
         """Take the next job, or None."""
@@ -84,13 +85,19 @@ class JobQueue:
                 job, self._last = self._last, None
             else:
                 return None
-            self._count -= 1
+            self.count -= 1
             return job
 
     def holds(self, kind: Kind) -> bool:
         """Whether a job of that kind waits."""
         with self._lock:
             return any(job.kind is kind for jobs in self._waiting.values() for job in jobs)
+
+    def has(self, owner: bytes, request: int) -> bool:
+        """Whether that request waits."""
+        with self._lock:
+            jobs = [*self._waiting.get(owner, ()), *([self._last] if self._last else [])]
+            return any((job.owner, job.request) == (owner, request) for job in jobs)
 
     def withdraw(self, owner: bytes, request: int) -> bool:
         """Take a job out before it runs; False if it doesn't wait here."""
@@ -103,7 +110,7 @@ class JobQueue:
             if not waiting:
                 del self._waiting[owner]
                 self._turns.remove(owner)
-            self._count -= 1
+            self.count -= 1
             return True
 
     def clear(self) -> list[Job]:

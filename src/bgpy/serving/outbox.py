@@ -42,6 +42,10 @@ _REASONS: dict[type[BaseException], Reason] = {
 }
 
 
+_SHORT = 1000
+"""Characters of a failure's text that are sent where the whole is too large."""
+
+
 class Answer:
     """The answer to one request: the outlet of its `ClientSocket`."""
 
@@ -93,21 +97,24 @@ def send_failure(job: Job, failure: BaseException) -> None:
     described = failures.describe(failure)
     reason = _REASONS.get(type(failure), Reason.TASK)
     name, text, traceback, packed = described
-    if reason is not Reason.TASK or packed is None:
-        traceback = traceback if reason is Reason.TASK else ""
-        job.peer.send(Failure(job.request, reason, name, text, traceback))
-    else:
-        head, buffers, code = packed
-        job.peer.send(
-            Failure(job.request, reason, name, text, traceback, head, buffers, CODEC_PICKLE, code)
-        )
+    plain = Failure(job.request, reason, name, text, traceback if reason is Reason.TASK else "")
+    try:
+        if reason is not Reason.TASK or packed is None:
+            job.peer.send(plain)
+        else:
+            head, buffers, code = packed
+            job.peer.send(plain._replace(head=head, buffers=buffers, codec=CODEC_PICKLE, code=code))
+    except MessageTooLarge as error:
+        job.peer.send(Failure(job.request, reason, name, f"{text[:_SHORT]} ... ({error})"))
 
 
 def _finish_failed(job: Job, client_socket: ClientSocket, error: BaseException) -> None:
+    if job.peer is None and job.kind is Kind.INIT:
+        return  # of an init file: `Server.serve` raises it
     if _hears(job) or (job.waits and not client_socket.answered):
-        log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
         client_socket.answered = True
         send_failure(job, error)
+        log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
     else:
         _log_unseen(job, error)
 

@@ -7,14 +7,19 @@ What a poll finds is handed to the handler that was registered with the socket.
 
 from __future__ import annotations
 
+import logging
 import selectors
+import signal
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from bgpy.serving.role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
+
+log = logging.getLogger("bgpy.server")
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
@@ -23,6 +28,12 @@ CHORES = 1.0
 
 Handler = Callable[[int], None]
 """Called with the events (`READ`, `WRITE`) that a socket is ready for."""
+
+
+class Jobs(Protocol):
+    """What waits for the task thread."""
+
+    count: int
 
 
 class Deadline:
@@ -60,6 +71,7 @@ class Reactor:
         self._poller: int | None = None
         self._left_poll = monotonic()
         self._stopping = False
+        self._interrupted = False
         self._standby = threading.Thread(target=self._stand_by, name="bgpy-standby", daemon=True)
 
     # What handlers and sessions use
@@ -107,14 +119,28 @@ class Reactor:
 
     # The task thread
 
-    def serve(self, has_jobs: Callable[[], bool], run_job: Callable[[], None]) -> None:
-        """Poll and run jobs in this thread until `stop` is called."""
+    def serve(
+        self, jobs: Jobs, run_job: Callable[[], None], interrupted: Callable[[], None]
+    ) -> None:
+        """Poll and run jobs in this thread until `stop` is called.
+
+        `run_job` takes one of `jobs` and runs it; `interrupted` is called after `interrupt`.
+        """
         self._standby.start()
+        told = False  # whether the standby knows that jobs run
         while not self._stopping:
-            if not has_jobs() or monotonic() - self._left_poll >= POLL_AGAIN:
-                self._poll_between_jobs(has_jobs)
-            if has_jobs() and not self._stopping:
+            if not (told and jobs.count) or monotonic() - self._left_poll >= POLL_AGAIN:
+                told = self._poll_safely(jobs)
+            if self._interrupted:
+                self._interrupted = False
+                interrupted()
+            if told and jobs.count and not self._stopping:
                 run_job()
+
+    def interrupt(self) -> None:
+        """Have `serve` call its `interrupted` soon; from any thread or a signal handler."""
+        self._interrupted = True
+        self.wake()
 
     def stop(self) -> None:
         """Have `serve` return after the job that runs; from any thread or a signal handler."""
@@ -143,16 +169,32 @@ class Reactor:
         self._waker.close()
         self._woken.close()
 
-    def _poll_between_jobs(self, has_jobs: Callable[[], bool]) -> None:
-        self._take_role(has_jobs())
-        self._poll(0.0 if has_jobs() else None)
-        with self._lock:
-            self._poller = None
-            self._left_poll = monotonic()
-            ring = self._role.leave(has_jobs())
-        if ring:
-            _open_gate(self._bell)
-        self._do_chores()
+    def _poll_safely(self, jobs: Jobs) -> bool:
+        try:
+            return self._poll_between_jobs(jobs)
+        except Exception:
+            # A signal handler that a task has set may raise here, after its task.
+            log.exception("polling was interrupted, and goes on")
+            return False
+
+    def _poll_between_jobs(self, jobs: Jobs) -> bool:
+        """Poll once; whether there are jobs to run, of which the standby knows then."""
+        self._take_role(jobs.count > 0)
+        try:
+            # Asked only now: the standby may have met the wake of a job or a stop.
+            busy = jobs.count > 0 or self._stopping or self._interrupted
+            self._poll(0.0 if busy else None)
+        finally:
+            with self._lock:
+                self._poller = None
+                self._left_poll = now = monotonic()
+                has_jobs = jobs.count > 0
+                ring = self._role.leave(has_jobs)
+            if ring:
+                _open_gate(self._bell)
+        if now - self._chores_done >= CHORES:
+            self._do_chores(now)
+        return has_jobs
 
     def _take_role(self, has_jobs: bool) -> None:
         while True:
@@ -166,6 +208,9 @@ class Reactor:
     # The standby
 
     def _stand_by(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            # Taken by this thread they would not interrupt what the task thread waits for.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         look = Look.SLEEP
         while not self._stopping:
             self._bell.acquire(timeout=-1 if look is Look.SLEEP else TAKE_OVER)
@@ -177,42 +222,47 @@ class Reactor:
                 self._poll_until_asked()
 
     def _poll_until_asked(self) -> None:
-        while not self._role.asked and not self._stopping:
-            self._poll(CHORES)
-            self._left_poll = monotonic()
-            self._do_chores()
-        with self._lock:
-            self._poller = None
-            self._left_poll = monotonic()
-            asked = self._role.yield_role()
-        if asked:
-            _open_gate(self._freed)
+        try:
+            while not self._role.asked and not self._stopping:
+                self._poll(CHORES)
+                self._left_poll = now = monotonic()
+                if now - self._chores_done >= CHORES:
+                    self._do_chores(now)
+        finally:
+            with self._lock:
+                self._poller = None
+                self._left_poll = monotonic()
+                asked = self._role.yield_role()
+            if asked:
+                _open_gate(self._freed)
 
-    def _do_chores(self) -> None:
-        if self._left_poll - self._chores_done >= CHORES:
-            self._chores_done = self._left_poll
-            self._chores()
+    def _do_chores(self, now: float) -> None:
+        self._chores_done = now
+        _attempt(self._chores)
 
     # The poll
 
     def _poll(self, timeout: float | None) -> None:
         while self._changes:
-            self._changes.popleft()()
+            _attempt(self._changes.popleft())
         if self._deadlines:
             timeout = self._expire(timeout)
         for key, events in self._selector.select(timeout):
-            key.data(events)
+            try:
+                key.data(events)
+            except Exception:
+                log.exception("a socket's handler failed")
 
     def _expire(self, timeout: float | None) -> float | None:
         """Serve the deadlines that are over; the time to poll until the next one."""
         while self._deadlines:
             deadline = self._deadlines[0]
-            if deadline.expired is not None:
-                left = deadline.at - monotonic()
-                if left > 0:
-                    return left if timeout is None else min(timeout, left)
-                deadline.expired()
+            left = deadline.at - monotonic()
+            if deadline.expired is not None and left > 0:
+                return left if timeout is None else min(timeout, left)
             self._deadlines.popleft()
+            if deadline.expired is not None:
+                _attempt(deadline.expired)
         return timeout
 
     def _drain_wakes(self, events: int) -> None:
@@ -221,6 +271,14 @@ class Reactor:
                 pass
         except BlockingIOError:
             pass
+
+
+def _attempt(action: Callable[[], None]) -> None:
+    """Call `action`; its failure must not take the thread that polls with it."""
+    try:
+        action()
+    except Exception:
+        log.exception("a change, a deadline or a chore of the reactor failed")
 
 
 def _closed_gate() -> threading.Lock:

@@ -37,7 +37,8 @@ class Runner:
         """The job that runs; read by the thread that polls."""
         self._catalogue = catalogue
         self._init_file = init_file
-        self._pid = os.getpid()
+        self.in_child = False
+        """This is a child that a task has forked."""
 
     def run(self, job: Job) -> Outcome:
         """Run `job` to its end and answer it."""
@@ -49,10 +50,14 @@ class Runner:
             outcome = Outcome(Result.RAISED, error)
         else:
             outcome = self.tasks.handle(Call(job.kind, value, client_socket))
-        if os.getpid() != self._pid:
+        if self.in_child:
             _end_child(outcome)
         self.current = None
-        outbox.finish(job, client_socket, outcome)
+        try:
+            outbox.finish(job, client_socket, outcome)
+        except BaseException:
+            # What the user's exceptions do when they are printed or pickled is theirs too.
+            log.exception("%s_task: its failure could not be told", job.kind.name.lower())
         return outcome
 
     def runs(self, kind: Kind) -> bool:

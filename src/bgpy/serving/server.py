@@ -11,6 +11,7 @@ which sees its connection end knows that the port is free.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -41,6 +42,7 @@ from bgpy.wire.messages import (
     Execute,
     Exit,
     Failure,
+    Goodbye,
     Init,
     Message,
     Modules,
@@ -56,6 +58,8 @@ log = logging.getLogger("bgpy.server")
 
 RECEIVE_BUFFER = 2**18
 """Bytes received at once, into one buffer that all clients share."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _servers: weakref.WeakSet[Server] = weakref.WeakSet()
 
@@ -107,7 +111,7 @@ class Server:
         self._reactor = Reactor(events.chores)
         self._sessions: set[Session] = set()
         self._shared = memoryview(bytearray(RECEIVE_BUFFER))
-        self._interrupted = False
+        self._accepting = True
         self._ending = False
         self._failure: BaseException | None = None
         self._handlers: dict[type, Callable[[Session, Any], None]] = {
@@ -136,7 +140,7 @@ class Server:
             self._events.initialized()
         try:
             with current.serving(self.welcome.incarnation):
-                self._reactor.serve(self._has_work, self._work)
+                self._reactor.serve(self._jobs, self._work, self._end_early)
         finally:
             self._close()
         if self._failure is not None:
@@ -147,8 +151,7 @@ class Server:
 
         May be called from any thread and from a signal handler.
         """
-        self._interrupted = True
-        self._reactor.wake()
+        self._reactor.interrupt()
 
     @property
     def wakeup_fd(self) -> int:
@@ -157,6 +160,7 @@ class Server:
 
     def close_in_child(self) -> None:
         """In a forked child: give back every descriptor without a word to anyone."""
+        self._runner.in_child = True
         self._listener.close()
         for session in self._sessions:
             session.close_in_child()
@@ -170,7 +174,8 @@ class Server:
         self._events.closing()
         busy = lambda: any(session.unsent for session in self._sessions)  # noqa: E731
         self._reactor.drain(busy, self._limits.drain_timeout)
-        self._reactor.unregister(self._listener)
+        if self._accepting:
+            self._reactor.unregister(self._listener)
         self._listener.close()
         for session in list(self._sessions):
             session.close(farewell="the server ended")
@@ -179,14 +184,7 @@ class Server:
 
     # The task thread
 
-    def _has_work(self) -> bool:
-        return len(self._jobs) > 0 or self._interrupted
-
     def _work(self) -> None:
-        if self._interrupted:
-            self._interrupted = False
-            if not self._ending:
-                self._end_early()
         job = self._jobs.pop()
         if job is None:
             return
@@ -197,7 +195,9 @@ class Server:
             self._init_file_ran(outcome)
 
     def _end_early(self) -> None:
-        log.info("asked to end: %d queued requests won't run", len(self._jobs))
+        if self._ending:
+            return
+        log.info("asked to end: %d queued requests won't run", self._jobs.count)
         self._ending = True
         for job in self._jobs.clear():
             self._refuse_ending(job)
@@ -224,6 +224,8 @@ class Server:
             sock, address = self._listener.accept()
         except OSError as error:
             log.warning("a client could not be accepted: %s", error)
+            if error.errno in _EXHAUSTED:
+                self._pause_accepting()
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         handshake = ServerHandshake(
@@ -236,19 +238,36 @@ class Server:
         self._sessions.add(session)
         session.open(self._limits.handshake_timeout)
 
+    def _pause_accepting(self) -> None:
+        """Leave clients in the backlog: it stays readable, and polling it would only spin."""
+        self._accepting = False
+        self._reactor.unregister(self._listener)
+        self._reactor.after(self._limits.handshake_timeout, self._resume_accepting)
+
+    def _resume_accepting(self) -> None:
+        if not self._accepting and self._listener.fileno() >= 0:
+            self._reactor.register(self._listener, READ, self._accept)
+            self._accepting = True
+
     def received(self, session: Session, message: Message) -> None:
         """Act on a message of an authenticated client."""
-        self._handlers[message.__class__](session, message)
+        try:
+            self._handlers[message.__class__](session, message)
+        except RemoteProtocolError as error:
+            session.send(Failure(message.request, Reason.PROTOCOL, text=str(error)))
+            session.send(Goodbye(str(error)))
+            raise
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
         self._sessions.discard(session)
+        self._resume_accepting()
 
     def _on_execute(self, session: Session, message: Execute) -> None:
         job = Job(Kind.EXEC, session, message, message.wait)
-        if not self._takes(session, message, job):
+        if (self._ending or message.codec != PICKLE) and not self._takes(session, message, job):
             return
-        if not self._may_be_initialized():
+        if not self._runner.tasks.initialized and not self._may_be_initialized():
             session.send(
                 Failure(
                     message.request,
@@ -271,7 +290,8 @@ class Server:
         if self._takes(session, message, job):
             log.info("%s asked the server to end", session.peer)
             self._ending = True
-            self._jobs.push_last(job)
+            if not self._jobs.push_last(job):
+                self._refuse_ending(job)
 
     def _takes(self, session: Session, message: Init | Execute | Exit, job: Job) -> bool:
         """Whether a request may be queued; if not, it has been answered."""
@@ -285,17 +305,12 @@ class Server:
         return True
 
     def _may_be_initialized(self) -> bool:
-        """Whether there are tasks, or will be when what is queued before has run."""
-        return (
-            self._has_init_file
-            or self._runner.tasks.initialized
-            or self._jobs.holds(Kind.INIT)
-            or self._runner.runs(Kind.INIT)
-        )
+        """Whether there will be tasks when what is queued before has run."""
+        return self._has_init_file or self._jobs.holds(Kind.INIT) or self._runner.runs(Kind.INIT)
 
     def _on_status(self, session: Session, message: Status) -> None:
         call = _asked(message.text).get("call")
-        if call is not None:
+        if isinstance(call, int):
             answer: dict[str, object] = {"call": self._stage(session, call)}
         else:
             answer = {
@@ -303,7 +318,7 @@ class Server:
                 "pid": os.getpid(),
                 "initialized": self._runner.tasks.initialized,
                 "busy": self._runner.current is not None,
-                "queued": len(self._jobs),
+                "queued": self._jobs.count,
                 "clients": len(self._sessions),
                 "ending": self._ending,
             }
@@ -314,11 +329,11 @@ class Server:
         stage = "withdrawn" if withdrawn else self._stage(session, message.target)
         session.send(Status(message.request, json.dumps({"call": stage})))
 
-    def _stage(self, session: Session, request: object) -> str:
+    def _stage(self, session: Session, request: int) -> str:
         job = self._runner.current
         if job is not None and (job.owner, job.request) == (session.client_id, request):
             return "running"
-        return "unknown"
+        return "queued" if self._jobs.has(session.client_id, request) else "unknown"
 
     def _on_modules(self, session: Session, message: Modules) -> None:
         names = _asked(message.text).get("modules")

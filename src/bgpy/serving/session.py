@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bgpy.codec.memory import allocate
-from bgpy.errors import BgpyError
+from bgpy.errors import BgpyError, LocalProtocolError
 from bgpy.serving.reactor import READ, WRITE, Deadline, Reactor
 from bgpy.serving.transport import Piece, Transport
 from bgpy.wire.connection import Connection
@@ -87,7 +87,12 @@ class Session:
         """
         if not self._open:
             return
-        pieces = self._connection.send(message)
+        try:
+            pieces = self._connection.send(message)
+        except LocalProtocolError:
+            if self._connection.established:
+                raise
+            return  # the client has broken the protocol, and is about to be closed
         with self._lock:
             if not self._open:
                 return
@@ -95,10 +100,13 @@ class Session:
                 self._unsent.extend(_owned(pieces))
                 return
             try:
-                left = _after(pieces, self._transport.send(pieces))
+                taken = self._transport.send(pieces)
             except OSError as error:
                 self._lost(error)
                 return
+            if taken == len(pieces[0]) and len(pieces) == 1:
+                return
+            left = _after(pieces, taken)
             if not left:
                 return
             self._unsent = deque()
@@ -124,10 +132,14 @@ class Session:
                 self._transport.close()
                 return
             assert self._unsent is not None
-            self._unsent.extendleft(reversed(_owned(left)))
+            try:
+                self._unsent.extendleft(reversed(_owned(left)))
+            except MemoryError as error:
+                self._lost(error)
+                return
         self._reactor.change(self._watch)
 
-    def _lost(self, error: OSError) -> None:
+    def _lost(self, error: OSError | MemoryError) -> None:
         self._outcome = f"lost: {error}"
         self._reactor.change(self.close)
 
@@ -140,7 +152,9 @@ class Session:
             if events & READ and self._open:
                 self._read()
         except BgpyError as error:
-            self._refuse(error)
+            self._outcome = f"closed: {error}"
+            self._tell()
+            self.close()
         except OSError as error:
             self._outcome = f"lost: {error}"
             self.close()
@@ -171,7 +185,7 @@ class Session:
                     self.close()
                     return
                 self._service.received(self, message)
-            if connection.target() is None:
+            if messages or connection.target() is None:
                 return
 
     def _shake_hands(self) -> None:
@@ -187,21 +201,26 @@ class Session:
         self._outcome = "closed: no proof of the token in time"
         self.close()
 
-    def _refuse(self, error: BgpyError) -> None:
-        self._outcome = f"closed: {error}"
+    def _tell(self) -> None:
+        """Send the peer why it is being closed, if it is still there."""
         outgoing = self._connection.take_outgoing()
-        if outgoing:
-            self._transport.send([outgoing])
+        if not outgoing:
+            return
+        try:
+            with self._lock:
+                if self._unsent is not None:
+                    return  # it would land in the middle of a reply
+                self._transport.send([outgoing])
             # A socket closed over unread bytes resets the connection, and the peer
             # might never see what it was told.
             self._transport.receive_into(self._shared)
-        self.close()
+        except OSError:
+            pass  # the peer was first
 
     # Writing what was left, on the thread that polls
 
     def _watch(self) -> None:
-        if self._open:
-            self._send_rest()
+        self._ready(WRITE)
 
     def _send_rest(self) -> None:
         with self._lock:

@@ -10,15 +10,16 @@ A call gets one answer. Where nobody waits for it, it is dropped.
 
 from __future__ import annotations
 
+import _thread
 import threading
 from typing import Any, Protocol
 
 from bgpy.errors import AlreadyResponded, NoResponse
 from bgpy.tasks.message import Message, MessageType
 
-# One lock for all calls: it is held for two assignments, and only deferred
-# answers come from other threads.
-_answering = threading.Lock()
+# One lock for all calls: it is held for two assignments, and only deferred answers come
+# from other threads. Reentrant, since the collector may drop a `Deferred` anywhere.
+_answering = threading.RLock()
 
 
 class Outlet(Protocol):
@@ -73,11 +74,26 @@ class ClientSocket:
         self._claim()
         self._outlet.fail(failure)
 
+    def drop(self) -> None:
+        """End an open call because nobody can answer it any more; the collector calls this."""
+        if self._take():
+            return
+        failure = NoResponse("the task deferred its response and then dropped it unanswered")
+        try:
+            # The collector runs anywhere, also where this thread holds the outlet's locks.
+            _thread.start_new_thread(self._outlet.fail, (failure,))
+        except RuntimeError:
+            pass  # the interpreter ends, and the connection with it
+
     def _claim(self) -> None:
+        if self._take():
+            raise AlreadyResponded("this call has been responded to already")
+
+    def _take(self) -> bool:
+        """Take the right to answer; whether it was taken before."""
         with _answering:
-            if self.answered:
-                raise AlreadyResponded("this call has been responded to already")
-            self.answered = True
+            answered, self.answered = self.answered, True
+        return answered
 
 
 class Deferred:
@@ -100,10 +116,7 @@ class Deferred:
         self._client_socket.fail(failure)
 
     def __del__(self) -> None:
-        if not self._client_socket.answered:
-            self._client_socket.fail(
-                NoResponse("the task deferred its response and then dropped it unanswered")
-            )
+        self._client_socket.drop()
 
 
 def respond(client_socket: ClientSocket, response: Any, error: bool = False) -> None:

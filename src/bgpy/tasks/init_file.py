@@ -33,10 +33,11 @@ def load(path: str) -> Functions:
     sys.path.insert(0, folder)
     importlib.invalidate_caches()
     module = importlib.import_module(stem)
-    if os.path.realpath(module.__file__ or "") != os.path.realpath(path):
+    found = getattr(module, "__file__", None)
+    if os.path.realpath(found or "") != os.path.realpath(path):
         raise StartupError(
             f"the init file {path} is hidden by another module of the name {stem} "
-            f"({module.__file__ or 'built in'}): rename it"
+            f"({found or 'built in'}): rename it"
         )
     lacking = [each for each in Functions._fields if not hasattr(module, each)]
     if lacking:

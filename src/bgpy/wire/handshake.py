@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import hmac
 import struct
+from abc import ABC, abstractmethod
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import scrypt, sha256
@@ -135,7 +136,7 @@ def _described(data: bytes) -> str:
     return f"its first bytes are {data[:8].hex(' ')}"
 
 
-class _Handshake:
+class _Handshake(ABC):
     """What both sides share: bytes are kept until a message of known size is whole."""
 
     def __init__(self, nonce: bytes, binding: bytes) -> None:
@@ -174,13 +175,13 @@ class _Handshake:
             self.rest += view
         return answer
 
+    @abstractmethod
     def _size(self) -> int:
         """Bytes of the message under way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _look(self) -> bytes:
         """Take the message under way if it is whole; give the answer to it."""
-        raise NotImplementedError
 
     def _take(self) -> bytes:
         message = bytes(self._received)

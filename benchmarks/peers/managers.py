@@ -1,0 +1,78 @@
+"""multiprocessing.managers: a manager served on TCP and reached with its authkey."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from multiprocessing.managers import BaseManager, BaseProxy
+from typing import Any
+
+from benchmarks import peers
+from benchmarks.peers.counter import Counter
+from benchmarks.pipes import Tell, end_with_stdin
+
+
+class CounterProxy(BaseProxy):
+    """Its methods are known, so that a client needn't ask for them."""
+
+    _exposed_ = ("add", "put", "get")
+
+    def add(self, args: dict[str, int]) -> dict[str, int]:
+        """As the counter's."""
+        answer: dict[str, int] = self._callmethod("add", (args,))
+        return answer
+
+    def put(self, array: Any) -> float:
+        """As the counter's."""
+        last: float = self._callmethod("put", (array,))
+        return last
+
+    def get(self) -> Any:
+        """As the counter's."""
+        return self._callmethod("get")
+
+
+class CounterManager(BaseManager):
+    """Gives one counter to all."""
+
+
+def serve(tell: Tell) -> None:
+    """``get_server().serve_forever()``."""
+    end_with_stdin()
+    counter = Counter()
+    CounterManager.register("counter", lambda: counter, CounterProxy)
+    key = secrets.token_hex(16)
+    server = CounterManager(("127.0.0.1", 0), key.encode()).get_server()
+    tell({"pid": os.getpid(), "address": server.address, "token": key})
+    server.serve_forever()
+
+
+class Connection(peers.Connection):
+    """A proxy of the counter."""
+
+    def __init__(self, target: dict[str, Any]) -> None:
+        CounterManager.register("counter", proxytype=CounterProxy)
+        manager = CounterManager(tuple(target["address"]), target["token"].encode())
+        manager.connect()
+        self._counter: Any = manager.counter()  # type: ignore[attr-defined]
+        self.call = self._counter.add  # type: ignore[method-assign]
+
+    def pipeline(self, count: int) -> None:
+        """One call after another: there is no other way."""
+        for _ in range(count):
+            self._counter.add({"add": 1})
+
+    def put(self, array: Any) -> float:
+        """The array as an argument."""
+        last: float = self._counter.put(array)
+        return last
+
+    def get(self) -> Any:
+        """The array as the result."""
+        return self._counter.get()
+
+    def close(self) -> None:
+        """Drop the proxy, and with it the connection."""
+        self._counter._tls.connection.close()
+        del self._counter._tls.connection
+        del self.call, self._counter

@@ -1,0 +1,56 @@
+"""How long a run measures. Times are in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ARRAY_SIZE = 64 * 2**20
+"""Bytes of the large array."""
+BATCH = 500
+"""Calls under way at once where calls are pipelined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One run; each slice is measured once per peer and round."""
+
+    rounds: int
+    calls: float
+    """Length of a slice of calls, one after another or pipelined."""
+    connects: float
+    """Length of a slice of connections, one after another, each with one call."""
+    crowds: tuple[int, ...]
+    """Numbers of clients at once."""
+    crowd: float
+    """Length of a slice of clients at once."""
+    arrays: int
+    """Large arrays per slice and direction."""
+    pings: float
+    """Length of a slice of pings to a busy server."""
+    programs: int
+    """Runs of each short program per round."""
+    idle_clients: int
+
+
+FULL = Settings(
+    rounds=5,
+    calls=0.35,
+    connects=0.2,
+    crowds=(1, 10, 100),
+    crowd=0.8,
+    arrays=3,
+    pings=1.5,
+    programs=3,
+    idle_clients=5000,
+)
+QUICK = Settings(
+    rounds=2,
+    calls=0.1,
+    connects=0.05,
+    crowds=(1, 10, 100),
+    crowd=0.25,
+    arrays=2,
+    pings=0.4,
+    programs=2,
+    idle_clients=1000,
+)

@@ -1,0 +1,118 @@
+"""Truths of a server that goes away, and of another in its place."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bgpy import (
+    Client,
+    Handle,
+    NotInitialized,
+    NotRunning,
+    ServerGone,
+    ServerRestarted,
+    token_create,
+)
+from tests.api.gate import Gate
+from tests.api.tasks import TASKS, count
+
+Start = Callable[..., tuple[Handle, Client]]
+
+
+def test_restarted_server_is_told_once_and_then_served_by(start: Start, free_port: int) -> None:
+    """`ServerRestarted` comes once, nothing of that call ran, and the state is new."""
+    token = token_create()
+    handle, client = start(port=free_port, token=token)
+    client.initialize(*TASKS)
+    client.call({"run": count})
+    handle.kill()
+    _, fresh = start(port=handle.port, token=token)
+    fresh.initialize(*TASKS)
+    with pytest.raises(ServerRestarted):
+        client.execute({"run": count})
+    assert client.call({"run": count}) == 0
+    assert client.call({"run": count}) == 1
+
+
+def test_restarted_server_is_told_of_again_at_the_next_restart(
+    start: Start, free_port: int
+) -> None:
+    """Once per restart, whatever the call is; the new server has no tasks yet."""
+    token = token_create()
+    handle, client = start(port=free_port, token=token)
+    client.ping()
+    for _ in range(2):
+        client.terminate()
+        with pytest.raises(NotRunning):
+            client.ping()
+        start(port=handle.port, token=token)
+        with pytest.raises(ServerRestarted):
+            client.call({"run": count})
+        with pytest.raises(NotInitialized):
+            client.call({"run": count})
+
+
+def test_restarted_server_with_a_token_of_its_own_is_found_and_told_of(
+    start: Start, free_port: int
+) -> None:
+    """A client without a token finds the one that the new server keeps."""
+    handle, _ = start(port=free_port)
+    with Client(handle.host, handle.port) as client:
+        client.ping()
+        handle.kill()
+        start(port=handle.port)
+        with pytest.raises(ServerRestarted):
+            client.ping()
+        assert client.ping() > 0
+
+
+def test_restart_is_no_concern_of_a_client_that_never_connected(
+    start: Start, free_port: int
+) -> None:
+    """It knew no other server."""
+    handle, _ = start(port=free_port)
+    with Client(handle.host, handle.port) as client:
+        handle.kill()
+        start(port=handle.port)
+        assert client.ping() > 0
+
+
+def test_killed_server_ends_the_wait_of_all_its_clients(
+    running: tuple[Handle, Client], gate: Gate
+) -> None:
+    """`ServerGone`, *unknown*, for who runs and for who is queued, also with several threads."""
+    handle, client = running
+    with (
+        ThreadPoolExecutor(4) as pool,
+        Client(handle.host, handle.port) as other,
+    ):
+        other.ping()
+        waits = [pool.submit(client.call, {"run": gate.passing()})]
+        gate.wait()
+        waits += [pool.submit(each.call, {"run": count}) for each in (client, client, other)]
+        client.ping()
+        os.kill(handle.pid, signal.SIGKILL)
+        for wait in waits:
+            error = wait.exception(timeout=20)
+            assert isinstance(error, ServerGone | NotRunning)
+    assert isinstance(waits[0].exception(), ServerGone)
+    assert waits[0].exception().progress == "unknown"  # type: ignore[union-attr]
+
+
+def test_server_that_ends_by_itself_in_a_task_is_told(running: tuple[Handle, Client]) -> None:
+    """A task that takes the process with it leaves its caller with `ServerGone`."""
+    _, client = running
+
+    def leave(state: object) -> None:
+        os._exit(3)
+
+    with pytest.raises(ServerGone) as caught:
+        client.call({"run": leave})
+    assert caught.value.progress == "unknown"
+    with pytest.raises(ConnectionError):
+        client.ping()

@@ -1,0 +1,110 @@
+"""Truths of SIGTERM and SIGINT: at a server, and at a client that waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgpy import Client, Handle, ServerGone, respond
+from tests.api.gate import Gate
+from tests.api.tasks import TASKS, count
+
+Start = Callable[..., tuple[Handle, Client]]
+Script = Callable[..., "subprocess.Popen[str]"]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+
+def _work(client_socket: Any, state: Any, args: dict[str, Any]) -> None:
+    respond(client_socket, args["run"](state))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_lets_the_task_finish_and_exit_task_run(
+    start: Start, gate: Gate, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The task that runs is answered, what is queued fails as not started, exit_task runs."""
+    handle, client = start()
+    left = tmp_path / "left"
+
+    def leave(client_socket: Any, state: Any, args: Any) -> None:
+        left.write_text(f"{state} {args}")
+
+    client.initialize(lambda: "last", _work, leave)
+    with ThreadPoolExecutor(2) as pool, Client(handle.host, handle.port) as other:
+        runs = pool.submit(client.call, {"run": gate.passing("finished")})
+        gate.wait()
+        queued = pool.submit(other.call, {"run": count})
+        # Both on one connection: when this is answered, the other is queued.
+        assert other.execute({"run": count}) == {"message": "Received 'EXEC'"}
+        os.kill(handle.pid, number)
+        gate.open()
+        assert runs.result() == "finished"
+        error = queued.exception()
+    assert isinstance(error, ServerGone)
+    assert error.progress == "not started"
+    assert handle.wait(30)
+    assert left.read_text() == "last {'await_response': False}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_an_idle_server(start: Start, free_port: int, number: signal.Signals) -> None:
+    """Also one without tasks, whose port is free when it is gone."""
+    handle, _ = start(port=free_port)
+    os.kill(handle.pid, number)
+    assert handle.wait(30)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((handle.host, handle.port))
+
+
+def test_second_signal_ends_the_server_at_once(start: Start, gate: Gate, free_port: int) -> None:
+    """Though a task runs that never ends; the address can be had again."""
+    handle, client = start(port=free_port)
+    client.initialize(*TASKS)
+    client.execute({"run": gate.passing()})
+    gate.wait()
+    os.kill(handle.pid, signal.SIGTERM)
+    os.kill(handle.pid, signal.SIGINT)
+    assert handle.wait(30)
+    assert start(port=handle.port)[0].is_alive()
+
+
+CTRL_C = """
+import sys
+from bgpy import Client
+from tests.api.gate import Passing
+from tests.api.tasks import TASKS, count
+port, gate = int(sys.argv[1]), ("127.0.0.1", int(sys.argv[2]))
+client = Client("127.0.0.1", port, timeout=None if sys.argv[3] == "none" else float(sys.argv[3]))
+try:
+    client.call({"run": Passing(gate, "late")})
+except KeyboardInterrupt:
+    print("interrupted", client.ping() > 0, flush=True)
+print(client.call({"run": count}))
+"""
+
+
+@pytest.mark.parametrize("timeout", ["none", "60"])
+def test_ctrl_c_ends_a_wait_and_the_client_is_usable_after(
+    running: tuple[Handle, Client], gate: Gate, script: Script, timeout: str
+) -> None:
+    """`KeyboardInterrupt` at the call; the late reply is taken for no other call's."""
+    handle, _ = running
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = script(CTRL_C, handle.port, gate.place[1], timeout, env=environment)
+    gate.wait()
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "interrupted True\n"
+    gate.open()
+    output, errors = process.communicate()
+    assert (output, errors) == ("1\n", "")

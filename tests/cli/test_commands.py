@@ -1,0 +1,224 @@
+"""Truths of ``bgpy server``, ``bgpy terminate`` and ``bgpy version``, and of their exit codes."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bgpy import Client, Handle, __version__, respond, token_create
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Serve = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., tuple[Handle, Client]]
+
+INIT_FILE = """
+from bgpy import respond
+def init_task(): return 'of the file'
+def exec_task(client_socket, state, args): respond(client_socket, state)
+def exit_task(client_socket, state, args): print('exit_task ran')
+"""
+
+
+def _assert_fails(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+    """It ended with `code` and one line on stderr that says all of `said`."""
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert all(each in done.stderr for each in said), done.stderr
+
+
+@contextmanager
+def _answering(answer: bytes) -> Iterator[int]:
+    """A port where something else than bgpy answers everyone, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            try:
+                while True:
+                    with listener.accept()[0] as sock:
+                        sock.sendall(answer)
+            except OSError:
+                return  # the test is over
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_version_prints_name_and_version(bgpy: Run) -> None:
+    """``bgpy X.Y.Z`` on stdout."""
+    done = bgpy("version")
+    assert (done.stdout, done.stderr, done.returncode) == (f"bgpy {__version__}\n", "", 0)
+
+
+def test_console_script_is_the_same_program() -> None:
+    """``bgpy`` and ``python -m bgpy`` are one."""
+    script = Path(sysconfig.get_path("scripts")) / (
+        "bgpy.exe" if sys.platform == "win32" else "bgpy"
+    )
+    done = subprocess.run([script, "version"], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == (f"bgpy {__version__}\n", 0)
+
+
+def test_server_serves_until_terminated(bgpy: Run, serve: Serve, free_port: int) -> None:
+    """A client of the account finds it; both commands end with 0."""
+    process = serve(free_port)
+    with Client("127.0.0.1", free_port) as client:
+        client.initialize(
+            lambda: "made here", lambda c, s, a: respond(c, s), lambda c, s, a: print("bye")
+        )
+        assert client.call({}) == "made here"
+    done = bgpy("terminate", "127.0.0.1", free_port)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    output, _ = process.communicate()
+    assert (output, process.returncode) == ("bye\n", 0)
+
+
+@pytest.mark.parametrize("option", ["-i", "--init-file"])
+def test_server_takes_an_init_file(
+    serve: Serve, free_port: int, tmp_path: Path, option: str
+) -> None:
+    """It is initialised when it listens."""
+    (tmp_path / "cli_tasks.py").write_text(INIT_FILE)
+    serve(free_port, option, tmp_path / "cli_tasks.py")
+    with Client("127.0.0.1", free_port) as client:
+        assert client.call({}) == "of the file"
+
+
+def test_server_logs_to_stderr_and_into_a_file(
+    bgpy: Run, serve: Serve, free_port: int, tmp_path: Path
+) -> None:
+    """``-f`` names a file that is written beside stderr."""
+    process = serve(free_port, "-f", tmp_path / "log", "-l", "INFO")
+    assert bgpy("terminate", "localhost", free_port).returncode == 0
+    _, errors = process.communicate()
+    assert "asked the server to end" in errors
+    logged = (tmp_path / "log").read_text()
+    assert "listening" in logged
+    assert "asked the server to end" in logged
+
+
+def test_server_is_silent_at_level_error(free_port: int, bgpy: Run, tmp_path: Path) -> None:
+    """``-l`` decides what is told; lower case is understood."""
+    command = [sys.executable, "-m", "bgpy", "server", "127.0.0.1", str(free_port), "-l", "error"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while bgpy("terminate", "127.0.0.1", free_port).returncode == 3:
+        assert process.poll() is None
+    assert process.communicate() == ("", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_server_runs_exit_task_when_interrupted(
+    serve: Serve, free_port: int, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C ends it in order."""
+    (tmp_path / "cli_tasks.py").write_text(INIT_FILE)
+    process = serve(free_port, "-i", tmp_path / "cli_tasks.py")
+    process.send_signal(number)
+    output, _ = process.communicate()
+    assert (output, process.returncode) == ("exit_task ran\n", 0)
+
+
+def test_token_can_be_given_in_the_environment(
+    bgpy: Run, serve: Serve, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`BGPY_TOKEN` serves both commands; without it the server refuses: 5."""
+    monkeypatch.setenv("BGPY_TOKEN", token_create())
+    serve(free_port)
+    monkeypatch.delenv("BGPY_TOKEN")
+    _assert_fails(bgpy("terminate", "127.0.0.1", free_port), 5, "token")
+    monkeypatch.setenv("BGPY_TOKEN", token_create())
+    _assert_fails(bgpy("terminate", "127.0.0.1", free_port), 5, "token")
+
+
+def test_terminate_ends_a_background_server(bgpy: Run, start: Start) -> None:
+    """However it was started."""
+    handle, _ = start()
+    assert bgpy("terminate", handle.host, handle.port).returncode == 0
+    assert not handle.is_alive()
+
+
+def test_failing_exit_task_is_exit_code_1(bgpy: Run, start: Start) -> None:
+    """What it raised is told, and the server has ended."""
+    handle, client = start()
+
+    def fail(client_socket: object, state: object, args: object) -> None:
+        raise LookupError("no table")
+
+    client.initialize(lambda: None, lambda c, s, a: None, fail)
+    _assert_fails(bgpy("terminate", handle.host, handle.port), 1, "LookupError", "no table")
+    assert not handle.is_alive()
+
+
+def test_server_that_can_not_start_is_exit_code_1(bgpy: Run, start: Start, tmp_path: Path) -> None:
+    """A taken port, a host of another machine, and init files of every bad kind."""
+    handle, _ = start()
+    _assert_fails(bgpy("server", "127.0.0.1", handle.port), 1, str(handle.port))
+    _assert_fails(bgpy("server", "192.0.2.1", 0), 1, "192.0.2.1")
+    missing = tmp_path / "missing.py"
+    _assert_fails(bgpy("server", "127.0.0.1", 0, "-i", missing), 1, "missing.py")
+    path = tmp_path / "cli_tasks.py"
+    path.write_text("def init_task(): pass\n")
+    _assert_fails(bgpy("server", "127.0.0.1", 0, "-i", path), 1, "lacks exec_task, exit_task")
+    path.write_text("raise LookupError('no\\ntable')\n")
+    done = bgpy("server", "127.0.0.1", 0, "-i", path)
+    _assert_fails(done, 1, "LookupError: no table", f"{path}, line 1")
+    path.write_text("raise SystemExit(0)\n")
+    _assert_fails(bgpy("server", "127.0.0.1", 0, "-i", path), 1, "SystemExit")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("server",),
+        ("terminate", "127.0.0.1"),
+        ("server", "127.0.0.1", "port"),
+        ("server", "127.0.0.1", "65536"),
+        ("terminate", "127.0.0.1", "1", "-l", "LOUD"),
+        ("terminate", "127.0.0.1", "1", "--no-such-option"),
+        ("no-such-command",),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(bgpy: Run, args: tuple[str, ...]) -> None:
+    """Said on stderr, with nothing on stdout."""
+    done = bgpy(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Error: " in done.stderr
+
+
+def test_nothing_there_is_exit_code_3(bgpy: Run, free_port: int) -> None:
+    """And the address is named."""
+    _assert_fails(bgpy("terminate", "127.0.0.1", free_port), 3, f"127.0.0.1:{free_port}")
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 200])
+def test_something_else_there_is_exit_code_4(bgpy: Run, answer: bytes) -> None:
+    """A port where another program answers."""
+    with _answering(answer) as port:
+        _assert_fails(bgpy("terminate", "127.0.0.1", port), 4, "not a bgpy server")
+
+
+def test_unreachable_host_is_exit_code_4(bgpy: Run) -> None:
+    """A host beyond this machine, and one that doesn't exist."""
+    _assert_fails(bgpy("terminate", "192.0.2.1", 54321), 4, "192.0.2.1")
+    _assert_fails(bgpy("terminate", "no-such-host.invalid", 54321), 4, "no-such-host.invalid")
+
+
+def test_help_tells_the_exit_codes(bgpy: Run) -> None:
+    """``bgpy --help`` and no argument at all show the commands."""
+    done = bgpy("--help")
+    assert done.returncode == 0
+    for word in ("server", "terminate", "version", "Exit codes"):
+        assert word in done.stdout

@@ -1,0 +1,294 @@
+"""Objects to payload and back, and what can't make the way."""
+
+from __future__ import annotations
+
+import collections
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgpy.codec import payload
+from bgpy.codec.memory import allocate
+from bgpy.codec.payload import OUT_OF_BAND, Payload, decode, encode
+from bgpy.errors import BgpyError, DecodeError, EncodeError, NotInitialized, PythonMismatch
+
+
+def _over(packed: Payload) -> Payload:
+    """The payload as it arrives: its parts in memory of the receiver's own."""
+    received = []
+    for buffer in packed.buffers:
+        memory = allocate(buffer.nbytes)
+        memory[:] = buffer
+        received.append(memory)
+    return Payload(bytes(packed.head), received, packed.code)
+
+
+def _there(obj: Any) -> Any:
+    return decode(*_over(encode(obj, "args")), "args")
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.complex_numbers(allow_nan=False)
+    | st.dates()
+    | st.decimals(allow_nan=False)
+)
+KEYS = st.text() | st.integers() | st.tuples(st.integers(), st.text())
+OBJECTS = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner) | st.tuples(inner, inner),
+    max_leaves=20,
+)
+
+
+@given(OBJECTS)
+def test_decode_gives_back_what_was_encoded(obj: Any) -> None:
+    """Whatever is built of Python's own types."""
+    assert _there(obj) == obj
+
+
+@pytest.mark.parametrize(
+    "obj", [{"a": 1}, collections.OrderedDict(a=1), ValueError, len, NotInitialized("why").args]
+)
+def test_encode_uses_plain_pickle_when_that_will_do(obj: Any) -> None:
+    """No bytecode, so any Python version reads it."""
+    packed = encode(obj, "args")
+    assert not packed.code
+    assert pickle.loads(packed.head) == obj
+
+
+def _closure(number: int) -> Any:
+    def add(other: int) -> int:
+        return number + other
+
+    return add
+
+
+def test_decode_gives_back_functions_when_they_have_no_name_to_be_found_by() -> None:
+    """Lambdas and closures travel by value."""
+    packed = encode([lambda x: x * 2, _closure(3)], "args")
+    assert packed.code
+    double, add = decode(*_over(packed), "args")
+    assert (double(4), add(4)) == (8, 7)
+
+
+def test_decode_gives_back_classes_when_they_were_made_in_a_function() -> None:
+    """With their methods."""
+
+    class Point:
+        def __init__(self, x: int) -> None:
+            self.x = x
+
+        def doubled(self) -> int:
+            return 2 * self.x
+
+    assert _there(Point(4)).doubled() == 8
+
+
+MAIN = """
+import sys
+from bgpy.codec.payload import encode
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+    def doubled(self):
+        return 2 * self.x
+
+packed = encode({"point": Point(4), "text": "about __main__"}, "args")
+sys.stdout.buffer.write(bytes((packed.code,)) + packed.head)
+"""
+
+
+def test_decode_gives_back_objects_of_a_script_when_it_is_another_main_here(
+    tmp_path: Path,
+) -> None:
+    """Plain pickle would name `__main__`, which is another module on the other side."""
+    script = tmp_path / "script.py"
+    script.write_text(MAIN)
+    done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, check=True)
+    args = decode(done.stdout[1:], [], bool(done.stdout[0]), "args")
+    assert args["point"].doubled() == 8
+    assert args["text"] == "about __main__"
+
+
+def test_encode_keeps_large_buffers_out_of_the_pickle() -> None:
+    """They are neither copied nor pickled, and arrive writable."""
+    array = np.arange(OUT_OF_BAND, dtype=np.uint8)
+    packed = encode({"x": array}, "args")
+    assert len(packed.head) < 1000
+    (buffer,) = packed.buffers
+    assert np.shares_memory(np.frombuffer(buffer, np.uint8), array)
+    received = decode(*_over(packed), "args")["x"]
+    assert received.flags.writeable
+    received += 1
+    assert received[0] == 1
+    assert array[0] == 0
+
+
+def _of_size(size: int) -> Any:
+    return np.zeros(size, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("obj", "count"),
+    [
+        (_of_size(OUT_OF_BAND), 1),
+        (_of_size(OUT_OF_BAND - 1), 0),
+        ([_of_size(OUT_OF_BAND), _of_size(10)], 1),
+        ([_of_size(10), _of_size(OUT_OF_BAND), _of_size(OUT_OF_BAND + 1)], 2),
+        (np.zeros((1000, 1000), np.uint8).T, 1),
+        (np.zeros((1000, 1000), np.uint8)[::2, ::2], 0),
+        (np.zeros(0, np.uint8), 0),
+        ([_of_size(OUT_OF_BAND), lambda: None], 1),
+        (bytes(2 * OUT_OF_BAND), 0),
+    ],
+    ids=[
+        "large",
+        "small",
+        "large and small",
+        "two of three",
+        "by columns",
+        "with gaps",
+        "empty",
+        "with a lambda",
+        "bytes",
+    ],
+)
+def test_encode_counts_buffers_by_their_size(obj: Any, count: int) -> None:
+    """Small ones travel inside, also beside large ones; the values are the same."""
+    packed = encode(obj, "args")
+    assert len(packed.buffers) == count
+    received = decode(*_over(packed), "args")
+    if isinstance(obj, np.ndarray):
+        assert received.shape == obj.shape
+        assert (received == obj).all()
+
+
+class Slotted:
+    """Something of the user's with parts."""
+
+    def __init__(self, lock: object) -> None:
+        self.lock = lock
+
+
+LOCK = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    ("obj", "name"),
+    [
+        (LOCK, "args"),
+        ({"x": LOCK}, r"args\['x'\]"),
+        ({"fine": 1, "x": [1, LOCK]}, r"args\['x'\]\[1\]"),
+        ({"a": {"b": (1, {"c": LOCK})}}, r"args\['a'\]\['b'\]\[1\]\['c'\]"),
+        ({"x": Slotted(LOCK)}, r"args\['x'\]"),
+        ({7: lambda: LOCK}, r"args\[7\]"),
+        ([[[[[[LOCK]]]]]], r"args\[0\]\[0\]\[0\]\[0\]"),
+    ],
+)
+def test_encode_names_the_part_when_it_cannot_be_sent(obj: Any, name: str) -> None:
+    """The user learns which argument to leave out."""
+    with pytest.raises(EncodeError, match=rf"^{name} can't be sent: .*lock"):
+        encode(obj, "args")
+
+
+def test_encode_raises_when_an_object_contains_itself_too_deep() -> None:
+    """No crash, an error."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(EncodeError, match=r"^args\['x'\].*deep"):
+        encode({"x": deep}, "args")
+
+
+@pytest.mark.parametrize("code", [False, True])
+@pytest.mark.parametrize(
+    "head", [b"", b"garbage", pickle.dumps({"a": 1})[:-3], b"cno_such_module\nthing\n."]
+)
+def test_decode_names_what_is_missing_when_an_object_cannot_be_rebuilt(
+    head: bytes, code: bool
+) -> None:
+    """Whatever pickle raises is a `DecodeError` here."""
+    version = bytes(sys.version_info[:2]) if code else b""
+    with pytest.raises(DecodeError, match=r"^args can't be rebuilt here: ") as caught:
+        decode(version + head, [], code, "args")
+    assert caught.value.__cause__ is not None
+    assert type(caught.value) is DecodeError
+
+
+class RaisesOurs:
+    """An object that fails with one of bgpy's errors when it is rebuilt."""
+
+    def __reduce__(self) -> Any:
+        return _raise_ours, ()
+
+
+def _raise_ours() -> None:
+    raise NotInitialized("while it was rebuilt")
+
+
+def test_decode_leaves_an_error_of_bgpys_as_it_is() -> None:
+    """It says already what happened."""
+    with pytest.raises(BgpyError) as caught:
+        _there(RaisesOurs())
+    assert type(caught.value) is NotInitialized
+
+
+CANARIES: list[str] = []
+
+
+class Canary:
+    """Sings when it is rebuilt."""
+
+    def __reduce__(self) -> Any:
+        return _sing, ()
+
+
+def _sing() -> None:
+    CANARIES.append("sang")
+
+
+@pytest.mark.parametrize(
+    "version", [(3, 10), (2, 7), (sys.version_info[0], sys.version_info[1] + 1), (255, 255)]
+)
+def test_decode_refuses_bytecode_before_it_is_loaded_when_the_python_differs(
+    version: tuple[int, int],
+) -> None:
+    """Not an opcode runs; the message names both versions."""
+    packed = pickle.dumps(Canary())
+    with pytest.raises(PythonMismatch, match=rf"Python {version[0]}\.{version[1]}, and this is"):
+        decode(bytes(version) + packed, [], True, "tasks")
+    assert CANARIES == []
+    decode(bytes(sys.version_info[:2]) + packed, [], True, "tasks")
+    assert CANARIES.pop() == "sang"
+
+
+def test_encode_imports_cloudpickle_only_when_it_is_needed() -> None:
+    """It costs more than Python's own start."""
+    code = (
+        "import sys; from bgpy.codec.payload import encode, decode\n"
+        "decode(*encode({'a': [1, 'x']}, 'args'), 'args')\n"
+        "assert 'cloudpickle' not in sys.modules\n"
+        "encode(lambda: 1, 'args')\n"
+        "assert 'cloudpickle' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pickle_has_its_number_on_the_wire() -> None:
+    """It never changes."""
+    assert payload.PICKLE == 1

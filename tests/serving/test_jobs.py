@@ -1,0 +1,150 @@
+"""The queue: each client's requests in order, the clients in turn, the last job last."""
+
+from __future__ import annotations
+
+import threading
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgpy.serving.jobs import Job, JobQueue
+from bgpy.tasks.engine import Kind
+from bgpy.wire.messages import Execute, Exit, Message
+
+
+class Peer:
+    """A client that only has an id."""
+
+    def __init__(self, client_id: bytes) -> None:
+        self.client_id = client_id
+
+    def send(self, message: Message) -> None:
+        raise AssertionError("a queue doesn't answer")
+
+
+def _job(owner: str, request: int, kind: Kind = Kind.EXEC) -> Job:
+    return Job(kind, Peer(owner.encode()), Execute(request, b""), False)
+
+
+def _push(queue: JobQueue, *jobs: Job) -> None:
+    for job in jobs:
+        queue.push(job, job.owner)
+
+
+def _names(jobs: list[Job]) -> list[str]:
+    return [f"{job.owner.decode()}{job.request}" for job in jobs]
+
+
+LAST = Job(Kind.EXIT, Peer(b"z"), Exit(9, b""), True)
+
+
+def test_queue_serves_clients_in_turn_when_one_asks_for_more() -> None:
+    """A client with many requests doesn't keep the others waiting."""
+    queue = JobQueue()
+    _push(queue, *(_job("a", n) for n in range(1, 5)), _job("b", 1), _job("c", 1), _job("c", 2))
+    assert queue.count == 7
+    assert _names(queue.clear()) == ["a1", "b1", "c1", "a2", "c2", "a3", "a4"]
+    assert queue.count == 0
+    assert queue.pop() is None
+
+
+def test_queue_gives_the_last_job_when_all_others_have_run() -> None:
+    """What is pushed after the last job still comes before it."""
+    queue = JobQueue()
+    queue.push_last(LAST)
+    _push(queue, _job("a", 1), _job("b", 1))
+    assert queue.count == 3
+    assert _names(queue.clear()) == ["a1", "b1", "z9"]
+
+
+def test_queue_withdraws_a_request_when_it_waits() -> None:
+    """A withdrawn request never runs; neither a stranger's nor one that runs is withdrawn."""
+    queue = JobQueue()
+    _push(queue, _job("a", 1), _job("a", 2), _job("b", 2))
+    running = queue.pop()
+    assert running is not None
+    assert not queue.withdraw(b"a", 1)
+    assert not queue.withdraw(b"c", 2)
+    assert queue.withdraw(b"a", 2)
+    assert not queue.withdraw(b"a", 2)
+    assert queue.count == 1
+    assert _names(queue.clear()) == ["b2"]
+
+
+def test_queue_knows_the_kinds_that_wait_when_asked() -> None:
+    """Whether an initialisation waits decides whether requests are taken."""
+    queue = JobQueue()
+    _push(queue, _job("a", 1))
+    assert not queue.holds(Kind.INIT)
+    _push(queue, _job("a", 2, Kind.INIT))
+    assert queue.holds(Kind.INIT)
+    queue.clear()
+    assert not queue.holds(Kind.INIT)
+
+
+def test_job_has_no_owner_when_it_is_the_servers_own() -> None:
+    """The init file's job belongs to no client and has no request."""
+    job = Job(Kind.INIT, None, None, False)
+    assert (job.owner, job.request) == (b"", 0)
+
+
+OWNERS = st.sampled_from("abc")
+STEPS = st.one_of(
+    st.tuples(st.just("push"), OWNERS),
+    st.tuples(st.just("pop"), st.just("")),
+    st.tuples(st.just("withdraw"), OWNERS),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_queue_keeps_order_and_turns_when_used_in_any_way(steps: list[tuple[str, str]]) -> None:
+    """Against a plain model: a list of who is next, and a list of requests each."""
+    queue = JobQueue()
+    turns: list[str] = []
+    waiting: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+    for request, (step, owner) in enumerate(steps):
+        if step == "push":
+            _push(queue, _job(owner, request))
+            waiting[owner].append(request)
+            if owner not in turns:
+                turns.append(owner)
+        elif step == "withdraw":
+            target = waiting[owner][-1] if waiting[owner] else -1
+            assert queue.withdraw(owner.encode(), target) is bool(waiting[owner])
+            del waiting[owner][-1:]
+            if not waiting[owner] and owner in turns:
+                turns.remove(owner)
+        else:
+            job = queue.pop()
+            expected = None
+            if turns:
+                owner = turns.pop(0)
+                expected = f"{owner}{waiting[owner].pop(0)}"
+                if waiting[owner]:
+                    turns.append(owner)
+            assert (job and _names([job])[0]) == expected
+        assert queue.count == sum(map(len, waiting.values()))
+
+
+def test_queue_loses_nothing_when_threads_push_and_pop_at_once() -> None:
+    """The thread that polls pushes while the task thread pops."""
+    queue = JobQueue()
+    total = 4_000
+
+    def push(owner: str) -> None:
+        for number in range(1, total // 2 + 1):
+            _push(queue, _job(owner, number))
+
+    threads = [threading.Thread(target=push, args=(owner,)) for owner in "ab"]
+    for thread in threads:
+        thread.start()
+    taken: list[Job] = []
+    while len(taken) < total and (queue.count or any(each.is_alive() for each in threads)):
+        if (job := queue.pop()) is not None:
+            taken.append(job)
+    for thread in threads:
+        thread.join()
+    taken += queue.clear()
+    for owner in (b"a", b"b"):
+        requests = [job.request for job in taken if job.owner == owner]
+        assert requests == list(range(1, total // 2 + 1))

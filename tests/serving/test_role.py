@@ -1,0 +1,311 @@
+"""The moving role: every interleaving of the two threads, and mutants that must be caught."""
+
+from __future__ import annotations
+
+import pytest
+
+from bgpy.serving import role
+from bgpy.serving.role import Holder, Look, PollingRole
+from tests.serving.role_model import Broken, Model, Step, World, changed
+from tests.serving.role_walk import explore
+
+SCENARIOS: list[tuple[tuple[int, ...], str, int, int]] = [
+    ((2,), "", 0, 1_000),
+    ((1, 1), "", 0, 1_500),
+    ((2, 1), "", 0, 5_000),
+    ((2,), "", 1, 5_000),
+    ((1,), "send", 1, 5_000),
+    ((1,), "interrupt", 0, 5_000),
+    ((2,), "stop", 0, 5_000),
+    ((1,), "stop", 1, 5_000),
+]
+"""Requests of each client, what a third thread does, answers too large for the socket,
+and how many states that is at least."""
+
+
+@pytest.fixture(autouse=True)
+def soon_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two quiet ticks instead of ten: the same states, five times fewer."""
+    monkeypatch.setattr(role, "QUIET_TICKS", 2)
+
+
+def _walk(model: Model, requests: tuple[int, ...], other: str, sends: int) -> int:
+    return explore(model, model.begin(requests, other, sends))
+
+
+@pytest.mark.parametrize(("requests_", "other", "sends", "least"), SCENARIOS)
+def test_role_keeps_its_invariants_when_threads_interleave_in_any_way(
+    requests_: tuple[int, ...], other: str, sends: int, least: int
+) -> None:
+    """One poller, somebody in reach, no wait for ever, all run once in order, then quiet."""
+    states = _walk(Model(), requests_, other, sends)
+    print(f"{requests_} {other or 'nobody else'} {sends} large: {states} states")
+    assert states > least
+
+
+def test_model_reaches_every_step_of_both_threads_when_walked() -> None:
+    """The walk is not empty: takeovers, waits, handing back and the end all happen."""
+    model = Visits()
+    _walk(model, (2,), "stop", 1)
+    assert model.missing() == set()
+
+
+class Visits(Model):
+    """The model, keeping track of where its threads have been."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[tuple[str, str]] = set()
+
+    def steps(self, w: World) -> list[Step]:
+        self._seen |= {("task", w.task), ("standby", w.standby)}
+        return super().steps(w)
+
+    def missing(self) -> set[tuple[str, str]]:
+        """The steps of both threads that were never come to."""
+        task = {("task", name) for name in self._task}
+        return (task | {("standby", name) for name in self._standby}) - self._seen
+
+
+# Mutants of the role: one method each
+
+
+class EntersAlways(PollingRole):
+    def enter(self, has_jobs: bool) -> bool:
+        super().enter(has_jobs)
+        self.holder = Holder.TASK
+        return True
+
+
+class EntersWithoutAsking(PollingRole):
+    def enter(self, has_jobs: bool) -> bool:
+        free = super().enter(has_jobs)
+        self.asked = False
+        return free
+
+
+class EntersAsIfRunning(PollingRole):
+    def enter(self, has_jobs: bool) -> bool:
+        running = self._running
+        free = super().enter(has_jobs)
+        self._running = running
+        return free
+
+
+class LeavesSilently(PollingRole):
+    def leave(self, has_jobs: bool) -> bool:
+        super().leave(has_jobs)
+        return False
+
+
+class LeavesWithTheRole(PollingRole):
+    def leave(self, has_jobs: bool) -> bool:
+        ring = super().leave(has_jobs)
+        self.holder = Holder.TASK
+        return ring
+
+
+class LeavesWithoutRunning(PollingRole):
+    def leave(self, has_jobs: bool) -> bool:
+        ring = super().leave(has_jobs)
+        self._running = False
+        return ring
+
+
+class LooksPastTheHolder(PollingRole):
+    def look(self, overdue: bool) -> Look:
+        if overdue and self._running:
+            self.holder = Holder.NOBODY
+        return super().look(overdue)
+
+
+class LooksAndNeverSleeps(PollingRole):
+    def look(self, overdue: bool) -> Look:
+        look = super().look(overdue)
+        return Look.TICK if look is Look.SLEEP else look
+
+
+class LooksAndSleepsArmed(PollingRole):
+    def look(self, overdue: bool) -> Look:
+        look = super().look(overdue)
+        self._armed = True
+        return look
+
+
+class LooksAndSleepsWhileRunning(PollingRole):
+    def look(self, overdue: bool) -> Look:
+        look = super().look(overdue)
+        return Look.SLEEP if self._running and look is Look.TICK else look
+
+
+class LooksAndNeverTakesOver(PollingRole):
+    def look(self, overdue: bool) -> Look:
+        return super().look(False)
+
+
+class YieldsWithTheRole(PollingRole):
+    def yield_role(self) -> bool:
+        asked = super().yield_role()
+        self.holder = Holder.STANDBY
+        return asked
+
+
+class YieldsWithoutFreeing(PollingRole):
+    def yield_role(self) -> bool:
+        super().yield_role()
+        return False
+
+
+class YieldsAndStaysAsked(PollingRole):
+    def yield_role(self) -> bool:
+        asked = super().yield_role()
+        self.asked = asked
+        return asked
+
+
+ROLES = [
+    (EntersAlways, "two threads poll"),
+    (EntersWithoutAsking, "stuck"),
+    (EntersAsIfRunning, "the end, quiet, is out of reach"),
+    (LeavesSilently, "nobody can reach the poll"),
+    (LeavesWithTheRole, "stuck"),
+    (LeavesWithoutRunning, "nobody can reach the poll"),
+    (LooksPastTheHolder, "two threads poll|polls without the role"),
+    (LooksAndNeverSleeps, "the end, quiet, is out of reach"),
+    (LooksAndSleepsArmed, "nobody can reach the poll"),
+    (LooksAndSleepsWhileRunning, "nobody can reach the poll"),
+    (LooksAndNeverTakesOver, "nobody can reach the poll"),
+    (YieldsWithTheRole, "stuck"),
+    (YieldsWithoutFreeing, "stuck"),
+    (YieldsAndStaysAsked, "out of reach|nobody can reach the poll"),
+]
+
+
+@pytest.mark.parametrize(("mutant", "text"), ROLES)
+def test_model_catches_a_role_that_does_one_thing_else(
+    mutant: type[PollingRole], text: str
+) -> None:
+    """Each method of the role is needed as it is."""
+
+    class Mutant(Model):
+        role_type = mutant
+
+    with pytest.raises(Broken, match=text):
+        _walk(Mutant(), (2,), "", 0)
+
+
+# Mutants of the reactor's loops
+
+
+class AsksWithoutWaking(Model):
+    def wake(self, w: World) -> list[Step]:
+        return [("no wake", w._replace(task="wait"))]
+
+
+class PollsAsDecidedBefore(Model):
+    """Whether to wait is decided before the role is there: the standby received meanwhile."""
+
+    def timeout(self, w: World) -> list[Step]:
+        at_once = w.with_jobs or w.stopping or w.interrupted
+        return [("timeout", w._replace(task="changes", at_once=at_once))]
+
+
+class PollsOnWhenStopped(Model):
+    """The standby met the byte that came with the stop."""
+
+    def timeout(self, w: World) -> list[Step]:
+        at_once = w.has_jobs or w.interrupted
+        return [("timeout", w._replace(task="changes", at_once=at_once))]
+
+
+class PollsOnWhenInterrupted(Model):
+    """The standby met the byte that came with the interrupt."""
+
+    def timeout(self, w: World) -> list[Step]:
+        at_once = w.has_jobs or w.stopping
+        return [("timeout", w._replace(task="changes", at_once=at_once))]
+
+
+class RunsWhatTheStandbyDoesNotKnow(Model):
+    """Jobs that came with an interrupt, after the poll was left without any."""
+
+    def leave(self, w: World) -> list[Step]:
+        return [(name, after._replace(told=True)) for name, after in super().leave(w)]
+
+
+class NeverRings(Model):
+    def ring(self, w: World) -> list[Step]:
+        return [("no ring", w._replace(task="heed"))]
+
+
+class ChangesAfterThePoll(Model):
+    def task_changes(self, w: World) -> list[Step]:
+        return [("no change", w._replace(task="select"))]
+
+    def task_handle(self, w: World) -> list[Step]:
+        if not w.ready and w.changes:
+            return [("change", changed(w))]
+        return super().task_handle(w)
+
+
+class ChangesWithoutWaking(Model):
+    def sent(self, w: World, thread: str) -> tuple[bool, World]:
+        return False, super().sent(w, thread)[1]
+
+
+class ForgetsWhoPolls(Model):
+    def looked(self, w: World, overdue: bool) -> Step:
+        name, after = super().looked(w, overdue)
+        return name, after._replace(poller=w.poller)
+
+
+class SleepsByTheClock(Model):
+    def standby_bell(self, w: World) -> list[Step]:
+        return [("tick", w._replace(standby="look", bell=False))]
+
+
+class LeavesTheWakesThere(Model):
+    def standby_handle(self, w: World) -> list[Step]:
+        return self._kept(w, super().standby_handle(w))
+
+    def task_handle(self, w: World) -> list[Step]:
+        return self._kept(w, super().task_handle(w))
+
+    def _kept(self, w: World, steps: list[Step]) -> list[Step]:
+        return [(name, after._replace(wakes=w.wakes)) for name, after in steps]
+
+
+class StandbyEndsWithTheRole(Model):
+    def standby_until(self, w: World) -> list[Step]:
+        return [("end", w._replace(standby="ended"))] if w.stopping else super().standby_until(w)
+
+
+class ClosesWithoutRinging(Model):
+    def close(self, w: World) -> list[Step]:
+        return [("close", w._replace(task="join", wakes=True))]
+
+
+LOOPS = [
+    (AsksWithoutWaking, (2,), "", 0, "stuck"),
+    (PollsAsDecidedBefore, (2,), "", 0, "stuck"),
+    (PollsOnWhenStopped, (2,), "stop", 0, "stuck"),
+    (PollsOnWhenInterrupted, (2,), "interrupt", 0, "stuck"),
+    (RunsWhatTheStandbyDoesNotKnow, (1,), "interrupt", 0, "nobody can reach the poll"),
+    (NeverRings, (2,), "", 0, "nobody can reach the poll"),
+    (ChangesAfterThePoll, (1,), "send", 0, "stuck"),
+    (ChangesWithoutWaking, (1,), "", 1, "nobody waits to send bytes"),
+    (ForgetsWhoPolls, (1,), "", 1, "nobody waits to send bytes"),
+    (SleepsByTheClock, (1,), "", 0, "not quiet"),
+    (LeavesTheWakesThere, (2,), "", 0, "out of reach"),
+    (StandbyEndsWithTheRole, (2,), "stop", 0, "stuck"),
+    (ClosesWithoutRinging, (1,), "stop", 0, "stuck"),
+]
+
+
+@pytest.mark.parametrize(("mutant", "requests_", "other", "sends", "text"), LOOPS)
+def test_model_catches_a_loop_that_does_one_thing_else(
+    mutant: type[Model], requests_: tuple[int, ...], other: str, sends: int, text: str
+) -> None:
+    """Each step of the two threads is needed as it is."""
+    with pytest.raises(Broken, match=text):
+        _walk(mutant(), requests_, other, sends)

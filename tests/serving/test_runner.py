@@ -1,0 +1,357 @@
+"""The runner: a request goes in as bytes, its answers come out as messages."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bgpy.codec import failures, functions, payload
+from bgpy.codec.modules import Catalogue
+from bgpy.errors import DecodeError, MessageTooLarge
+from bgpy.serving.jobs import Job
+from bgpy.serving.runner import Runner
+from bgpy.tasks.client_socket import Deferred
+from bgpy.tasks.engine import Kind, Outcome, Result
+from bgpy.tasks.signatures import Functions
+from bgpy.wire.messages import (
+    Execute,
+    Exit,
+    Failure,
+    Init,
+    Message,
+    Reason,
+    Receipt,
+    ReceiptCode,
+    Reply,
+)
+
+Task = Callable[..., Any]
+
+
+class Peer:
+    """A client that keeps what it is sent; messages over `limit` bytes are refused."""
+
+    client_id = b"c" * 16
+
+    def __init__(self, limit: int = 2**20) -> None:
+        self.limit = limit
+        self.sent: list[Any] = []
+
+    def send(self, message: Message) -> None:
+        if len(repr(message)) > self.limit:
+            raise MessageTooLarge("over the limit (max_message)")
+        self.sent.append(message)
+
+    def value(self) -> Any:
+        """What the one message holds."""
+        (message,) = self.sent
+        assert isinstance(message, Reply)
+        return payload.decode(message.head, message.buffers, message.code, "response")
+
+    def failure(self) -> Exception:
+        """What the one failure is rebuilt as."""
+        (message,) = self.sent
+        assert isinstance(message, Failure)
+        _, _, name, text, traceback, head, buffers, _, code = message
+        return failures.rebuild(name, text, traceback, head, buffers, code)
+
+
+class Bench:
+    """A runner with tasks of the test's."""
+
+    def __init__(self) -> None:
+        self.runner = Runner(Catalogue(), None)
+
+    def init(
+        self,
+        exec_task: Task,
+        exit_task: Task = lambda client_socket, state, args: None,
+        init_task: Task = lambda: 1,
+    ) -> Peer:
+        packed = functions.encode_tasks((init_task, exec_task, exit_task), {}, {})
+        peer = Peer()
+        message = Init(1, packed.head, packed.buffers, payload.PICKLE, packed.code)
+        self.runner.run(Job(Kind.INIT, peer, message, False))
+        return peer
+
+    def execute(self, args: Any = None, wait: bool = True, limit: int = 2**20) -> Peer:
+        packed = payload.encode({} if args is None else args, "args")
+        peer = Peer(limit)
+        message = Execute(2, packed.head, packed.buffers, payload.PICKLE, packed.code, wait)
+        self.outcome: Outcome = self.runner.run(Job(Kind.EXEC, peer, message, wait))
+        return peer
+
+    def exit(self, wait: bool) -> Peer:
+        packed = payload.encode({}, "args")
+        peer = Peer()
+        message = Exit(3, packed.head, packed.buffers, payload.PICKLE, packed.code, wait)
+        self.runner.run(Job(Kind.EXIT, peer, message, wait))
+        return peer
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_run_initialises_once_when_two_clients_bring_tasks(bench: Bench) -> None:
+    """The second one's tasks are not even rebuilt."""
+    first = bench.init(lambda client_socket, state, args: None)
+    second = Peer()
+    outcome = bench.runner.run(Job(Kind.INIT, second, Init(1, b"no pickle at all"), False))
+    assert first.sent == [Receipt(1, ReceiptCode.INITIALIZED)]
+    assert second.sent == [Receipt(1, ReceiptCode.ALREADY_INITIALIZED)]
+    assert outcome.result is Result.ALREADY_INITIALIZED
+
+
+def test_run_answers_with_what_the_task_responds_when_the_caller_waits(bench: Bench) -> None:
+    """State, arguments and response make their way through a closure of the caller's."""
+    factor = 10
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> Any:
+        client_socket.respond({"was": state, "args": args})
+        return state * factor
+
+    bench.init(exec_task)
+    assert bench.execute({"x": 1}).value() == {"was": 1, "args": {"x": 1, "await_response": True}}
+    assert bench.execute({"x": 2}).value()["was"] == 10
+
+
+def test_run_marks_a_response_when_it_is_an_error(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is returned over there, not raised, and logged here."""
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> None:
+        client_socket.respond("no such thing", error=True)
+
+    bench.init(exec_task)
+    with caplog.at_level(logging.ERROR, "bgpy.server"):
+        peer = bench.execute()
+    assert peer.sent[0].error
+    assert peer.value() == "no such thing"
+    assert "no such thing" in caplog.text
+
+
+def test_run_sends_nothing_when_nobody_waits(bench: Bench) -> None:
+    """The receipt went out when the request came; a response is dropped."""
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> None:
+        assert args == {"await_response": False}
+        client_socket.respond("for nobody")
+
+    bench.init(exec_task)
+    assert bench.execute(wait=False).sent == []
+    assert bench.outcome == Outcome(Result.DONE)
+
+
+def test_run_fails_the_call_when_the_task_forgets_to_respond(bench: Bench) -> None:
+    """The caller isn't left waiting."""
+    bench.init(lambda client_socket, state, args: None)
+    (message,) = bench.execute().sent
+    assert (message.request, message.reason) == (2, Reason.NO_RESPONSE)
+
+
+def test_run_answers_later_when_the_task_defers(bench: Bench) -> None:
+    """Returning without a response is no mistake then."""
+    kept: list[Deferred] = []
+    bench.runner.tasks._functions = Functions(
+        lambda: None, lambda client_socket, *_: kept.append(client_socket.defer()), print
+    )
+    peer = bench.execute()
+    assert peer.sent == []
+    kept.pop().respond("later")
+    assert peer.value() == "later"
+
+
+def test_run_raises_at_the_caller_what_the_task_raised(bench: Bench) -> None:
+    """The exception's own type, with the traceback of the task and nothing of bgpy's."""
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> None:
+        raise KeyError("missing")
+
+    bench.init(exec_task)
+    error = bench.execute().failure()
+    assert type(error) is KeyError
+    assert error.args == ("missing",)
+    assert "in exec_task" in str(error.__cause__)
+    assert "engine.py" not in str(error.__cause__)
+
+
+def test_run_goes_on_when_the_task_exits(bench: Bench) -> None:
+    """`sys.exit` in a task ends the call, not the server."""
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> None:
+        raise SystemExit(3)
+
+    bench.init(exec_task)
+    (message,) = bench.execute().sent
+    assert (message.reason, message.type_name, message.text) == (Reason.TASK, "SystemExit", "3")
+    assert message.head == b""
+    assert bench.execute().sent != []
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_run_logs_a_failure_when_the_caller_has_its_response_already(
+    bench: Bench, caplog: pytest.LogCaptureFixture, wait: bool
+) -> None:
+    """What comes after the response, or where nobody waits, is told in the log."""
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> None:
+        client_socket.respond("done")
+        raise ValueError("afterwards")
+
+    bench.init(exec_task)
+    with caplog.at_level(logging.ERROR, "bgpy.server"):
+        peer = bench.execute(wait=wait)
+    assert [type(each) for each in peer.sent] == ([Reply] if wait else [])
+    assert "ValueError: afterwards" in caplog.text
+
+
+def test_run_lets_the_task_respond_otherwise_when_a_response_cannot_travel(bench: Bench) -> None:
+    """The error names the part; nothing was sent."""
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> None:
+        import threading
+
+        try:
+            client_socket.respond({"lock": threading.Lock()})
+        except TypeError as error:
+            client_socket.respond(str(error))
+
+    bench.init(exec_task)
+    assert "response['lock']" in bench.execute().value()
+
+
+@pytest.mark.parametrize(
+    ("head", "text"),
+    [
+        (b"no pickle", "args can't be rebuilt here"),
+        (b"", "args can't be rebuilt here"),
+        (pickle.dumps([1, 2]), "args must be a dict, not list"),
+        (b"cno_such_module\nthing\n.", "no_such_module"),
+    ],
+    ids=["garbage", "nothing", "a list", "a missing module"],
+)
+def test_run_refuses_arguments_when_they_cannot_be_rebuilt(
+    bench: Bench, head: bytes, text: str
+) -> None:
+    """The task doesn't run; the caller learns what is wrong."""
+    bench.init(lambda client_socket, state, args: os._exit(1))
+    peer = Peer()
+    outcome = bench.runner.run(Job(Kind.EXEC, peer, Execute(2, head, wait=True), True))
+    (message,) = peer.sent
+    assert message.reason == Reason.DECODE
+    assert text in message.text
+    assert isinstance(outcome.error, DecodeError)
+
+
+def test_run_refuses_tasks_when_they_take_other_parameters(bench: Bench) -> None:
+    """The caller of `initialize` hears it, and may try again."""
+    error = bench.init(lambda client_socket: None).failure()
+    assert isinstance(error, TypeError)
+    assert "exec_task must take three parameters" in str(error)
+    assert bench.init(lambda *_: None).sent == [Receipt(1, ReceiptCode.INITIALIZED)]
+
+
+def test_run_tells_what_init_task_raised_when_it_fails(bench: Bench) -> None:
+    """There are no tasks then; a later one may bring them."""
+
+    def init_task() -> None:
+        raise OSError("no such device")
+
+    assert isinstance(bench.init(lambda *_: None, init_task=init_task).failure(), OSError)
+    assert not bench.runner.tasks.initialized
+    (message,) = bench.execute().sent
+    assert message.reason == Reason.NOT_INITIALIZED
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_run_ends_with_the_exit_task_when_asked(bench: Bench, wait: bool) -> None:
+    """Who waits gets the response, who doesn't the receipt that it was done."""
+    bench.init(print, lambda client_socket, state, args: client_socket.respond(state))
+    peer = bench.exit(wait)
+    if wait:
+        assert peer.value() == 1
+    else:
+        assert peer.sent == [Receipt(3, ReceiptCode.RECEIVED)]
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_run_tells_what_the_exit_task_raised_when_it_fails(bench: Bench, wait: bool) -> None:
+    """Also a caller that doesn't wait for a response hears of it."""
+
+    def exit_task(client_socket: Any, state: Any, args: Any) -> None:
+        raise ValueError("still open")
+
+    bench.init(print, exit_task)
+    assert str(bench.exit(wait).failure()) == "still open"
+
+
+def test_run_tells_a_failure_in_short_when_it_is_too_large(bench: Bench) -> None:
+    """Type and beginning get through where the whole is over the limit."""
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> None:
+        raise ValueError("x" * 10_000)
+
+    bench.init(exec_task)
+    (message,) = bench.execute(limit=2_000).sent
+    assert message.type_name == "ValueError"
+    assert message.text.startswith("xxxx")
+    assert "max_message" in message.text
+
+
+class Unprintable(Exception):
+    """An exception that fails at everything."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("can't be printed")
+
+    __repr__ = __str__
+
+    def __reduce__(self) -> Any:
+        raise SystemExit("can't be pickled")
+
+
+def test_run_goes_on_when_a_failure_cannot_be_told(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a user's exception does when it is looked at doesn't end the server."""
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> None:
+        raise Unprintable
+
+    bench.init(exec_task)
+    with caplog.at_level(logging.ERROR, "bgpy.server"):
+        (message,) = bench.execute().sent
+    assert message.type_name.endswith("Unprintable")
+    assert isinstance(bench.outcome.error, Unprintable)
+    assert bench.runner.current is None
+
+
+def test_runner_knows_what_runs_when_asked_meanwhile(bench: Bench) -> None:
+    """The thread that polls tells a client that its call is running."""
+    seen: list[Any] = []
+    runner = bench.runner
+
+    def look(client_socket: Any, state: Any, args: Any) -> None:
+        seen.extend([runner.runs(Kind.EXEC), runner.runs(Kind.INIT), runner.current])
+
+    runner.tasks._functions = Functions(lambda: None, look, print)
+    bench.execute(wait=False)
+    assert seen[:2] == [True, False]
+    assert seen[2].request == 2
+    assert runner.current is None
+    assert not runner.runs(Kind.EXEC)
+
+
+def test_runner_runs_an_init_file_when_it_has_one() -> None:
+    """Its job comes from no client, so a response in it is dropped with a log line."""
+    runner = Runner(Catalogue(), lambda: Functions(lambda client_socket: 7, print, print))
+    assert runner.run(Job(Kind.INIT, None, None, False)) == Outcome(Result.DONE)
+    assert runner.tasks.initialized

@@ -1,0 +1,201 @@
+"""What a task holds of its caller: one answer a call, now or later."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import pytest
+
+from bgpy.errors import AlreadyResponded, EncodeError, NoResponse
+from bgpy.tasks import client_socket as client_socket_module
+from bgpy.tasks.client_socket import ClientSocket, Deferred, respond
+from bgpy.tasks.message import Message, MessageType
+from tests.tasks.outlets import Outlet
+
+
+@pytest.fixture
+def outlet() -> Outlet:
+    return Outlet()
+
+
+@pytest.fixture
+def client_socket(outlet: Outlet) -> ClientSocket:
+    return ClientSocket(outlet, True)
+
+
+@pytest.mark.parametrize("error", [False, True])
+def test_respond_hands_the_response_on(
+    client_socket: ClientSocket, outlet: Outlet, error: bool
+) -> None:
+    """As 0.3.1's function and as the method."""
+    respond(client_socket, {"a": 1}, error=error)
+    assert outlet.replies == [({"a": 1}, error)]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (Message(MessageType.OK, {"a": 1}), ({"a": 1}, False)),
+        (Message(MessageType.ERROR, {"why": "so"}), ({"why": "so"}, True)),
+        (Message(MessageType.OK), ({}, False)),
+    ],
+)
+def test_send_responds_with_the_args_when_a_message_is_given(
+    client_socket: ClientSocket, outlet: Outlet, message: Message, expected: object
+) -> None:
+    """How 0.3.1's tasks spelled it."""
+    client_socket.send(message)
+    assert outlet.replies == [expected]
+
+
+def test_respond_raises_when_the_call_has_its_response(
+    client_socket: ClientSocket, outlet: Outlet
+) -> None:
+    """The first response stands, however the second is tried."""
+    client_socket.respond(1)
+    for again in (client_socket, client_socket.defer()):
+        with pytest.raises(AlreadyResponded):
+            again.respond(2)
+        with pytest.raises(AlreadyResponded):
+            again.fail(ValueError())
+    with pytest.raises(AlreadyResponded):
+        client_socket.send(Message(MessageType.OK))
+    assert (outlet.replies, outlet.failures) == ([(1, False)], [])
+
+
+def test_respond_may_be_called_again_when_the_response_could_not_travel(
+    client_socket: ClientSocket, outlet: Outlet
+) -> None:
+    """Nothing was sent, so the call is still open."""
+    outlet.refusal = EncodeError("a lock")
+    with pytest.raises(EncodeError):
+        client_socket.respond(threading.Lock())
+    outlet.refusal = None
+    client_socket.respond("in words")
+    assert outlet.replies == [("in words", False)]
+
+
+def test_fail_ends_the_call_with_an_exception(client_socket: ClientSocket, outlet: Outlet) -> None:
+    """The caller sees it raised; the task goes on."""
+    error = ValueError("why")
+    client_socket.fail(error)
+    assert outlet.failures == [error]
+
+
+def test_deferred_answers_when_it_is_used_in_another_thread(
+    client_socket: ClientSocket, outlet: Outlet
+) -> None:
+    """The task may have returned long before."""
+    deferred = client_socket.defer()
+    assert client_socket.deferred
+    assert not client_socket.answered
+    thread = threading.Thread(target=deferred.respond, args=("later",))
+    thread.start()
+    thread.join()
+    assert outlet.replies == [("later", False)]
+
+
+def test_deferred_answers_once_when_many_threads_try(outlet: Outlet) -> None:
+    """One of them wins, the others learn it."""
+    for _ in range(50):
+        deferred = ClientSocket(outlet, True).defer()
+        losers: list[int] = []
+        start = threading.Barrier(4)
+
+        def answer(
+            number: int,
+            deferred: Deferred = deferred,
+            losers: list[int] = losers,
+            start: threading.Barrier = start,
+        ) -> None:
+            start.wait()
+            try:
+                deferred.respond(number)
+            except AlreadyResponded:
+                losers.append(number)
+
+        threads = [threading.Thread(target=answer, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (reply,) = outlet.replies
+        assert sorted([*losers, reply[0]]) == [0, 1, 2, 3]
+        outlet.replies.clear()
+
+
+def test_deferred_fails_the_call_when_it_is_dropped(outlet: Outlet) -> None:
+    """A caller isn't left waiting for what nobody holds any more."""
+    ClientSocket(outlet, True).defer()
+    gc.collect()
+    assert outlet.failed.acquire(timeout=30)
+    (failure,) = outlet.failures
+    assert isinstance(failure, NoResponse)
+    assert "dropped" in str(failure)
+
+
+def _drop_in_a_cycle(outlet: Outlet) -> None:
+    cycle: list[object] = [ClientSocket(outlet, True).defer()]
+    cycle.append(cycle)
+
+
+def test_deferred_fails_the_call_when_it_is_collected_in_a_cycle(outlet: Outlet) -> None:
+    """Also an object that only the collector finds is noticed."""
+    _drop_in_a_cycle(outlet)
+    gc.collect()
+    assert outlet.failed.acquire(timeout=30)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_deferred_is_silent_when_it_is_dropped_after_its_answer(
+    outlet: Outlet, fails: bool
+) -> None:
+    """An answer is the end of it."""
+    deferred = ClientSocket(outlet, True).defer()
+    if fails:
+        deferred.fail(ValueError())
+    else:
+        deferred.respond(1)
+    del deferred
+    gc.collect()
+    assert len(outlet.failures) == fails
+
+
+def test_deferred_waits_for_no_lock_when_the_collector_drops_it() -> None:
+    """The collector may run where this thread sends, holding the lock that sending needs."""
+
+    class Locks(Outlet):
+        lock = threading.Lock()
+
+        def reply(self, response: object, error: bool) -> None:
+            with self.lock:
+                gc.collect()
+
+        def fail(self, failure: BaseException) -> None:
+            with self.lock:
+                super().fail(failure)
+
+    outlet = Locks()
+    _drop_in_a_cycle(outlet)
+    ClientSocket(outlet, True).respond(1)
+    assert outlet.failed.acquire(timeout=30)
+
+
+def test_deferred_may_be_dropped_while_another_call_is_claimed(
+    outlet: Outlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector may also run in the middle of `respond`."""
+
+    class Collects(AlreadyResponded):
+        def __init__(self, text: str) -> None:
+            gc.collect()
+            super().__init__(text)
+
+    monkeypatch.setattr(client_socket_module, "AlreadyResponded", Collects)
+    answered = ClientSocket(outlet, True)
+    answered.respond(1)
+    _drop_in_a_cycle(outlet)
+    with pytest.raises(AlreadyResponded):
+        answered.respond(2)
+    assert outlet.failed.acquire(timeout=30)

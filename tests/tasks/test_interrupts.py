@@ -1,0 +1,152 @@
+"""Where an interrupt may strike: read off real frames."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from bgpy.tasks.client_socket import ClientSocket
+from bgpy.tasks.engine import Call, Kind, Tasks
+from bgpy.tasks.interrupts import call_user, interruptible
+from bgpy.tasks.signatures import Functions
+
+Look = Callable[[], None]
+
+
+class Looks:
+    """Looks at the frame it is called from, and at all that are reached from there."""
+
+    def __init__(self) -> None:
+        self.answers: list[bool] = []
+
+    def __call__(self) -> None:
+        self.answers.append(interruptible(sys._getframe(1)))
+
+
+class LookingOutlet:
+    """An outlet whose `reply` is the test's code, called by bgpy's."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+
+    def reply(self, response: Any, error: bool) -> None:
+        self._look()
+
+    def fail(self, failure: BaseException) -> None:
+        self._look()
+
+
+@pytest.fixture
+def look() -> Looks:
+    return Looks()
+
+
+def test_interruptible_is_true_when_the_users_code_runs_below_call_user(look: Looks) -> None:
+    """In the task itself and in what it calls, however deep."""
+
+    def task() -> None:
+        look()
+        [look() for _ in range(1)]
+        sorted([2, 1], key=lambda number: look() or number)
+
+    call_user(task)
+    assert look.answers == [True] * 4
+
+
+def test_interruptible_is_false_when_no_task_runs(look: Looks) -> None:
+    """Neither before nor after, nor without a frame."""
+    look()
+    call_user(lambda: None)
+    look()
+    assert look.answers == [False, False]
+    assert not interruptible(None)
+
+
+def test_interruptible_is_false_when_the_frame_is_call_user_itself() -> None:
+    """Before the user's function has begun, and after it has returned."""
+    frames: list[FrameType] = []
+    call_user(lambda: frames.append(sys._getframe(1)))
+    (frame,) = frames
+    assert frame.f_code is call_user.__code__
+    assert not interruptible(frame)
+
+
+def test_interruptible_is_false_when_the_task_is_in_respond(look: Looks) -> None:
+    """bgpy's own entries are masked, also where they call back the user's code."""
+    client_socket = ClientSocket(LookingOutlet(look), True)
+
+    def task() -> None:
+        look()
+        client_socket.respond("value")
+        look()
+
+    call_user(task)
+    assert look.answers == [True, False, True]
+
+
+def test_interruptible_is_false_in_another_thread_when_a_task_runs(look: Looks) -> None:
+    """Only the task thread's stack counts."""
+
+    def task() -> None:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+
+    call_user(task)
+    assert look.answers == [False]
+
+
+def test_interruptible_is_true_when_a_task_runs_in_the_engine(look: Looks) -> None:
+    """All three functions are called below `call_user`."""
+    tasks = Tasks()
+    outlet = LookingOutlet(look)
+    three = Functions(lambda: look(), lambda *_: look(), lambda *_: look())
+    for kind, value in ((Kind.INIT, three), (Kind.EXEC, {}), (Kind.EXIT, {})):
+        tasks.handle(Call(kind, value, ClientSocket(outlet, True)))
+    assert look.answers == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("bgpy", False),
+        ("bgpy.serving.session", False),
+        ("bgpy.example.tasks", True),
+        ("bgpylike", True),
+        ("users.bgpy", True),
+    ],
+)
+def test_interruptible_tells_bgpys_modules_from_the_users_by_their_name(
+    look: Looks, name: str, expected: bool
+) -> None:
+    """The package's own, but not the example that comes with it."""
+    scope: dict[str, Any] = {"__name__": name, "look": look}
+    exec("def task():\n    look()\n", scope)
+    call_user(scope["task"])
+    assert look.answers == [expected]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGURG"), reason="has no such signals")
+def test_interruptible_judges_the_frame_that_a_signal_struck() -> None:
+    """As the handler of an interrupt will ask it."""
+    answers: list[bool] = []
+    before = signal.signal(
+        signal.SIGURG, lambda number, frame: answers.append(interruptible(frame))
+    )
+    try:
+        signal.raise_signal(signal.SIGURG)
+        call_user(lambda: signal.raise_signal(signal.SIGURG))
+    finally:
+        signal.signal(signal.SIGURG, before)
+    assert answers == [False, True]
+
+
+def test_call_user_gives_arguments_and_result_through() -> None:
+    """It adds a frame and nothing else."""
+    assert call_user(lambda a, b=0: (a, b), 1, b=2) == (1, 2)

@@ -1,0 +1,101 @@
+"""Do the functions take what they will be given? Asked before they are called."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bgpy.tasks.signatures import Functions, check, takes_client_socket
+
+
+def three(client_socket: Any, state: Any, args: Any) -> None:
+    """The form that exec_task and exit_task have."""
+
+
+class Methods:
+    """Tasks as methods."""
+
+    def init(self) -> None: ...
+
+    def three(self, client_socket: Any, state: Any, args: Any) -> None: ...
+
+    @staticmethod
+    def static(client_socket: Any, state: Any, args: Any) -> None: ...
+
+    def __call__(self, client_socket: Any, state: Any, args: Any) -> None: ...
+
+
+INITS: list[tuple[Callable[..., Any], bool]] = [
+    (lambda: None, False),
+    (lambda client_socket: None, True),
+    (lambda other_name: None, True),
+    (lambda client_socket=None: None, True),
+    (lambda *args: None, True),
+    (lambda **options: None, False),
+    (lambda client_socket, more=1: None, True),
+    (functools.partial(lambda number: None, 1), False),
+    (functools.partial(lambda number, client_socket: None, 1), True),
+    (Methods().init, False),
+    (dict, True),  # written in C, and tells nothing
+]
+
+
+@pytest.mark.parametrize(("init_task", "expected"), INITS)
+def test_takes_client_socket_tells_how_init_task_is_called(
+    init_task: Callable[..., Any], expected: bool
+) -> None:
+    """With the client socket where it can be, else without."""
+    assert takes_client_socket(init_task) is expected
+
+
+EXECS: list[Callable[..., Any]] = [
+    three,
+    lambda a, b, c: None,
+    lambda a, b, c, d=1: None,
+    lambda *args: None,
+    lambda a, *args, option=1: None,
+    functools.partial(lambda number, a, b, c: None, 1),
+    Methods().three,
+    Methods.static,
+    Methods(),
+    functools.wraps(three)(lambda *args: None),
+]
+
+
+@pytest.mark.parametrize("task", EXECS)
+def test_check_accepts_whatever_takes_three_arguments(task: Callable[..., Any]) -> None:
+    """Names don't matter, nor what kind of callable it is."""
+    check(Functions(lambda: None, task, task))
+
+
+def _two(client_socket: Any, state: Any) -> None: ...
+
+
+def _four(a: Any, b: Any, c: Any, d: Any) -> None: ...
+
+
+def _by_keyword(*, client_socket: Any, state: Any, args: Any) -> None: ...
+
+
+WRONG: list[tuple[Functions, str]] = [
+    (Functions(5, three, three), "init_task must be callable, not int"),  # type: ignore[arg-type]
+    (Functions(print, "text", three), "exec_task must be callable, not str"),  # type: ignore[arg-type]
+    (Functions(print, three, None), "exit_task must be callable, not NoneType"),  # type: ignore[arg-type]
+    (Functions(_two, three, three), r"init_task must take one .* or none; _two\(.*does not"),
+    (Functions(print, _two, three), r"exec_task must take three .*_two\("),
+    (Functions(print, _four, three), r"exec_task must take three .*_four\("),
+    (Functions(print, three, _by_keyword), r"exit_task must take three .*_by_keyword\("),
+    (Functions(print, three, lambda: None), r"exit_task must take three .*<lambda>\(\)"),
+]
+
+
+@pytest.mark.parametrize(("functions", "text"), WRONG)
+def test_check_names_the_function_when_it_cannot_be_called_so(
+    functions: Functions, text: str
+) -> None:
+    """The message shows which one, and its parameters."""
+    with pytest.raises(TypeError, match=text):
+        check(functions)

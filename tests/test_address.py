@@ -1,0 +1,149 @@
+"""Tests of addresses: one place, one spelling."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgpy import address
+from bgpy.address import Address, parse
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", "127.0.0.1"),
+        ("LocalHost", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("::1", "::1"),
+        ("[::1]", "::1"),
+        ("0:0:0:0:0:0:0:1", "::1"),
+        ("FE80::0001%eth0", "fe80::1%eth0"),
+        ("Box.Example.ORG", "box.example.org"),
+        ("127.1", "127.1"),
+    ],
+)
+def test_parse_gives_one_spelling_when_there_are_several(host: str, expected: str) -> None:
+    """Names of this machine and IP addresses are normalised, other names lower-cased."""
+    assert parse(host, 1) == (expected, 1)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "error", "named"),
+    [
+        (None, 1, TypeError, "host"),
+        (b"::1", 1, TypeError, "bytes"),
+        ("x", "1", TypeError, "port must be an integer, not str"),
+        ("x", 1.0, TypeError, "float"),
+        ("x", True, TypeError, "bool"),
+        ("x", -1, ValueError, "-1"),
+        ("x", 65536, ValueError, "65536"),
+        ("x:80", 1, ValueError, "separately"),
+        ("[127.0.0.1]", 1, ValueError, "IPv6"),
+        ("[x]", 1, ValueError, "IPv6"),
+        ("a b", 1, ValueError, "a b"),
+        ("a\0b", 1, ValueError, "neither"),
+        ("../x", 1, ValueError, "neither"),
+    ],
+)
+def test_parse_names_the_mistake_when_input_is_bad(
+    host: Any, port: Any, error: type[Exception], named: str
+) -> None:
+    """Wrong types are a TypeError, impossible values a ValueError."""
+    with pytest.raises(error, match=named):
+        parse(host, port)
+
+
+@given(st.ip_addresses(), st.integers(0, 65535))
+def test_parse_keeps_meaning_when_host_is_an_ip_address(ip: Any, port: int) -> None:
+    """The normal spelling names the same IP address, and stays when parsed again."""
+    parsed = parse(ip.exploded, port)
+    assert ipaddress.ip_address(parsed.host) == ip
+    assert parse(*parsed) == parsed
+
+
+@pytest.mark.parametrize(
+    ("host", "text"), [("127.0.0.1", "127.0.0.1:5"), ("::1", "[::1]:5"), ("box", "box:5")]
+)
+def test_address_prints_as_usual_when_made_a_text(host: str, text: str) -> None:
+    """IPv6 hosts stand in brackets."""
+    assert str(Address(host, 5)) == text
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.1", False),
+        ("::ffff:192.0.2.1", False),
+    ],
+)
+def test_is_loopback_tells_when_host_is_literal(host: str, loopback: bool) -> None:
+    """Only loopback literals stay on this machine; the wildcard doesn't."""
+    assert address.is_loopback(Address(host, 1)) is loopback
+
+
+@pytest.mark.parametrize(
+    ("hosts", "loopback"),
+    [(["127.0.0.1", "::1"], True), (["127.0.0.1", "192.0.2.1"], False)],
+)
+def test_is_loopback_asks_all_addresses_when_host_is_a_name(
+    monkeypatch: pytest.MonkeyPatch, hosts: list[str], loopback: bool
+) -> None:
+    """One address of a name beyond this machine is enough to be beyond loopback."""
+    found = [(0, socket.SOCK_STREAM, 6, "", (host, 1)) for host in hosts]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: found)
+    assert address.is_loopback(Address("box", 1)) is loopback
+
+
+def test_resolve_gives_each_address_once_when_host_is_a_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system's order is kept, and a link-local address keeps its interface."""
+    sockaddrs = [("fe80::1", 1, 0, 2), ("192.0.2.1", 1), ("192.0.2.1", 1)]
+    found = [(0, socket.SOCK_STREAM, 6, "", sockaddr) for sockaddr in sockaddrs]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: found)
+    assert address.resolve(Address("box", 1)) == [("fe80::1%2", 1), ("192.0.2.1", 1)]
+    assert address.family(Address("box", 1)) == socket.AF_INET6
+
+
+def test_resolve_raises_when_name_is_impossible() -> None:
+    """A label that is too long for a name is an unknown name, not a UnicodeError."""
+    with pytest.raises(socket.gaierror):
+        address.resolve(Address("a" * 70, 1))
+
+
+@pytest.mark.parametrize(
+    ("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)]
+)
+def test_family_tells_when_host_is_literal(host: str, family: int) -> None:
+    """The family follows from the literal."""
+    assert address.family(Address(host, 1)) == family
+
+
+def test_in_ephemeral_range_tells_when_system_has_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both ends belong to the range; an unreadable one holds nothing."""
+    path = tmp_path / "range"
+    path.write_text("32768\t60999\n")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(address, "_EPHEMERAL", str(path))
+    ports = [32767, 32768, 60999, 61000]
+    assert [address.in_ephemeral_range(port) for port in ports] == [False, True, True, False]
+    path.write_text("nonsense")
+    assert not address.in_ephemeral_range(40000)
