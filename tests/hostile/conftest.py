@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from bgpy import Client, Handle, Limits
 from tests.hostile import tasks
-from tests.hostile.peers import RawClient, connect
+from tests.hostile.peers import RawClient, connect, wait_until
 
 TOKEN = "of-a-test-and-long-enough-not-to-be-stretched"
 
@@ -28,6 +29,16 @@ class Served:
         self.client = client
         self.port = handle.port
         self.process = psutil.Process(handle.pid)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Keep the server's process from running."""
+        self.process.suspend()
+        try:
+            wait_until(lambda: self.process.status() == psutil.STATUS_STOPPED, "it has stopped")
+            yield
+        finally:
+            self.process.resume()
 
     def raw(self) -> RawClient:
         """Give a client that has proved the token and sends any bytes."""

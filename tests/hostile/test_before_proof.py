@@ -217,15 +217,12 @@ def test_client_gets_connect_error_when_the_server_is_stuck_in_its_handshake(
     served: Served,
 ) -> None:
     """A stopped server costs a new client its time to connect and no more."""
-    served.process.suspend()
-    try:
-        with (
-            Client("127.0.0.1", served.port, served.token, connect_timeout=0.2) as client,
-            pytest.raises(ConnectError, match="in time"),
-        ):
-            client.ping()
-    finally:
-        served.process.resume()
+    with (
+        served.stopped(),
+        Client("127.0.0.1", served.port, served.token, connect_timeout=0.2) as client,
+        pytest.raises(ConnectError, match="in time"),
+    ):
+        client.ping()
 
 
 def test_handshakes_go_on_while_a_task_runs(served: Served, tmp_path: Path) -> None:

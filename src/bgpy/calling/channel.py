@@ -6,10 +6,10 @@ wakes another to go on reading. So a call that is alone costs no hand-over.
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import struct
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -188,7 +188,7 @@ class Channel:
             if deadline is not None:
                 self._wait_writable(deadline, taken > 0)
             try:
-                if len(left) == 1 or not hasattr(self._sock, "sendmsg"):
+                if sys.platform == "win32" or len(left) == 1:
                     taken = self._sock.send(left[0])
                 else:
                     taken = self._sock.sendmsg(left[:MOST_PIECES])
@@ -326,7 +326,7 @@ def _set_tick(sock: socket.socket) -> None:
 
     Python's own timeout costs a system call before each; the kernel's costs none.
     """
-    if os.name != "posix":
+    if sys.platform == "win32":
         sock.settimeout(TICK)
         return
     sock.settimeout(None)
@@ -347,11 +347,11 @@ def _left(deadline: float | None, without: float) -> float:
 
 def _poll(sock: socket.socket, seconds: float, events: int) -> bool:
     try:
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(sock, select.POLLIN if events is READABLE else select.POLLOUT)
-            return bool(poll.poll(seconds * 1000))
-        watched = ([sock], []) if events is READABLE else ([], [sock])
-        return any(select.select(*watched, [], seconds))
+        if sys.platform == "win32":
+            watched = ([sock], []) if events is READABLE else ([], [sock])
+            return any(select.select(*watched, [], seconds))
+        poll = select.poll()
+        poll.register(sock, select.POLLIN if events is READABLE else select.POLLOUT)
+        return bool(poll.poll(seconds * 1000))
     except ValueError:
         return True  # closed by another thread: using it tells

@@ -123,7 +123,7 @@ def _make(kind: type[Exception], given: Any, args: Any) -> Exception:
     # The constructor takes something else than it hands to its base: only the base,
     # which is Python's own, makes it then.
     error = kind.__new__(kind, *given)
-    base = next(each for each in kind.__mro__ if each.__module__ == "builtins")
+    base: Any = next(each for each in kind.__mro__ if each.__module__ == "builtins")
     base.__init__(error, *given)
     error.args = args
     return error

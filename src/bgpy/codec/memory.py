@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 
 LARGE = 2**20
 """From this size on, in bytes, a buffer gets pages of its own."""
@@ -15,10 +16,10 @@ def allocate(size: int) -> memoryview:
     """
     if size < LARGE:
         return memoryview(bytearray(size))
-    if not hasattr(mmap, "MAP_PRIVATE"):
+    if sys.platform == "win32":
         return memoryview(mmap.mmap(-1, size))
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    if sys.platform == "linux":
         try:
             memory.madvise(mmap.MADV_HUGEPAGE)
         except OSError:

@@ -85,8 +85,13 @@ class Catalogue:
                 sys.meta_path.insert(0, self._finder)
             # Anew: the finder may be walking through the sources in another thread.
             self._finder.sources = self._finder.sources | {each.name: each for each in sources}
+            names = {each.name for each in sources}
+            if not names.isdisjoint(sys.modules):
+                # What else the tasks use may hold on to the older version: imported anew.
+                names.update(self._seen)
+        for name in names:
+            sys.modules.pop(name, None)
         for source in sources:
-            sys.modules.pop(source.name, None)
             linecache.cache.pop(source.file, None)
 
 
@@ -194,6 +199,8 @@ def _is_users(name: str, origin: str | None) -> bool:
 
 def _hash_of(name: str) -> str | None:
     """Find a module's file without importing its parents, which would run their code."""
+    if not all(name.split(".")):
+        return None
     path: Any = None
     spec = None
     for each in _with_parents(name):

@@ -93,7 +93,7 @@ class JobQueue:
         with self._lock:
             return any(job.kind is kind for jobs in self._waiting.values() for job in jobs)
 
-    def has(self, owner: bytes, request: int) -> bool:
+    def has(self, owner: bytes, request: object) -> bool:
         """Whether that request waits."""
         with self._lock:
             jobs = [*self._waiting.get(owner, ()), *([self._last] if self._last else [])]

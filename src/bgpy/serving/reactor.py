@@ -11,6 +11,7 @@ import logging
 import selectors
 import signal
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -208,7 +209,7 @@ class Reactor:
     # The standby
 
     def _stand_by(self) -> None:
-        if hasattr(signal, "pthread_sigmask"):
+        if sys.platform != "win32":
             # Taken by this thread they would not interrupt what the task thread waits for.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         look = Look.SLEEP

@@ -309,9 +309,9 @@ class Server:
         return self._has_init_file or self._jobs.holds(Kind.INIT) or self._runner.runs(Kind.INIT)
 
     def _on_status(self, session: Session, message: Status) -> None:
-        call = _asked(message.text).get("call")
-        if isinstance(call, int):
-            answer: dict[str, object] = {"call": self._stage(session, call)}
+        asked = _asked(message.text)
+        if "call" in asked:
+            answer: dict[str, object] = {"call": self._stage(session, asked["call"])}
         else:
             answer = {
                 "version": __version__,
@@ -329,7 +329,7 @@ class Server:
         stage = "withdrawn" if withdrawn else self._stage(session, message.target)
         session.send(Status(message.request, json.dumps({"call": stage})))
 
-    def _stage(self, session: Session, request: int) -> str:
+    def _stage(self, session: Session, request: object) -> str:
         job = self._runner.current
         if job is not None and (job.owner, job.request) == (session.client_id, request):
             return "running"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -54,14 +55,14 @@ class PlainTransport:
 
     def send(self, pieces: Sequence[Piece]) -> int:
         try:
-            if len(pieces) == 1 or not hasattr(self.sock, "sendmsg"):
+            if sys.platform == "win32" or len(pieces) == 1:
                 return self.sock.send(pieces[0])
             return self.sock.sendmsg(pieces[:MOST_PIECES])
         except (BlockingIOError, InterruptedError):
             return 0
 
     def wait_writable(self, seconds: float) -> bool:
-        if not hasattr(select, "poll"):
+        if sys.platform == "win32":
             return bool(select.select([], [self.sock], [], seconds)[1])
         poll = select.poll()
         poll.register(self.sock, select.POLLOUT)
