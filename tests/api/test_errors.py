@@ -260,7 +260,7 @@ def test_execute_before_initialize_is_not_initialized(start: Start) -> None:
 
 def test_args_that_can_not_be_pickled_are_named_at_the_caller(serving_on: Client) -> None:
     """Nothing of the call is sent, and it is said which part is to blame."""
-    with pytest.raises(EncodeError, match=r"exec_args\['deep'\]\[1\]"):
+    with pytest.raises(EncodeError, match=r"args\['deep'\]\[1\]"):
         serving_on.call({"run": count, "deep": [1, threading.Lock()]})
     with pytest.raises(EncodeError, match=r"exit_args\['lock'\]"):
         serving_on.terminate({"lock": threading.Lock()})

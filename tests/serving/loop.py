@@ -33,7 +33,7 @@ class Loop:
         self.chores = 0
         self.failure: BaseException | None = None
         self._socks: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._serve, name="the task thread")
+        self._thread = threading.Thread(target=self._serve, name="the task thread", daemon=True)
 
     @property
     def ident(self) -> int | None:

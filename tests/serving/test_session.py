@@ -167,26 +167,71 @@ def test_session_sends_whole_messages_in_order_when_many_threads_send(
         assert requests == [thread * 1000 + number for number in range(count)]
 
 
+class Holds(PlainTransport):
+    """Holds a sender that waits for its reader, until told whether the reader takes more."""
+
+    waits: threading.Event
+    go: threading.Event
+
+    def wait_writable(self, seconds: float) -> bool:
+        self.waits.set()
+        assert self.go.wait(LONG)
+        return False
+
+
+@pytest.fixture
+def holds() -> type[Holds]:
+    class Held(Holds):
+        waits, go = threading.Event(), threading.Event()
+
+    return Held
+
+
+def test_session_keeps_the_descriptor_when_it_is_closed_while_one_sends(
+    connect: Connect, holds: type[Holds]
+) -> None:
+    """Who sends gives it back: it might meet another connection's descriptor else."""
+    pair = connect(transport=holds).shake_hands()
+    sender = threading.Thread(target=pair.session.send, args=(_reply(1, 2**20),))
+    sender.start()
+    assert holds.waits.wait(LONG)
+    pair.loop.on_poller(pair.session.close)
+    assert pair.transport.sock.fileno() != -1
+    holds.go.set()
+    sender.join(LONG)
+    assert not sender.is_alive()
+    assert pair.transport.sock.fileno() == -1
+
+
 def test_session_lets_the_sender_go_when_it_is_closed_meanwhile(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sender that waits for its reader ends soon, and the descriptor with it."""
     monkeypatch.setattr(session_module, "PATIENCE", LONG)
-    waits = threading.Event()
-
-    class Waits(PlainTransport):
-        def wait_writable(self, seconds: float) -> bool:
-            waits.set()
-            return super().wait_writable(seconds)
-
-    pair = connect(transport=Waits).shake_hands()
+    pair = connect().shake_hands()
     sender = threading.Thread(target=pair.session.send, args=(_reply(1, 2**20),))
     sender.start()
-    assert waits.wait(LONG)
+    pair.sock.recv(1)
     pair.loop.on_poller(pair.session.close)
     sender.join(LONG)
     assert not sender.is_alive()
-    assert pair.transport.sock.fileno() == -1
+
+
+def test_session_sends_in_order_when_a_message_comes_while_one_is_under_way(
+    connect: Connect, holds: type[Holds]
+) -> None:
+    """What is left of the first goes before what was queued meanwhile."""
+    pair = connect(transport=holds).shake_hands()
+    sender = threading.Thread(target=pair.session.send, args=(_reply(1, 2**20),))
+    sender.start()
+    assert holds.waits.wait(LONG)
+    pair.session.send(Pong(2))
+    pair.session.send(Pong(3))
+    holds.go.set()
+    first, *others = pair.read(3)
+    assert _is_whole(first)
+    assert others == [Pong(2), Pong(3)]
+    sender.join(LONG)
 
 
 def test_session_says_goodbye_when_it_is_closed_with_a_farewell(connect: Connect) -> None:

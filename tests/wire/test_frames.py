@@ -77,7 +77,7 @@ def test_reader_gives_the_frame_in_any_pieces_when_it_arrives(parts, size) -> No
     reader = FrameReader(LIMITS, Memory())
     frames = deliver(reader, data, [] if size is None else [size] * (len(data) // size + 1))
     assert [plain(frame) for frame in frames] == [parts]
-    assert reader.at_boundary
+    assert reader.idle
 
 
 @pytest.mark.parametrize("parts", FRAMES)
@@ -86,10 +86,10 @@ def test_reader_keeps_the_start_of_the_next_frame_when_data_trails(parts) -> Non
     data = whole(*parts)
     reader = FrameReader(LIMITS, Memory())
     frames = list(reader.feed(data + data[:9]))
-    assert not reader.at_boundary
+    assert not reader.idle
     frames += deliver(reader, data[9:], [])
     assert [plain(frame) for frame in frames] == [parts, parts]
-    assert reader.at_boundary
+    assert reader.idle
 
 
 @pytest.mark.parametrize("parts", FRAMES)
@@ -100,7 +100,7 @@ def test_reader_is_not_at_a_boundary_when_any_byte_is_missing(parts) -> None:
         if 0 < size < len(data):
             reader = FrameReader(LIMITS, Memory())
             assert reader.feed(data[:size]) == []
-            assert not reader.at_boundary
+            assert not reader.idle
 
 
 payloads = st.one_of(st.binary(max_size=40), st.sampled_from([b"a" * SMALL, b"b" * (SMALL + 1)]))
@@ -119,7 +119,7 @@ def test_frames_come_back_the_same_when_cut_anywhere(parts, sizes) -> None:
     data = b"".join(whole(*part) for part in parts)
     reader = FrameReader(LIMITS, Memory())
     assert [plain(frame) for frame in deliver(reader, data, sizes)] == parts
-    assert reader.at_boundary
+    assert reader.idle
 
 
 @given(st.lists(st.binary(max_size=60), max_size=8))
@@ -137,7 +137,7 @@ def test_reader_raises_a_documented_error_or_none_when_fed_any_bytes(pieces) -> 
     last = errors[-1] if errors else None
     assert set(errors) <= {None, last}
     assert errors == sorted(errors, key=lambda error: error is not None)
-    assert reader.at_boundary or pieces
+    assert reader.idle or pieces
     assert sum(memory.sizes) <= LIMITS.max_message * (len(pieces) * 4 + 1)
 
 
@@ -148,7 +148,7 @@ def test_reader_raises_a_documented_error_or_none_when_the_kind_is_right(data, k
     try:
         reader.feed(bytes([kind]) + data)
     except (RemoteProtocolError, MessageTooLarge):
-        assert not reader.at_boundary
+        assert not reader.idle
 
 
 TOO_MUCH = [
@@ -176,7 +176,7 @@ def test_reader_allocates_nothing_when_a_frame_is_refused(data, error, text, ste
         deliver(reader, data, [step] * len(data))
     assert memory.sizes == []
     assert reader.failed_request == 1
-    assert not reader.at_boundary
+    assert not reader.idle
     assert reader.target() is None
     with pytest.raises(error, match=text):
         reader.feed(whole(*FRAMES[1]))

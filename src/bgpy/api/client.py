@@ -107,7 +107,12 @@ class Client:
         `NotInitialized` if the server has no tasks, `EncodeError` or `DecodeError` for
         objects that can't travel.
         """
-        return self.execute(args, True, timeout=timeout)
+        head, buffers, code = _encode(args, "args")
+        answer = self._caller.request(
+            lambda request: Execute(request, head, buffers, CODEC_PICKLE, code, True),
+            self._timeout if timeout is ... else timeout,
+        )
+        return value_of(answer, "EXEC")
 
     def execute(
         self, exec_args: dict[str, Any], await_response: bool = False, *, timeout: Timeout = ...
@@ -117,16 +122,14 @@ class Client:
         Without `await_response` it returns ``{"message": "Received 'EXEC'"}`` as soon as
         the request is in the server's queue, with it what the task responds, as `call`.
         """
-        head, buffers, code = _encode(exec_args, "exec_args")
-        wait = bool(await_response)
-
-        def make(request: int) -> Execute:
-            return Execute(request, head, buffers, CODEC_PICKLE, code, wait)
-
-        seconds = self._timeout if timeout is ... else timeout
-        if wait:
-            return value_of(self._caller.request(make, seconds), "EXEC")
-        return value_of(self._caller.request_receipt(make, seconds), "EXEC")
+        if await_response:
+            return self.call(exec_args, timeout=timeout)
+        head, buffers, code = _encode(exec_args, "args")
+        answer = self._caller.request_receipt(
+            lambda request: Execute(request, head, buffers, CODEC_PICKLE, code, False),
+            self._timeout if timeout is ... else timeout,
+        )
+        return value_of(answer, "EXEC")
 
     def terminate(
         self,

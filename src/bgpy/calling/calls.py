@@ -48,12 +48,9 @@ class Calls:
         """Wait no longer: a late answer will be dropped."""
         self._pending.pop(pending.request, None)
 
-    def deliver(self, message: Message) -> Pending | None:
-        """Give an answer to the request it belongs to; None if nobody waits for it."""
-        pending = self._pending.pop(message.request, None)
-        if pending is not None:
-            pending.answer = message
-        return pending
+    def take(self, request: int) -> Pending | None:
+        """The call that an answer belongs to, no longer under way; None if nobody waits."""
+        return self._pending.pop(request, None)
 
     def fail(self, error: ServerGone) -> list[Pending]:
         """Answer all that is under way with `error`."""

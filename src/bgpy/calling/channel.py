@@ -80,13 +80,13 @@ class Channel:
         Raises `ServerGone` (*not started*) if it could not leave whole, `TimeOver` if it
         did not by `deadline`, and `MessageTooLarge` if the server would not take it.
         """
-        with self._lock:
-            if self._broken is not None:
-                raise ServerGone.at("not started", str(self._broken))
-            pending = self._calls.begin()
+        pending = self._calls.begin()
+        # Asked only now: whatever breaks the channel later finds this call under way.
+        if self._broken is not None:
+            self.abandon(pending)
+            raise ServerGone.at("not started", str(self._broken))
         try:
-            pieces = self._connection.send(make(pending.request))
-            self._send(pieces, deadline)
+            self._send(self._connection.send(make(pending.request)), deadline)
         except (BgpyError, TimeOver):
             self.abandon(pending)
             raise
@@ -127,8 +127,7 @@ class Channel:
 
     def abandon(self, pending: Pending) -> None:
         """Wait no longer for `pending`: a late answer will be dropped."""
-        with self._lock:
-            self._calls.abandon(pending)
+        self._calls.abandon(pending)
 
     def wait_closed(self, deadline: float | None) -> None:
         """Read until the server closes the connection; raises `TimeOver` at `deadline`."""
@@ -173,8 +172,10 @@ class Channel:
     def _send(self, pieces: Sequence[Piece], deadline: float | None) -> None:
         """Send all of `pieces` while the server lives; `TimeOver` at `deadline`."""
         if deadline is None:
-            self._sending.acquire()
-        elif not self._sending.acquire(timeout=_left(deadline, -1)):
+            with self._sending:
+                self._send_alone(pieces, deadline)
+            return
+        if not self._sending.acquire(timeout=_left(deadline, -1)):
             raise TimeOver
         try:
             self._send_alone(pieces, deadline)
@@ -222,8 +223,8 @@ class Channel:
     def _read_for_all(self, pending: Pending, deadline: float | None) -> None:
         try:
             while pending.answer is None:
-                if self._readable(deadline):
-                    self._read()
+                if deadline is None or self._readable(deadline):
+                    self._read(pending)
                 elif self._server_is_gone():
                     self._break("the server's process is gone")
         except TimeOver:
@@ -238,10 +239,8 @@ class Channel:
                 if self._calls.under_way:
                     _wake(self._calls.sleeper())
 
-    def _readable(self, deadline: float | None) -> bool:
-        """Whether to read: always without a deadline, where reading has the tick itself."""
-        if deadline is None:
-            return True
+    def _readable(self, deadline: float) -> bool:
+        """Whether there is something to read, after a tick at most."""
         left = _left(deadline, 0.0)
         # What comes for others must not keep this thread beyond its time.
         if left and _poll(self._sock, min(left, TICK), READABLE):
@@ -250,8 +249,8 @@ class Channel:
             raise TimeOver
         return False
 
-    def _read(self) -> None:
-        """Receive once and hand out what came."""
+    def _read(self, own: Pending | None) -> None:
+        """Receive once and hand out what came; `own` is the call of the thread that reads."""
         connection = self._connection
         target = connection.target()
         try:
@@ -274,16 +273,15 @@ class Channel:
         if not count:
             self._break("the server closed the connection without a word")
         for message in messages:
-            self._deliver(message)
-
-    def _deliver(self, message: Message) -> None:
-        if isinstance(message, Goodbye) or (isinstance(message, Failure) and not message.request):
-            self._break(f"the server closed the connection: {message.text}")
-        else:
-            with self._lock:
-                pending = self._calls.deliver(message)
-                if pending is not None and pending.gate is not None:
+            pending = self._calls.take(message.request)
+            if pending is own and own is not None:
+                own.answer = message
+            elif pending is not None:
+                with self._lock:
+                    pending.answer = message
                     _wake(pending)
+            elif message.request == 0 and isinstance(message, (Goodbye, Failure)):
+                self._break(f"the server closed the connection: {message.text}")
 
     def _look(self) -> None:
         """Read what came while nobody waited, to find a connection that has ended."""
@@ -293,7 +291,7 @@ class Channel:
             self._reading = True
         try:
             while self._broken is None and _poll(self._sock, 0.0, READABLE):
-                self._read()
+                self._read(None)
         finally:
             with self._lock:
                 self._reading = False

@@ -20,7 +20,7 @@ from bgpy.errors import (
 )
 from bgpy.serving.jobs import Job
 from bgpy.tasks.client_socket import ClientSocket
-from bgpy.tasks.engine import Kind, Outcome, Result
+from bgpy.tasks.engine import DONE, Kind, Outcome, Result
 from bgpy.wire.messages import (
     CODEC_PICKLE,
     Failure,
@@ -73,6 +73,8 @@ class Answer:
 
 def finish(job: Job, client_socket: ClientSocket, outcome: Outcome) -> None:
     """Answer what the task left unanswered; log the failures that nobody waits for."""
+    if client_socket.answered and outcome is DONE and job.kind is Kind.EXEC:
+        return
     if outcome.error is not None:
         _finish_failed(job, client_socket, outcome.error)
     elif job.peer is None:

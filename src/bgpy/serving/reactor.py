@@ -131,7 +131,12 @@ class Reactor:
         told = False  # whether the standby knows that jobs run
         while not self._stopping:
             if not (told and jobs.count) or monotonic() - self._left_poll >= POLL_AGAIN:
-                told = self._poll_safely(jobs)
+                try:
+                    told = self._poll_between_jobs(jobs)
+                except Exception:
+                    # A signal handler that a task has set may raise here, after its task.
+                    log.exception("polling was interrupted, and goes on")
+                    told = False
             if self._interrupted:
                 self._interrupted = False
                 interrupted()
@@ -169,14 +174,6 @@ class Reactor:
         self._selector.close()
         self._waker.close()
         self._woken.close()
-
-    def _poll_safely(self, jobs: Jobs) -> bool:
-        try:
-            return self._poll_between_jobs(jobs)
-        except Exception:
-            # A signal handler that a task has set may raise here, after its task.
-            log.exception("polling was interrupted, and goes on")
-            return False
 
     def _poll_between_jobs(self, jobs: Jobs) -> bool:
         """Poll once; whether there are jobs to run, of which the standby knows then."""

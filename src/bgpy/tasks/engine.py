@@ -52,7 +52,8 @@ class Outcome(NamedTuple):
     error: BaseException | None = None
 
 
-_DONE = Outcome(Result.DONE)
+DONE = Outcome(Result.DONE)
+"""The outcome of a call that went well."""
 
 
 class Tasks:
@@ -82,12 +83,12 @@ class Tasks:
             state = call_user(functions.exec_task, call.client_socket, self._state, call.value)
             if state is not None:
                 self._state = state
-            return _DONE
+            return DONE
         if call.kind is Kind.EXIT:
             if functions is None:
                 return Outcome(Result.WITHOUT_TASKS)
             call_user(functions.exit_task, call.client_socket, self._state, call.value)
-            return _DONE
+            return DONE
         if functions is not None:
             return Outcome(Result.ALREADY_INITIALIZED)
         return self._initialize(call.value, call.client_socket)
@@ -98,7 +99,7 @@ class Tasks:
         else:
             self._state = call_user(functions.init_task)
         self._functions = functions
-        return _DONE
+        return DONE
 
 
 def _below_bgpy(traceback: TracebackType | None) -> TracebackType | None:

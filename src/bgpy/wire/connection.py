@@ -33,12 +33,13 @@ from bgpy.wire.frames import HEADER_SIZE, Allocate, Frame, FrameReader, Piece, S
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake
 from bgpy.wire.messages import (
     CLIENT_SENDS,
+    DECODERS,
+    ENCODERS,
     SERVER_SENDS,
     Failure,
     Goodbye,
     Message,
     Reason,
-    decode,
     encode,
 )
 
@@ -149,14 +150,15 @@ class Connection:
         frame: Frame | None = None
         try:
             for frame in reader.feed(data):
-                messages.append(decode(frame))
+                messages.append(DECODERS[frame[0]](frame))
         except BgpyError as error:
             self._fail(error, frame)
         return messages
 
     def target(self) -> memoryview | None:
         """Give the memory where the next bytes belong, if a large part is under way."""
-        return None if self._reader is None else self._reader.target()
+        reader = self._reader
+        return None if reader is None or reader.idle else reader.target()
 
     def filled(self, size: int) -> list[Message]:
         """Take note that `size` bytes were received into `target()`; else like `receive`."""
@@ -167,7 +169,7 @@ class Connection:
         frame: Frame | None = None
         try:
             for frame in reader.filled(size):
-                messages.append(decode(frame))
+                messages.append(DECODERS[frame[0]](frame))
         except BgpyError as error:
             self._fail(error, frame)
         return messages
@@ -179,7 +181,7 @@ class Connection:
         `LocalProtocolError` where this side can't say it (yet); the connection stays
         usable after both.
         """
-        pieces = encode(message)
+        pieces = ENCODERS[message.__class__](message)
         first = pieces[0]
         if first[0] not in self._sends:
             name = type(message).__name__
@@ -197,7 +199,7 @@ class Connection:
         """
         if self.state in (State.CLOSED, State.FAILED):
             return
-        if self._reader is None or not self._reader.at_boundary:
+        if self._reader is None or not self._reader.idle:
             where = "during the handshake" if self._reader is None else "within a message"
             self._fail(RemoteProtocolError(f"the other side closed the connection {where}"))
         self._move(Event.END)

@@ -166,13 +166,13 @@ class FrameReader:
         "_allocate",
         "_assembly",
         "_error",
-        "_idle",
         "_kinds",
         "_max_buffers",
         "_max_message",
         "_needed",
         "_pending",
         "failed_request",
+        "idle",
     )
 
     def __init__(
@@ -185,15 +185,11 @@ class FrameReader:
         self._pending = bytearray()
         self._needed = HEADER_SIZE
         self._assembly: _Assembly | None = None
-        self._idle = True
+        self.idle = True
+        """Whether no frame is under way, so that the end of the stream is clean here."""
         self._error: BgpyError | None = None
         self.failed_request = 0
         """The request id of the frame that was refused; 0 before."""
-
-    @property
-    def at_boundary(self) -> bool:
-        """Whether no frame is under way, so that the end of the stream is clean here."""
-        return self._idle
 
     def feed(self, data: memoryview | bytes) -> list[Frame]:
         """Take received bytes, give the frames that are whole now.
@@ -202,7 +198,7 @@ class FrameReader:
         that is unknown, `MessageTooLarge` for sizes over the limits.
         """
         size = len(data)
-        if self._idle and size >= HEADER_SIZE:
+        if self.idle and size >= HEADER_SIZE:
             kind, tags, count, length, request = _unpack_from(data)
             if (
                 length == size - HEADER_SIZE
@@ -239,7 +235,7 @@ class FrameReader:
         """Make `error` final; it is about the message `request`, or 0."""
         self.failed_request = request
         self._error = error
-        self._idle = False
+        self.idle = False
         self._assembly = None
         self._pending.clear()
 
@@ -261,7 +257,7 @@ class FrameReader:
         except BgpyError as error:
             self.refuse(self.failed_request, error)
             raise
-        self._idle = not self._pending and self._assembly is None
+        self.idle = not self._pending and self._assembly is None
         return frames
 
     def _begin(self, view: memoryview, frames: list[Frame]) -> memoryview:
@@ -338,4 +334,4 @@ class FrameReader:
         if whole:
             frames.append(assembly.frame())
         self._assembly = None if whole else assembly
-        self._idle = whole
+        self.idle = whole

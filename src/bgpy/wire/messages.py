@@ -202,12 +202,12 @@ SERVER_SENDS = frozenset((4, 5, 6, 11, 12, 14, 15))
 
 def encode(message: Message) -> list[Piece]:
     """Give the bytes of `message` as pieces, as `bgpy.wire.frames.encode_frame` does."""
-    return _ENCODERS[message.__class__](message)
+    return ENCODERS[message.__class__](message)
 
 
 def decode(frame: Frame) -> Message:
     """Give the message in `frame`; raises `RemoteProtocolError` where it isn't one."""
-    decoder = _DECODERS.get(frame[0])
+    decoder = DECODERS.get(frame[0])
     if decoder is None:
         raise RemoteProtocolError(f"the other side sent a message of unknown kind {frame.kind}")
     return decoder(frame)
@@ -364,7 +364,7 @@ _TEXT_KINDS: dict[type, Kind] = {
     Modules: Kind.MODULES,
 }
 
-_ENCODERS: dict[type, Callable[[Any], list[Piece]]] = {
+ENCODERS: dict[type, Callable[[Any], list[Piece]]] = {
     Init: _encode_init,
     Execute: _encode_task,
     Exit: _encode_task,
@@ -379,7 +379,7 @@ _ENCODERS: dict[type, Callable[[Any], list[Piece]]] = {
     Modules: _encode_text,
 }
 
-_DECODERS: dict[int, Callable[[Frame], Message]] = {
+DECODERS: dict[int, Callable[[Frame], Message]] = {
     int(Kind.INIT): _decode_init,
     int(Kind.EXECUTE): _decode_task,
     int(Kind.EXIT): _decode_task,
