@@ -71,7 +71,7 @@ def _above_bare(figure: str) -> Callable[[Results], float | None]:
 
 def _peak(results: Results) -> float | None:
     median = _median(results.spread("put.pinned.peak", "bgpy"))
-    return None if median is None else (median - ARRAY_SIZE) / MEBIBYTE
+    return None if median is None else max(0.0, (median - ARRAY_SIZE) / MEBIBYTE)
 
 
 def _median(spread: Spread | None) -> float | None:

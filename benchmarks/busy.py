@@ -41,7 +41,8 @@ def _requests(load: str, seconds: float) -> list[dict[str, Any]]:
 
 def idle(connect: Connect, target: dict[str, Any], count: int) -> float:
     """Bytes of the server's own memory per client that proved the token and is silent."""
-    clients = []
+    clients: list[Any] = []
+    before = 0
     try:
         for _ in range(count + 1):
             client = connect(target)

@@ -9,10 +9,11 @@ from benchmarks.peers import PEERS
 from benchmarks.results import Results
 
 WIDTH = 760
-LEFT, RIGHT = 210, 90
+LEFT, RIGHT = 220, 90
 TOP, ROW, BOTTOM = 64, 34, 48
 STYLE = """\
     text { font: 14px system-ui, sans-serif; fill: #24292f; }
+    .ground { fill: #ffffff; }
     .title { font-size: 16px; font-weight: 600; }
     .small { font-size: 12px; fill: #57606a; }
     .own { font-weight: 600; }
@@ -22,6 +23,7 @@ STYLE = """\
     .stem.own { stroke: #0969da; }
     .dot.own { fill: #0969da; }
     @media (prefers-color-scheme: dark) {
+      .ground { fill: #0d1117; }
       text { fill: #e6edf3; }
       .small { fill: #9198a1; }
       .grid { stroke: #3d444d; }
@@ -61,6 +63,8 @@ def draw(times: dict[str, float]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
         f'viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title">',
         f"  <style>\n{STYLE}\n  </style>",
+        # A ground of its own: a page may be dark where the system is not.
+        f'  <rect class="ground" width="{WIDTH}" height="{height}" rx="6"/>',
         f'  <text class="title" id="title" x="16" y="30">{TITLE}</text>',
         f'  <text class="small" x="16" y="50">{SUBTITLE}</text>',
     ]

@@ -131,7 +131,7 @@ class Client:
 
     def _calls(self, connection: peers.Connection, seconds: float) -> list[float]:
         call, clock = connection.call, time.perf_counter
-        times = []
+        times: list[float] = []
         now = clock()
         end = now + seconds
         while now < end or len(times) < ENOUGH:

@@ -5,7 +5,7 @@
     parent            child × count
       | fork ───────►   | connects, calls once
       | ◄── ready ────  |
-      | ── end ──────►  | calls until that moment
+      | ── begin, end ► | calls until the end, and counts from the beginning
       | ◄── count ────  X
 """
 
@@ -20,13 +20,15 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from benchmarks.settings import SETTLING
+
 PATIENCE = 30.0
 """Seconds for all to connect, and beyond their time for all to tell."""
 READY = struct.pack("Q", 2**64 - 1)
 
 
 class Pipes(NamedTuple):
-    """The ends that children use: one they write to, one that tells them when to end."""
+    """The ends that children use: one they write to, one that tells them when to begin and end."""
 
     told: int
     go: int
@@ -42,8 +44,9 @@ def run(connect: Callable[[], Any], count: int, seconds: float) -> list[int]:
             children.append(_fork(connect, seconds, Pipes(tell, go), (told, start)))
         os.close(tell)
         _read(told, count, PATIENCE)
-        # One moment for all: whoever is late counts fewer calls.
-        os.write(start, count * struct.pack("d", time.monotonic() + seconds))
+        # The same time for all: whoever is late counts fewer calls.
+        begin = time.monotonic() + SETTLING
+        os.write(start, count * struct.pack("2d", begin, begin + seconds))
         return _read(told, count, seconds + PATIENCE)
     finally:
         for pid in children:
@@ -86,9 +89,11 @@ def _fork(connect: Callable[[], Any], seconds: float, pipes: Pipes, others: tupl
 def _call(connection: Any, pipes: Pipes) -> None:
     connection.call({"add": 1})
     os.write(pipes.told, READY)
-    (end,) = struct.unpack("d", os.read(pipes.go, 8))
+    begin, end = struct.unpack("2d", os.read(pipes.go, 16))
     calls = 0
     call, clock = connection.call, time.monotonic
+    while clock() < begin:
+        call({"add": 1})
     while clock() < end:
         call({"add": 1})
         calls += 1

@@ -65,10 +65,16 @@ def slices(settings: Settings) -> list[Slice]:
         Slice("connect", "connect", True, {"do": "connect", "seconds": settings.connects}),
         Slice("put", "put", True, put),
         Slice("get", "get", True, get),
-        Slice("put", "put", False, put),
-        Slice("get", "get", False, get),
         *(Slice(f"clients{number}", "clients", True, crowds[number]) for number in crowds),
-        Slice(f"clients{most}", "clients", False, crowds[most]),
+        *(
+            [
+                Slice("put", "put", False, put),
+                Slice("get", "get", False, get),
+                Slice(f"clients{most}", "clients", False, crowds[most]),
+            ]
+            if settings.all_free
+            else []
+        ),
     ]
 
 
@@ -179,7 +185,7 @@ class Run:
         for name, (peer, *variant) in self._starts().items():
             command = [self._python(peer), "-m", "benchmarks.startup", peer, *variant]
             try:
-                seconds = json.loads(_output(command))
+                seconds = json.loads(_output(command))["seconds"]
             except (subprocess.SubprocessError, ValueError):
                 self.results.note(f"Starting {name} failed.")
                 continue
@@ -195,7 +201,7 @@ class Run:
         }
 
     def _starts(self) -> dict[str, tuple[str, ...]]:
-        own = {
+        own: dict[str, dict[str, tuple[str, ...]]] = {
             "bgpy": {"bgpy": ("bgpy",), "bgpy, by value": ("bgpy", "value")},
             "managers": {
                 "managers": ("managers", "fork"),

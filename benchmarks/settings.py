@@ -8,6 +8,8 @@ ARRAY_SIZE = 64 * 2**20
 """Bytes of the large array."""
 BATCH = 500
 """Calls under way at once where calls are pipelined."""
+SETTLING = 0.25
+"""Seconds that clients at once call before their calls count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,9 @@ class Settings:
     crowds: tuple[int, ...]
     """Numbers of clients at once."""
     crowd: float
-    """Length of a slice of clients at once."""
+    """Length of a slice of clients at once, after `SETTLING`."""
+    all_free: bool
+    """Measure arrays and the largest crowd also free to use all cores."""
     arrays: int
     """Large arrays per slice and direction."""
     pings: float
@@ -38,6 +42,7 @@ FULL = Settings(
     connects=0.2,
     crowds=(1, 10, 100),
     crowd=0.8,
+    all_free=True,
     arrays=3,
     pings=1.5,
     programs=3,
@@ -47,8 +52,9 @@ QUICK = Settings(
     rounds=2,
     calls=0.1,
     connects=0.05,
-    crowds=(1, 10, 100),
+    crowds=(1, 100),
     crowd=0.25,
+    all_free=False,
     arrays=2,
     pings=0.4,
     programs=2,

@@ -57,7 +57,7 @@ class Table(NamedTuple):
 def bars(results: Results) -> Table:
     """The bars, and what the run gives."""
     rows = [[bar.figure, bar.wanted(), bar.measured(results), bar.verdict(results)] for bar in BARS]
-    return Table("Bars", ["figure", "bar", "measured", ""], rows)
+    return Table("Bars", ["figure", "bar", "measured", "verdict"], rows)
 
 
 def tables(results: Results) -> list[Table]:

@@ -46,7 +46,8 @@ PEERS = {
         "managers",
         None,
         "a `BaseManager` on TCP with an authkey, a proxy's method; calls one by one where others "
-        "pipeline",
+        "pipeline; each new connection's handshake waits for a delayed ACK, about 44 ms, of which "
+        "a client has several",
     ),
     "connection": Peer(
         "multiprocessing.connection",
@@ -81,8 +82,8 @@ PEERS = {
         "Ray actor",
         "ray_actor",
         "ray",
-        "one actor in a local cluster of its own, `ray.get` of a remote method; the cluster's "
-        "other processes are never pinned",
+        "one actor in a local cluster of its own with a token, `ray.get` of a remote method; the "
+        "cluster's other processes are never pinned",
         ALL - {"clients", "connect"},
     ),
     "bgpy031": Peer(

@@ -1,12 +1,17 @@
-"""A Ray actor, in a local cluster that ends with the process that started it."""
+"""A Ray actor, in a local cluster that ends with the process that started it.
+
+The cluster's files go to the folder of the run, which BGPY_HOME names.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 from typing import Any
 
-# A benchmark reports to nobody; Ray reads this when it is imported.
+# Ray reads these when it is imported. A benchmark reports to nobody.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_AUTH_MODE"] = "token"
 
 import ray
 
@@ -27,18 +32,22 @@ class ActorCounter(Counter):
 
 
 def serve(tell: Tell) -> None:
-    """Start a cluster and one actor."""
+    """Start a cluster with a token of its own, and one actor."""
+    token = os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     ray.init(
         num_cpus=1,
         include_dashboard=False,
         namespace=NAMESPACE,
         object_store_memory=2**30,
         _node_ip_address="127.0.0.1",
+        _temp_dir=os.environ["BGPY_HOME"],
     )
     try:
-        actor = ActorCounter.options(name="counter", num_cpus=0).remote()
+        actor = ActorCounter.options(  # type: ignore[attr-defined]
+            name="counter", num_cpus=0
+        ).remote()
         address = ray.get_runtime_context().gcs_address
-        tell({"pid": ray.get(actor.pid.remote()), "address": address})
+        tell({"pid": ray.get(actor.pid.remote()), "address": address, "token": token})
         wait_for_stdin()
     finally:
         ray.shutdown()
@@ -49,6 +58,7 @@ class Connection(peers.Connection):
 
     def __init__(self, target: dict[str, Any]) -> None:
         if not ray.is_initialized():
+            os.environ["RAY_AUTH_TOKEN"] = target["token"]
             ray.init(target["address"], namespace=NAMESPACE, log_to_driver=False)
         self._actor = ray.get_actor("counter")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import mmap
+import sys
 
 import pytest
 
@@ -46,12 +47,14 @@ def test_allocate_does_without_huge_pages_when_the_kernel_has_none(
     assert bytes(view[:4]) == b"fine"
 
 
-def test_allocate_maps_memory_when_the_platform_knows_no_flags(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("platform", ["win32", "darwin", "linux"])
+def test_allocate_maps_memory_when_the_platform_is_another(
+    monkeypatch: pytest.MonkeyPatch, platform: str
 ) -> None:
-    """As on Windows."""
-    monkeypatch.delattr(memory.mmap, "MAP_PRIVATE", raising=False)
+    """With or without flags and advice."""
+    monkeypatch.setattr(sys, "platform", platform)
     view = allocate(LARGE)
+    monkeypatch.undo()
     assert view.nbytes == LARGE
     assert not view.readonly
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -48,7 +47,7 @@ class Caller:
         _callers.add(self)
 
     def _begin_anew(self) -> None:
-        self._client_id = secrets.token_bytes(16)
+        self._client_id = os.urandom(16)
         self._next_request = 1
         self._channel: Channel | None = None
         self._connecting = threading.Lock()

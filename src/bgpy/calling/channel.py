@@ -80,13 +80,13 @@ class Channel:
         Raises `ServerGone` (*not started*) if it could not leave whole, `TimeOver` if it
         did not by `deadline`, and `MessageTooLarge` if the server would not take it.
         """
+        self._take_turn(deadline)
         pending = self._calls.begin()
-        # Asked only now: whatever breaks the channel later finds this call under way.
-        if self._broken is not None:
-            self.abandon(pending)
-            raise ServerGone.at("not started", str(self._broken))
         try:
-            self._send(self._connection.send(make(pending.request)), deadline)
+            # Asked only now: whatever breaks the channel later finds this call under way.
+            if self._broken is not None:
+                raise ServerGone.at("not started", str(self._broken))
+            self._send_all(self._connection.send(make(pending.request)), deadline)
         except (BgpyError, TimeOver):
             self.abandon(pending)
             raise
@@ -97,6 +97,8 @@ class Channel:
         except BaseException:
             self._break("a request was interrupted in the middle")
             raise
+        finally:
+            self._sending.release()
         return pending
 
     def wait(self, pending: Pending, deadline: float | None) -> Message:
@@ -131,10 +133,12 @@ class Channel:
 
     def wait_closed(self, deadline: float | None) -> None:
         """Read until the server closes the connection; raises `TimeOver` at `deadline`."""
-        with self._lock:
-            if self._broken is not None:
-                return
-            end = self._calls.begin()
+        self._take_turn(deadline)
+        end = self._calls.begin()
+        self._sending.release()
+        if self._broken is not None:
+            self.abandon(end)
+            return
         try:
             self.wait(end, deadline)
         except ServerGone:
@@ -144,7 +148,11 @@ class Channel:
         """Close the connection; with `farewell` the server hears that it is on purpose."""
         if farewell and self._broken is None:
             try:
-                self._send(self._connection.send(Goodbye("the client closed")), monotonic())
+                self._take_turn(now := monotonic())
+                try:
+                    self._send_all(self._connection.send(Goodbye("the client closed")), now)
+                finally:
+                    self._sending.release()
             except (OSError, BgpyError, TimeOver):
                 pass  # it is gone already, or takes nothing now
         self._break("the client was closed")
@@ -169,20 +177,15 @@ class Channel:
 
     # Sending
 
-    def _send(self, pieces: Sequence[Piece], deadline: float | None) -> None:
-        """Send all of `pieces` while the server lives; `TimeOver` at `deadline`."""
+    def _take_turn(self, deadline: float | None) -> None:
+        """Wait until no other thread sends: ids count up in the order of the requests."""
         if deadline is None:
-            with self._sending:
-                self._send_alone(pieces, deadline)
-            return
-        if not self._sending.acquire(timeout=_left(deadline, -1)):
+            self._sending.acquire()
+        elif not self._sending.acquire(timeout=_left(deadline, -1)):
             raise TimeOver
-        try:
-            self._send_alone(pieces, deadline)
-        finally:
-            self._sending.release()
 
-    def _send_alone(self, pieces: Sequence[Piece], deadline: float | None) -> None:
+    def _send_all(self, pieces: Sequence[Piece], deadline: float | None) -> None:
+        """Send all of `pieces` while the server lives; `TimeOver` at `deadline`."""
         left = list(pieces)
         taken = 0
         while left:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import socket
 from collections.abc import Callable
 from time import monotonic
@@ -39,7 +39,7 @@ def connect(address: Address, find_token: FindToken, client_id: bytes, timeout: 
     deadline = monotonic() + timeout
     sock = _reach(address, deadline)
     try:
-        handshake = ClientHandshake(client_id, secrets.token_bytes(32), find_token())
+        handshake = ClientHandshake(client_id, os.urandom(32), find_token())
         connection = Connection.client_side(handshake, allocate)
         _shake_hands(sock, connection, address, deadline)
         return Connected(sock, connection, handshake.welcome)

@@ -15,7 +15,6 @@ import errno
 import json
 import logging
 import os
-import secrets
 import socket
 import sys
 import weakref
@@ -94,11 +93,11 @@ class Server:
         self._limits = limits
         self._events = events
         self._has_init_file = init_file is not None
-        self._server_id = secrets.token_bytes(16)
+        self._server_id = os.urandom(16)
         self._key = derive_key(token, self._server_id)
         self._terms = ServerTerms(limits.max_message, limits.max_buffers, 1 << PICKLE)
         self.welcome = Welcome(
-            secrets.token_bytes(16),
+            os.urandom(16),
             records.boot_id(),
             records.pid_namespace(),
             pid,
@@ -204,11 +203,16 @@ class Server:
         self._jobs.push_last(Job(Kind.EXIT, None, None, False))
 
     def _init_file_ran(self, outcome: Outcome) -> None:
-        if outcome.error is None:
-            self._events.initialized()
-        else:
+        if outcome.error is not None:
             self._failure = outcome.error
             self._reactor.stop()
+            return
+        try:
+            self._events.initialized()
+        except OSError as error:
+            # Whoever started it is gone, and nobody knows of it: end through the exit task.
+            self._failure = error
+            self._end_early()
 
     def _refuse_ending(self, job: Job) -> None:
         if job.kind is Kind.EXIT and not job.waits and job.peer is not None:
@@ -229,7 +233,7 @@ class Server:
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         handshake = ServerHandshake(
-            self._server_id, secrets.token_bytes(32), self._key, self._terms, self.welcome
+            self._server_id, os.urandom(32), self._key, self._terms, self.welcome
         )
         peer = f"{address[0]}:{address[1]}"
         session = Session(
