@@ -7,7 +7,9 @@ that ``import bgpy`` costs next to nothing and a path pays for what it uses.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+# Type checkers know it by its name; importing it from `typing` takes 8 ms.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from bgpy.api.client import Client

@@ -17,7 +17,7 @@ import pytest
 from bgpy import records
 from bgpy.config import Options
 from bgpy.errors import StartupError
-from bgpy.process.bootstrap import MAGIC, TEXT
+from bgpy.process.bootstrap import COMMAND, MAGIC
 from bgpy.process.handle import Handle
 from bgpy.process.launch import launch
 from bgpy.process.readiness import pack
@@ -287,7 +287,7 @@ def test_server_ends_when_launcher_was_killed_before_ready(
 def test_server_never_starts_when_settings_are_cut_short() -> None:
     """Settings that end too early, since the launcher died, start nothing."""
     settings = pack(Options(), TOKEN, "fake_server")
-    command = [sys.executable, "-P", "-c", TEXT]
+    command = [sys.executable, "-P", "-c", COMMAND]
     for length in (0, 1, len(settings) // 2, len(settings) - 1):
         done = subprocess.run(command, input=settings[:length], capture_output=True, check=False)
         assert (done.returncode, done.stdout) == (1, b"")

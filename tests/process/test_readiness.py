@@ -25,7 +25,9 @@ def test_settings_give_options_back_when_packed(monkeypatch: pytest.MonkeyPatch)
     """Options, token, module and sys.path cross the pipe; odd entries of sys.path are left out."""
     monkeypatch.setattr("sys.path", ["", "/one", None, b"/two"])
     options = Options(host="::1", port=7, log_file="x", limits=Limits(max_message=99))
-    settings = marshal.loads(pack(options, "secret", "some.module"))
+    pipe = io.BytesIO(pack(options, "secret", "some.module"))
+    assert marshal.load(pipe) == TEXT
+    settings = marshal.load(pipe)
     assert options_of(settings) == options
     assert (settings["token"], settings["module"]) == ("secret", "some.module")
     assert settings["path"] == ["", "/one"]

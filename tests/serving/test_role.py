@@ -168,7 +168,7 @@ ROLES = [
     (EntersWithoutAsking, "stuck"),
     (EntersAsIfRunning, "the end, quiet, is out of reach"),
     (LeavesSilently, "nobody can reach the poll"),
-    (LeavesWithTheRole, "stuck"),
+    (LeavesWithTheRole, "nobody can reach the poll"),
     (LeavesWithoutRunning, "nobody can reach the poll"),
     (LooksPastTheHolder, "two threads poll|polls without the role"),
     (LooksAndNeverSleeps, "the end, quiet, is out of reach"),

@@ -61,4 +61,8 @@ def _bootstrap():
 
 _bootstrap()
 """
-"""The program, for ``python -P -c``. Nothing but builtins until ``sys.path`` is installed."""
+"""The program. It knows nothing but builtins until ``sys.path`` is installed."""
+
+COMMAND = "exec(__import__('marshal').load(__import__('sys').stdin.buffer))  # a bgpy server"
+"""For ``python -P -c``: takes the program from the pipe, so that `ps` shows one line,
+and a task's ``__main__`` holds nothing of it but ``_bootstrap``."""

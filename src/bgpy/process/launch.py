@@ -22,7 +22,7 @@ from typing import IO, Any
 from bgpy import records
 from bgpy.config import ENV_TOKEN, Options
 from bgpy.errors import StartupError
-from bgpy.process.bootstrap import TEXT
+from bgpy.process.bootstrap import COMMAND
 from bgpy.process.handle import Handle, end_process
 from bgpy.process.readiness import Message, messages, pack
 from bgpy.process.surroundings import warn_of_end
@@ -78,7 +78,7 @@ def _command() -> list[str]:
         )
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # Not -i: a server has no prompt.
-    return [sys.executable, *(flag for flag in flags if flag != "-i"), "-P", "-c", TEXT]
+    return [sys.executable, *(flag for flag in flags if flag != "-i"), "-P", "-c", COMMAND]
 
 
 def _popen(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -2,7 +2,7 @@
 
 ::
 
-    launcher ──► stdin    one marshalled dict: the settings
+    launcher ──► stdin    marshalled: the program, then a dict: the settings
     launcher ◄── stdout   lines, each with a magic start: ("started", pid)
                                                           ("logs", path, offset)
                                                           ("ready", host, port, log file)
@@ -23,7 +23,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bgpy.config import Limits, Options
-from bgpy.process.bootstrap import MAGIC
+from bgpy.process.bootstrap import MAGIC, TEXT
 
 Settings = dict[str, Any]
 """``options`` (a dict), ``token``, ``path`` (for ``sys.path``) and ``module`` (to run)."""
@@ -33,10 +33,10 @@ Message = tuple[Any, ...]
 
 
 def pack(options: Options, token: str, module: str) -> bytes:
-    """Give the settings as they cross the pipe."""
+    """Give the program and its settings as they cross the pipe."""
     path = [str(entry) for entry in sys.path if isinstance(entry, str)]
     settings = {"options": asdict(options), "token": token, "path": path, "module": module}
-    return marshal.dumps(settings)
+    return marshal.dumps(TEXT) + marshal.dumps(settings)
 
 
 def options_of(settings: Settings) -> Options:

@@ -65,7 +65,8 @@ class PollingRole:
     def enter(self, has_jobs: bool) -> bool:
         """The task thread wants to poll: True if it may; else it wakes the poller and waits."""
         self._running = has_jobs
-        if self.holder is Holder.NOBODY:
+        # Its own where an exception of a signal handler kept it from leaving.
+        if self.holder is not Holder.STANDBY:
             self.holder = Holder.TASK
             return True
         self.asked = True

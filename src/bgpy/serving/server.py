@@ -231,7 +231,11 @@ class Server:
             if error.errno in _EXHAUSTED:
                 self._pause_accepting()
             return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            sock.close()  # macOS says so of a client that is gone already
+            return
         handshake = ServerHandshake(
             self._server_id, os.urandom(32), self._key, self._terms, self.welcome
         )
