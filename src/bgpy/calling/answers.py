@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from bgpy.calling.calls import Answer
 from bgpy.codec import failures, payload
 from bgpy.errors import (
     BgpyError,
@@ -17,7 +18,7 @@ from bgpy.errors import (
     RemoteProtocolError,
     ServerGone,
 )
-from bgpy.wire.messages import Failure, Message, Reason, Receipt, ReceiptCode, Reply
+from bgpy.wire.messages import Failure, Reason, Receipt, ReceiptCode, Reply
 
 log = logging.getLogger("bgpy.client")
 
@@ -37,11 +38,11 @@ _RECEIPTS = {
 }
 
 
-def value_of(answer: Message, received: str) -> Any:
+def value_of(answer: Answer, received: str) -> Any:
     """The value of an answer; a plain receipt says ``Received 'received'``.
 
-    Raises what a `Failure` tells of, and `DecodeError` for a value that can't be
-    rebuilt here.
+    Raises what a `Failure` tells of, `ServerGone`, and `DecodeError` for a value that
+    can't be rebuilt here.
     """
     if isinstance(answer, Reply):
         value = payload.decode(answer.head, answer.buffers, answer.code, "response")
@@ -52,6 +53,8 @@ def value_of(answer: Message, received: str) -> Any:
         raise _error_of(answer)
     if isinstance(answer, Receipt):
         return {"message": _RECEIPTS.get(ReceiptCode(answer.code), f"Received '{received}'")}
+    if isinstance(answer, ServerGone):
+        raise ServerGone.at(answer.progress, str(answer))
     raise RemoteProtocolError(f"the server answered with a {type(answer).__name__}")
 
 

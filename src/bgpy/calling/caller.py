@@ -15,8 +15,9 @@ from time import monotonic
 from typing import Any
 
 from bgpy.address import Address
-from bgpy.calling.calls import Pending
-from bgpy.calling.channel import Channel, TimeOver
+from bgpy.calling.blocking import TimeOver
+from bgpy.calling.calls import Done, Pending
+from bgpy.calling.channel import Channel
 from bgpy.calling.connecting import FindToken, connect
 from bgpy.calling.liveness import ServerProcess
 from bgpy.errors import CallingSelf, CallTimeout, Progress, ServerGone, ServerRestarted
@@ -72,6 +73,13 @@ class Caller:
         """As `request`, for what is answered while a task runs: also from a task itself."""
         deadline = None if timeout is None else monotonic() + timeout
         return self._answer(self._connected(), make, deadline, timeout)
+
+    def submit(self, make: MakeMessage, done: Done) -> None:
+        """Send what `make` makes; its answer goes to `done`, in another thread.
+
+        Raises as `request` as long as nothing was sent.
+        """
+        self._connected().submit(make, done)
 
     def ping(self, timeout: float | None) -> float:
         """Seconds to the server and back."""

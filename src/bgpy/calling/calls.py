@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from bgpy.errors import ServerGone
 from bgpy.wire.messages import Message
+
+Answer = Message | ServerGone
+"""What a request ends in."""
+
+Done = Callable[[Answer], None]
+"""Takes the answer of a request that no thread waits for."""
 
 
 class Pending:
     """A request under way; `answer` is its one answer, once that is here."""
 
-    __slots__ = ("answer", "gate", "request")
+    __slots__ = ("answer", "done", "gate", "request")
 
-    def __init__(self, request: int) -> None:
+    def __init__(self, request: int, done: Done | None) -> None:
         self.request = request
-        self.answer: Message | ServerGone | None = None
+        self.answer: Answer | None = None
+        self.done = done
         self.gate: threading.Lock | None = None
         """What its thread sleeps on while another one reads for it."""
 
@@ -37,9 +45,9 @@ class Calls:
         """Whether anybody waits."""
         return bool(self._pending)
 
-    def begin(self) -> Pending:
-        """Number a new request."""
-        pending = Pending(self._next)
+    def begin(self, done: Done | None = None) -> Pending:
+        """Number a new request; called by one thread at a time."""
+        pending = Pending(self._next, done)
         self._next += 1
         self._pending[pending.request] = pending
         return pending
@@ -53,7 +61,7 @@ class Calls:
         return self._pending.pop(request, None)
 
     def fail(self, error: ServerGone) -> list[Pending]:
-        """Answer all that is under way with `error`."""
+        """Answer all that is under way with `error`; gives what it was."""
         failed = list(self._pending.values())
         self._pending.clear()
         for pending in failed:
@@ -62,7 +70,7 @@ class Calls:
 
     def sleeper(self) -> Pending | None:
         """One of those whose thread sleeps, to be woken so that it reads for the others."""
-        for pending in self._pending.values():
+        for pending in list(self._pending.values()):  # others begin meanwhile
             if pending.gate is not None:
                 return pending
         return None

@@ -1,21 +1,33 @@
 """One live connection, shared by all threads of a client.
 
 Of the threads that wait for an answer one reads for all; when it has its own, it
-wakes another to go on reading. So a call that is alone costs no hand-over.
+wakes another to go on reading. So a call that is alone costs no hand-over. For
+answers that no thread waits for (futures), one daemon thread reads, made at the
+first of them.
 """
 
 from __future__ import annotations
 
-import select
 import socket
-import struct
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from time import monotonic
 
-from bgpy.calling.calls import Calls, Pending
+from bgpy.calling.blocking import (
+    READABLE,
+    TICK,
+    WRITABLE,
+    TimeOver,
+    closed_gate,
+    open_gate,
+    poll,
+    seconds_left,
+    set_tick,
+)
+from bgpy.calling.calls import Answer, Calls, Done, Pending
 from bgpy.calling.connecting import Connected
 from bgpy.calling.liveness import ServerProcess
 from bgpy.errors import BgpyError, ServerGone
@@ -25,23 +37,14 @@ from bgpy.wire.messages import Failure, Goodbye, Message
 RECEIVE_BUFFER = 2**18
 """Bytes received at once."""
 
-TICK = 0.5
-"""Seconds after which a waiting thread looks whether the server's process is gone."""
-
 IDLE = 0.01
 """Seconds of silence after which a connection is looked at before it is used again.
 
 Shorter than any restart of a server takes, longer than the pauses in a row of calls.
 """
 
-READABLE, WRITABLE = 1, 2
-
 MOST_PIECES = 512
 """Pieces in one system call; below every platform's IOV_MAX."""
-
-
-class TimeOver(Exception):
-    """The deadline of a wait is over; the call is still under way."""
 
 
 class Channel:
@@ -49,17 +52,19 @@ class Channel:
 
     def __init__(self, connected: Connected, first_request: int) -> None:
         self._sock, self._connection, self.welcome = connected
-        _set_tick(self._sock)
+        set_tick(self._sock)
         self._calls = Calls(first_request)
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._reading = False
+        self._reader: int | None = None  # the thread that reads
+        self._futures = closed_gate()
+        self._futures_served = False
         self._broken: ServerGone | None = None
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._process: ServerProcess | None = None
         self._last_used = monotonic()
         # Not __del__: in a cycle the socket may be collected first, which warns.
-        weakref.finalize(self, self._sock.close)
+        weakref.finalize(self, _finish, self._sock, self._futures)
 
     @property
     def next_request(self) -> int:
@@ -74,14 +79,17 @@ class Channel:
             self._look()
         return self._broken is None
 
-    def send(self, make: Callable[[int], Message], deadline: float | None) -> Pending:
+    def send(
+        self, make: Callable[[int], Message], deadline: float | None, done: Done | None = None
+    ) -> Pending:
         """Number and send the request that `make` makes of its id.
 
-        Raises `ServerGone` (*not started*) if it could not leave whole, `TimeOver` if it
-        did not by `deadline`, and `MessageTooLarge` if the server would not take it.
+        Its answer goes to `done`, if given, else to whoever calls `wait`. Raises
+        `ServerGone` (*not started*) if it could not leave whole, `TimeOver` if it did not
+        by `deadline`, and `MessageTooLarge` if the server would not take it.
         """
         self._take_turn(deadline)
-        pending = self._calls.begin()
+        pending = self._calls.begin(done)
         try:
             # Asked only now: whatever breaks the channel later finds this call under way.
             if self._broken is not None:
@@ -101,28 +109,43 @@ class Channel:
             self._sending.release()
         return pending
 
+    def submit(self, make: Callable[[int], Message], done: Done) -> None:
+        """Send a request whose answer goes to `done`, in the thread that reads it.
+
+        Raises as `send`.
+        """
+        self.send(make, None, done)
+        with self._lock:
+            start, self._futures_served = not self._futures_served, True
+            if self._reader is None:
+                open_gate(self._futures)
+        if start:
+            serve = (self._futures, weakref.ref(self))
+            threading.Thread(
+                target=_serve_futures, args=serve, name="bgpy-futures", daemon=True
+            ).start()
+
     def wait(self, pending: Pending, deadline: float | None) -> Message:
         """Wait for the answer of `pending`, reading for others meanwhile.
 
         Raises `TimeOver` at `deadline` (the call stays under way) and `ServerGone`
         (*unknown*) if the connection or the server's process is gone.
         """
-        while True:
+        while pending.answer is None:
             with self._lock:
                 if pending.answer is not None:
                     break
-                reads = not self._reading
+                # A future's callback, which the reader runs, may wait for a call as well.
+                nested = self._reader == get_ident()
+                reads = nested or self._reader is None
                 if reads:
-                    self._reading = True
+                    self._reader = get_ident()
                 else:
-                    gate = pending.gate = threading.Lock()
-                    gate.acquire()
-            if not reads:
+                    gate = pending.gate = closed_gate()
+            if reads:
+                self._read_for_all(pending, deadline, nested)
+            else:
                 self._sleep(pending, gate, deadline)
-                continue
-            self._read_for_all(pending, deadline)
-            if pending.answer is not None:
-                break
         if isinstance(pending.answer, ServerGone):
             raise ServerGone.at(pending.answer.progress, str(pending.answer))
         return pending.answer
@@ -165,12 +188,12 @@ class Channel:
         """Wait while another thread reads, until there is an answer or the turn to read."""
         woken = False
         try:
-            woken = gate.acquire(timeout=_left(deadline, -1))
+            woken = gate.acquire(timeout=seconds_left(deadline, -1))
         finally:
             if not woken:
                 with self._lock:
-                    if pending.gate is None and not self._reading:
-                        _wake(self._calls.sleeper())  # the turn came too late: pass it on
+                    if pending.gate is None and self._reader is None:
+                        self._wake_reader()  # the turn came too late: pass it on
                     pending.gate = None
         if not woken:
             raise TimeOver
@@ -181,7 +204,7 @@ class Channel:
         """Wait until no other thread sends: ids count up in the order of the requests."""
         if deadline is None:
             self._sending.acquire()
-        elif not self._sending.acquire(timeout=_left(deadline, -1)):
+        elif not self._sending.acquire(timeout=seconds_left(deadline, -1)):
             raise TimeOver
 
     def _send_all(self, pieces: Sequence[Piece], deadline: float | None) -> None:
@@ -210,7 +233,7 @@ class Channel:
 
     def _wait_writable(self, deadline: float, begun: bool) -> None:
         """Wait until the socket takes bytes; a request cut off in the middle is the end."""
-        while not (ready := _poll(self._sock, min(_left(deadline, 0.0), TICK), WRITABLE)):
+        while not (ready := poll(self._sock, min(seconds_left(deadline, 0.0), TICK), WRITABLE)):
             if monotonic() >= deadline:
                 break
             if self._server_is_gone():
@@ -223,7 +246,7 @@ class Channel:
 
     # Reading
 
-    def _read_for_all(self, pending: Pending, deadline: float | None) -> None:
+    def _read_for_all(self, pending: Pending, deadline: float | None, nested: bool) -> None:
         try:
             while pending.answer is None:
                 if deadline is None or self._readable(deadline):
@@ -237,16 +260,41 @@ class Channel:
             self._break(f"reading was interrupted by {type(error).__name__}")
             raise
         finally:
-            with self._lock:
-                self._reading = False
-                if self._calls.under_way:
-                    _wake(self._calls.sleeper())
+            if not nested:
+                self._leave()
+
+    def serve_futures(self) -> bool:
+        """Read while anything is under way; False if the channel has ended."""
+        with self._lock:
+            if self._reader is not None or self._broken is not None:
+                return self._broken is None
+            self._reader = get_ident()
+        try:
+            while self._broken is None and self._calls.under_way:
+                self._read(None)
+        finally:
+            self._leave()
+        return self._broken is None
+
+    def _leave(self) -> None:
+        """Read no longer, and wake another thread to go on if there is need."""
+        with self._lock:
+            self._reader = None
+            if self._calls.under_way:
+                self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        sleeper = self._calls.sleeper()
+        if sleeper is not None:
+            _wake(sleeper)
+        elif self._futures_served:
+            open_gate(self._futures)
 
     def _readable(self, deadline: float) -> bool:
         """Whether there is something to read, after a tick at most."""
-        left = _left(deadline, 0.0)
+        left = seconds_left(deadline, 0.0)
         # What comes for others must not keep this thread beyond its time.
-        if left and _poll(self._sock, min(left, TICK), READABLE):
+        if left and poll(self._sock, min(left, TICK), READABLE):
             return True
         if left <= TICK:
             raise TimeOver
@@ -280,41 +328,51 @@ class Channel:
             if pending is own and own is not None:
                 own.answer = message
             elif pending is not None:
-                with self._lock:
-                    pending.answer = message
-                    _wake(pending)
+                self._hand_over(pending, message)
             elif message.request == 0 and isinstance(message, (Goodbye, Failure)):
                 self._break(f"the server closed the connection: {message.text}")
+
+    def _hand_over(self, pending: Pending, answer: Answer) -> None:
+        if pending.done is not None:
+            pending.done(answer)
+            return
+        with self._lock:
+            pending.answer = answer
+            _wake(pending)
 
     def _look(self) -> None:
         """Read what came while nobody waited, to find a connection that has ended."""
         with self._lock:
-            if self._reading or self._broken is not None:
+            if self._reader is not None or self._broken is not None:
                 return
-            self._reading = True
+            self._reader = get_ident()
         try:
-            while self._broken is None and _poll(self._sock, 0.0, READABLE):
+            while self._broken is None and poll(self._sock, 0.0, READABLE):
                 self._read(None)
         finally:
-            with self._lock:
-                self._reading = False
-                _wake(self._calls.sleeper())
+            self._leave()
 
     # The end
 
     def _break(self, reason: str) -> None:
         with self._lock:
-            if self._broken is None:
-                self._broken = ServerGone.at(
-                    "unknown", f"{reason}; whether the call ran is not known"
-                )
-                for pending in self._calls.fail(self._broken):
-                    _wake(pending)
-                try:
-                    self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
-                except OSError:
-                    pass  # the server was first
-                self._sock.close()
+            if self._broken is not None:
+                return
+            self._broken = gone = ServerGone.at(
+                "unknown", f"{reason}; whether the call ran is not known"
+            )
+            failed = self._calls.fail(gone)
+            for pending in failed:
+                _wake(pending)
+            try:
+                self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
+            except OSError:
+                pass  # the server was first
+            self._sock.close()
+            open_gate(self._futures)
+        for pending in failed:
+            if pending.done is not None:
+                pending.done(gone)
 
     def _server_is_gone(self) -> bool:
         if self._process is None:
@@ -322,37 +380,23 @@ class Channel:
         return self._process is not None and self._process.is_gone()
 
 
-def _set_tick(sock: socket.socket) -> None:
-    """Let receiving and sending give up after `TICK` seconds.
+def _serve_futures(gate: threading.Lock, find: weakref.ref[Channel]) -> None:
+    """The daemon thread of a channel, which it doesn't keep alive while nothing is under way."""
+    while True:
+        gate.acquire()
+        channel = find()
+        if channel is None or not channel.serve_futures():
+            return
+        del channel
 
-    Python's own timeout costs a system call before each; the kernel's costs none.
-    """
-    if sys.platform == "win32":
-        sock.settimeout(TICK)
-        return
-    sock.settimeout(None)
-    timeval = struct.pack("@ll", 0, int(TICK * 1e6))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+
+def _finish(sock: socket.socket, futures: threading.Lock) -> None:
+    """What a channel leaves behind when it is collected."""
+    sock.close()
+    open_gate(futures)
 
 
 def _wake(pending: Pending | None) -> None:
     if pending is not None and pending.gate is not None:
         gate, pending.gate = pending.gate, None
-        gate.release()
-
-
-def _left(deadline: float | None, without: float) -> float:
-    return without if deadline is None else max(0.0, deadline - monotonic())
-
-
-def _poll(sock: socket.socket, seconds: float, events: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            watched = ([sock], []) if events is READABLE else ([], [sock])
-            return any(select.select(*watched, [], seconds))
-        poll = select.poll()
-        poll.register(sock, select.POLLIN if events is READABLE else select.POLLOUT)
-        return bool(poll.poll(seconds * 1000))
-    except ValueError:
-        return True  # closed by another thread: using it tells
+        open_gate(gate)

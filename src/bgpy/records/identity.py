@@ -25,7 +25,9 @@ def start_time(pid: int) -> str | None:
                 after_name = file.read().rpartition(b")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return None if after_name[0] in (b"Z", b"X", b"x") else after_name[19].decode()
+        # A first thread that has ended while others still do: their sockets are open yet.
+        ended = after_name[0] in (b"Z", b"X", b"x") and int(after_name[17]) <= 1
+        return None if ended else after_name[19].decode()
     # Inside, since it is dear to import and not needed on Linux.
     import psutil
 

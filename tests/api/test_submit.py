@@ -1,0 +1,159 @@
+"""Futures: many calls under way at once, over one connection."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import wait
+from pathlib import Path
+
+import pytest
+
+from bgpy import Client, EncodeError, Handle, NotInitialized, NotRunning, ServerGone, respond
+from tests.api.gate import Gate, pass_gate
+
+
+def init() -> list[int]:
+    return []
+
+
+def execute(client_socket: object, state: list[int], args: dict[str, object]) -> list[int]:
+    if "gate" in args:
+        pass_gate(args["gate"])
+    if "fail" in args:
+        raise ArithmeticError(args["fail"])
+    state.append(args.get("number", -1))
+    respond(client_socket, {"number": args.get("number"), "state": len(state)})
+    return state
+
+
+def leave(client_socket: object, state: list[int], args: dict[str, object]) -> None:
+    respond(client_socket, state)
+
+
+@pytest.fixture
+def client(start: Callable[..., tuple[Handle, Client]]) -> Client:
+    """A client of an initialised server."""
+    _, client = start()
+    client.initialize(init, execute, leave)
+    return client
+
+
+def test_futures_give_their_responses_in_order_when_many_are_submitted(client: Client) -> None:
+    """Each future gets the response of its own call, and the calls run in their order."""
+    futures = [client.submit({"number": number}) for number in range(2000)]
+    answers = [future.result(60) for future in futures]
+    assert [answer["number"] for answer in answers] == list(range(2000))
+    assert [answer["state"] for answer in answers] == list(range(1, 2001))
+
+
+def test_future_raises_what_the_task_raises(client: Client) -> None:
+    """A failure ends its own future; the others go on."""
+    first, second, third = (client.submit(args) for args in ({}, {"fail": "no"}, {}))
+    assert first.result(60)["state"] == 1
+    with pytest.raises(ArithmeticError, match="no"):
+        second.result(60)
+    assert third.result(60)["state"] == 2
+
+
+def test_futures_complete_when_nobody_waits(client: Client) -> None:
+    """A callback is called although no thread of the program waits for an answer."""
+    called = threading.Event()
+    client.submit({}).add_done_callback(lambda future: called.set())
+    assert called.wait(60)
+
+
+def test_callback_may_call_the_server_when_its_future_is_done(client: Client) -> None:
+    """A blocking call inside a callback is answered, though the callback's thread reads."""
+    results: list[object] = []
+    called = threading.Event()
+
+    def call_again(future: object) -> None:
+        results.append(client.call({"number": 7}))
+        called.set()
+
+    client.submit({"number": 6}).add_done_callback(call_again)
+    assert called.wait(60)
+    assert results == [{"number": 7, "state": 2}]
+
+
+def test_blocking_calls_and_futures_share_a_connection(client: Client) -> None:
+    """Threads that wait and futures that nobody waits for don't disturb each other."""
+    failures: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            for number in range(100):
+                assert client.call({"number": number})["number"] == number
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    futures = [client.submit({"number": number}) for number in range(400)]
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+    assert [future.result(60)["number"] for future in futures] == list(range(400))
+
+
+def test_submit_returns_when_a_task_runs(client: Client, gate: Gate) -> None:
+    """Submitting doesn't wait for the calls before."""
+    first = client.submit({"gate": gate.place})
+    others = [client.submit({"number": number}) for number in range(10)]
+    gate.wait()
+    assert not any(future.done() for future in (first, *others))
+    gate.open()
+    assert not wait((first, *others), 60).not_done
+
+
+def test_futures_raise_server_gone_when_the_server_is_killed(
+    start: Callable[..., tuple[Handle, Client]], gate: Gate
+) -> None:
+    """Every future ends, with what is known of its call."""
+    handle, client = start()
+    client.initialize(init, execute, leave)
+    futures = [client.submit({"gate": gate.place}), client.submit({})]
+    gate.wait()
+    handle.kill()
+    for future in futures:
+        with pytest.raises(ServerGone) as caught:
+            future.result(60)
+        assert caught.value.progress == "unknown"
+
+
+def test_submit_raises_when_nothing_could_be_sent(
+    start: Callable[..., tuple[Handle, Client]],
+) -> None:
+    """What fails before anything is sent is raised at once, not kept for the future."""
+    handle, client = start()
+    with pytest.raises(TypeError, match="must be a dict"):
+        client.submit("no dict")  # type: ignore[arg-type]
+    with pytest.raises(EncodeError, match=r"args\['lock'\]"):
+        client.submit({"lock": threading.Lock()})
+    with pytest.raises(NotInitialized):
+        client.submit({}).result(60)
+    handle.kill()
+    with pytest.raises(NotRunning):
+        Client("127.0.0.1", handle.port, "t" * 32).submit({})
+
+
+def test_channel_is_collected_when_its_client_is_forgotten(
+    start: Callable[..., tuple[Handle, Client]], tmp_path: Path
+) -> None:
+    """The daemon thread keeps neither connection nor itself alive once nothing is under way."""
+    handle, first = start()
+    first.initialize(init, execute, leave)
+    client = Client("127.0.0.1", handle.port)
+    client.submit({}).result(60)
+    channel = weakref.ref(client._caller._channel)
+    readers = [each for each in threading.enumerate() if each.name == "bgpy-futures"]
+    assert len(readers) == 1
+    del client
+    gc.collect()
+    readers[0].join(60)
+    assert not readers[0].is_alive()
+    assert channel() is None
