@@ -6,6 +6,7 @@ Sizes are in bytes, times in seconds.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
@@ -43,3 +44,28 @@ class Options:
     keep_token: bool = False
     """Keep the token for the clients of this account, while the server lives."""
     limits: Limits = field(default_factory=Limits)
+
+
+def checked_level(name: str) -> str:
+    """A log level by its name, in either case; raises `ValueError` naming those there are."""
+    known = logging.getLevelNamesMapping()
+    if not isinstance(name, str) or name.upper() not in known:
+        raise ValueError(f"log_level must be one of {', '.join(known)}, not {name!r}")
+    return name.upper()
+
+
+def checked_seconds(seconds: float | None, name: str) -> float | None:
+    """A time limit: None, or what is longer than any clock, stands for no limit.
+
+    Raises `TypeError` for what is no number, `ValueError` for one below 0.
+    """
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {type(seconds).__name__}")
+    if not seconds >= 0:
+        raise ValueError(f"{name} must be 0 or more seconds, not {seconds}")
+    return None if seconds > _LONGEST else float(seconds)
+
+
+_LONGEST = 10.0**9

@@ -1,25 +1,17 @@
 """The token: the secret that proves a client to its server, and the server to its client.
 
 Whoever holds it can run code as the server's user. It is never on a command line, in a
-log or in the environment of a server's children; where it is kept in a file, only the
-owner can read that file.
+log or in the environment of a server's children; where one is kept is up to `records`.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-import sys
 
 from bgpy.config import ENV_TOKEN
 
 ADVISED_LENGTH = 32
 """Characters below which a token is open to guessing, and refused beyond loopback."""
-
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_CLOEXEC = getattr(os, "O_CLOEXEC", getattr(os, "O_NOINHERIT", 0))
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 
 def create(length: int = 64) -> str:
@@ -64,72 +56,3 @@ def set_environment(token: str) -> None:
 def remove_environment() -> None:
     """Remove ``BGPY_TOKEN`` from this process's environment, if it is there."""
     os.environ.pop(ENV_TOKEN, None)
-
-
-def keep(path: str, token: str) -> None:
-    """Write `token` to the file `path`, which only this user can read, and all at once.
-
-    An earlier file, or a link, of that name is replaced. Raises `OSError` if the folder
-    is missing or can't be written.
-    """
-    temporary = f"{path}.{os.urandom(4).hex()}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC
-    try:
-        with open(os.open(temporary, flags, 0o600), "wb") as file:
-            file.write(token.encode())
-        os.replace(temporary, path)
-    except BaseException:
-        discard(temporary)
-        raise
-
-
-def read(path: str) -> str:
-    """Read the token kept in the file `path`.
-
-    Raises `PermissionError` for a link, another user's file, or one that others can
-    read; `FileNotFoundError` where there is none; `ValueError` for one without a token.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW | _CLOEXEC | _NONBLOCK)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK):
-            raise PermissionError(
-                error.errno, "the token file is a symbolic link; put the file itself there", path
-            ) from error
-        raise
-    with open(descriptor, "rb") as file:
-        _check_private(path, os.fstat(descriptor))
-        content = file.read()
-    try:
-        token = content.decode().strip()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the token file {path} is not text") from error
-    if not token:
-        raise ValueError(f"the token file {path} is empty")
-    return token
-
-
-def discard(path: str) -> None:
-    """Remove the token file `path`, if it is there."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-
-
-def _check_private(path: str, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise PermissionError(errno.EACCES, "the token file is not a plain file", path)
-    if sys.platform == "win32":
-        return
-    if status.st_uid != os.geteuid():
-        raise PermissionError(
-            errno.EACCES, f"the token file belongs to another user (uid {status.st_uid})", path
-        )
-    if status.st_mode & 0o077:
-        raise PermissionError(
-            errno.EACCES,
-            f"others can read or write the token file; `chmod 600 {path}` mends that, "
-            "but make a new token if anyone may have seen it",
-            path,
-        )

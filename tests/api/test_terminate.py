@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bgpy import Client, Handle, NoResponse, NotRunning, ServerGone, respond
+from bgpy import Client, DecodeError, Handle, NoResponse, NotRunning, ServerGone, respond
 from tests.api.gate import Gate
 from tests.api.tasks import TASKS, count
 
@@ -168,3 +168,37 @@ def test_terminate_ends_with_the_process_when_threads_of_the_user_go_on(
     client.call({"run": start_thread})
     client.terminate()
     assert not handle.is_alive()
+
+
+def test_server_goes_on_when_its_exit_args_can_not_be_read(running: tuple[Handle, Client]) -> None:
+    """Nothing ran, so nothing ends: the exit task still has its chance."""
+    handle, client = running
+    with pytest.raises(DecodeError, match="nowhere_to_be_found"):
+        client.terminate({"object": Unreadable()})
+    assert handle.is_alive()
+    assert client.call({"run": read_state}) is not None
+    client.terminate()
+    assert not handle.is_alive()
+
+
+def test_stop_gives_up_at_its_time_when_a_task_runs(
+    running: tuple[Handle, Client], gate: Gate
+) -> None:
+    """The handle says that the server is still there; it ends when the task does."""
+    handle, client = running
+    client.execute({"run": gate.passing()})
+    gate.wait()
+    assert handle.stop(timeout=0.1) is False
+    gate.open()
+    assert handle.wait(60)
+
+
+class Unreadable:
+    """Names a module that only this side has."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return __import__, ("nowhere_to_be_found",)
+
+
+def read_state(state: Any) -> str:
+    return repr(state)

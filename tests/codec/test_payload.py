@@ -292,3 +292,14 @@ def test_encode_imports_cloudpickle_only_when_it_is_needed() -> None:
 def test_pickle_has_its_number_on_the_wire() -> None:
     """It never changes."""
     assert payload.PICKLE == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["__main__", b'if __name__ == "__main__": pass', {"__main__": [1, 2.0, None]}],
+)
+def test_encode_says_that_there_is_no_code_when_main_is_only_named_in_data(data: Any) -> None:
+    """Text about a `__main__` travels between any two versions of Python."""
+    packed = encode(data, "args")
+    assert not packed.code
+    assert decode(*packed, "args") == data

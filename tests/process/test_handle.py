@@ -22,7 +22,7 @@ class Stop:
         self.calls: list[tuple[str, int]] = []
         self.connection: Any = None
 
-    def __call__(self, host: str, port: int) -> None:
+    def __call__(self, host: str, port: int, timeout: float | None) -> None:
         self.calls.append((host, port))
         self.connection.sendall(b".")
 

@@ -12,7 +12,7 @@ from bgpy.calling.answers import value_of
 from bgpy.calling.caller import Caller
 from bgpy.calling.calls import Answer
 from bgpy.codec import functions, modules, payload
-from bgpy.config import LOG_LEVEL
+from bgpy.config import LOG_LEVEL, checked_level, checked_seconds
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 log = logging.getLogger("bgpy.client")
+
+A_DAY = 86400.0
+"""Seconds: the longest time to connect that sockets take on all platforms."""
 
 Timeout = float | None | EllipsisType
 """Seconds, None for no limit, or ``...`` for the client's own."""
@@ -51,8 +54,11 @@ class Client:
     ) -> None:
         self._address = address.parse(host, port)
         self._token = tokens.check(token)
-        self._timeout = timeout
-        self._caller = Caller(self._address, self._find_token, connect_timeout)
+        self._timeout = checked_seconds(timeout, "timeout")
+        connecting = checked_seconds(connect_timeout, "connect_timeout")
+        self._caller = Caller(
+            self._address, self._find_token, A_DAY if connecting is None else min(connecting, A_DAY)
+        )
         _log_to(log_level, log_file)
 
     def __repr__(self) -> str:
@@ -114,7 +120,7 @@ class Client:
         head, buffers, code = _encode(args, "args")
         answer = self._caller.request(
             lambda request: Execute(request, head, buffers, CODEC_PICKLE, code, True),
-            self._timeout if timeout is ... else timeout,
+            self._seconds(timeout),
         )
         return value_of(answer, "EXEC")
 
@@ -158,7 +164,7 @@ class Client:
         head, buffers, code = _encode(exec_args, "args")
         answer = self._caller.request_receipt(
             lambda request: Execute(request, head, buffers, CODEC_PICKLE, code, False),
-            self._timeout if timeout is ... else timeout,
+            self._seconds(timeout),
         )
         return value_of(answer, "EXEC")
 
@@ -180,7 +186,7 @@ class Client:
         wait = bool(await_response)
         answer = self._caller.terminate(
             lambda request: Exit(request, head, buffers, CODEC_PICKLE, code, wait),
-            self._timeout if timeout is ... else timeout,
+            self._seconds(timeout),
         )
         return value_of(answer, "EXIT")
 
@@ -191,6 +197,9 @@ class Client:
     def close(self) -> None:
         """Close the connection and leave the server alone; a later call connects again."""
         self._caller.close()
+
+    def _seconds(self, timeout: Timeout) -> float | None:
+        return self._timeout if timeout is ... else checked_seconds(timeout, "timeout")
 
     def _find_token(self) -> str | None:
         return self._token or tokens.from_environment() or records.token_for(self._address)
@@ -203,7 +212,7 @@ def _encode(args: Any, name: str) -> payload.Payload:
 
 
 def _log_to(level: str, file: str | None) -> None:
-    log.setLevel(level)
+    log.setLevel(checked_level(level))
     if file is None:
         return
     handler = logging.FileHandler(file, delay=True)

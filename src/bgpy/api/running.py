@@ -12,6 +12,7 @@ from bgpy import address, records
 from bgpy.api import signals
 from bgpy.config import Options
 from bgpy.errors import StartupError
+from bgpy.serving.leaving import leave
 from bgpy.serving.listening import listen
 from bgpy.serving.server import Events, Server
 from bgpy.tasks import init_file
@@ -61,7 +62,7 @@ class Running:
         try:
             server = Server(self._listener, self._token, options.limits, load, events, pid)
             self.claim.write(self._record(server), self._token if options.keep_token else None)
-            with signals.ending(server.interrupt, server.wakeup_fd, self.claim.release):
+            with signals.ending(server.interrupt, server.wakeup_fd, self.claim.drop):
                 server.serve()
         finally:
             self.close()
@@ -108,12 +109,6 @@ def end_within(seconds: float) -> None:
     Called when a server that owns its process has ended.
     """
 
-    def end() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-        os._exit(0)
-
-    watchdog = threading.Timer(seconds, end)
+    watchdog = threading.Timer(seconds, leave, (0,))
     watchdog.daemon = True
     watchdog.start()

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bgpy import address, tokens
-from bgpy.config import LOG_LEVEL, Limits, Options
+from bgpy.config import LOG_LEVEL, Limits, Options, checked_level
+from bgpy.errors import StartupError
 from bgpy.process.handle import Handle
 from bgpy.process.launch import launch
 from bgpy.tasks import init_file as init_files
@@ -44,7 +45,7 @@ class Server:
         self._options = Options(
             host=place.host,
             port=place.port,
-            log_level=_checked(log_level),
+            log_level=checked_level(log_level),
             log_file=log_file,
             init_file=init_file,
             keep_token=given is None,
@@ -102,18 +103,18 @@ class Server:
         self._port = handle.port
         return handle
 
-    def _terminate(self, host: str, port: int) -> None:
+    def _terminate(self, host: str, port: int, timeout: float | None) -> None:
         from bgpy.api.client import Client
 
         with Client(host, port, self._token) as client:
-            client.terminate()
+            client.terminate(timeout=timeout)
 
 
-def _checked(level: str) -> str:
-    if not isinstance(level, str) or level.upper() not in logging.getLevelNamesMapping():
-        names = ", ".join(logging.getLevelNamesMapping())
-        raise ValueError(f"log_level must be one of {names}, not {level!r}")
-    return level.upper()
+def _file_handler(file: str) -> logging.Handler:
+    try:
+        return logging.FileHandler(file)
+    except OSError as error:
+        raise StartupError(f"the log file {file} can't be opened: {error.strerror}") from error
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def _logging_to_stderr(level: str, file: str | None) -> Iterator[None]:
     if not log.hasHandlers():
         handlers.append(logging.StreamHandler())
     if file is not None:
-        handlers.append(logging.FileHandler(file))
+        handlers.append(_file_handler(file))
     for handler in handlers:
         handler.setFormatter(logging.Formatter(_FORMAT))
         log.addHandler(handler)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from bgpy.serving.leaving import leave
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,10 +29,10 @@ def ending(
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
-            last()
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            os._exit(128 + number)
+            try:
+                last()
+            finally:
+                leave(128 + number)
         asked = True
         interrupt()
 

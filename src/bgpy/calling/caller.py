@@ -7,6 +7,7 @@ forked child of its process connects anew, under an id of its own.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import weakref
@@ -15,14 +16,16 @@ from time import monotonic
 from typing import Any
 
 from bgpy.address import Address
-from bgpy.calling.blocking import TimeOver
+from bgpy.calling.blocking import TimeOver, seconds_left
 from bgpy.calling.calls import Done, Pending
 from bgpy.calling.channel import Channel
 from bgpy.calling.connecting import FindToken, connect
 from bgpy.calling.liveness import ServerProcess
-from bgpy.errors import CallingSelf, CallTimeout, Progress, ServerGone, ServerRestarted
+from bgpy.errors import CallingSelf, CallTimeout, Progress, ServerGone, ServerRestarted, Unreachable
 from bgpy.tasks import current
-from bgpy.wire.messages import Cancel, Message, Modules, Ping, Pong, Status
+from bgpy.wire.messages import Cancel, Failure, Message, Modules, Ping, Pong, Reason, Status
+
+log = logging.getLogger("bgpy.client")
 
 MakeMessage = Callable[[int], Message]
 """Makes the message of a request from its id."""
@@ -61,7 +64,7 @@ class Caller:
         `CallingSelf` and `CallTimeout`.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        channel = self._connected()
+        channel = self._in_time(deadline, timeout)
         if current.is_task_thread_of(channel.welcome.incarnation):
             raise CallingSelf(
                 "a task can't wait for a call to its own server, which runs one task at a "
@@ -72,7 +75,7 @@ class Caller:
     def request_receipt(self, make: MakeMessage, timeout: float | None) -> Message:
         """As `request`, for what is answered while a task runs: also from a task itself."""
         deadline = None if timeout is None else monotonic() + timeout
-        return self._answer(self._connected(), make, deadline, timeout)
+        return self._answer(self._in_time(deadline, timeout), make, deadline, timeout)
 
     def submit(self, make: MakeMessage, done: Done) -> None:
         """Send what `make` makes; its answer goes to `done`, in another thread.
@@ -103,17 +106,20 @@ class Caller:
     def terminate(self, make: MakeMessage, timeout: float | None) -> Message:
         """Send an exit; give its answer once the server's port is closed and its process gone."""
         deadline = None if timeout is None else monotonic() + timeout
-        process = ServerProcess.of(self._connected().welcome)
+        channel = self._in_time(deadline, timeout)
+        process = ServerProcess.of(channel.welcome)
         answer = self.request(make, timeout)
-        channel = self._channel
+        if isinstance(answer, Failure) and answer.reason in (Reason.DECODE, Reason.PYTHON):
+            return answer  # it could not be read, so the server goes on
         try:
-            if channel is not None:
-                channel.wait_closed(deadline)
+            channel.wait_closed(deadline)
         except TimeOver:
             raise _timed_out(timeout, "started") from None
-        left = END if deadline is None else max(0.0, deadline - monotonic())
-        if process is not None and not process.wait_gone(min(left, END)) and left < END:
-            raise _timed_out(timeout, "started")
+        seconds = min(seconds_left(deadline, END), END)
+        if process is not None and not process.wait_gone(seconds):
+            if seconds < END:
+                raise _timed_out(timeout, "started")
+            log.warning("the server's port is closed, but its process %d goes on", process.pid)
         return answer
 
     def close(self) -> None:
@@ -130,7 +136,16 @@ class Caller:
             self._channel.forget_in_child()
         self._begin_anew()
 
-    def _connected(self) -> Channel:
+    def _in_time(self, deadline: float | None, timeout: float | None) -> Channel:
+        """The channel, connected by `deadline` if need be; else `CallTimeout`."""
+        try:
+            return self._connected(deadline)
+        except Unreachable as error:
+            if deadline is None or monotonic() < deadline:
+                raise
+            raise _timed_out(timeout, "not started") from error
+
+    def _connected(self, deadline: float | None = None) -> Channel:
         channel = self._channel
         if channel is not None and channel.usable():
             return channel
@@ -139,8 +154,12 @@ class Caller:
                 return self._channel
             if self._channel is not None:
                 self._drop(self._channel)
+            seconds = seconds_left(deadline, self._connect_timeout)
             connected = connect(
-                self._address, self._find_token, self._client_id, self._connect_timeout
+                self._address,
+                self._find_token,
+                self._client_id,
+                min(seconds, self._connect_timeout),
             )
             self._channel = Channel(connected, self._next_request)
             self._notice_restart(connected.welcome.incarnation)

@@ -73,11 +73,12 @@ def server(
         from bgpy.api.running import end_within
         from bgpy.api.server import Server
 
-        started = Server(host, port, token, log_level, log_file, init_file)
+        with _usage():
+            started = Server(host, port, token, log_level, log_file, init_file)
         try:
             started.run()
         except (SystemExit, Exception) as error:
-            if isinstance(error, BgpyError):
+            if init_file is None or isinstance(error, BgpyError):
                 raise
             raise StartupError(f"the init file failed: {_described(error)}") from error
         end_within(5.0)
@@ -92,7 +93,9 @@ def terminate(
     with _failures():
         from bgpy.api.client import Client
 
-        with Client(host, port, token, log_level, log_file) as client:
+        with _usage():
+            client = Client(host, port, token, log_level, log_file)
+        with client:
             client.terminate()
 
 
@@ -105,10 +108,21 @@ def version() -> None:
 
 
 @contextmanager
+def _usage() -> Iterator[None]:
+    """What can't be a host, port or token is a mistake in the command."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@contextmanager
 def _failures() -> Iterator[None]:
     """One clear line on stderr and the right exit code for whatever goes wrong."""
     try:
         yield
+    except click.ClickException:
+        raise
     except KeyboardInterrupt:
         _exit("interrupted", INTERRUPTED)
     except NotRunning as error:

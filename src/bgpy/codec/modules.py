@@ -39,7 +39,7 @@ def used_by(functions: Iterable[Any]) -> dict[str, Source]:
     todo: list[Any] = [vars_of for function in functions for vars_of in _namespaces(function)]
     while todo:
         for value in list(todo.pop().values()):
-            name = value.__name__ if isinstance(value, ModuleType) else _module_of(value)
+            name = _module_of(value)
             for each in _with_parents(name):
                 if each not in found and (source := _read(each)) is not None:
                     found[each] = source
@@ -155,7 +155,13 @@ def _namespaces(function: Any) -> list[dict[str, Any]]:
 
 
 def _module_of(value: Any) -> str:
-    name = getattr(value, "__module__", None)
+    """The name of the module that `value` is, or comes from; empty where it tells none."""
+    try:
+        if isinstance(value, ModuleType):
+            return value.__name__
+        name = getattr(value, "__module__", None)
+    except Exception:
+        name = None  # a proxy of something that isn't there now
     if not isinstance(name, str):
         name = getattr(type(value), "__module__", "")
     return name if isinstance(name, str) else ""

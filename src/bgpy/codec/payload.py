@@ -44,6 +44,7 @@ def encode(obj: Any, what: str) -> Payload:
     Raises `EncodeError` naming the part that can't be pickled.
     """
     buffers: list[pickle.PickleBuffer] = []
+    head = b""
     try:
         head = pickle.dumps(obj, 5, buffer_callback=buffers.append)
         if head.find(b"__main__") < 0:
@@ -53,8 +54,10 @@ def encode(obj: Any, what: str) -> Payload:
     except Exception:
         pass  # cloudpickle knows more, and its error is the one to show
     kept_out: list[memoryview] = []
-    head = _PYTHON + _dump_by_value(obj, what, _keeper(kept_out))
-    return Payload(head, kept_out, True)
+    by_value = _dump_by_value(obj, what, _keeper(kept_out))
+    if by_value == head:
+        return Payload(head, kept_out, False)  # the name was only among the data
+    return Payload(_PYTHON + by_value, kept_out, True)
 
 
 def decode(head: bytes | memoryview, buffers: Sequence[memoryview], code: bool, what: str) -> Any:

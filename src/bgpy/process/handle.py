@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from time import monotonic
 
 from bgpy import records
+from bgpy.errors import CallTimeout
 
 
 class Handle:
@@ -24,7 +26,7 @@ class Handle:
         log_file: str | None,
         *,
         start_time: str,
-        terminate: Callable[[], None],
+        terminate: Callable[[float | None], None],
     ) -> None:
         self.pid = pid
         self.host = host
@@ -47,14 +49,18 @@ class Handle:
     def stop(self, timeout: float | None = None) -> bool:
         """Terminate the server as a client does, and wait until its process is gone.
 
-        Waits for the process at most `timeout` seconds and tells whether it is gone; if
-        not, wait longer, or `kill`. Raises what terminating raises; nothing to do if the
-        process is gone already.
+        Takes at most `timeout` seconds, and one more to learn how far it came, and tells
+        whether the process is gone; if not, a task still runs: wait longer, or `kill`.
+        Raises what terminating raises; nothing to do if the process is gone already.
         """
         if not self.is_alive():
             return True
-        self._terminate()
-        return self.wait(timeout)
+        deadline = None if timeout is None else monotonic() + timeout
+        try:
+            self._terminate(timeout)
+        except CallTimeout:
+            return not self.is_alive()
+        return self.wait(None if deadline is None else max(0.0, deadline - monotonic()))
 
     def kill(self) -> None:
         """End the process at once, without ``exit_task``; returns when it is gone."""

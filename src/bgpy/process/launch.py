@@ -33,12 +33,14 @@ _ENDING = 5.0
 """Seconds for a server that failed to end by itself."""
 
 
-def launch(
-    options: Options, token: str, module: str, *, terminate: Callable[[str, int], None]
-) -> Handle:
+Terminate = Callable[[str, int, float | None], None]
+"""Ends the server at that host and port as a client does, within so many seconds."""
+
+
+def launch(options: Options, token: str, module: str, *, terminate: Terminate) -> Handle:
     """Start ``module.main(settings, ready)`` in a new process; return when it is ready.
 
-    `terminate` is called with host and port when the handle's ``stop`` is. There is no
+    `terminate` is called with host, port and seconds when the handle's ``stop`` is. There is no
     time limit while the process lives; an exception that interrupts the waiting, such
     as `KeyboardInterrupt`, ends the process first. Raises `StartupError` with the
     reason, and the end of what the process printed, if it can't start.

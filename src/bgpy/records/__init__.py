@@ -99,6 +99,11 @@ class Claim:
                 unlock(self.lock_fd)
         self.close_in_child()
 
+    def drop(self) -> None:
+        """Remove record and token without waiting for anybody: this process exits now."""
+        if self.lock_fd >= 0 and os.getpid() == self._owner:
+            _remove(self.folder)
+
     def close_in_child(self) -> None:
         """Close this process's copy of the lock, so that only the server itself holds it."""
         if self.lock_fd >= 0:

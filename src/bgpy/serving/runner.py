@@ -7,8 +7,6 @@ the task returns.
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -17,6 +15,7 @@ from bgpy.codec import functions, modules, payload
 from bgpy.errors import DecodeError
 from bgpy.serving import outbox
 from bgpy.serving.jobs import Job
+from bgpy.serving.leaving import leave
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import Call, Kind, Outcome, Result, Tasks
 from bgpy.tasks.interrupts import call_user
@@ -47,7 +46,7 @@ class Runner:
         try:
             value = call_user(self._value, job)
         except BaseException as error:
-            outcome = Outcome(Result.RAISED, error)
+            outcome = Outcome(Result.UNREADABLE, error)
         else:
             outcome = self.tasks.handle(Call(job.kind, value, client_socket))
         if self.in_child:
@@ -94,7 +93,4 @@ class Runner:
 def _end_child(outcome: Outcome) -> NoReturn:
     if outcome.error is not None:
         traceback.print_exception(outcome.error)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-    os._exit(0 if outcome.error is None else 1)
+    leave(0 if outcome.error is None else 1)

@@ -19,6 +19,7 @@ import socket
 import sys
 import weakref
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, NamedTuple
 
 from bgpy import records
@@ -33,7 +34,7 @@ from bgpy.serving.runner import Load, Runner
 from bgpy.serving.session import Session
 from bgpy.serving.transport import PlainTransport
 from bgpy.tasks import current
-from bgpy.tasks.engine import Kind, Outcome
+from bgpy.tasks.engine import Kind, Outcome, Result
 from bgpy.version import __version__
 from bgpy.wire.handshake import ServerHandshake, ServerTerms, Welcome, derive_key
 from bgpy.wire.messages import (
@@ -111,6 +112,7 @@ class Server:
         self._sessions: set[Session] = set()
         self._shared = memoryview(bytearray(RECEIVE_BUFFER))
         self._accepting = True
+        self._refusal_logged = -limits.handshake_timeout
         self._ending = False
         self._failure: BaseException | None = None
         self._handlers: dict[type, Callable[[Session, Any], None]] = {
@@ -188,7 +190,10 @@ class Server:
         if job is None:
             return
         outcome = self._runner.run(job)
-        if job.kind is Kind.EXIT:
+        if outcome.result is Result.UNREADABLE and job.peer is not None:
+            # Nothing ran: a server that was asked to end in a way it can't read goes on.
+            self._ending = self._ending and job.kind is not Kind.EXIT
+        elif job.kind is Kind.EXIT:
             self._reactor.stop()
         elif job.peer is None:
             self._init_file_ran(outcome)
@@ -227,7 +232,9 @@ class Server:
         try:
             sock, address = self._listener.accept()
         except OSError as error:
-            log.warning("a client could not be accepted: %s", error)
+            if monotonic() - self._refusal_logged > self._limits.handshake_timeout:
+                self._refusal_logged = monotonic()
+                log.warning("clients can't be accepted: %s", error)
             if error.errno in _EXHAUSTED:
                 self._pause_accepting()
             return

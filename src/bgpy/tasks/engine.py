@@ -43,6 +43,8 @@ class Result(Enum):
     ALREADY_INITIALIZED = auto()
     WITHOUT_TASKS = auto()
     RAISED = auto()
+    UNREADABLE = auto()
+    """Its arguments could not be rebuilt: nothing ran."""
 
 
 class Outcome(NamedTuple):
