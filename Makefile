@@ -30,9 +30,11 @@ check: $(STAMP)
 
 # Minutes; writes docs/benchmarks.md and docs/benchmarks.svg, with what the two below kept.
 bench: $(BENCH)/installed
+	$(BENCH)/bin/python -m compileall -q src  # as an installed package is
 	$(BENCH)/bin/python -m benchmarks --save $(FIGURES)/all.json --write docs --others $(FIGURES)
 
 bench-quick: $(BENCH)/installed
+	$(BENCH)/bin/python -m compileall -q src
 	$(BENCH)/bin/python -m benchmarks --quick
 
 bench-ray: $(BENCH)/installed $(BENCH_RAY)/installed

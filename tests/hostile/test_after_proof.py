@@ -284,3 +284,12 @@ def test_server_serves_on_when_a_client_withdraws_what_others_asked(served: Serv
 
 def _memory(process: psutil.Process) -> int:
     return int(process.memory_info().rss)
+
+
+def test_exit_without_a_payload_ends_the_server(serve: Callable[..., Served]) -> None:
+    """A client that knows no pickle can end any server."""
+    served = serve()
+    with served.raw() as client:
+        client.send(frame(3, 0, 1, b""))
+        assert client.receive() == Receipt(1, 0)
+    assert served.handle.wait(20.0)

@@ -20,6 +20,7 @@ from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import Call, Kind, Outcome, Result, Tasks
 from bgpy.tasks.interrupts import call_user
 from bgpy.tasks.signatures import Functions, check
+from bgpy.wire.messages import CODEC_NONE
 
 log = logging.getLogger("bgpy.server")
 
@@ -68,8 +69,8 @@ class Runner:
         message = job.message
         if job.kind is Kind.INIT:
             return self._functions(job)
-        if message is None:
-            return {"await_response": False}
+        if message is None or message.codec == CODEC_NONE:
+            return {"await_response": job.waits}
         args = payload.decode(message.head, message.buffers, message.code, "args")
         if not isinstance(args, dict):
             raise DecodeError(f"args must be a dict, not {type(args).__name__}")

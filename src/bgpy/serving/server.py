@@ -38,6 +38,7 @@ from bgpy.tasks.engine import Kind, Outcome, Result
 from bgpy.version import __version__
 from bgpy.wire.handshake import ServerHandshake, ServerTerms, Welcome, derive_key
 from bgpy.wire.messages import (
+    CODEC_NONE,
     Cancel,
     Execute,
     Exit,
@@ -313,7 +314,8 @@ class Server:
         if self._ending:
             self._refuse_ending(job)
             return False
-        if message.codec != PICKLE:
+        plain_exit = message.codec == CODEC_NONE and job.kind is Kind.EXIT
+        if message.codec != PICKLE and not plain_exit:
             text = f"this server does not allow codec {message.codec}"
             session.send(Failure(message.request, Reason.CODEC, text=text))
             return False
