@@ -17,7 +17,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "bgpy"
 
 FLOORS = [
-    {"config", "errors", "version"},
+    {"config", "errors", "gates", "version"},
     {"address", "codec", "records", "tokens", "wire"},
     {"tasks"},
     {"calling", "serving"},

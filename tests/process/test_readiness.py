@@ -37,13 +37,11 @@ def test_messages_arrive_when_server_says_them() -> None:
     """Each word arrives as it was said, whatever is printed in between."""
     reader, writer = os.pipe()
     ready = Ready(writer)
-    ready.started(5)
     os.write(writer, b"a stray line\nand half of one")
     ready.logs_to("/nowhere/log")
     ready.ready("::1", 9, None)
     assert not ready.waited_for
     assert heard(reader) == [
-        ("started", 5),
         ("logs", os.path.abspath("/nowhere/log"), 0),
         ("ready", "::1", 9, None),
     ]

@@ -8,15 +8,12 @@ import sys
 import time
 import traceback
 
-from bgpy.api.running import Running, end_within
+from bgpy.api.running import Running, end_soon
 from bgpy.errors import StartupError
 from bgpy.process import logs
 from bgpy.process.readiness import Ready, Settings, options_of
 
 log = logging.getLogger("bgpy.server")
-
-LAST_THREADS = 5.0
-"""Seconds that threads of the user's keep a server's process that has ended."""
 
 
 def main(settings: Settings, ready: Ready) -> None:
@@ -26,11 +23,11 @@ def main(settings: Settings, ready: Ready) -> None:
         os.register_at_fork(after_in_child=ready.close_in_child)
     try:
         running = Running(options, settings["token"])
+        log_file = running.log_file = os.path.abspath(options.log_file or running.claim.folder.log)
+        fd = logs.open_log(log_file)
     except StartupError as error:
         ready.failed(str(error))
         sys.exit(1)
-    log_file = running.log_file = os.path.abspath(options.log_file or running.claim.folder.log)
-    fd = logs.open_log(log_file)
     ready.logs_to(log_file)
     logs.redirect(fd)
     logs.configure_logging(options.log_level)
@@ -60,7 +57,7 @@ def main(settings: Settings, ready: Ready) -> None:
         traceback.print_exc()
         ready.failed(_told(error))
         sys.exit(1)
-    end_within(LAST_THREADS)
+    end_soon()
 
 
 def _told(error: BaseException) -> str:

@@ -20,6 +20,9 @@ from bgpy.version import __version__
 
 Chores = Callable[[], None]
 
+LAST_THREADS = 5.0
+"""Seconds that threads of the user's keep a server's process that has ended."""
+
 
 class Running:
     """A server that listens; `serve` runs it to its end.
@@ -103,12 +106,11 @@ def _named(place: address.Address, error: StartupError) -> StartupError:
     )
 
 
-def end_within(seconds: float) -> None:
-    """See that this process ends, though threads of the user's may go on.
+def end_soon() -> None:
+    """See that this process ends within `LAST_THREADS` seconds, whatever its threads do.
 
     Called when a server that owns its process has ended.
     """
-
-    watchdog = threading.Timer(seconds, leave, (0,))
+    watchdog = threading.Timer(LAST_THREADS, leave, (0,))
     watchdog.daemon = True
     watchdog.start()

@@ -1,4 +1,4 @@
-"""Waiting with a deadline: for a socket, and for another thread."""
+"""Waiting for a socket, with a deadline."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import select
 import socket
 import struct
 import sys
-import threading
 from time import monotonic
 
 TICK = 0.5
@@ -17,21 +16,6 @@ READABLE, WRITABLE = 1, 2
 
 class TimeOver(Exception):
     """The deadline of a wait is over; the call is still under way."""
-
-
-def closed_gate() -> threading.Lock:
-    """A lock as a gate: whoever acquires it waits until another thread opens it."""
-    gate = threading.Lock()
-    gate.acquire()
-    return gate
-
-
-def open_gate(gate: threading.Lock) -> None:
-    """Let one through; no matter if it is open already."""
-    try:
-        gate.release()
-    except RuntimeError:
-        pass  # open already
 
 
 def set_tick(sock: socket.socket) -> None:

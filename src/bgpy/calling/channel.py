@@ -21,8 +21,6 @@ from bgpy.calling.blocking import (
     TICK,
     WRITABLE,
     TimeOver,
-    closed_gate,
-    open_gate,
     poll,
     seconds_left,
     set_tick,
@@ -31,6 +29,7 @@ from bgpy.calling.calls import Answer, Calls, Done, Pending
 from bgpy.calling.connecting import Connected
 from bgpy.calling.liveness import ServerProcess
 from bgpy.errors import BgpyError, ServerGone
+from bgpy.gates import closed_gate, open_gate
 from bgpy.wire.frames import Piece
 from bgpy.wire.messages import Failure, Goodbye, Message
 

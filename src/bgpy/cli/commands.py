@@ -70,7 +70,7 @@ def server(
     finishes, then exit_task runs; a second Ctrl-C ends it at once.
     """
     with _failures():
-        from bgpy.api.running import end_within
+        from bgpy.api.running import end_soon
         from bgpy.api.server import Server
 
         with _usage():
@@ -81,7 +81,7 @@ def server(
             if init_file is None or isinstance(error, BgpyError):
                 raise
             raise StartupError(f"the init file failed: {_described(error)}") from error
-        end_within(5.0)
+        end_soon()
 
 
 @program.command()

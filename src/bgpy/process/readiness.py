@@ -69,10 +69,6 @@ class Ready:
         """Whether the launcher still waits: neither `ready` nor `failed` was said."""
         return self._pipe >= 0
 
-    def started(self, pid: int) -> None:
-        """Tell the server's pid. The bootstrap has done so before ``main`` runs."""
-        self._tell("started", pid)
-
     def logs_to(self, path: str) -> None:
         """Tell where output goes from now on, so that a failure can quote it.
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+from bgpy.gates import closed_gate, open_gate
 from bgpy.serving.role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
 
 log = logging.getLogger("bgpy.server")
@@ -65,8 +66,8 @@ class Reactor:
         self._selector.register(self._woken, READ, self._drain_wakes)
         self._lock = threading.Lock()
         self._role = PollingRole()
-        self._bell = _closed_gate()
-        self._freed = _closed_gate()
+        self._bell = closed_gate()
+        self._freed = closed_gate()
         self._changes: deque[Callable[[], None]] = deque()
         self._deadlines: deque[Deadline] = deque()
         self._poller: int | None = None
@@ -165,7 +166,7 @@ class Reactor:
         self._stopping = True
         if self._standby.ident is not None:
             self.wake()
-            _open_gate(self._bell)
+            open_gate(self._bell)
             self._standby.join()
         self.close_in_child()
 
@@ -189,7 +190,7 @@ class Reactor:
                 has_jobs = jobs.count > 0
                 ring = self._role.leave(has_jobs)
             if ring:
-                _open_gate(self._bell)
+                open_gate(self._bell)
         if now - self._chores_done >= CHORES:
             self._do_chores(now)
         return has_jobs
@@ -232,7 +233,7 @@ class Reactor:
                 self._left_poll = monotonic()
                 asked = self._role.yield_role()
             if asked:
-                _open_gate(self._freed)
+                open_gate(self._freed)
 
     def _do_chores(self, now: float) -> None:
         self._chores_done = now
@@ -277,17 +278,3 @@ def _attempt(action: Callable[[], None]) -> None:
         action()
     except Exception:
         log.exception("a change, a deadline or a chore of the reactor failed")
-
-
-def _closed_gate() -> threading.Lock:
-    """A lock as a gate: whoever acquires it waits until another thread opens it."""
-    gate = threading.Lock()
-    gate.acquire()
-    return gate
-
-
-def _open_gate(gate: threading.Lock) -> None:
-    try:
-        gate.release()
-    except RuntimeError:
-        pass  # open already

@@ -136,11 +136,11 @@ class Server:
         """
         self._listener.setblocking(False)
         self._reactor.register(self._listener, READ, self._accept)
-        if self._has_init_file:
-            self._jobs.push(Job(Kind.INIT, None, None, False), b"")
-        else:
-            self._events.initialized()
         try:
+            if self._has_init_file:
+                self._jobs.push(Job(Kind.INIT, None, None, False), b"")
+            else:
+                self._events.initialized()
             with current.serving(self.welcome.incarnation):
                 self._reactor.serve(self._jobs, self._work, self._end_early)
         finally:
