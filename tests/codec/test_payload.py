@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import gc
 import pickle
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from hypothesis import strategies as st
 
 from bgpy.codec import payload
 from bgpy.codec.memory import allocate
-from bgpy.codec.payload import OUT_OF_BAND, Payload, decode, encode
+from bgpy.codec.payload import OUT_OF_BAND, Payload, decode, encode, joined
 from bgpy.errors import BgpyError, DecodeError, EncodeError, NotInitialized, PythonMismatch
 
 
@@ -28,7 +31,7 @@ def _over(packed: Payload) -> Payload:
         memory = allocate(buffer.nbytes)
         memory[:] = buffer
         received.append(memory)
-    return Payload(bytes(packed.head), received, packed.code)
+    return Payload(joined(packed.head), received, packed.code)
 
 
 def _there(obj: Any) -> Any:
@@ -303,3 +306,54 @@ def test_encode_says_that_there_is_no_code_when_main_is_only_named_in_data(data:
     packed = encode(data, "args")
     assert not packed.code
     assert decode(*packed, "args") == data
+
+
+@pytest.mark.parametrize("by_value", [False, True])
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_encode_copies_nothing_when_bytes_are_large(kind: type, by_value: bool) -> None:
+    """Large `bytes` and `bytearray` are sent from where they lie, however deep."""
+    large = kind(OUT_OF_BAND * 5)
+    obj = {"deep": [{"large": large}], "call": (lambda: 7) if by_value else None}
+    packed = encode(obj, "args")
+    assert packed.code is by_value
+    address = np.frombuffer(large, np.uint8).ctypes.data
+    assert address in [np.frombuffer(piece, np.uint8).ctypes.data for piece in packed.head]
+    received = decode(*_over(packed), "args")["deep"][0]["large"]
+    assert received == large
+    assert type(received) is kind
+
+
+def test_encode_tells_main_when_its_name_lies_behind_a_large_object() -> None:
+    """A class of `__main__` goes by value wherever in the pickle it is named."""
+    script = (
+        "import sys; from bgpy.codec.payload import encode\n"
+        "class Own: pass\n"
+        "sys.stdout.write(str(encode([bytes(2**20), Own()], 'args').code))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True"
+
+
+def test_encode_uses_plain_pickle_when_only_large_data_holds_the_name_of_main() -> None:
+    """What is in the user's data is no reference."""
+    assert not encode({"text": b"__main__" * 100_000}, "args").code
+
+
+def test_encode_keeps_no_object_alive_when_it_has_been_encoded() -> None:
+    """The pickler that is used again forgets what it has seen, also after a failure."""
+    held = []
+    for inner in (None, _Failing()):
+        obj = collections.Counter(a=1)
+        held.append(weakref.ref(obj))
+        with contextlib.suppress(EncodeError):
+            encode({"obj": obj, "inner": inner}, "args")
+        del obj
+    gc.collect()
+    assert [each() for each in held] == [None, None]
+
+
+class _Failing:
+    def __reduce__(self) -> Any:
+        raise ValueError("no")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
-from bgpy.wire.frames import DIRECT, KINDS, SMALL, Frame, FrameReader, Kind, encode_frame
+from bgpy.wire.frames import AS_FRAMES, DIRECT, SMALL, Frame, FrameReader, Kind, encode_frame
 
 LIMITS = Limits(max_message=4 * SMALL, max_buffers=8)
 KIND = Kind.EXECUTE
@@ -39,14 +39,14 @@ def plain(frame: Frame) -> tuple[int, int, int, bytes, list[bytes]]:
     return (frame[0], frame[1], frame[2], bytes(frame.head), [bytes(b) for b in frame.buffers])
 
 
-def deliver(reader: FrameReader, data: bytes, sizes: list[int]) -> list[Frame]:
+def deliver(reader: FrameReader[Frame], data: bytes, sizes: list[int]) -> list[Frame]:
     """Bring `data` to the reader as a socket would, in pieces of `sizes`, then the rest."""
     frames: list[Frame] = []
     shared = bytearray(len(data) + 1)
     left = memoryview(data)
     pieces = iter(sizes)
     while left:
-        target = reader.target()
+        target = reader.target
         place = memoryview(shared) if target is None else target
         size = min(next(pieces, len(left)), len(left), len(place))
         place[:size] = left[:size]
@@ -74,7 +74,7 @@ FRAMES = [
 def test_reader_gives_the_frame_in_any_pieces_when_it_arrives(parts, size) -> None:
     """A frame is the same whole, byte by byte and in pieces of any size."""
     data = whole(*parts)
-    reader = FrameReader(LIMITS, Memory())
+    reader = FrameReader(LIMITS, Memory(), AS_FRAMES)
     frames = deliver(reader, data, [] if size is None else [size] * (len(data) // size + 1))
     assert [plain(frame) for frame in frames] == [parts]
     assert reader.idle
@@ -84,7 +84,7 @@ def test_reader_gives_the_frame_in_any_pieces_when_it_arrives(parts, size) -> No
 def test_reader_keeps_the_start_of_the_next_frame_when_data_trails(parts) -> None:
     """What follows a frame in the same bytes belongs to the next one."""
     data = whole(*parts)
-    reader = FrameReader(LIMITS, Memory())
+    reader = FrameReader(LIMITS, Memory(), AS_FRAMES)
     frames = list(reader.feed(data + data[:9]))
     assert not reader.idle
     frames += deliver(reader, data[9:], [])
@@ -98,14 +98,14 @@ def test_reader_is_not_at_a_boundary_when_any_byte_is_missing(parts) -> None:
     data = whole(*parts)
     for size in {1, 15, 16, 17, len(data) // 2, len(data) - 1}:
         if 0 < size < len(data):
-            reader = FrameReader(LIMITS, Memory())
+            reader = FrameReader(LIMITS, Memory(), AS_FRAMES)
             assert reader.feed(data[:size]) == []
             assert not reader.idle
 
 
 payloads = st.one_of(st.binary(max_size=40), st.sampled_from([b"a" * SMALL, b"b" * (SMALL + 1)]))
 frames_of_any_shape = st.tuples(
-    st.sampled_from(sorted(KINDS)),
+    st.sampled_from(sorted(AS_FRAMES)),
     st.integers(0, 255),
     st.integers(0, 2**64 - 1),
     payloads,
@@ -117,7 +117,7 @@ frames_of_any_shape = st.tuples(
 def test_frames_come_back_the_same_when_cut_anywhere(parts, sizes) -> None:
     """Encoding and reading are inverse, whatever the pieces."""
     data = b"".join(whole(*part) for part in parts)
-    reader = FrameReader(LIMITS, Memory())
+    reader = FrameReader(LIMITS, Memory(), AS_FRAMES)
     assert [plain(frame) for frame in deliver(reader, data, sizes)] == parts
     assert reader.idle
 
@@ -126,7 +126,7 @@ def test_frames_come_back_the_same_when_cut_anywhere(parts, sizes) -> None:
 def test_reader_raises_a_documented_error_or_none_when_fed_any_bytes(pieces) -> None:
     """No bytes do anything but frames or an error of the tree, which then stays."""
     memory = Memory()
-    reader = FrameReader(LIMITS, memory)
+    reader = FrameReader(LIMITS, memory, AS_FRAMES)
     errors: list[BgpyError | None] = []
     for piece in pieces:
         try:
@@ -141,10 +141,10 @@ def test_reader_raises_a_documented_error_or_none_when_fed_any_bytes(pieces) -> 
     assert sum(memory.sizes) <= LIMITS.max_message * (len(pieces) * 4 + 1)
 
 
-@given(st.binary(min_size=15, max_size=90), st.sampled_from(sorted(KINDS)))
+@given(st.binary(min_size=15, max_size=90), st.sampled_from(sorted(AS_FRAMES)))
 def test_reader_raises_a_documented_error_or_none_when_the_kind_is_right(data, kind) -> None:
     """Beyond the first byte, too, any bytes are a frame, a part of one, or an error."""
-    reader = FrameReader(LIMITS, Memory())
+    reader = FrameReader(LIMITS, Memory(), AS_FRAMES)
     try:
         reader.feed(bytes([kind]) + data)
     except (RemoteProtocolError, MessageTooLarge):
@@ -171,13 +171,13 @@ TOO_MUCH = [
 def test_reader_allocates_nothing_when_a_frame_is_refused(data, error, text, step) -> None:
     """Sizes and kind are checked before memory is asked for; the error names them."""
     memory = Memory()
-    reader = FrameReader(LIMITS, memory)
+    reader = FrameReader(LIMITS, memory, AS_FRAMES)
     with pytest.raises(error, match=text):
         deliver(reader, data, [step] * len(data))
     assert memory.sizes == []
     assert reader.failed_request == 1
     assert not reader.idle
-    assert reader.target() is None
+    assert reader.target is None
     with pytest.raises(error, match=text):
         reader.feed(whole(*FRAMES[1]))
     with pytest.raises(error, match=text):
@@ -187,13 +187,13 @@ def test_reader_allocates_nothing_when_a_frame_is_refused(data, error, text, ste
 def test_reader_takes_a_message_when_it_is_exactly_at_the_limits() -> None:
     """The limits themselves are allowed."""
     parts = (KIND, 0x10, 1, b"h" * 8, [b"b" * (LIMITS.max_message - 8)] + [b""] * 7)
-    assert plain(FrameReader(LIMITS, Memory()).feed(whole(*parts))[0]) == parts
+    assert plain(FrameReader(LIMITS, Memory(), AS_FRAMES).feed(whole(*parts))[0]) == parts
 
 
 @pytest.mark.parametrize("limit", [0, 3])
 def test_reader_refuses_a_whole_small_frame_when_it_is_over_the_limit(limit) -> None:
     """The short way for whole frames knows the limit, too."""
-    reader = FrameReader(Limits(max_message=limit), Memory())
+    reader = FrameReader(Limits(max_message=limit), Memory(), AS_FRAMES)
     assert [frame.head for frame in reader.feed(whole(KIND, 0, 1, b"a" * limit, []))] == [
         b"a" * limit
     ]
@@ -205,7 +205,7 @@ def test_reader_refuses_a_whole_small_frame_when_it_is_over_the_limit(limit) -> 
 def test_reader_allocates_a_part_only_when_the_one_before_is_whole() -> None:
     """A peer that announces much and sends little gets one part's memory."""
     memory = Memory()
-    reader = FrameReader(LIMITS, memory)
+    reader = FrameReader(LIMITS, memory, AS_FRAMES)
     data = whole(KIND, 0, 1, b"", [b"a" * SMALL, b"b" * SMALL])
     reader.feed(data[: -SMALL - 1])
     assert memory.sizes == [SMALL]
@@ -216,21 +216,23 @@ def test_reader_allocates_a_part_only_when_the_one_before_is_whole() -> None:
 def test_reader_uses_no_memory_of_its_own_when_a_frame_is_small() -> None:
     """Only buffers and large heads go to `allocate`."""
     memory = Memory()
-    deliver(FrameReader(LIMITS, memory), whole(KIND, 0, 1, b"h" * SMALL, []), [1000] * 99)
+    deliver(
+        FrameReader(LIMITS, memory, AS_FRAMES), whole(KIND, 0, 1, b"h" * SMALL, []), [1000] * 99
+    )
     assert memory.sizes == []
 
 
 def test_reader_gives_a_target_when_much_is_missing_and_none_when_little_is() -> None:
     """Large parts are received in place; a small remainder isn't worth a call of its own."""
-    reader = FrameReader(LIMITS, Memory())
+    reader = FrameReader(LIMITS, Memory(), AS_FRAMES)
     data = whole(KIND, 0, 1, b"head", [b"a" * (2 * DIRECT)])
     reader.feed(data[: -2 * DIRECT])
-    target = reader.target()
+    target = reader.target
     assert target is not None
     assert len(target) == 2 * DIRECT
     target[: DIRECT + 1] = b"a" * (DIRECT + 1)
     assert reader.filled(DIRECT + 1) == []
-    assert reader.target() is None
+    assert reader.target is None
     (frame,) = reader.feed(b"a" * (DIRECT - 1))
     assert plain(frame) == (KIND, 0, 1, b"head", [b"a" * (2 * DIRECT)])
     assert not frame.buffers[0].readonly
@@ -240,7 +242,7 @@ def test_reader_gives_a_target_when_much_is_missing_and_none_when_little_is() ->
 def test_reader_says_so_when_nothing_can_be_filled(size) -> None:
     """`filled` without a target is this side's mistake."""
     with pytest.raises(LocalProtocolError, match="without a place"):
-        FrameReader(LIMITS, Memory()).filled(size)
+        FrameReader(LIMITS, Memory(), AS_FRAMES).filled(size)
 
 
 @pytest.mark.parametrize("kind_of_error", [MemoryError, OSError])
@@ -250,7 +252,7 @@ def test_reader_raises_message_too_large_when_there_is_no_memory(kind_of_error) 
     def nothing(size: int) -> memoryview:
         raise kind_of_error(f"{size} bytes")
 
-    reader = FrameReader(LIMITS, nothing)
+    reader = FrameReader(LIMITS, nothing, AS_FRAMES)
     with pytest.raises(MessageTooLarge, match="no memory"):
         reader.feed(whole(KIND, 0, 77, b"", [b"abc"]))
     assert reader.failed_request == 77

@@ -302,7 +302,7 @@ class Channel:
     def _read(self, own: Pending | None) -> None:
         """Receive once and hand out what came; `own` is the call of the thread that reads."""
         connection = self._connection
-        target = connection.target()
+        target = connection.target
         try:
             if target is None:
                 count = self._sock.recv_into(self._buffer)

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bgpy.codec.payload import Payload, decode, encode
+from bgpy.codec.payload import Head, Payload, decode, encode
 from bgpy.errors import EncodeError, RemoteError
 
 
@@ -57,7 +57,7 @@ def rebuild(
     type_name: str,
     text: str,
     remote_traceback: str,
-    head: bytes | memoryview,
+    head: Head,
     buffers: Sequence[memoryview],
     code: bool,
 ) -> Exception:
@@ -96,9 +96,7 @@ def _pack(error: BaseException) -> Payload | None:
         return None
 
 
-def _unpack(
-    head: bytes | memoryview, buffers: Sequence[memoryview], code: bool
-) -> Exception | None:
+def _unpack(head: Head, buffers: Sequence[memoryview], code: bool) -> Exception | None:
     try:
         module, qualname, given, args, state = decode(head, buffers, code, "exception")
         kind: Any = importlib.import_module(module)

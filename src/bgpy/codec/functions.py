@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bgpy.codec import modules
-from bgpy.codec.payload import Payload, decode, encode
+from bgpy.codec.payload import Payload, decode, encode, joined
 
 Tasks = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 
@@ -35,7 +35,7 @@ def encode_tasks(
     ]
     named = dict(zip(("init_task", "exec_task", "exit_task"), functions, strict=True))
     inner = encode(named, "tasks")
-    body = (bytes(inner.head), [bytes(each) for each in inner.buffers], inner.code)
+    body = (joined(inner.head), [bytes(each) for each in inner.buffers], inner.code)
     return encode((lacking, *body), "tasks")
 
 

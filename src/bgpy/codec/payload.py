@@ -22,6 +22,16 @@ PICKLE = 1
 OUT_OF_BAND = 2**16
 """From this size on, in bytes, a buffer travels beside the pickle instead of inside it."""
 
+MOST_OF_PICKLE = 2**18
+"""Bytes: what a pickler hands out in one piece is larger only if it is an object's own memory.
+
+Its frames end at 64 KiB and what it is at then (PEP 3154); larger data goes by itself.
+"""
+
+Piece = bytes | memoryview
+Head = bytes | memoryview | tuple[Piece, ...]
+"""A pickle, or its pieces in order, of which the large ones are the objects' own memory."""
+
 KeepIn = Callable[[pickle.PickleBuffer], bool]
 """Whether a buffer travels inside the pickle."""
 
@@ -31,11 +41,36 @@ _PYTHON = bytes(sys.version_info[:2])
 
 
 class Payload(NamedTuple):
-    """An object ready to travel; `code` says that `head` starts with a Python version."""
+    """An object ready to travel; `code` says that `head` starts with a Python version.
 
-    head: bytes
+    Large buffers, `bytes` and `bytearray` are not copied: they must stay unchanged
+    until the payload has been sent.
+    """
+
+    head: Head
     buffers: Sequence[memoryview]
     code: bool
+
+
+class _Pieces(list[Any]):
+    """What a pickler writes: large `bytes` arrive here as the objects that they are."""
+
+    __slots__ = ()
+    write = list.append
+
+
+class _Pickling:
+    """A pickler that is used again: making one takes longer than a small object does."""
+
+    __slots__ = ("buffers", "pickler", "pieces")
+
+    def __init__(self, pickler: Callable[..., pickle.Pickler] = pickle.Pickler) -> None:
+        self.pieces = _Pieces()
+        self.buffers: list[memoryview] = []
+        self.pickler = pickler(self.pieces, protocol=5, buffer_callback=_keeper(self.buffers))
+
+
+_idle: list[_Pickling] = []
 
 
 def encode(obj: Any, what: str) -> Payload:
@@ -43,29 +78,39 @@ def encode(obj: Any, what: str) -> Payload:
 
     Raises `EncodeError` naming the part that can't be pickled.
     """
-    buffers: list[pickle.PickleBuffer] = []
-    head = b""
     try:
-        head = pickle.dumps(obj, 5, buffer_callback=buffers.append)
-        if head.find(b"__main__") < 0:
-            if not buffers:
-                return _new(Payload, (head, (), False))
-            return _with_buffers(obj, head, buffers)
+        pickling = _idle.pop()
+    except IndexError:
+        pickling = _Pickling()
+    pieces = pickling.pieces
+    try:
+        pickling.pickler.dump(obj)
     except Exception:
-        pass  # cloudpickle knows more, and its error is the one to show
-    kept_out: list[memoryview] = []
-    by_value = _dump_by_value(obj, what, _keeper(kept_out))
-    if by_value == head:
-        return Payload(head, kept_out, False)  # the name was only among the data
-    return Payload(_PYTHON + by_value, kept_out, True)
+        return _encode_by_value(obj, what, None)  # its error is the one to show
+    pickling.pickler.clear_memo()
+    if not pickling.buffers and len(pieces) == 1:
+        head = pieces.pop()
+        _idle.append(pickling)
+        if head.find(b"__main__") < 0:
+            return _new(Payload, (head, (), False))
+        return _encode_by_value(obj, what, [head])
+    pickled, buffers = pieces[:], pickling.buffers[:]
+    pieces.clear()
+    pickling.buffers.clear()
+    _idle.append(pickling)
+    if any(len(piece) < MOST_OF_PICKLE and b"__main__" in piece for piece in pickled):
+        return _encode_by_value(obj, what, pickled)
+    return Payload(_head_of(pickled), buffers, False)
 
 
-def decode(head: bytes | memoryview, buffers: Sequence[memoryview], code: bool, what: str) -> Any:
+def decode(head: Head, buffers: Sequence[memoryview], code: bool, what: str) -> Any:
     """Rebuild an object; `what` is its name in errors.
 
     Raises `PythonMismatch` for bytecode of another Python version, before any of it is
     loaded, and `DecodeError` naming what is missing here.
     """
+    if isinstance(head, tuple):
+        head = joined(head)
     if code:
         head = _without_version(head, what)
     try:
@@ -76,17 +121,32 @@ def decode(head: bytes | memoryview, buffers: Sequence[memoryview], code: bool, 
         raise DecodeError(f"{what} can't be rebuilt here: {_reason(error)}") from error
 
 
-def _with_buffers(obj: Any, head: bytes, buffers: list[pickle.PickleBuffer]) -> Payload:
-    """A payload that leaves large buffers out of the pickle, and only those."""
+def joined(head: Head) -> bytes:
+    """A copy of `head` in one piece."""
+    return b"".join(head) if isinstance(head, tuple) else bytes(head)
+
+
+def _head_of(pieces: list[Any]) -> Head:
+    if len(pieces) == 1:
+        return bytes(pieces[0])
+    # A view says that the memory is the user's, who may change it once a call is over.
+    return tuple(each if isinstance(each, bytes) else memoryview(each) for each in pieces)
+
+
+def _encode_by_value(obj: Any, what: str, plain: list[Any] | None) -> Payload:
+    """Pickle with cloudpickle; `plain` is what came out without it, if anything did."""
+    import cloudpickle  # 20 ms that most calls never need
+
+    pickling = _Pickling(cloudpickle.Pickler)
     try:
-        raw = [buffer.raw() for buffer in buffers]
-        if all(each.nbytes >= OUT_OF_BAND for each in raw):
-            return Payload(head, raw, False)
-    except BufferError:
-        pass  # not contiguous: that one travels inside the pickle
-    kept_out: list[memoryview] = []
-    head = pickle.dumps(obj, 5, buffer_callback=_keeper(kept_out))
-    return Payload(head, kept_out, False)
+        pickling.pickler.dump(obj)
+    except Exception as error:
+        raise EncodeError(f"{_blame(obj, what)} can't be sent: {_reason(error)}") from error
+    pieces = pickling.pieces[:]
+    if pieces == plain:
+        # The name was only among the data.
+        return Payload(_head_of(pieces), pickling.buffers, False)
+    return Payload(_head_of([_PYTHON + pieces[0], *pieces[1:]]), pickling.buffers, True)
 
 
 def _keeper(kept_out: list[memoryview]) -> KeepIn:
@@ -103,15 +163,6 @@ def _keeper(kept_out: list[memoryview]) -> KeepIn:
         return False
 
     return keep_in
-
-
-def _dump_by_value(obj: Any, what: str, keep_in: KeepIn) -> bytes:
-    import cloudpickle  # 20 ms that most calls never need
-
-    try:
-        return bytes(cloudpickle.dumps(obj, protocol=5, buffer_callback=keep_in))
-    except Exception as error:
-        raise EncodeError(f"{_blame(obj, what)} can't be sent: {_reason(error)}") from error
 
 
 def _without_version(head: bytes | memoryview, what: str) -> memoryview:

@@ -85,7 +85,7 @@ class Runner:
             loaded = self._init_file()
         else:
             message = job.message
-            packed = payload.Payload(bytes(message.head), message.buffers, message.code)
+            packed = payload.Payload(message.head, message.buffers, message.code)
             loaded = Functions(*functions.decode_tasks(packed, self._catalogue))
         check(loaded)
         return loaded

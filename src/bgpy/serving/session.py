@@ -166,7 +166,7 @@ class Session:
     def _read(self) -> None:
         connection = self._connection
         for _ in range(DIRECT_READS):
-            target = connection.target()
+            target = connection.target
             count = self._transport.receive_into(self._shared if target is None else target)
             if count is None:
                 return
@@ -185,7 +185,7 @@ class Session:
                     self.close()
                     return
                 self._service.received(self, message)
-            if messages or connection.target() is None:
+            if messages or connection.target is None:
                 return
 
     def _shake_hands(self) -> None:

@@ -29,13 +29,12 @@ from enum import Enum
 from typing import NoReturn
 
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
-from bgpy.wire.frames import HEADER_SIZE, Allocate, Frame, FrameReader, Piece, SizeLimits
+from bgpy.wire.frames import HEADER_SIZE, Allocate, FrameReader, Piece, SizeLimits
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake
 from bgpy.wire.messages import (
-    CLIENT_SENDS,
-    DECODERS,
-    ENCODERS,
-    SERVER_SENDS,
+    TO_CLIENT,
+    TO_SERVER,
+    Encoders,
     Failure,
     Goodbye,
     Message,
@@ -78,15 +77,14 @@ class Connection:
 
     __slots__ = (
         "_allocate",
+        "_encoders",
         "_handshake",
         "_limits",
-        "_open_kinds",
         "_outgoing",
         "_plain_size",
         "_reader",
-        "_sends",
-        "_takes",
         "state",
+        "target",
     )
 
     def __init__(
@@ -101,14 +99,14 @@ class Connection:
         self._allocate = allocate
         if isinstance(handshake, ServerHandshake):
             self._outgoing = b""
-            self._open_kinds, self._takes = SERVER_SENDS, CLIENT_SENDS
         else:
             self._outgoing = handshake.hello()
-            self._open_kinds, self._takes = CLIENT_SENDS, SERVER_SENDS
         # Empty while not open, so that one look tells `send` both state and direction.
-        self._sends: frozenset[int] = frozenset()
+        self._encoders: Encoders = {}
         self._plain_size = 0
-        self._reader: FrameReader | None = None
+        self._reader: FrameReader[Message] | None = None
+        self.target: memoryview | None = None
+        """The memory where the next bytes belong, if a large part is under way."""
 
     @classmethod
     def server_side(
@@ -146,32 +144,23 @@ class Connection:
         reader = self._reader
         if reader is None:
             return self._shake_hands(data)
-        messages: list[Message] = []
-        frame: Frame | None = None
         try:
-            for frame in reader.feed(data):
-                messages.append(DECODERS[frame[0]](frame))
+            messages = reader.feed(data)
         except BgpyError as error:
-            self._fail(error, frame)
+            self._fail(error)
+        self.target = reader.target
         return messages
 
-    def target(self) -> memoryview | None:
-        """Give the memory where the next bytes belong, if a large part is under way."""
-        reader = self._reader
-        return None if reader is None or reader.idle else reader.target()
-
     def filled(self, size: int) -> list[Message]:
-        """Take note that `size` bytes were received into `target()`; else like `receive`."""
+        """Take note that `size` bytes were received into `target`; else like `receive`."""
         reader = self._reader
         if reader is None:
             raise LocalProtocolError("nothing can be filled before the handshake is done")
-        messages: list[Message] = []
-        frame: Frame | None = None
         try:
-            for frame in reader.filled(size):
-                messages.append(DECODERS[frame[0]](frame))
+            messages = reader.filled(size)
         except BgpyError as error:
-            self._fail(error, frame)
+            self._fail(error)
+        self.target = reader.target
         return messages
 
     def send(self, message: Message) -> list[Piece]:
@@ -181,14 +170,14 @@ class Connection:
         `LocalProtocolError` where this side can't say it (yet); the connection stays
         usable after both.
         """
-        pieces = ENCODERS[message.__class__](message)
-        first = pieces[0]
-        if first[0] not in self._sends:
-            name = type(message).__name__
+        encode = self._encoders.get(message.__class__)
+        if encode is None:
             raise LocalProtocolError(
-                f"{name} can't be sent on this side of a connection that is {self.state.value}"
+                f"{type(message).__name__} can't be sent on this side of a connection "
+                f"that is {self.state.value}"
             )
-        if len(pieces) > 1 or len(first) > self._plain_size:
+        pieces = encode(message)
+        if len(pieces) > 1 or len(pieces[0]) > self._plain_size:
             self._check_size(pieces)
         return pieces
 
@@ -220,11 +209,14 @@ class Connection:
 
     def _open(self) -> None:
         handshake = self._handshake
-        limits = handshake.terms if isinstance(handshake, ClientHandshake) else self._limits
+        if isinstance(handshake, ClientHandshake):
+            self._limits, sends, takes = handshake.terms, TO_SERVER, TO_CLIENT
+        else:
+            sends, takes = TO_CLIENT, TO_SERVER
+        limits = self._limits
         assert limits is not None
-        self._limits = limits
-        self._reader = FrameReader(limits, self._allocate, self._takes)
-        self._sends = self._open_kinds
+        self._reader = FrameReader(limits, self._allocate, takes.decoders)
+        self._encoders = sends.encoders
         # One piece of this size keeps both limits, whatever it holds.
         self._plain_size = HEADER_SIZE + min(limits.max_message, 8 * limits.max_buffers)
         self._move(Event.PROVED)
@@ -248,15 +240,13 @@ class Connection:
     def _move(self, event: Event) -> None:
         self.state = TRANSITIONS[self.state, event]
 
-    def _fail(self, error: BgpyError, frame: Frame | None = None) -> NoReturn:
+    def _fail(self, error: BgpyError) -> NoReturn:
         """Tell the peer, once, if it can understand; then raise `error`."""
-        if frame is not None and self._reader is not None:
-            self._reader.refuse(frame.request, error)
         if self.state is State.OPEN:
             self._outgoing += b"".join(self._farewell(error))
         if (self.state, Event.BROKEN) in TRANSITIONS:
             self._move(Event.BROKEN)
-        self._sends = frozenset()
+        self._encoders = {}
         raise error
 
     def _farewell(self, error: BgpyError) -> list[Piece]:

@@ -23,19 +23,22 @@ against the limits as soon as they are known, before anything is allocated for t
 large part is under way, `FrameReader.target` is the memory where its bytes belong, so
 that the socket can receive them there, and nothing is copied::
 
-    target = reader.target()
+    target = reader.target
     if target is None:
         frames = reader.feed(shared[: sock.recv_into(shared)])
     else:
         frames = reader.filled(sock.recv_into(target))
+
+What a reader gives for each frame is made by one function per kind: a `Frame`, or
+(`bgpy.wire.messages`) the message itself.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
 
@@ -48,13 +51,13 @@ DIRECT = 16 * 1024
 _header = struct.Struct("<BBHIQ")
 _pack = _header.pack
 _unpack_from = _header.unpack_from
-# Half the time of calling the class, on the way that every frame takes.
-_new = tuple.__new__
 
 Allocate = Callable[[int], memoryview]
 """Gives that many (> 0) bytes of writable memory, as a flat memoryview."""
-Head = bytes | memoryview
 Piece = bytes | memoryview
+Head = bytes | memoryview
+Parts = tuple[Piece, ...]
+"""A head that lies in several places and is sent as if it were one."""
 
 
 class Kind(IntEnum):
@@ -72,9 +75,6 @@ class Kind(IntEnum):
     STATUS = 12
     GOODBYE = 14
     MODULES = 15
-
-
-KINDS = frozenset(int(kind) for kind in Kind)
 
 
 class SizeLimits(Protocol):
@@ -99,18 +99,29 @@ class Frame(NamedTuple):
     buffers: Sequence[memoryview]
 
 
+AS_FRAMES = dict.fromkeys(map(int, Kind), Frame)
+"""Makes each kind a `Frame`."""
+
+T = TypeVar("T")
+Make = Callable[[int, int, int, Head, Sequence[memoryview]], T]
+"""Makes something of a frame, given as the fields of `Frame`."""
+
+
 def encode_frame(
-    kind: int, tags: int, request: int, head: Head, buffers: Sequence[memoryview] = ()
+    kind: int, tags: int, request: int, head: Head | Parts, buffers: Sequence[memoryview] = ()
 ) -> list[Piece]:
     """Give the pieces of a frame, to be sent in this order; none of them is empty.
 
-    A small frame without buffers is one piece. Buffers, and heads over `SMALL` bytes,
-    are not copied: they must stay unchanged until they are sent. All memoryviews are
-    flat (one dimension of bytes). Raises `MessageTooLarge` for what a header can't say.
+    A small frame without buffers is one piece. Buffers, heads over `SMALL` bytes and
+    heads in parts are not copied: they must stay unchanged until they are sent. All
+    memoryviews are flat (one dimension of bytes). Raises `MessageTooLarge` for what a
+    header can't say.
     """
     length = len(head)
-    if length <= SMALL and not buffers:
-        return [_pack(kind, tags, 0, length, request) + head]
+    if length <= SMALL and not buffers and head.__class__ is not tuple:
+        return [_pack(kind, tags, 0, length, request) + head]  # type: ignore[operator]
+    parts = head if isinstance(head, tuple) else (head,)
+    length = sum(map(len, parts))
     if length > 0xFFFF_FFFF or len(buffers) > 0xFFFF:
         raise MessageTooLarge(
             f"a message with a head of {length} bytes and {len(buffers)} buffers can't be sent: "
@@ -118,9 +129,14 @@ def encode_frame(
         )
     sizes = struct.pack(f"<{len(buffers)}Q", *map(len, buffers))
     start = _pack(kind, tags, len(buffers), length, request) + sizes
-    pieces: list[Piece] = [start + head] if length <= SMALL else [start, head]
-    pieces += [buffer for buffer in buffers if len(buffer)]
-    return pieces
+    if len(parts[0]) <= SMALL:
+        start, parts = start + parts[0], parts[1:]
+    return [start, *(piece for piece in (*parts, *buffers) if len(piece))]
+
+
+def whole(head: Head | Parts) -> bytes:
+    """A copy of `head` as one."""
+    return b"".join(head) if isinstance(head, tuple) else bytes(head)
 
 
 class _Assembly:
@@ -155,44 +171,46 @@ class _Assembly:
         return Frame(*self._start, self._parts[0], self._parts[1:])
 
 
-class FrameReader:
-    """Bytes in, frames out; holds at most one frame that isn't whole.
+class FrameReader(Generic[T]):
+    """Bytes in, what `make` makes of each frame out; holds at most one that isn't whole.
 
-    `kinds` are the kinds taken from this peer. Any error is final: each later call
-    raises it again, and what came in the same call before the wrong frame is dropped.
+    `make` has a function for each kind that is taken from this peer. Any error, also of
+    those functions, is final: each later call raises it again, and what came in the same
+    call before the wrong frame is dropped.
     """
 
     __slots__ = (
         "_allocate",
         "_assembly",
         "_error",
-        "_kinds",
+        "_make",
         "_max_buffers",
         "_max_message",
         "_needed",
         "_pending",
         "failed_request",
         "idle",
+        "target",
     )
 
-    def __init__(
-        self, limits: SizeLimits, allocate: Allocate, kinds: frozenset[int] = KINDS
-    ) -> None:
+    def __init__(self, limits: SizeLimits, allocate: Allocate, make: Mapping[int, Make[T]]) -> None:
         self._max_message = limits.max_message
         self._max_buffers = limits.max_buffers
         self._allocate = allocate
-        self._kinds = kinds
+        self._make = make
         self._pending = bytearray()
         self._needed = HEADER_SIZE
         self._assembly: _Assembly | None = None
         self.idle = True
         """Whether no frame is under way, so that the end of the stream is clean here."""
+        self.target: memoryview | None = None
+        """The memory where the next bytes belong, if a large part is under way."""
         self._error: BgpyError | None = None
         self.failed_request = 0
         """The request id of the frame that was refused; 0 before."""
 
-    def feed(self, data: memoryview | bytes) -> list[Frame]:
-        """Take received bytes, give the frames that are whole now.
+    def feed(self, data: memoryview | bytes) -> list[T]:
+        """Take received bytes, give what was made of the frames that are whole now.
 
         `data` is valid during the call only. Raises `RemoteProtocolError` for a kind
         that is unknown, `MessageTooLarge` for sizes over the limits.
@@ -200,81 +218,76 @@ class FrameReader:
         size = len(data)
         if self.idle and size >= HEADER_SIZE:
             kind, tags, count, length, request = _unpack_from(data)
-            if (
-                length == size - HEADER_SIZE
-                and not count
-                and length <= self._max_message
-                and kind in self._kinds
-            ):
-                return [_new(Frame, (kind, tags, request, bytes(data[HEADER_SIZE:]), ()))]
+            if length == size - HEADER_SIZE <= self._max_message and not count:
+                try:
+                    return [self._make[kind](kind, tags, request, bytes(data[HEADER_SIZE:]), ())]
+                except KeyError:
+                    pass  # said below
+                except BgpyError as error:
+                    self.refuse(request, error)
+                    raise
         return self._feed(memoryview(data))
 
-    def target(self) -> memoryview | None:
-        """Give the memory where the next bytes belong, if a large part is under way."""
-        assembly = self._assembly
-        if assembly is None or len(assembly.room) < DIRECT:
-            return None
-        return assembly.room
-
-    def filled(self, size: int) -> list[Frame]:
-        """Take note that `size` bytes were received into `target()`; else like `feed`."""
+    def filled(self, size: int) -> list[T]:
+        """Take note that `size` bytes were received into `target`; else like `feed`."""
         if self._error is not None:
             raise self._error
         assembly = self._assembly
         if assembly is None or size > len(assembly.room):
             raise LocalProtocolError(f"{size} bytes were received without a place for them")
-        frames: list[Frame] = []
+        made: list[T] = []
         try:
-            self._advance(assembly, size, frames)
+            self._advance(assembly, size, made)
         except BgpyError as error:
             self.refuse(self.failed_request, error)
             raise
-        return frames
+        return made
 
     def refuse(self, request: int, error: BgpyError) -> None:
         """Make `error` final; it is about the message `request`, or 0."""
         self.failed_request = request
         self._error = error
         self.idle = False
+        self.target = None
         self._assembly = None
         self._pending.clear()
 
-    def _feed(self, view: memoryview) -> list[Frame]:
+    def _feed(self, view: memoryview) -> list[T]:
         """Take any bytes, whatever is under way."""
         if self._error is not None:
             raise self._error
-        frames: list[Frame] = []
+        made: list[T] = []
         try:
             while view:
                 assembly = self._assembly
                 if assembly is None:
-                    view = self._begin(view, frames)
+                    view = self._begin(view, made)
                 else:
                     size = min(len(view), len(assembly.room))
                     assembly.room[:size] = view[:size]
-                    self._advance(assembly, size, frames)
+                    self._advance(assembly, size, made)
                     view = view[size:]
         except BgpyError as error:
             self.refuse(self.failed_request, error)
             raise
         self.idle = not self._pending and self._assembly is None
-        return frames
+        return made
 
-    def _begin(self, view: memoryview, frames: list[Frame]) -> memoryview:
+    def _begin(self, view: memoryview, made: list[T]) -> memoryview:
         """Take a frame's start (header, sizes, small head) from `view`; give what is left."""
         pending = self._pending
         if not pending:
-            used = self._start(view, frames)
+            used = self._start(view, made)
             if not used:
                 pending += view
             return view[used or len(view) :]
         missing = self._needed - len(pending)
         pending += view[:missing]
-        if len(pending) >= self._needed and self._start(memoryview(bytes(pending)), frames):
+        if len(pending) >= self._needed and self._start(memoryview(bytes(pending)), made):
             pending.clear()
         return view[missing:]
 
-    def _start(self, source: memoryview, frames: list[Frame]) -> int:
+    def _start(self, source: memoryview, made: list[T]) -> int:
         """Start the frame at the front of `source`, if enough of it is there.
 
         Gives how many bytes were used; else 0, and `_needed` says how many it takes.
@@ -303,15 +316,15 @@ class FrameReader:
             sizes.insert(0, length)
             end = sizes_end
         if head is not None and not sizes:
-            frames.append(Frame(kind, tags, request, head, ()))
+            self._finish(Frame(kind, tags, request, head, ()), made)
             return end
         assembly = _Assembly((kind, tags, request), head, sizes)
-        self._advance(assembly, 0, frames)
+        self._advance(assembly, 0, made)
         return end
 
     def _check(self, kind: int, request: int, count: int, size: int) -> None:
         self.failed_request = request
-        if kind not in self._kinds:
+        if kind not in self._make:
             raise RemoteProtocolError(
                 f"the other side sent a message of kind {kind}, which this side doesn't take"
             )
@@ -325,13 +338,19 @@ class FrameReader:
             )
         self.failed_request = 0
 
-    def _advance(self, assembly: _Assembly, size: int, frames: list[Frame]) -> None:
+    def _advance(self, assembly: _Assembly, size: int, made: list[T]) -> None:
         try:
             whole = assembly.filled(size, self._allocate)
         except (MemoryError, OSError) as error:
             self.failed_request = assembly.request
             raise MessageTooLarge(f"there is no memory for a message: {error}") from error
         if whole:
-            frames.append(assembly.frame())
+            self._finish(assembly.frame(), made)
         self._assembly = None if whole else assembly
         self.idle = whole
+        self.target = None if whole or len(assembly.room) < DIRECT else assembly.room
+
+    def _finish(self, frame: Frame, made: list[T]) -> None:
+        self.failed_request = frame.request
+        made.append(self._make[frame.kind](*frame))
+        self.failed_request = 0

@@ -16,7 +16,8 @@
     14 Goodbye      C S     text, UTF-8
     15 Modules      C S     JSON object, UTF-8                      Modules
 
-A payload is a head and out-of-band buffers that only its codec understands; `codec` is
+A payload is a head and out-of-band buffers that only its codec understands (a head that
+is sent may come in parts, one that was received is whole); `codec` is
 the codec's number and `code` says that it holds bytecode. Exit, Failure, Ping, Pong and
 Status never change their meaning between versions.
 """
@@ -26,10 +27,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from bgpy.errors import RemoteProtocolError
-from bgpy.wire.frames import Frame, Head, Kind, Piece, encode_frame
+from bgpy.wire.frames import Head, Kind, Make, Parts, Piece, encode_frame, whole
 
 WAIT = 1
 """Flag: the client waits for the task's end and what it responds."""
@@ -86,7 +87,7 @@ class Init(NamedTuple):
     """The three tasks; the payload is theirs."""
 
     request: int
-    head: Head
+    head: Head | Parts
     buffers: Buffers = ()
     codec: int = CODEC_PICKLE
     code: bool = False
@@ -96,7 +97,7 @@ class Execute(NamedTuple):
     """Run the exec task with the payload; answer with its response if `wait`."""
 
     request: int
-    head: Head
+    head: Head | Parts
     buffers: Buffers = ()
     codec: int = CODEC_PICKLE
     code: bool = False
@@ -107,7 +108,7 @@ class Exit(NamedTuple):
     """Run the exit task with the payload and end the server."""
 
     request: int
-    head: Head
+    head: Head | Parts
     buffers: Buffers = ()
     codec: int = CODEC_PICKLE
     code: bool = False
@@ -118,7 +119,7 @@ class Reply(NamedTuple):
     """The payload is what the task responded; `error` if it was marked as an error."""
 
     request: int
-    head: Head
+    head: Head | Parts
     buffers: Buffers = ()
     codec: int = CODEC_PICKLE
     code: bool = False
@@ -137,7 +138,7 @@ class Failure(NamedTuple):
     type_name: str = ""
     text: str = ""
     traceback: str = ""
-    head: Head = b""
+    head: Head | Parts = b""
     buffers: Buffers = ()
     codec: int = CODEC_NONE
     code: bool = False
@@ -202,33 +203,27 @@ SERVER_SENDS = frozenset((4, 5, 6, 11, 12, 14, 15))
 
 def encode(message: Message) -> list[Piece]:
     """Give the bytes of `message` as pieces, as `bgpy.wire.frames.encode_frame` does."""
-    return ENCODERS[message.__class__](message)
-
-
-def decode(frame: Frame) -> Message:
-    """Give the message in `frame`; raises `RemoteProtocolError` where it isn't one."""
-    decoder = DECODERS.get(frame[0])
-    if decoder is None:
-        raise RemoteProtocolError(f"the other side sent a message of unknown kind {frame.kind}")
-    return decoder(frame)
+    return _ENCODERS[message.__class__](message)
 
 
 def _encode_init(message: Init) -> list[Piece]:
     request, head, buffers, codec, code = message
-    return encode_frame(1, codec << 4 | (CODE if code else 0), request, head, buffers)
+    return encode_frame(1, codec << 4 | code << 2, request, head, buffers)
 
 
-def _encode_task(message: Execute | Exit) -> list[Piece]:
+def _encode_execute(message: Execute) -> list[Piece]:
     request, head, buffers, codec, code, wait = message
-    kind = 2 if message.__class__ is Execute else 3
-    tags = codec << 4 | (CODE if code else 0) | (WAIT if wait else 0)
-    return encode_frame(kind, tags, request, head, buffers)
+    return encode_frame(2, codec << 4 | code << 2 | wait, request, head, buffers)
+
+
+def _encode_exit(message: Exit) -> list[Piece]:
+    request, head, buffers, codec, code, wait = message
+    return encode_frame(3, codec << 4 | code << 2 | wait, request, head, buffers)
 
 
 def _encode_reply(message: Reply) -> list[Piece]:
     request, head, buffers, codec, code, error = message
-    tags = codec << 4 | (CODE if code else 0) | (ERROR if error else 0)
-    return encode_frame(4, tags, request, head, buffers)
+    return encode_frame(4, codec << 4 | code << 2 | error << 1, request, head, buffers)
 
 
 def _encode_failure(message: Failure) -> list[Piece]:
@@ -236,8 +231,8 @@ def _encode_failure(message: Failure) -> list[Piece]:
     for text in (message.type_name, message.text, message.traceback):
         encoded = _utf8(text)
         parts += [_length.pack(len(encoded)), encoded]
-    parts.append(bytes(message.head))
-    tags = message.codec << 4 | (CODE if message.code else 0)
+    parts.append(whole(message.head))
+    tags = message.codec << 4 | message.code << 2
     return encode_frame(Kind.FAILURE, tags, message.request, b"".join(parts), message.buffers)
 
 
@@ -258,31 +253,43 @@ def _encode_text(message: Status | Goodbye | Modules) -> list[Piece]:
     return encode_frame(_TEXT_KINDS[message.__class__], 0, message.request, _utf8(message.text))
 
 
-def _decode_init(frame: Frame) -> Init:
-    _, tags, request, head, buffers = frame
-    if tags & ~0xF4 or tags < 16:
-        _check_tags(frame, CODE)
+def _known_tags(flag: int) -> dict[int, tuple[int, bool, bool]]:
+    """Codec, `CODE` and `flag` for all tags of a payload that may have these two flags."""
+    return {
+        tags: (tags >> 4, tags & CODE != 0, tags & flag != 0)
+        for tags in range(16, 256)
+        if not tags & 0xF & ~(CODE | flag)
+    }
+
+
+_TASK_TAGS = _known_tags(WAIT)
+_REPLY_TAGS = _known_tags(ERROR)
+
+
+def _decode_init(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Init:
+    _check_tags(kind, tags, head, buffers, CODE)
     return Init(request, head, buffers, tags >> 4, tags & CODE != 0)
 
 
-def _decode_task(frame: Frame) -> Execute | Exit:
-    kind, tags, request, head, buffers = frame
-    if tags & ~0xF5 or tags < 16:
-        _check_tags(frame, CODE | WAIT)
-    fields = (request, head, buffers, tags >> 4, tags & CODE != 0, tags & WAIT != 0)
-    return _new(Execute, fields) if kind == 2 else _new(Exit, fields)
+def _decode_execute(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Execute:
+    known = _TASK_TAGS.get(tags)
+    if known is None:
+        known = _without_payload(kind, tags, head, buffers, WAIT)
+    return _new(Execute, (request, head, buffers, *known))
 
 
-def _decode_reply(frame: Frame) -> Reply:
-    _, tags, request, head, buffers = frame
-    if tags & ~0xF6 or tags < 16:
-        _check_tags(frame, CODE | ERROR)
-    fields = (request, head, buffers, tags >> 4, tags & CODE != 0, tags & ERROR != 0)
-    return _new(Reply, fields)
+def _decode_exit(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Exit:
+    return _new(Exit, _decode_execute(kind, tags, request, head, buffers))
 
 
-def _decode_failure(frame: Frame) -> Failure:
-    _, tags, request, head, buffers = frame
+def _decode_reply(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Reply:
+    known = _REPLY_TAGS.get(tags)
+    if known is None:
+        known = _without_payload(kind, tags, head, buffers, ERROR)
+    return _new(Reply, (request, head, buffers, *known))
+
+
+def _decode_failure(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Failure:
     texts: list[str] = []
     at = 1
     try:
@@ -298,40 +305,42 @@ def _decode_failure(frame: Frame) -> Failure:
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(f"a failure has text that isn't UTF-8: {error}") from error
     payload = head[at:]
-    _check_tags(frame._replace(head=payload), CODE)
+    _check_tags(kind, tags, payload, buffers, CODE)
     fields = (request, reason, *texts, payload, buffers, tags >> 4, tags & CODE != 0)
     return _new(Failure, fields)
 
 
-def _decode_receipt(frame: Frame) -> Receipt:
-    _check_plain(frame, 1)
-    code = frame.head[0]
+def _decode_receipt(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Receipt:
+    _check_plain(kind, tags, head, buffers, 1)
+    code = head[0]
     if code > ReceiptCode.ALREADY_INITIALIZED:
         raise RemoteProtocolError(f"a receipt has the unknown code {code}")
-    return Receipt(frame.request, code)
+    return Receipt(request, code)
 
 
-def _decode_cancel(frame: Frame) -> Cancel:
-    _check_plain(frame, _target.size)
-    return Cancel(frame.request, *_target.unpack(frame.head))
+def _decode_cancel(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Cancel:
+    _check_plain(kind, tags, head, buffers, _target.size)
+    return Cancel(request, *_target.unpack(head))
 
 
-def _decode_empty(frame: Frame) -> Ping | Pong:
-    _check_plain(frame, 0)
-    return Ping(frame.request) if frame.kind == Kind.PING else Pong(frame.request)
+def _decode_empty(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Ping | Pong:
+    _check_plain(kind, tags, head, buffers, 0)
+    return Ping(request) if kind == Kind.PING else Pong(request)
 
 
-def _decode_text(frame: Frame) -> Status | Goodbye | Modules:
-    _check_plain(frame, len(frame.head))
+def _decode_text(
+    kind: int, tags: int, request: int, head: Head, buffers: Buffers
+) -> Status | Goodbye | Modules:
+    _check_plain(kind, tags, head, buffers, len(head))
     try:
-        text = str(frame.head, "utf-8")
+        text = str(head, "utf-8")
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(
-            f"a message of kind {frame.kind} has text that isn't UTF-8: {error}"
+            f"a message of kind {kind} has text that isn't UTF-8: {error}"
         ) from error
-    if frame.kind == Kind.GOODBYE:
-        return Goodbye(text, frame.request)
-    return (Status if frame.kind == Kind.STATUS else Modules)(frame.request, text)
+    if kind == Kind.GOODBYE:
+        return Goodbye(text, request)
+    return (Status if kind == Kind.STATUS else Modules)(request, text)
 
 
 def _utf8(text: str) -> bytes:
@@ -339,24 +348,34 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _check_tags(frame: Frame, flags: int) -> None:
+def _check_tags(kind: int, tags: int, head: Head, buffers: Buffers, flags: int) -> None:
     """Refuse flags other than `flags`, and a payload without a codec."""
-    if frame.tags & 0xF & ~flags:
+    if tags & 0xF & ~flags:
         raise RemoteProtocolError(
-            f"a message of kind {frame.kind} has flags {frame.tags & 0xF:#x}, known are {flags:#x}"
+            f"a message of kind {kind} has flags {tags & 0xF:#x}, known are {flags:#x}"
         )
-    if frame.tags < 16 and (frame.tags & CODE or len(frame.head) or frame.buffers):
-        raise RemoteProtocolError(f"a message of kind {frame.kind} has a payload without a codec")
+    if tags < 16 and (tags & CODE or len(head) or buffers):
+        raise RemoteProtocolError(f"a message of kind {kind} has a payload without a codec")
 
 
-def _check_plain(frame: Frame, length: int) -> None:
+def _without_payload(
+    kind: int, tags: int, head: Head, buffers: Buffers, flag: int
+) -> tuple[int, bool, bool]:
+    """The tags of a message without a payload; refuses those that no message has."""
+    _check_tags(kind, tags, head, buffers, CODE | flag)
+    return CODEC_NONE, False, tags & flag != 0
+
+
+def _check_plain(kind: int, tags: int, head: Head, buffers: Buffers, length: int) -> None:
     """Refuse tags, buffers and a head of another length than `length` bytes."""
-    if frame.tags or frame.buffers or len(frame.head) != length:
+    if tags or buffers or len(head) != length:
         raise RemoteProtocolError(
-            f"a message of kind {frame.kind} has tags {frame.tags:#04x}, {len(frame.buffers)} "
-            f"buffers and {len(frame.head)} bytes; it takes no tags, no buffers, {length} bytes"
+            f"a message of kind {kind} has tags {tags:#04x}, {len(buffers)} "
+            f"buffers and {len(head)} bytes; it takes no tags, no buffers, {length} bytes"
         )
 
+
+Encoders = dict[type, Callable[[Any], list[Piece]]]
 
 _TEXT_KINDS: dict[type, Kind] = {
     Status: Kind.STATUS,
@@ -364,10 +383,10 @@ _TEXT_KINDS: dict[type, Kind] = {
     Modules: Kind.MODULES,
 }
 
-ENCODERS: dict[type, Callable[[Any], list[Piece]]] = {
+_ENCODERS: Encoders = {
     Init: _encode_init,
-    Execute: _encode_task,
-    Exit: _encode_task,
+    Execute: _encode_execute,
+    Exit: _encode_exit,
     Reply: _encode_reply,
     Failure: _encode_failure,
     Receipt: _encode_receipt,
@@ -379,17 +398,37 @@ ENCODERS: dict[type, Callable[[Any], list[Piece]]] = {
     Modules: _encode_text,
 }
 
-DECODERS: dict[int, Callable[[Frame], Message]] = {
-    int(Kind.INIT): _decode_init,
-    int(Kind.EXECUTE): _decode_task,
-    int(Kind.EXIT): _decode_task,
-    int(Kind.REPLY): _decode_reply,
-    int(Kind.FAILURE): _decode_failure,
-    int(Kind.RECEIPT): _decode_receipt,
-    int(Kind.CANCEL): _decode_cancel,
-    int(Kind.PING): _decode_empty,
-    int(Kind.PONG): _decode_empty,
-    int(Kind.STATUS): _decode_text,
-    int(Kind.GOODBYE): _decode_text,
-    int(Kind.MODULES): _decode_text,
+_DECODERS: dict[int, Make[Any]] = {
+    1: _decode_init,
+    2: _decode_execute,
+    3: _decode_exit,
+    4: _decode_reply,
+    5: _decode_failure,
+    6: _decode_receipt,
+    9: _decode_cancel,
+    10: _decode_empty,
+    11: _decode_empty,
+    12: _decode_text,
+    14: _decode_text,
+    15: _decode_text,
 }
+
+
+class Direction(NamedTuple):
+    """What goes one way between client and server."""
+
+    encoders: Encoders
+    """Gives the pieces of a message, by its class."""
+    decoders: dict[int, Make[Message]]
+    """Makes a message of a frame, by its kind; raises `RemoteProtocolError` if it is none."""
+
+
+def _direction(*messages: type, kinds: frozenset[int]) -> Direction:
+    return Direction(
+        {message: _ENCODERS[message] for message in messages},
+        {kind: _DECODERS[kind] for kind in kinds},
+    )
+
+
+TO_SERVER = _direction(*get_args(FromClient), kinds=CLIENT_SENDS)
+TO_CLIENT = _direction(*get_args(FromServer), kinds=SERVER_SENDS)
