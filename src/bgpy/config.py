@@ -7,6 +7,7 @@ Sizes are in bytes, times in seconds.
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
@@ -24,6 +25,17 @@ class Limits:
     """Largest message, head and buffers together, in either direction."""
     max_buffers: int = 1024
     """Out-of-band buffers in one message."""
+    max_requests: int = 10_000
+    """Requests of one client that wait; it isn't read until half of them have run."""
+    max_queued: int = 2**28
+    """Bytes of arguments of these requests; likewise."""
+    max_unsent: int = 2**28
+    """Bytes of replies that one client hasn't taken: no more of its requests run until half
+    of them have left."""
+    stall_timeout: float = 60.0
+    """Time after which such a client is dropped if it takes nothing at all."""
+    max_connections: int = 500 if sys.platform == "win32" else 10_000
+    """Connections at once; select on Windows watches no more than 512 sockets."""
     handshake_timeout: float = 5.0
     """Time from connecting to the proof of the token."""
     drain_timeout: float = 5.0

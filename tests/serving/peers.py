@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
+from dataclasses import asdict
 
 from bgpy.config import Limits
 from bgpy.errors import BgpyError
@@ -19,7 +20,7 @@ TOKEN = "t" * 32
 SERVER_ID = b"s" * 16
 KEY = derive_key(TOKEN, SERVER_ID)
 WELCOME = Welcome(b"i" * 16, b"b" * 16, 5, 6, (3, 11, 7), "1.0.0")
-LIMITS = Limits(max_message=2**24, max_buffers=64)
+LIMITS = Limits(max_message=2**24, max_buffers=64, handshake_timeout=LONG)
 TERMS = ServerTerms(LIMITS.max_message, LIMITS.max_buffers)
 
 
@@ -30,11 +31,18 @@ class Service:
         self.messages: list[Message] = []
         self.came = threading.Semaphore(0)
         self.gone = threading.Event()
+        self.is_clogged = threading.Event()
         self.times_closed = 0
 
     def received(self, session: Session, message: Message) -> None:
         self.messages.append(message)
         self.came.release()
+
+    def clogged(self, session: Session) -> None:
+        self.is_clogged.set()
+
+    def cleared(self, session: Session) -> None:
+        self.is_clogged.clear()
 
     def closed(self, session: Session) -> None:
         self.times_closed += 1
@@ -49,7 +57,7 @@ class Pair:
         loop: Loop,
         token: str = TOKEN,
         transport: type[PlainTransport] = PlainTransport,
-        handshake_timeout: float = LONG,
+        **limits: float,
     ) -> None:
         self.loop = loop
         ours, self.sock = socket.socketpair()
@@ -63,7 +71,7 @@ class Pair:
             self.transport,
             "the peer",
             handshake,
-            TERMS,
+            Limits(**asdict(LIMITS) | limits),
             loop.reactor,
             self.service,
             memoryview(bytearray(2**16)),
@@ -71,7 +79,7 @@ class Pair:
         client = ClientHandshake(b"c" * 16, secrets.token_bytes(32), token)
         self.connection = Connection.client_side(client, lambda size: memoryview(bytearray(size)))
         self.inbox: list[Message] = []
-        loop.on_poller(lambda: self.session.open(handshake_timeout))
+        loop.on_poller(self.session.open)
 
     def shake_hands(self) -> Pair:
         """Prove the token; raises what the connection raises."""

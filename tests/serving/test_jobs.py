@@ -7,7 +7,8 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpy.serving.jobs import Job, JobQueue
+from bgpy.serving.jobs import JobQueue
+from bgpy.serving.outbox import Job
 from bgpy.tasks.engine import Kind
 from bgpy.wire.messages import Execute, Exit, Message
 
@@ -18,12 +19,16 @@ class Peer:
     def __init__(self, client_id: bytes) -> None:
         self.client_id = client_id
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, more: bool = False) -> None:
         raise AssertionError("a queue doesn't answer")
 
 
 def _job(owner: str, request: int, kind: Kind = Kind.EXEC) -> Job:
     return Job(kind, Peer(owner.encode()), Execute(request, b""), False)
+
+
+def _queue() -> JobQueue:
+    return JobQueue(100_000, 2**30, lambda owner: None)
 
 
 def _push(queue: JobQueue, *jobs: Job) -> None:
@@ -40,7 +45,7 @@ LAST = Job(Kind.EXIT, Peer(b"z"), Exit(9, b""), True)
 
 def test_queue_serves_clients_in_turn_when_one_asks_for_more() -> None:
     """A client with many requests doesn't keep the others waiting."""
-    queue = JobQueue()
+    queue = _queue()
     _push(queue, *(_job("a", n) for n in range(1, 5)), _job("b", 1), _job("c", 1), _job("c", 2))
     assert queue.count == 7
     assert _names(queue.clear()) == ["a1", "b1", "c1", "a2", "c2", "a3", "a4"]
@@ -50,7 +55,7 @@ def test_queue_serves_clients_in_turn_when_one_asks_for_more() -> None:
 
 def test_queue_gives_the_last_job_when_all_others_have_run() -> None:
     """What is pushed after the last job still comes before it."""
-    queue = JobQueue()
+    queue = _queue()
     queue.push_last(LAST)
     _push(queue, _job("a", 1), _job("b", 1))
     assert queue.count == 3
@@ -59,7 +64,7 @@ def test_queue_gives_the_last_job_when_all_others_have_run() -> None:
 
 def test_queue_withdraws_a_request_when_it_waits() -> None:
     """A withdrawn request never runs; neither a stranger's nor one that runs is withdrawn."""
-    queue = JobQueue()
+    queue = _queue()
     _push(queue, _job("a", 1), _job("a", 2), _job("b", 2))
     running = queue.pop()
     assert running is not None
@@ -73,7 +78,7 @@ def test_queue_withdraws_a_request_when_it_waits() -> None:
 
 def test_queue_knows_the_kinds_that_wait_when_asked() -> None:
     """Whether an initialisation waits decides whether requests are taken."""
-    queue = JobQueue()
+    queue = _queue()
     _push(queue, _job("a", 1))
     assert not queue.holds(Kind.INIT)
     _push(queue, _job("a", 2, Kind.INIT))
@@ -99,7 +104,7 @@ STEPS = st.one_of(
 @given(st.lists(STEPS, max_size=60))
 def test_queue_keeps_order_and_turns_when_used_in_any_way(steps: list[tuple[str, str]]) -> None:
     """Against a plain model: a list of who is next, and a list of requests each."""
-    queue = JobQueue()
+    queue = _queue()
     turns: list[str] = []
     waiting: dict[str, list[int]] = {"a": [], "b": [], "c": []}
     for request, (step, owner) in enumerate(steps):
@@ -128,7 +133,7 @@ def test_queue_keeps_order_and_turns_when_used_in_any_way(steps: list[tuple[str,
 
 def test_queue_loses_nothing_when_threads_push_and_pop_at_once() -> None:
     """The thread that polls pushes while the task thread pops."""
-    queue = JobQueue()
+    queue = _queue()
     total = 4_000
 
     def push(owner: str) -> None:

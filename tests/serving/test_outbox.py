@@ -17,7 +17,7 @@ from bgpy.errors import (
     ServerGone,
 )
 from bgpy.serving import outbox
-from bgpy.serving.jobs import Job
+from bgpy.serving.outbox import Job
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import Kind, Outcome, Result
 from bgpy.wire.messages import (
@@ -41,7 +41,7 @@ class Peer:
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, more: bool = False) -> None:
         self.sent.append(message)
 
 
@@ -93,7 +93,7 @@ def test_finish_answers_each_call_once_however_it_ended(
 ) -> None:
     """Every call that is waited for has one end, the others none but a receipt."""
     job, peer = _job(kind, waits)
-    client_socket = ClientSocket(outbox.Answer(job), waits)
+    client_socket = ClientSocket(job, waits)
     client_socket.answered = did == "answered"
     client_socket.deferred = did == "deferred"
     outbox.finish(job, client_socket, outcome)
@@ -105,7 +105,7 @@ def test_finish_answers_each_call_once_however_it_ended(
 def test_finish_is_silent_when_the_job_is_the_servers_own(kind: Kind, outcome: Outcome) -> None:
     """Nobody asked, so nobody is answered."""
     job = Job(kind, None, None, False)
-    outbox.finish(job, ClientSocket(outbox.Answer(job), False), outcome)
+    outbox.finish(job, ClientSocket(job, False), outcome)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_finish_logs_a_failure_with_its_traceback_when_nobody_waits_for_it(
 ) -> None:
     """It is not lost: the log has it."""
     job, _ = _job(kind, waits)
-    client_socket = ClientSocket(outbox.Answer(job), waits)
+    client_socket = ClientSocket(job, waits)
     client_socket.answered = answered
     with caplog.at_level(logging.ERROR, "bgpy.server"):
         outbox.finish(job, client_socket, RAISED)
@@ -155,7 +155,7 @@ def test_send_failure_gives_a_reason_when_it_is_one_of_ours(
 def test_answer_replies_with_the_request_id_when_the_caller_waits() -> None:
     """The reply finds its way to the call."""
     job, peer = _job(Kind.EXEC, True)
-    outbox.Answer(job).reply({"a": 1}, False)
+    job.reply({"a": 1}, False)
     (message,) = peer.sent
     assert isinstance(message, Reply)
     assert (message.request, message.error, message.code) == (4, False, False)
@@ -164,13 +164,13 @@ def test_answer_replies_with_the_request_id_when_the_caller_waits() -> None:
 def test_answer_drops_a_response_when_nobody_waits() -> None:
     """Not even an object that can't travel is looked at."""
     job, peer = _job(Kind.EXEC, False)
-    outbox.Answer(job).reply(lambda: None, False)
+    job.reply(lambda: None, False)
     assert peer.sent == []
 
 
 def test_answer_warns_when_nobody_asked(caplog: pytest.LogCaptureFixture) -> None:
     """An init file's `init_task` may respond; the log says that it was in vain."""
-    outbox.Answer(Job(Kind.INIT, None, None, False)).reply("hello?", False)
+    Job(Kind.INIT, None, None, False).reply("hello?", False)
     assert "nobody asked" in caplog.text
 
 
@@ -180,6 +180,6 @@ def test_answer_fails_the_call_or_logs_when_a_deferred_response_was_dropped(
 ) -> None:
     """A failure that nobody waits for is in the log."""
     job, peer = _job(Kind.EXEC, waits)
-    outbox.Answer(job).fail(NoResponse("dropped"))
+    job.fail(NoResponse("dropped"))
     assert [_said(message) for message in peer.sent] == (["NO_RESPONSE"] if waits else [])
     assert ("dropped" in caplog.text) is not waits

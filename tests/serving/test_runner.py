@@ -13,7 +13,7 @@ import pytest
 from bgpy.codec import failures, functions, payload
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import DecodeError, MessageTooLarge
-from bgpy.serving.jobs import Job
+from bgpy.serving.outbox import Job
 from bgpy.serving.runner import Runner
 from bgpy.tasks.client_socket import Deferred
 from bgpy.tasks.engine import Kind, Outcome, Result
@@ -42,7 +42,7 @@ class Peer:
         self.limit = limit
         self.sent: list[Any] = []
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, more: bool = False) -> None:
         if len(repr(message)) > self.limit:
             raise MessageTooLarge("over the limit (max_message)")
         self.sent.append(message)

@@ -1,121 +1,186 @@
-"""What waits for the task thread: each client's requests in order, the clients in turn."""
+"""What waits for the task thread: each client's requests in order, the clients in turn.
+
+A client's line is full at a number of requests or bytes: its connection isn't read then
+until half of it has run. A line is held while its client doesn't take its replies.
+
+::
+
+    push ──► line of a client ──► turns ──► pop
+               └── held: no turn until release
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
 
+from bgpy.serving.outbox import Job
 from bgpy.tasks.engine import Kind
-from bgpy.wire.messages import Execute, Exit, Init, Message
 
 
-class Peer(Protocol):
-    """Who asked, as far as a job's way back needs it."""
+class Line:
+    """What waits for one client."""
 
-    @property
-    def client_id(self) -> bytes:
-        """The same for all connections of one client object."""
+    __slots__ = ("full", "held", "jobs", "owner", "size")
 
-    def send(self, message: Message) -> None:
-        """Send `message` to the peer, or drop it if the peer is gone."""
-
-
-class Job(NamedTuple):
-    """A request for the task thread; without a peer it is the server's own."""
-
-    kind: Kind
-    peer: Peer | None
-    message: Init | Execute | Exit | None
-    waits: bool
-
-    @property
-    def owner(self) -> bytes:
-        """Whose turn it takes."""
-        return b"" if self.peer is None else self.peer.client_id
-
-    @property
-    def request(self) -> int:
-        """The request id within its client."""
-        return 0 if self.message is None else self.message.request
+    def __init__(self, owner: bytes) -> None:
+        self.owner = owner
+        self.jobs: deque[Job] = deque()
+        self.size = 0
+        """Bytes of arguments."""
+        self.full = False
+        self.held = False
 
 
 class JobQueue:
-    """A queue per client, served in turn; `pop` gives the last job when all others have run."""
+    """A line per client, served in turn; `pop` gives the last job when all others have run."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_requests: int, max_bytes: int, drained: Callable[[bytes], None]) -> None:
+        """`drained` is called with the owner of a line that was full and has room again."""
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._drained = drained
         self._lock = threading.Lock()
-        self._turns: deque[bytes] = deque()
-        self._waiting: dict[bytes, deque[Job]] = {}
+        self._turns: deque[Line] = deque()
+        self._lines: dict[bytes, Line] = {}
         self._last: Job | None = None
         self.count = 0
-        """How many wait; read without the lock by whoever looks whether there is work."""
+        """How many can run; read without the lock by whoever looks whether there is work."""
 
-    def push(self, job: Job, owner: bytes) -> None:
-        """Append `job` to what waits for `owner`."""
+    def push(self, job: Job, owner: bytes) -> bool:
+        """Append `job` to what waits for `owner`; whether its line is full now."""
         with self._lock:
-            waiting = self._waiting.get(owner)
-            if waiting is None:
-                waiting = self._waiting[owner] = deque()
-                self._turns.append(owner)
-            waiting.append(job)
-            self.count += 1
+            line = self._lines.get(owner)
+            if line is None:
+                line = self._lines[owner] = Line(owner)
+            jobs = line.jobs
+            if not line.held:
+                self.count += 1
+                if not jobs:
+                    self._turns.append(line)
+            jobs.append(job)
+            job.line = jobs
+            line.size += job.size
+            if len(jobs) >= self._max_requests or line.size >= self._max_bytes:
+                line.full = True
+            return line.full
 
     def push_last(self, job: Job) -> bool:
-        """Keep `job` until everything else has run; False if another is kept already."""
+        """Keep `job` until everything else has run; False if another is kept already.
+
+        What is held runs now: there is no later any more.
+        """
         with self._lock:
             if self._last is not None:
                 return False
             self._last = job
             self.count += 1
+            for line in self._lines.values():
+                self._release(line)
             return True
 
     def pop(self) -> Job | None:
         """Take the next job, or None."""
         with self._lock:
             if self._turns:
-                owner = self._turns.popleft()
-                waiting = self._waiting[owner]
-                job = waiting.popleft()
-                if waiting:
-                    self._turns.append(owner)
-                else:
-                    del self._waiting[owner]
+                line = self._turns.popleft()
+                job = line.jobs.popleft()
+                if line.jobs:
+                    self._turns.append(line)
+                drained = self._took(line, job)
+                self.count -= 1
+                if not drained:
+                    return job
             elif self._last is not None:
                 job, self._last = self._last, None
+                self.count -= 1
+                return job
             else:
                 return None
-            self.count -= 1
-            return job
+        self._drained(line.owner)
+        return job
+
+    def queued(self) -> int:
+        """How many wait, those that are held included."""
+        with self._lock:
+            waiting = sum(len(line.jobs) for line in self._lines.values())
+            return waiting + (self._last is not None)
+
+    def hold(self, owner: bytes) -> None:
+        """Let what waits for `owner` wait on, until `release`; not once the last job waits."""
+        with self._lock:
+            if self._last is not None:
+                return
+            line = self._lines.setdefault(owner, Line(owner))
+            if line.jobs and not line.held:
+                self._turns.remove(line)
+                self.count -= len(line.jobs)
+            line.held = True
+
+    def release(self, owner: bytes) -> None:
+        """Give `owner` its turns again."""
+        with self._lock:
+            line = self._lines.get(owner)
+            if line is not None:
+                self._release(line)
+                if not line.jobs:
+                    del self._lines[owner]
 
     def holds(self, kind: Kind) -> bool:
         """Whether a job of that kind waits."""
         with self._lock:
-            return any(job.kind is kind for jobs in self._waiting.values() for job in jobs)
+            return any(job.kind is kind for line in self._lines.values() for job in line.jobs)
 
     def has(self, owner: bytes, request: object) -> bool:
         """Whether that request waits."""
         with self._lock:
-            jobs = [*self._waiting.get(owner, ()), *([self._last] if self._last else [])]
+            line = self._lines.get(owner)
+            jobs = [*(line.jobs if line else ()), *([self._last] if self._last else [])]
             return any((job.owner, job.request) == (owner, request) for job in jobs)
 
     def withdraw(self, owner: bytes, request: int) -> bool:
         """Take a job out before it runs; False if it doesn't wait here."""
         with self._lock:
-            waiting = self._waiting.get(owner, ())
-            job = next((job for job in waiting if job.request == request), None)
-            if job is None or not isinstance(waiting, deque):
+            line = self._lines.get(owner)
+            if line is None:
                 return False
-            waiting.remove(job)
-            if not waiting:
-                del self._waiting[owner]
-                self._turns.remove(owner)
-            self.count -= 1
-            return True
+            job = next((job for job in line.jobs if job.request == request), None)
+            if job is None:
+                return False
+            line.jobs.remove(job)
+            if not line.held:
+                self.count -= 1
+                if not line.jobs:
+                    self._turns.remove(line)
+            drained = self._took(line, job)
+        if drained:
+            self._drained(owner)
+        return True
 
     def clear(self) -> list[Job]:
         """Take everything out; what was pushed last comes last."""
+        with self._lock:
+            for line in self._lines.values():
+                self._release(line)
         taken = []
         while (job := self.pop()) is not None:
             taken.append(job)
         return taken
+
+    def _took(self, line: Line, job: Job) -> bool:
+        """Account for `job`, which has left `line`; whether that has room again now."""
+        line.size -= job.size
+        if not line.jobs and not line.held:
+            del self._lines[line.owner]
+        if not line.full:
+            return False
+        line.full = len(line.jobs) > self._max_requests // 2 or line.size > self._max_bytes // 2
+        return not line.full
+
+    def _release(self, line: Line) -> None:
+        if line.held:
+            line.held = False
+            if line.jobs:
+                self._turns.append(line)
+                self.count += len(line.jobs)

@@ -1,4 +1,4 @@
-"""The gate: the one place where the answers to requests leave.
+"""The gate: the requests of clients, and the one place where their answers leave.
 
 Today they are sent at once; a durable server will hold them here until the state
 is committed.
@@ -7,7 +7,8 @@ is committed.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Sized
+from typing import Any, Protocol
 
 from bgpy.codec import failures, payload
 from bgpy.errors import (
@@ -18,12 +19,15 @@ from bgpy.errors import (
     PythonMismatch,
     ServerGone,
 )
-from bgpy.serving.jobs import Job
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import DONE, Kind, Outcome, Result
 from bgpy.wire.messages import (
     CODEC_PICKLE,
+    Execute,
+    Exit,
     Failure,
+    Init,
+    Message,
     Reason,
     Receipt,
     ReceiptCode,
@@ -41,34 +45,78 @@ _REASONS: dict[type[BaseException], Reason] = {
     ServerGone: Reason.NOT_STARTED,
 }
 
+_new = tuple.__new__  # a named tuple's own costs three times as much
 
 _SHORT = 1000
 """Characters of a failure's text that are sent where the whole is too large."""
 
 
-class Answer:
-    """The answer to one request: the outlet of its `ClientSocket`."""
+class Peer(Protocol):
+    """Who asked, as far as a job's way back needs it."""
 
-    __slots__ = ("_job",)
+    @property
+    def client_id(self) -> bytes:
+        """The same for all connections of one client object."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def send(self, message: Message, more: bool = False) -> None:
+        """Send `message` to the peer, or drop it if the peer is gone.
+
+        With `more` it may wait a moment for what is sent next.
+        """
+
+
+class Job:
+    """A request for the task thread, and the way its answer leaves.
+
+    It is the outlet of the `ClientSocket` that its task gets. Without a peer it is the
+    server's own.
+    """
+
+    __slots__ = ("kind", "line", "message", "peer", "size", "waits")
+
+    def __init__(
+        self, kind: Kind, peer: Peer | None, message: Init | Execute | Exit | None, waits: bool
+    ) -> None:
+        self.kind = kind
+        self.peer = peer
+        self.message = message
+        self.waits = waits
+        self.line: Sized = ()
+        """What waits behind it for the same client."""
+        self.size = 0
+        """Bytes of its arguments."""
+        if message is not None:
+            self.size = len(message.head)
+            if message.buffers:
+                self.size += sum(map(len, message.buffers))
+
+    @property
+    def owner(self) -> bytes:
+        """Whose turn it takes."""
+        return b"" if self.peer is None else self.peer.client_id
+
+    @property
+    def request(self) -> int:
+        """The request id within its client."""
+        return 0 if self.message is None else self.message.request
 
     def reply(self, response: Any, error: bool) -> None:
-        job = self._job
+        """Send what the task responded, if the client waits for it."""
         if error:
             log.error("the task responded with an error: %.1000r", response)
-        if job.peer is None:
+        if self.peer is None or self.message is None:
             log.warning("a response was dropped: nobody asked for it")
-        elif job.waits:
+        elif self.waits:
             head, buffers, code = payload.encode(response, "response")
-            job.peer.send(Reply(job.request, head, buffers, CODEC_PICKLE, code, error))
+            reply = _new(Reply, (self.message.request, head, buffers, CODEC_PICKLE, code, error))
+            self.peer.send(reply, len(self.line) > 0)
 
     def fail(self, failure: BaseException) -> None:
-        if self._job.waits:
-            send_failure(self._job, failure)
+        """Send `failure` as the end of the call, or log it where nobody waits."""
+        if self.waits:
+            send_failure(self, failure)
         else:
-            _log_unseen(self._job, failure)
+            _log_unseen(self, failure)
 
 
 def finish(job: Job, client_socket: ClientSocket, outcome: Outcome) -> None:

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
 from time import monotonic
 from typing import Protocol
 
@@ -43,6 +44,9 @@ class Deadline:
 
     __slots__ = ("at", "expired")
 
+    def __lt__(self, other: Deadline) -> bool:
+        return self.at < other.at
+
     def __init__(self, at: float, expired: Callable[[], None]) -> None:
         self.at = at
         self.expired: Callable[[], None] | None = expired
@@ -69,7 +73,7 @@ class Reactor:
         self._bell = closed_gate()
         self._freed = closed_gate()
         self._changes: deque[Callable[[], None]] = deque()
-        self._deadlines: deque[Deadline] = deque()
+        self._deadlines: list[Deadline] = []  # a heap
         self._poller: int | None = None
         self._left_poll = monotonic()
         self._stopping = False
@@ -99,12 +103,9 @@ class Reactor:
             self.wake()
 
     def after(self, seconds: float, expired: Callable[[], None]) -> Deadline:
-        """Call `expired` when `seconds` are over; called by the holder of the role.
-
-        All deadlines of a reactor are equally long, so they expire in the order made.
-        """
+        """Call `expired` when `seconds` are over; called by the holder of the role."""
         deadline = Deadline(monotonic() + seconds, expired)
-        self._deadlines.append(deadline)
+        heappush(self._deadlines, deadline)
         return deadline
 
     def wake(self) -> None:
@@ -259,7 +260,7 @@ class Reactor:
             left = deadline.at - monotonic()
             if deadline.expired is not None and left > 0:
                 return left if timeout is None else min(timeout, left)
-            self._deadlines.popleft()
+            heappop(self._deadlines)
             if deadline.expired is not None:
                 _attempt(deadline.expired)
         return timeout

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from bgpy.codec import functions, modules, payload
 from bgpy.errors import DecodeError
 from bgpy.serving import outbox
-from bgpy.serving.jobs import Job
 from bgpy.serving.leaving import leave
+from bgpy.serving.outbox import Job
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import Call, Kind, Outcome, Result, Tasks
 from bgpy.tasks.interrupts import call_user
@@ -43,7 +43,7 @@ class Runner:
     def run(self, job: Job) -> Outcome:
         """Run `job` to its end and answer it."""
         self.current = job
-        client_socket = ClientSocket(outbox.Answer(job), job.waits)
+        client_socket = ClientSocket(job, job.waits)
         try:
             value = call_user(self._value, job)
         except BaseException as error:

@@ -28,7 +28,8 @@ from bgpy.codec.payload import PICKLE
 from bgpy.config import Limits
 from bgpy.errors import RemoteProtocolError, ServerGone
 from bgpy.serving import outbox
-from bgpy.serving.jobs import Job, JobQueue
+from bgpy.serving.jobs import JobQueue
+from bgpy.serving.outbox import Job
 from bgpy.serving.reactor import READ, Reactor
 from bgpy.serving.runner import Load, Runner
 from bgpy.serving.session import Session
@@ -108,7 +109,7 @@ class Server:
         )
         self._catalogue = Catalogue()
         self._runner = Runner(self._catalogue, init_file)
-        self._jobs = JobQueue()
+        self._jobs = JobQueue(limits.max_requests, limits.max_queued, self._drained)
         self._reactor = Reactor(events.chores)
         self._sessions: set[Session] = set()
         self._shared = memoryview(bytearray(RECEIVE_BUFFER))
@@ -202,7 +203,7 @@ class Server:
     def _end_early(self) -> None:
         if self._ending:
             return
-        log.info("asked to end: %d queued requests won't run", self._jobs.count)
+        log.info("asked to end: %d queued requests won't run", self._jobs.queued())
         self._ending = True
         for job in self._jobs.clear():
             self._refuse_ending(job)
@@ -230,12 +231,14 @@ class Server:
     # The thread that polls
 
     def _accept(self, events: int) -> None:
+        if len(self._sessions) >= self._limits.max_connections:
+            self._refuse_clients(f"there are {len(self._sessions)} connections (max_connections)")
+            self._pause_accepting()
+            return
         try:
             sock, address = self._listener.accept()
         except OSError as error:
-            if monotonic() - self._refusal_logged > self._limits.handshake_timeout:
-                self._refusal_logged = monotonic()
-                log.warning("clients can't be accepted: %s", error)
+            self._refuse_clients(str(error))
             if error.errno in _EXHAUSTED:
                 self._pause_accepting()
             return
@@ -249,10 +252,15 @@ class Server:
         )
         peer = f"{address[0]}:{address[1]}"
         session = Session(
-            PlainTransport(sock), peer, handshake, self._terms, self._reactor, self, self._shared
+            PlainTransport(sock), peer, handshake, self._limits, self._reactor, self, self._shared
         )
         self._sessions.add(session)
-        session.open(self._limits.handshake_timeout)
+        session.open()
+
+    def _refuse_clients(self, why: str) -> None:
+        if monotonic() - self._refusal_logged > self._limits.handshake_timeout:
+            self._refusal_logged = monotonic()
+            log.warning("clients can't be accepted: %s", why)
 
     def _pause_accepting(self) -> None:
         """Leave clients in the backlog: it stays readable, and polling it would only spin."""
@@ -274,8 +282,23 @@ class Server:
             session.send(Goodbye(str(error)))
             raise
 
+    def clogged(self, session: Session) -> None:
+        """Let no more run for a client that doesn't take its replies."""
+        self._jobs.hold(session.client_id)
+
+    def cleared(self, session: Session) -> None:
+        """Go on for a client that has taken its replies."""
+        self._jobs.release(session.client_id)
+
+    def _drained(self, owner: bytes) -> None:
+        """Read a client again whose requests were too many; called by the task thread too."""
+        for session in self._sessions.copy():
+            if session.client_id == owner:
+                self._reactor.change(session.resume)
+
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
+        self._jobs.release(session.client_id)
         self._sessions.discard(session)
         self._resume_accepting()
 
@@ -292,7 +315,8 @@ class Server:
                 )
             )
             return
-        self._jobs.push(job, session.client_id)
+        if self._jobs.push(job, session.client_id):
+            session.pause()
         if not message.wait:
             session.send(Receipt(message.request, ReceiptCode.RECEIVED))
 
@@ -335,7 +359,7 @@ class Server:
                 "pid": os.getpid(),
                 "initialized": self._runner.tasks.initialized,
                 "busy": self._runner.current is not None,
-                "queued": self._jobs.count,
+                "queued": self._jobs.queued(),
                 "clients": len(self._sessions),
                 "ending": self._ending,
             }

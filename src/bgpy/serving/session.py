@@ -2,6 +2,11 @@
 
 Reading happens on the thread that polls; sending on any thread, under the session's
 lock: at once if nothing waits before it, else queued until the socket is writable.
+Replies to a client that has more requests waiting are gathered, to leave in one send.
+
+A client that leaves replies unread is *clogged* beyond a limit: it isn't read and
+nothing more runs for it until it has taken half of them; it is dropped if it takes
+nothing at all for a time. A client is *paused* while its line of requests is full.
 """
 
 from __future__ import annotations
@@ -9,21 +14,25 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bgpy.codec.memory import allocate
+from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError
 from bgpy.serving.reactor import READ, WRITE, Deadline, Reactor
 from bgpy.serving.transport import Piece, Transport
 from bgpy.wire.connection import Connection
-from bgpy.wire.handshake import ServerHandshake, ServerTerms
+from bgpy.wire.handshake import ServerHandshake
 from bgpy.wire.messages import Goodbye, Message
 
 log = logging.getLogger("bgpy.server")
 
 PATIENCE = 0.05
 """Seconds that a sender waits for a reader that takes bytes, before it keeps a copy."""
+
+GATHERED = 2**16
+"""Bytes of replies that are gathered at most before they leave."""
 
 DIRECT_READS = 16
 """Receives into one large message before other clients get their turn."""
@@ -34,6 +43,12 @@ class Service(Protocol):
 
     def received(self, session: Session, message: Message) -> None:
         """Act on `message`; called by the thread that polls."""
+
+    def clogged(self, session: Session) -> None:
+        """Let no more run for `session`, which doesn't take its replies; on that thread too."""
+
+    def cleared(self, session: Session) -> None:
+        """`session` has taken its replies; called by the thread that polls."""
 
     def closed(self, session: Session) -> None:
         """Forget `session`; called by the thread that polls."""
@@ -47,7 +62,7 @@ class Session:
         transport: Transport,
         peer: str,
         handshake: ServerHandshake,
-        terms: ServerTerms,
+        limits: Limits,
         reactor: Reactor,
         service: Service,
         shared: memoryview,
@@ -57,20 +72,29 @@ class Session:
         """Empty until the client has proved the token."""
         self._transport = transport
         self._handshake = handshake
-        self._connection = Connection.server_side(handshake, terms, allocate)
+        self._limits = limits
+        self._connection = Connection.server_side(handshake, limits, allocate)
         self._reactor = reactor
         self._service = service
         self._shared = shared
         self._lock = threading.Lock()
         self._unsent: deque[Piece] | None = None  # None: the socket takes bytes at once
+        self._unsent_size = 0
+        self._taken = 0  # bytes that the socket took of what was unsent, ever
+        self._gathering = False  # what is unsent waits for more, not for the socket
         self._patient = False  # a sender is at work without the lock
+        self._clogged = False
+        self._paused = False
+        self._watched = READ
         self._open = True
         self._outcome = "left"
         self._deadline: Deadline | None = None
 
-    def open(self, handshake_timeout: float) -> None:
+    def open(self) -> None:
         """Begin to read; called by the holder of the polling role."""
-        self._deadline = self._reactor.after(handshake_timeout, self._handshake_expired)
+        self._deadline = self._reactor.after(
+            self._limits.handshake_timeout, self._handshake_expired
+        )
         self._reactor.register(self._transport.sock, READ, self._ready)
 
     @property
@@ -80,9 +104,10 @@ class Session:
 
     # Sending, from any thread
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, more: bool = False) -> None:
         """Send `message`, or queue what the socket doesn't take; dropped if the client is gone.
 
+        With `more` it may wait for the next message, but no longer than to the next poll.
         Raises `MessageTooLarge` where it is over the limit; nothing was sent then.
         """
         if not self._open:
@@ -94,24 +119,61 @@ class Session:
                 raise
             return  # the client has broken the protocol, and is about to be closed
         with self._lock:
-            if not self._open:
-                return
             if self._unsent is not None:
-                self._unsent.extend(_owned(pieces))
+                self._append(pieces, more)
                 return
-            try:
-                taken = self._transport.send(pieces)
-            except OSError as error:
-                self._lost(error)
+            if more and len(pieces) == 1:
+                self._gathering = True
+                self._unsent = deque(pieces)
+                self._unsent_size = len(pieces[0])
+                left = None
+            else:
+                left = self._send_now(pieces)
+                if not left:
+                    return
+                self._unsent = deque()
+                self._patient = any(isinstance(piece, memoryview) for piece in left)
+        if left is None:
+            self._reactor.change(self._watch)
+        else:
+            self._send_later(self._send_patiently(left) if self._patient else left)
+
+    def _send_now(self, pieces: list[Piece]) -> list[Piece]:
+        """Send what the socket takes; give what it doesn't, nothing if the client is gone."""
+        if not self._open:
+            return []
+        try:
+            taken = self._transport.send(pieces)
+        except OSError as error:
+            self._lost(error)
+            return []
+        if taken == len(pieces[0]) and len(pieces) == 1:
+            return []
+        return _after(pieces, taken)
+
+    def _append(self, pieces: list[Piece], more: bool) -> None:
+        """Queue `pieces` behind what is unsent; if that only waited for them, send it."""
+        assert self._unsent is not None
+        if not self._open:
+            return
+        self._unsent.extend(_owned(pieces))
+        self._unsent_size += sum(map(len, pieces))
+        if self._gathering:
+            if more and self._unsent_size < GATHERED:
                 return
-            if taken == len(pieces[0]) and len(pieces) == 1:
-                return
-            left = _after(pieces, taken)
-            if not left:
-                return
-            self._unsent = deque()
-            self._patient = any(isinstance(piece, memoryview) for piece in left)
-        self._send_later(self._send_patiently(left) if self._patient else left)
+            self._send_gathered()
+        if self._unsent_size >= self._limits.max_unsent and not self._clogged:
+            self._clogged = True
+            self._reactor.change(self._clog)
+
+    def _send_gathered(self) -> None:
+        """Send what was gathered; what the socket doesn't take waits as anything unsent."""
+        assert self._unsent is not None
+        self._gathering = False
+        left = self._send_now(list(self._unsent))
+        self._unsent_size = sum(map(len, left))
+        # The change that was left with the reactor watches the socket from the next poll on.
+        self._unsent = deque(left) if left else None
 
     def _send_patiently(self, left: list[Piece]) -> list[Piece]:
         """Send the user's own memory as long as the reader takes it; give back the rest.
@@ -137,6 +199,10 @@ class Session:
             except MemoryError as error:
                 self._lost(error)
                 return
+            self._unsent_size += sum(map(len, left))
+            if self._unsent_size >= self._limits.max_unsent and not self._clogged:
+                self._clogged = True
+                self._reactor.change(self._clog)
         self._reactor.change(self._watch)
 
     def _lost(self, error: OSError | MemoryError) -> None:
@@ -147,7 +213,7 @@ class Session:
 
     def _ready(self, events: int) -> None:
         try:
-            if events & WRITE and self._open:
+            if events != READ and self._open:
                 self._send_rest()
             if events & READ and self._open:
                 self._read()
@@ -185,7 +251,7 @@ class Session:
                     self.close()
                     return
                 self._service.received(self, message)
-            if messages or connection.target is None:
+            if messages or connection.target is None or self._paused:
                 return
 
     def _shake_hands(self) -> None:
@@ -208,6 +274,8 @@ class Session:
             return
         try:
             with self._lock:
+                if self._gathering:
+                    self._send_gathered()
                 if self._unsent is not None:
                     return  # it would land in the middle of a reply
                 self._transport.send([outgoing])
@@ -224,14 +292,71 @@ class Session:
 
     def _send_rest(self) -> None:
         with self._lock:
+            self._gathering = False
             if self._patient or self._unsent is None:
                 return
             if self._unsent:
                 pieces = list(self._unsent)
-                self._unsent = deque(_after(pieces, self._transport.send(pieces)))
-            events = READ | WRITE if self._unsent else READ
+                taken = self._transport.send(pieces)
+                self._unsent = deque(_after(pieces, taken))
+                self._unsent_size -= taken
+                self._taken += taken
             self._unsent = self._unsent or None
-        self._reactor.modify(self._transport.sock, events, self._ready)
+            cleared = self._clogged and self._unsent_size <= self._limits.max_unsent // 2
+            if cleared:
+                self._clogged = False
+        if cleared:
+            self._service.cleared(self)
+        self._watch_for()
+
+    def _watch_for(self) -> None:
+        """Have the reactor watch for what can go on: reading, writing, both or none."""
+        reads = not self._paused and not self._clogged
+        events = (READ if reads else 0) | (WRITE if self._unsent is not None else 0)
+        if events == self._watched or not self._open:
+            return
+        if not events:
+            self._reactor.unregister(self._transport.sock)
+        elif not self._watched:
+            self._reactor.register(self._transport.sock, events, self._ready)
+        else:
+            self._reactor.modify(self._transport.sock, events, self._ready)
+        self._watched = events
+
+    # Back-pressure, on the thread that polls
+
+    def pause(self) -> None:
+        """Read no more until `resume`."""
+        self._paused = True
+        self._watch_for()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._paused = False
+        self._watch_for()
+
+    def _clog(self) -> None:
+        if self._open and self._clogged:
+            self._service.clogged(self)
+            self._watch_for()
+            self._reactor.after(self._limits.stall_timeout, self._stalled(self._taken))
+
+    def _stalled(self, before: int) -> Callable[[], None]:
+        """What looks, when the time is over, whether the client has taken anything since."""
+
+        def look() -> None:
+            if not self._open or not self._clogged:
+                return
+            if self._taken == before:
+                self._outcome = (
+                    f"dropped: it left {self._unsent_size} bytes of replies unread for "
+                    f"{self._limits.stall_timeout} s"
+                )
+                self.close()
+            else:
+                self._reactor.after(self._limits.stall_timeout, self._stalled(self._taken))
+
+        return look
 
     # The end
 
@@ -243,11 +368,14 @@ class Session:
             self._outcome = farewell
             self.send(Goodbye(farewell))
         with self._lock:
+            if self._gathering:
+                self._send_gathered()
             self._open = False
             sending = self._patient
         if self._deadline is not None:
             self._deadline.cancel()
-        self._reactor.unregister(self._transport.sock)
+        if self._watched:
+            self._reactor.unregister(self._transport.sock)
         self._transport.shut_down()
         if not sending:  # else the sender closes, so that it never meets a reused descriptor
             self._transport.close()
