@@ -226,7 +226,7 @@ def test_wait_for_the_end_returns_when_it_has_been_read_before(served: Served) -
     assert channel is not None
     channel._sock.shutdown(socket.SHUT_RDWR)
     with pytest.raises(ServerGone):
-        served.client._caller._answer(channel, Ping, None, None)
+        served.client._caller._answer(channel, Ping(99), None, None)
     channel.wait_closed(None)
 
 

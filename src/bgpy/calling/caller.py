@@ -11,7 +11,8 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -26,9 +27,6 @@ from bgpy.tasks import current
 from bgpy.wire.messages import Cancel, Failure, Message, Modules, Ping, Pong, Reason, Status
 
 log = logging.getLogger("bgpy.client")
-
-MakeMessage = Callable[[int], Message]
-"""Makes the message of a request from its id."""
 
 ASK = 1.0
 """Seconds that a server has, after a call's time is over, to say how far it came."""
@@ -52,13 +50,14 @@ class Caller:
 
     def _begin_anew(self) -> None:
         self._client_id = os.urandom(16)
-        self._next_request = 1
+        self.requests = count(1)
+        """Gives the ids of this client's requests."""
         self._channel: Channel | None = None
         self._connecting = threading.Lock()
         self._hashes: dict[str, str | None] = {}
 
-    def request(self, make: MakeMessage, timeout: float | None) -> Message:
-        """Send what `make` makes and wait for its answer, up to `timeout` seconds.
+    def request(self, message: Message, timeout: float | None) -> Message:
+        """Send `message` and wait for its answer, up to `timeout` seconds.
 
         Raises `ConnectError` and its kin, `ServerRestarted`, `ServerGone`,
         `CallingSelf` and `CallTimeout`.
@@ -70,25 +69,25 @@ class Caller:
                 "a task can't wait for a call to its own server, which runs one task at a "
                 "time: call the function itself, or use execute() without await_response"
             )
-        return self._answer(channel, make, deadline, timeout)
+        return self._answer(channel, message, deadline, timeout)
 
-    def request_receipt(self, make: MakeMessage, timeout: float | None) -> Message:
+    def request_receipt(self, message: Message, timeout: float | None) -> Message:
         """As `request`, for what is answered while a task runs: also from a task itself."""
         deadline = None if timeout is None else monotonic() + timeout
-        return self._answer(self._in_time(deadline, timeout), make, deadline, timeout)
+        return self._answer(self._in_time(deadline, timeout), message, deadline, timeout)
 
-    def submit(self, make: MakeMessage, done: Done) -> None:
-        """Send what `make` makes; its answer goes to `done`, in another thread.
+    def submit(self, message: Message, done: Done) -> None:
+        """Send `message`; its answer goes to `done`, in another thread.
 
         Raises as `request` as long as nothing was sent.
         """
-        self._connected().submit(make, done)
+        self._connected().submit(message, done)
 
     def ping(self, timeout: float | None) -> float:
         """Seconds to the server and back."""
         self._connected()
         start = monotonic()
-        answer = self.request_receipt(Ping, timeout)
+        answer = self.request_receipt(Ping(next(self.requests)), timeout)
         assert isinstance(answer, Pong)
         return monotonic() - start
 
@@ -98,17 +97,17 @@ class Caller:
         unknown = sorted(set(names) - self._hashes.keys())
         if unknown:
             text = json.dumps({"modules": unknown})
-            answer = self.request_receipt(lambda request: Modules(request, text), timeout)
+            answer = self.request_receipt(Modules(next(self.requests), text), timeout)
             assert isinstance(answer, Modules)
             self._hashes.update(json.loads(answer.text)["modules"])
         return self._hashes
 
-    def terminate(self, make: MakeMessage, timeout: float | None) -> Message:
+    def terminate(self, message: Message, timeout: float | None) -> Message:
         """Send an exit; give its answer once the server's port is closed and its process gone."""
         deadline = None if timeout is None else monotonic() + timeout
         channel = self._in_time(deadline, timeout)
         process = ServerProcess.of(channel.welcome)
-        answer = self.request(make, timeout)
+        answer = self.request(message, timeout)
         if isinstance(answer, Failure) and answer.reason in (Reason.DECODE, Reason.PYTHON):
             return answer  # it could not be read, so the server goes on
         try:
@@ -161,14 +160,12 @@ class Caller:
                 self._client_id,
                 min(seconds, self._connect_timeout),
             )
-            self._channel = Channel(connected, self._next_request)
+            self._channel = Channel(connected)
             self._notice_restart(connected.welcome.incarnation)
             return self._channel
 
     def _drop(self, channel: Channel) -> None:
-        """Forget a broken channel, but not which request ids it has used."""
         if self._channel is channel:
-            self._next_request = channel.next_request
             self._channel = None
 
     def _notice_restart(self, incarnation: bytes) -> None:
@@ -181,10 +178,10 @@ class Caller:
             )
 
     def _answer(
-        self, channel: Channel, make: MakeMessage, deadline: float | None, timeout: float | None
+        self, channel: Channel, message: Message, deadline: float | None, timeout: float | None
     ) -> Message:
         try:
-            pending = channel.send(make, deadline)
+            pending = channel.send(message, deadline)
         except TimeOver:
             raise _timed_out(timeout, "not started") from None
         try:
@@ -210,7 +207,7 @@ class Caller:
         target = pending.request
         try:
             deadline = monotonic() + ASK
-            question = channel.send(lambda request: Cancel(request, target), deadline)
+            question = channel.send(Cancel(next(self.requests), target), deadline)
             try:
                 answer = channel.wait(question, deadline)
             finally:

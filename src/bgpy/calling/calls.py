@@ -31,25 +31,17 @@ class Pending:
 class Calls:
     """The requests of one connection that wait for an answer."""
 
-    def __init__(self, first_request: int = 1) -> None:
-        self._next = first_request
+    def __init__(self) -> None:
         self._pending: dict[int, Pending] = {}
-
-    @property
-    def next_request(self) -> int:
-        """The id that the next request will have; ids count up within a client."""
-        return self._next
 
     @property
     def under_way(self) -> bool:
         """Whether anybody waits."""
         return bool(self._pending)
 
-    def begin(self, done: Done | None = None) -> Pending:
-        """Number a new request; called by one thread at a time."""
-        pending = Pending(self._next, done)
-        self._next += 1
-        self._pending[pending.request] = pending
+    def begin(self, request: int, done: Done | None = None) -> Pending:
+        """Expect the answer of `request`."""
+        pending = self._pending[request] = Pending(request, done)
         return pending
 
     def abandon(self, pending: Pending) -> None:
@@ -60,11 +52,10 @@ class Calls:
         """The call that an answer belongs to, no longer under way; None if nobody waits."""
         return self._pending.pop(request, None)
 
-    def fail(self, error: ServerGone) -> list[Pending]:
-        """Answer all that is under way with `error`; gives what it was."""
-        failed = list(self._pending.values())
-        self._pending.clear()
-        for pending in failed:
+    def fail(self, error: ServerGone) -> dict[int, Pending]:
+        """Answer all that is under way with `error`; gives what it was, by request id."""
+        failed, self._pending = self._pending, {}
+        for pending in failed.values():
             pending.answer = error
         return failed
 

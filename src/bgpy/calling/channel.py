@@ -9,17 +9,15 @@ first of them.
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
 
 from bgpy.calling.blocking import (
     READABLE,
     TICK,
-    WRITABLE,
     TimeOver,
     poll,
     seconds_left,
@@ -27,7 +25,8 @@ from bgpy.calling.blocking import (
 )
 from bgpy.calling.calls import Answer, Calls, Done, Pending
 from bgpy.calling.connecting import Connected
-from bgpy.calling.liveness import ServerProcess
+from bgpy.calling.liveness import ServerWatch
+from bgpy.calling.sending import CutOff, Sender
 from bgpy.errors import BgpyError, ServerGone
 from bgpy.gates import closed_gate, open_gate
 from bgpy.wire.frames import Piece
@@ -36,39 +35,37 @@ from bgpy.wire.messages import Failure, Goodbye, Message
 RECEIVE_BUFFER = 2**18
 """Bytes received at once."""
 
+FAREWELL = 1.0
+"""Seconds for what was submitted, and the goodbye, to leave when a client is closed."""
+
 IDLE = 0.01
 """Seconds of silence after which a connection is looked at before it is used again.
 
 Shorter than any restart of a server takes, longer than the pauses in a row of calls.
 """
 
-MOST_PIECES = 512
-"""Pieces in one system call; below every platform's IOV_MAX."""
+_END = -1
+"""Stands for the end of the connection, which no message answers."""
 
 
 class Channel:
     """An authenticated connection and the calls under way on it."""
 
-    def __init__(self, connected: Connected, first_request: int) -> None:
+    def __init__(self, connected: Connected) -> None:
         self._sock, self._connection, self.welcome = connected
         set_tick(self._sock)
-        self._calls = Calls(first_request)
+        self._server = ServerWatch(self.welcome)
+        self._sender = Sender(self._sock, self._server)
+        self._calls = Calls()
         self._lock = threading.Lock()
-        self._sending = threading.Lock()
         self._reader: int | None = None  # the thread that reads
         self._futures = closed_gate()
         self._futures_served = False
         self._broken: ServerGone | None = None
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
-        self._process: ServerProcess | None = None
         self._last_used = monotonic()
         # Not __del__: in a cycle the socket may be collected first, which warns.
-        weakref.finalize(self, _finish, self._sock, self._futures)
-
-    @property
-    def next_request(self) -> int:
-        """Where a later connection of the same client goes on counting."""
-        return self._calls.next_request
+        weakref.finalize(self, _finish, self._sock, self._sender, self._futures)
 
     def usable(self) -> bool:
         """Whether a request may be sent; a connection long idle is looked at first."""
@@ -78,51 +75,51 @@ class Channel:
             self._look()
         return self._broken is None
 
-    def send(
-        self, make: Callable[[int], Message], deadline: float | None, done: Done | None = None
-    ) -> Pending:
-        """Number and send the request that `make` makes of its id.
+    def send(self, request: Message, deadline: float | None) -> Pending:
+        """Send `request`; its answer goes to whoever calls `wait`.
 
-        Its answer goes to `done`, if given, else to whoever calls `wait`. Raises
-        `ServerGone` (*not started*) if it could not leave whole, `TimeOver` if it did not
-        by `deadline`, and `MessageTooLarge` if the server would not take it.
+        Raises `ServerGone` (*not started*) if it could not leave whole, `TimeOver` if it
+        did not by `deadline`, and `MessageTooLarge` if the server would not take it.
         """
-        self._take_turn(deadline)
-        pending = self._calls.begin(done)
+        pieces = self._connection.send(request)
+        pending = self._calls.begin(request.request)
         try:
-            # Asked only now: whatever breaks the channel later finds this call under way.
-            if self._broken is not None:
-                raise ServerGone.at("not started", str(self._broken))
-            self._send_all(self._connection.send(make(pending.request)), deadline)
-        except (BgpyError, TimeOver):
+            self._send(pieces, deadline)
+        except BaseException:
+            self.abandon(pending)
+            raise
+        return pending
+
+    def submit(self, request: Message, done: Done) -> None:
+        """Send a request whose answer goes to `done`, in the thread that reads it.
+
+        It may leave a moment later, with others. Raises as `send`.
+        """
+        pieces = self._connection.send(request)
+        gather = self._calls.under_way and len(pieces) == 1
+        pending = self._calls.begin(request.request, done)
+        try:
+            if gather and self._broken is None:
+                self._sender.gather(request.request, pieces[0])
+            else:
+                self._send(pieces, None)
+        except BgpyError:
             self.abandon(pending)
             raise
         except OSError as error:
-            self.abandon(pending)
-            self._break(f"the connection was lost: {error}")
-            raise ServerGone.at("not started", f"the request could not be sent: {error}") from error
+            self._lost(error)
         except BaseException:
+            self.abandon(pending)
             self._break("a request was interrupted in the middle")
             raise
-        finally:
-            self._sending.release()
-        return pending
-
-    def submit(self, make: Callable[[int], Message], done: Done) -> None:
-        """Send a request whose answer goes to `done`, in the thread that reads it.
-
-        Raises as `send`.
-        """
-        self.send(make, None, done)
         with self._lock:
             start, self._futures_served = not self._futures_served, True
             if self._reader is None:
                 open_gate(self._futures)
+        if self._broken is not None and pending is self._calls.take(request.request):
+            done(self._broken)  # it broke before it knew of this call
         if start:
-            serve = (self._futures, weakref.ref(self))
-            threading.Thread(
-                target=_serve_futures, args=serve, name="bgpy-futures", daemon=True
-            ).start()
+            self._start_threads()
 
     def wait(self, pending: Pending, deadline: float | None) -> Message:
         """Wait for the answer of `pending`, reading for others meanwhile.
@@ -155,9 +152,7 @@ class Channel:
 
     def wait_closed(self, deadline: float | None) -> None:
         """Read until the server closes the connection; raises `TimeOver` at `deadline`."""
-        self._take_turn(deadline)
-        end = self._calls.begin()
-        self._sending.release()
+        end = self._calls.begin(_END)
         if self._broken is not None:
             self.abandon(end)
             return
@@ -170,17 +165,16 @@ class Channel:
         """Close the connection; with `farewell` the server hears that it is on purpose."""
         if farewell and self._broken is None:
             try:
-                self._take_turn(now := monotonic())
-                try:
-                    self._send_all(self._connection.send(Goodbye("the client closed")), now)
-                finally:
-                    self._sending.release()
+                self._sender.send(
+                    self._connection.send(Goodbye("the client closed")), monotonic() + FAREWELL
+                )
             except (OSError, BgpyError, TimeOver):
                 pass  # it is gone already, or takes nothing now
         self._break("the client was closed")
 
     def forget_in_child(self) -> None:
         """In a forked child: give the descriptor back; the parent's connection stays."""
+        self._sender.forget()
         self._sock.close()
 
     def _sleep(self, pending: Pending, gate: threading.Lock, deadline: float | None) -> None:
@@ -199,49 +193,46 @@ class Channel:
 
     # Sending
 
-    def _take_turn(self, deadline: float | None) -> None:
-        """Wait until no other thread sends: ids count up in the order of the requests."""
-        if deadline is None:
-            self._sending.acquire()
-        elif not self._sending.acquire(timeout=seconds_left(deadline, -1)):
-            raise TimeOver
-
-    def _send_all(self, pieces: Sequence[Piece], deadline: float | None) -> None:
-        """Send all of `pieces` while the server lives; `TimeOver` at `deadline`."""
-        left = list(pieces)
-        taken = 0
-        while left:
-            if deadline is not None:
-                self._wait_writable(deadline, taken > 0)
-            try:
-                if sys.platform == "win32" or len(left) == 1:
-                    taken = self._sock.send(left[0])
-                else:
-                    taken = self._sock.sendmsg(left[:MOST_PIECES])
-            except (TimeoutError, BlockingIOError):
-                if self._server_is_gone():
-                    raise ConnectionResetError("the server's process is gone") from None
-                continue
-            if taken == len(left[0]) and len(left) == 1:
-                return
-            rest = taken
-            while left and rest >= len(left[0]):
-                rest -= len(left.pop(0))
-            if rest:
-                left[0] = memoryview(left[0])[rest:]
-
-    def _wait_writable(self, deadline: float, begun: bool) -> None:
-        """Wait until the socket takes bytes; a request cut off in the middle is the end."""
-        while not (ready := poll(self._sock, min(seconds_left(deadline, 0.0), TICK), WRITABLE)):
-            if monotonic() >= deadline:
-                break
-            if self._server_is_gone():
-                raise ConnectionResetError("the server's process is gone")
-        if begun and monotonic() >= deadline:
+    def _send(self, pieces: list[Piece], deadline: float | None) -> None:
+        try:
+            # Asked when the call is under way: whatever breaks the channel later finds it.
+            if self._broken is not None:
+                raise ServerGone.at("not started", str(self._broken))
+            self._sender.send(pieces, deadline)
+        except CutOff:
             self._break("the time of a request was over before it had left whole")
-        elif ready:
-            return
-        raise TimeOver
+            raise
+        except (BgpyError, TimeOver):
+            raise
+        except OSError as error:
+            self._lost(error)
+            raise ServerGone.at("not started", f"the request could not be sent: {error}") from error
+        except BaseException:
+            self._break("a request was interrupted in the middle")
+            raise
+
+    def flush(self) -> bool:
+        """Send what was gathered; False if the channel has ended."""
+        try:
+            self._sender.flush(None)
+        except OSError as error:
+            self._lost(error)
+        return self._broken is None
+
+    def _lost(self, error: OSError) -> None:
+        """Nothing can be sent any more; the answers that came before the end are still read."""
+        self._look()
+        if self._reader is None:
+            self._break(f"the connection was lost: {error}")
+
+    def _start_threads(self) -> None:
+        for name, gate, serve in (
+            ("bgpy-futures", self._futures, Channel.serve_futures),
+            ("bgpy-sender", self._sender.bell, Channel.flush),
+        ):
+            threading.Thread(
+                target=_serve, args=(gate, weakref.ref(self), serve), name=name, daemon=True
+            ).start()
 
     # Reading
 
@@ -250,7 +241,7 @@ class Channel:
             while pending.answer is None:
                 if deadline is None or self._readable(deadline):
                     self._read(pending)
-                elif self._server_is_gone():
+                elif self._server.is_gone():
                     self._break("the server's process is gone")
         except TimeOver:
             raise
@@ -311,7 +302,7 @@ class Channel:
                 count = self._sock.recv_into(target)
                 messages = connection.filled(count) if count else []
         except (TimeoutError, BlockingIOError):
-            if self._server_is_gone():
+            if self._server.is_gone():
                 self._break("the server's process is gone")
             return
         except BgpyError as error:
@@ -360,8 +351,12 @@ class Channel:
             self._broken = gone = ServerGone.at(
                 "unknown", f"{reason}; whether the call ran is not known"
             )
+            unsent = ServerGone.at("not started", f"{reason}; the call had not been sent")
             failed = self._calls.fail(gone)
-            for pending in failed:
+            for request in self._sender.forget():
+                if request in failed:
+                    failed[request].answer = unsent
+            for pending in failed.values():
                 _wake(pending)
             try:
                 self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
@@ -369,30 +364,33 @@ class Channel:
                 pass  # the server was first
             self._sock.close()
             open_gate(self._futures)
-        for pending in failed:
-            if pending.done is not None:
-                pending.done(gone)
-
-    def _server_is_gone(self) -> bool:
-        if self._process is None:
-            self._process = ServerProcess.of(self.welcome)
-        return self._process is not None and self._process.is_gone()
+            open_gate(self._sender.bell)
+        for pending in failed.values():
+            if pending.done is not None and pending.answer is not None:
+                pending.done(pending.answer)
 
 
-def _serve_futures(gate: threading.Lock, find: weakref.ref[Channel]) -> None:
-    """The daemon thread of a channel, which it doesn't keep alive while nothing is under way."""
+def _serve(
+    gate: threading.Lock, find: weakref.ref[Channel], serve: Callable[[Channel], bool]
+) -> None:
+    """A daemon thread of a channel, which it doesn't keep alive while nothing is under way."""
     while True:
         gate.acquire()
         channel = find()
-        if channel is None or not channel.serve_futures():
+        if channel is None or not serve(channel):
             return
         del channel
 
 
-def _finish(sock: socket.socket, futures: threading.Lock) -> None:
-    """What a channel leaves behind when it is collected."""
+def _finish(sock: socket.socket, sender: Sender, futures: threading.Lock) -> None:
+    """What a channel leaves behind when it is collected, or the interpreter ends."""
+    try:
+        sender.flush(monotonic() + FAREWELL)
+    except (OSError, TimeOver):
+        pass  # it is gone already, or takes nothing now
     sock.close()
     open_gate(futures)
+    open_gate(sender.bell)
 
 
 def _wake(pending: Pending | None) -> None:

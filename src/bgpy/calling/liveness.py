@@ -40,3 +40,17 @@ class ServerProcess:
         if self._start_time is None:
             return True
         return records.wait_gone(self.pid, self._start_time, timeout)
+
+
+class ServerWatch:
+    """Tells whether the server of a connection is gone; finds its process when first asked."""
+
+    def __init__(self, welcome: Welcome) -> None:
+        self._welcome = welcome
+        self._process: ServerProcess | None = None
+
+    def is_gone(self) -> bool:
+        """Whether its process has ended; False where that can't be seen from here."""
+        if self._process is None:
+            self._process = ServerProcess.of(self._welcome)
+        return self._process is not None and self._process.is_gone()

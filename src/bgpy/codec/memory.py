@@ -5,8 +5,8 @@ from __future__ import annotations
 import mmap
 import sys
 
-LARGE = 2**20
-"""From this size on, in bytes, a buffer gets pages of its own."""
+LARGE = 2**22
+"""From this size on, in bytes, a buffer gets pages of its own (docs/design/0007)."""
 
 
 def allocate(size: int) -> memoryview:

@@ -1,0 +1,132 @@
+"""Requests on their way out: each leaves whole, one after the other.
+
+A request that a thread waits for leaves at once. One that nobody waits for yet, while
+others are under way, is gathered, and leaves with all that were gathered meanwhile:
+when there is `GATHERED`, when the next request leaves, or when the thread that
+gathers them has let another one run (milliseconds, at most).
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from time import monotonic
+
+from bgpy.calling.blocking import TICK, WRITABLE, TimeOver, poll, seconds_left
+from bgpy.calling.liveness import ServerWatch
+from bgpy.gates import closed_gate, open_gate
+from bgpy.wire.frames import Piece
+
+MOST_PIECES = 512
+"""Pieces in one system call; below every platform's IOV_MAX."""
+
+GATHERED = 2**15
+"""Bytes of requests that are gathered at most before they leave."""
+
+
+class CutOff(TimeOver):
+    """The deadline was over when a request had left in part: the connection is of no use."""
+
+
+class Sender:
+    """The sending side of a connection; used by many threads, one at a time."""
+
+    def __init__(self, sock: socket.socket, server: ServerWatch) -> None:
+        self._sock = sock
+        self._server = server
+        self._turn = threading.Lock()
+        self._gathering = threading.Lock()
+        self._gathered: list[tuple[int, Piece]] = []
+        self._size = 0
+        self.bell = closed_gate()
+        """Opened when something has been gathered: whoever waits here calls `flush`."""
+
+    def send(self, pieces: list[Piece], deadline: float | None) -> None:
+        """Send what was gathered, then all of `pieces`.
+
+        Raises `TimeOver` if nothing had left by `deadline`, `CutOff` if a part had, and
+        `OSError` if the connection or the server is gone.
+        """
+        if deadline is None:
+            self._turn.acquire()
+        elif not self._turn.acquire(timeout=seconds_left(deadline, -1)):
+            raise TimeOver
+        try:
+            if self._gathered:
+                pieces = [*self._take(), *pieces]
+            elif deadline is None and len(pieces) == 1:
+                taken = self._send_some(pieces)
+                if taken == len(pieces[0]):
+                    return
+                pieces = [memoryview(pieces[0])[taken:]]
+            self._send_all(pieces, deadline)
+        finally:
+            self._turn.release()
+
+    def gather(self, request: int, piece: Piece) -> None:
+        """Keep the small `request` until others join it; sends all when they are enough."""
+        with self._gathering:
+            ring = not self._gathered
+            self._gathered.append((request, piece))
+            self._size += len(piece)
+            full = self._size >= GATHERED
+        if full:
+            self.flush(None)
+        elif ring:
+            open_gate(self.bell)
+
+    def flush(self, deadline: float | None) -> None:
+        """Send what was gathered; raises as `send`."""
+        if self._gathered:
+            self.send([], deadline)
+
+    def forget(self) -> list[int]:
+        """Forget what was gathered and never sent; gives the request ids."""
+        with self._gathering:
+            requests = [request for request, _ in self._gathered]
+            self._gathered.clear()
+            return requests
+
+    def _take(self) -> list[Piece]:
+        with self._gathering:
+            together = b"".join([piece for _, piece in self._gathered])
+            self._gathered.clear()
+            self._size = 0
+            return [together] if together else []
+
+    def _send_all(self, pieces: Sequence[Piece], deadline: float | None) -> None:
+        left = list(pieces)
+        taken = 0
+        while left:
+            if deadline is not None:
+                self._wait_writable(deadline, taken > 0)
+            taken = rest = self._send_some(left)
+            while left and rest >= len(left[0]):
+                rest -= len(left.pop(0))
+            if rest:
+                left[0] = memoryview(left[0])[rest:]
+
+    def _send_some(self, pieces: Sequence[Piece]) -> int:
+        """Bytes that the socket takes within a tick; `OSError` if the server is gone."""
+        try:
+            if sys.platform == "win32" or len(pieces) == 1:
+                return self._sock.send(pieces[0])
+            return self._sock.sendmsg(pieces[:MOST_PIECES])
+        except (TimeoutError, BlockingIOError):
+            if self._server.is_gone():
+                raise ConnectionResetError("the server's process is gone") from None
+            return 0
+
+    def _wait_writable(self, deadline: float, begun: bool) -> None:
+        """Wait until the socket takes bytes; a request cut off in the middle is the end."""
+        while not (ready := poll(self._sock, min(seconds_left(deadline, 0.0), TICK), WRITABLE)):
+            if monotonic() >= deadline:
+                break
+            if self._server.is_gone():
+                raise ConnectionResetError("the server's process is gone")
+        if begun and monotonic() >= deadline:
+            raise CutOff
+        if not ready:
+            raise TimeOver
