@@ -19,7 +19,8 @@ def bgpy_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv("BGPY_HOME", str(home))
     monkeypatch.delenv("BGPY_TOKEN", raising=False)
     yield home
-    left = [process for process in psutil.process_iter() if _runs_in(process, home)]
+    found = [process for process in psutil.process_iter() if _runs_in(process, home)]
+    _, left = psutil.wait_procs(found, timeout=10.0)  # a starter ends just after its server
     for process in left:
         process.kill()
     assert not left, f"the test left processes behind: {left}"

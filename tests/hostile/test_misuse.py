@@ -114,6 +114,4 @@ def test_withdrawing_means_the_right_call_when_a_client_was_closed_before(
 
 
 def _ids(client: Client) -> int:
-    channel = client._caller._channel
-    assert channel is not None
-    return channel.next_request
+    return next(client._caller.requests)

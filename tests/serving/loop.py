@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bgpy.serving.reactor import READ, Reactor
+from bgpy.serving.poller import READ
+from bgpy.serving.reactor import Reactor
 
 LONG = 30.0
 """Seconds after which a test has failed; nothing waits that long."""

@@ -17,7 +17,8 @@ import pytest
 from bgpy import Client, Handle
 from bgpy.example import tasks
 from bgpy.serving import reactor as reactor_module
-from bgpy.serving.reactor import READ, WRITE, Deadline, Reactor
+from bgpy.serving.poller import READ, WRITE
+from bgpy.serving.reactor import Deadline, Reactor
 from tests.serving.loop import LONG, Jobs, Loop
 
 NUMBER = struct.Struct("<I")

@@ -63,7 +63,9 @@ class Caller:
         `CallingSelf` and `CallTimeout`.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        channel = self._in_time(deadline, timeout)
+        channel = self._channel
+        if channel is None or not channel.usable():
+            channel = self._in_time(deadline, timeout)
         if current.is_task_thread_of(channel.welcome.incarnation):
             raise CallingSelf(
                 "a task can't wait for a call to its own server, which runs one task at a "

@@ -83,11 +83,7 @@ class Channel:
         """
         pieces = self._connection.send(request)
         pending = self._calls.begin(request.request)
-        try:
-            self._send(pieces, deadline)
-        except BaseException:
-            self.abandon(pending)
-            raise
+        self._send(pending, pieces, deadline)
         return pending
 
     def submit(self, request: Message, done: Done) -> None:
@@ -102,12 +98,11 @@ class Channel:
             if gather and self._broken is None:
                 self._sender.gather(request.request, pieces[0])
             else:
-                self._send(pieces, None)
+                self._send(pending, pieces, None)
         except BgpyError:
-            self.abandon(pending)
             raise
         except OSError as error:
-            self._lost(error)
+            self._lost(error)  # which ends this call too
         except BaseException:
             self.abandon(pending)
             self._break("a request was interrupted in the middle")
@@ -128,23 +123,24 @@ class Channel:
         (*unknown*) if the connection or the server's process is gone.
         """
         while pending.answer is None:
+            nested, gate = False, None
             with self._lock:
-                if pending.answer is not None:
-                    break
-                # A future's callback, which the reader runs, may wait for a call as well.
-                nested = self._reader == get_ident()
-                reads = nested or self._reader is None
-                if reads:
+                if self._reader is None:
                     self._reader = get_ident()
-                else:
+                elif self._reader == get_ident():
+                    nested = True  # a future's callback, which the reader runs, waits as well
+                elif pending.answer is None:
                     gate = pending.gate = closed_gate()
-            if reads:
+                else:
+                    break
+            if gate is None:
                 self._read_for_all(pending, deadline, nested)
             else:
                 self._sleep(pending, gate, deadline)
-        if isinstance(pending.answer, ServerGone):
-            raise ServerGone.at(pending.answer.progress, str(pending.answer))
-        return pending.answer
+        answer = pending.answer
+        if isinstance(answer, ServerGone):
+            raise ServerGone.at(answer.progress, str(answer))
+        return answer
 
     def abandon(self, pending: Pending) -> None:
         """Wait no longer for `pending`: a late answer will be dropped."""
@@ -193,21 +189,24 @@ class Channel:
 
     # Sending
 
-    def _send(self, pieces: list[Piece], deadline: float | None) -> None:
+    def _send(self, pending: Pending, pieces: list[Piece], deadline: float | None) -> None:
+        """Send the request of `pending`, which is no longer under way if that fails."""
         try:
             # Asked when the call is under way: whatever breaks the channel later finds it.
             if self._broken is not None:
                 raise ServerGone.at("not started", str(self._broken))
             self._sender.send(pieces, deadline)
-        except CutOff:
-            self._break("the time of a request was over before it had left whole")
-            raise
-        except (BgpyError, TimeOver):
+        except (BgpyError, TimeOver) as error:
+            self.abandon(pending)
+            if isinstance(error, CutOff):
+                self._break("the time of a request was over before it had left whole")
             raise
         except OSError as error:
+            self.abandon(pending)
             self._lost(error)
             raise ServerGone.at("not started", f"the request could not be sent: {error}") from error
         except BaseException:
+            self.abandon(pending)
             self._break("a request was interrupted in the middle")
             raise
 

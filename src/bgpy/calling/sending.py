@@ -57,7 +57,10 @@ class Sender:
             if self._gathered:
                 pieces = [*self._take(), *pieces]
             elif deadline is None and len(pieces) == 1:
-                taken = self._send_some(pieces)
+                try:
+                    taken = self._sock.send(pieces[0])
+                except (TimeoutError, BlockingIOError):
+                    taken = 0  # the server takes nothing now, or is gone: looked at below
                 if taken == len(pieces[0]):
                     return
                 pieces = [memoryview(pieces[0])[taken:]]

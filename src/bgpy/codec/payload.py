@@ -59,15 +59,21 @@ class _Pieces(list[Any]):
     write = list.append
 
 
-class _Pickling:
+class _Pickling(NamedTuple):
     """A pickler that is used again: making one takes longer than a small object does."""
 
-    __slots__ = ("buffers", "pickler", "pieces")
+    dump: Callable[[Any], object]
+    forget: Callable[[], object]
+    pieces: list[Any]
+    buffers: list[memoryview]
 
-    def __init__(self, pickler: Callable[..., pickle.Pickler] = pickle.Pickler) -> None:
-        self.pieces = _Pieces()
-        self.buffers: list[memoryview] = []
-        self.pickler = pickler(self.pieces, protocol=5, buffer_callback=_keeper(self.buffers))
+    @classmethod
+    def of(cls, pickler: Callable[..., pickle.Pickler]) -> _Pickling:
+        """One with a pickler of its own."""
+        pieces = _Pieces()
+        buffers: list[memoryview] = []
+        made = pickler(pieces, protocol=5, buffer_callback=_keeper(buffers))
+        return cls(made.dump, made.clear_memo, pieces, buffers)
 
 
 _idle: list[_Pickling] = []
@@ -81,26 +87,30 @@ def encode(obj: Any, what: str) -> Payload:
     try:
         pickling = _idle.pop()
     except IndexError:
-        pickling = _Pickling()
-    pieces = pickling.pieces
+        pickling = _Pickling.of(pickle.Pickler)
+    dump, forget, pieces, buffers = pickling
     try:
-        pickling.pickler.dump(obj)
+        dump(obj)
     except Exception:
         return _encode_by_value(obj, what, None)  # its error is the one to show
-    pickling.pickler.clear_memo()
-    if not pickling.buffers and len(pieces) == 1:
-        head = pieces.pop()
-        _idle.append(pickling)
-        if head.find(b"__main__") < 0:
-            return _new(Payload, (head, (), False))
-        return _encode_by_value(obj, what, [head])
-    pickled, buffers = pieces[:], pickling.buffers[:]
-    pieces.clear()
+    forget()
+    if buffers or len(pieces) != 1:
+        return _encode_large(obj, what, pickling)
+    head = pieces.pop()
+    _idle.append(pickling)
+    if head.find(b"__main__") < 0:
+        return _new(Payload, (head, (), False))
+    return _encode_by_value(obj, what, [head])
+
+
+def _encode_large(obj: Any, what: str, pickling: _Pickling) -> Payload:
+    pieces, buffers = pickling.pieces[:], pickling.buffers[:]
+    pickling.pieces.clear()
     pickling.buffers.clear()
     _idle.append(pickling)
-    if any(len(piece) < MOST_OF_PICKLE and b"__main__" in piece for piece in pickled):
-        return _encode_by_value(obj, what, pickled)
-    return Payload(_head_of(pickled), buffers, False)
+    if any(len(piece) < MOST_OF_PICKLE and b"__main__" in piece for piece in pieces):
+        return _encode_by_value(obj, what, pieces)
+    return Payload(_head_of(pieces), buffers, False)
 
 
 def decode(head: Head, buffers: Sequence[memoryview], code: bool, what: str) -> Any:
@@ -137,9 +147,9 @@ def _encode_by_value(obj: Any, what: str, plain: list[Any] | None) -> Payload:
     """Pickle with cloudpickle; `plain` is what came out without it, if anything did."""
     import cloudpickle  # 20 ms that most calls never need
 
-    pickling = _Pickling(cloudpickle.Pickler)
+    pickling = _Pickling.of(cloudpickle.Pickler)
     try:
-        pickling.pickler.dump(obj)
+        pickling.dump(obj)
     except Exception as error:
         raise EncodeError(f"{_blame(obj, what)} can't be sent: {_reason(error)}") from error
     pieces = pickling.pieces[:]

@@ -22,7 +22,7 @@ from bgpy.tasks.engine import Kind
 class Line:
     """What waits for one client."""
 
-    __slots__ = ("full", "held", "jobs", "owner", "size")
+    __slots__ = ("full", "held", "jobs", "kept", "owner", "size")
 
     def __init__(self, owner: bytes) -> None:
         self.owner = owner
@@ -31,6 +31,8 @@ class Line:
         """Bytes of arguments."""
         self.full = False
         self.held = False
+        self.kept = True
+        """It stays when nothing waits: its client is connected, and may come again."""
 
 
 class JobQueue:
@@ -62,9 +64,10 @@ class JobQueue:
             jobs.append(job)
             job.line = jobs
             line.size += job.size
-            if len(jobs) >= self._max_requests or line.size >= self._max_bytes:
-                line.full = True
-            return line.full
+            if len(jobs) < self._max_requests and line.size < self._max_bytes:
+                return line.full
+            line.full = True
+            return True
 
     def push_last(self, job: Job) -> bool:
         """Keep `job` until everything else has run; False if another is kept already.
@@ -88,9 +91,9 @@ class JobQueue:
                 job = line.jobs.popleft()
                 if line.jobs:
                     self._turns.append(line)
-                drained = self._took(line, job)
+                line.size -= job.size
                 self.count -= 1
-                if not drained:
+                if (line.kept and not line.full) or not self._took(line):
                     return job
             elif self._last is not None:
                 job, self._last = self._last, None
@@ -124,6 +127,14 @@ class JobQueue:
             line = self._lines.get(owner)
             if line is not None:
                 self._release(line)
+
+    def leave(self, owner: bytes) -> None:
+        """Note that `owner` is connected no longer: what waits for it runs, and that is all."""
+        with self._lock:
+            line = self._lines.get(owner)
+            if line is not None:
+                self._release(line)
+                line.kept = False
                 if not line.jobs:
                     del self._lines[owner]
 
@@ -153,7 +164,8 @@ class JobQueue:
                 self.count -= 1
                 if not line.jobs:
                     self._turns.remove(line)
-            drained = self._took(line, job)
+            line.size -= job.size
+            drained = self._took(line)
         if drained:
             self._drained(owner)
         return True
@@ -168,10 +180,9 @@ class JobQueue:
             taken.append(job)
         return taken
 
-    def _took(self, line: Line, job: Job) -> bool:
-        """Account for `job`, which has left `line`; whether that has room again now."""
-        line.size -= job.size
-        if not line.jobs and not line.held:
+    def _took(self, line: Line) -> bool:
+        """Whether `line`, which a job has left, has room again now; forget it if it is over."""
+        if not line.jobs and not line.kept:
             del self._lines[line.owner]
         if not line.full:
             return False

@@ -20,7 +20,7 @@ from bgpy.errors import (
     ServerGone,
 )
 from bgpy.tasks.client_socket import ClientSocket
-from bgpy.tasks.engine import DONE, Kind, Outcome, Result
+from bgpy.tasks.engine import Kind, Outcome, Result
 from bgpy.wire.messages import (
     CODEC_PICKLE,
     Execute,
@@ -102,14 +102,15 @@ class Job:
 
     def reply(self, response: Any, error: bool) -> None:
         """Send what the task responded, if the client waits for it."""
+        peer, message = self.peer, self.message
         if error:
             log.error("the task responded with an error: %.1000r", response)
-        if self.peer is None or self.message is None:
+        if peer is None or message is None:
             log.warning("a response was dropped: nobody asked for it")
         elif self.waits:
             head, buffers, code = payload.encode(response, "response")
-            reply = _new(Reply, (self.message.request, head, buffers, CODEC_PICKLE, code, error))
-            self.peer.send(reply, len(self.line) > 0)
+            reply = _new(Reply, (message[0], head, buffers, CODEC_PICKLE, code, error))
+            peer.send(reply, len(self.line) > 0)
 
     def fail(self, failure: BaseException) -> None:
         """Send `failure` as the end of the call, or log it where nobody waits."""
@@ -121,8 +122,6 @@ class Job:
 
 def finish(job: Job, client_socket: ClientSocket, outcome: Outcome) -> None:
     """Answer what the task left unanswered; log the failures that nobody waits for."""
-    if client_socket.answered and outcome is DONE and job.kind is Kind.EXEC:
-        return
     if outcome.error is not None:
         _finish_failed(job, client_socket, outcome.error)
     elif job.peer is None:

@@ -8,7 +8,6 @@ What a poll finds is handed to the handler that was registered with the socket.
 from __future__ import annotations
 
 import logging
-import selectors
 import signal
 import socket
 import sys
@@ -20,17 +19,12 @@ from time import monotonic
 from typing import Protocol
 
 from bgpy.gates import closed_gate, open_gate
+from bgpy.serving.poller import READ, Handler, Poller
 from bgpy.serving.role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
 
 log = logging.getLogger("bgpy.server")
 
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
-
 CHORES = 1.0
-
-Handler = Callable[[int], None]
-"""Called with the events (`READ`, `WRITE`) that a socket is ready for."""
 
 
 class Jobs(Protocol):
@@ -63,11 +57,11 @@ class Reactor:
         """`chores` is called about once in `CHORES` seconds while there is work."""
         self._chores = chores
         self._chores_done = monotonic()
-        self._selector = selectors.DefaultSelector()
+        self._sockets = Poller()
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._woken.setblocking(False)
-        self._selector.register(self._woken, READ, self._drain_wakes)
+        self._sockets.register(self._woken, READ, self._drain_wakes)
         self._lock = threading.Lock()
         self._role = PollingRole()
         self._bell = closed_gate()
@@ -84,15 +78,15 @@ class Reactor:
 
     def register(self, sock: socket.socket, events: int, handler: Handler) -> None:
         """Watch `sock`; called by the holder of the role or before `serve`."""
-        self._selector.register(sock, events, handler)
+        self._sockets.register(sock, events, handler)
 
     def modify(self, sock: socket.socket, events: int, handler: Handler) -> None:
         """Watch `sock` for other `events`; called by the holder of the role."""
-        self._selector.modify(sock, events, handler)
+        self._sockets.modify(sock, events, handler)
 
     def unregister(self, sock: socket.socket) -> None:
         """Watch `sock` no longer; called by the holder of the role."""
-        self._selector.unregister(sock)
+        self._sockets.unregister(sock)
 
     def change(self, change: Callable[[], None]) -> None:
         """Have the holder of the role call `change` before its next poll; from any thread."""
@@ -173,7 +167,7 @@ class Reactor:
 
     def close_in_child(self) -> None:
         """Give back the descriptors without touching what a forked parent watches."""
-        self._selector.close()
+        self._sockets.close()
         self._waker.close()
         self._woken.close()
 
@@ -247,9 +241,9 @@ class Reactor:
             _attempt(self._changes.popleft())
         if self._deadlines:
             timeout = self._expire(timeout)
-        for key, events in self._selector.select(timeout):
+        for handler, events in self._sockets.poll(timeout):
             try:
-                key.data(events)
+                handler(events)
             except Exception:
                 log.exception("a socket's handler failed")
 

@@ -30,7 +30,8 @@ from bgpy.errors import RemoteProtocolError, ServerGone
 from bgpy.serving import outbox
 from bgpy.serving.jobs import JobQueue
 from bgpy.serving.outbox import Job
-from bgpy.serving.reactor import READ, Reactor
+from bgpy.serving.poller import READ
+from bgpy.serving.reactor import Reactor
 from bgpy.serving.runner import Load, Runner
 from bgpy.serving.session import Session
 from bgpy.serving.transport import PlainTransport
@@ -298,8 +299,8 @@ class Server:
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
-        self._jobs.release(session.client_id)
         self._sessions.discard(session)
+        self._jobs.leave(session.client_id)
         self._resume_accepting()
 
     def _on_execute(self, session: Session, message: Execute) -> None:

@@ -20,7 +20,8 @@ from typing import Protocol
 from bgpy.codec.memory import allocate
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError
-from bgpy.serving.reactor import READ, WRITE, Deadline, Reactor
+from bgpy.serving.poller import READ, WRITE
+from bgpy.serving.reactor import Deadline, Reactor
 from bgpy.serving.transport import Piece, Transport
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ServerHandshake
@@ -119,24 +120,33 @@ class Session:
                 raise
             return  # the client has broken the protocol, and is about to be closed
         with self._lock:
+            if self._gathering and len(pieces) > 1:
+                self._send_gathered()  # so that the user's memory need not be copied
             if self._unsent is not None:
                 self._append(pieces, more)
                 return
-            if more and len(pieces) == 1:
+            gathers = more and len(pieces) == 1
+            if not gathers:
+                try:
+                    taken = self._transport.send(pieces) if self._open else -1
+                except OSError as error:
+                    self._lost(error)
+                    return
+                if taken < 0 or (taken == len(pieces[0]) and len(pieces) == 1):
+                    return
+                pieces = _after(pieces, taken)
+                if not pieces:
+                    return
+                self._unsent = deque()
+                self._patient = any(isinstance(piece, memoryview) for piece in pieces)
+            else:
                 self._gathering = True
                 self._unsent = deque(pieces)
                 self._unsent_size = len(pieces[0])
-                left = None
-            else:
-                left = self._send_now(pieces)
-                if not left:
-                    return
-                self._unsent = deque()
-                self._patient = any(isinstance(piece, memoryview) for piece in left)
-        if left is None:
+        if gathers:
             self._reactor.change(self._watch)
         else:
-            self._send_later(self._send_patiently(left) if self._patient else left)
+            self._send_later(self._send_patiently(pieces) if self._patient else pieces)
 
     def _send_now(self, pieces: list[Piece]) -> list[Piece]:
         """Send what the socket takes; give what it doesn't, nothing if the client is gone."""

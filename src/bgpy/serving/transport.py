@@ -55,7 +55,7 @@ class PlainTransport:
 
     def send(self, pieces: Sequence[Piece]) -> int:
         try:
-            if sys.platform == "win32" or len(pieces) == 1:
+            if len(pieces) == 1 or sys.platform == "win32":
                 return self.sock.send(pieces[0])
             return self.sock.sendmsg(pieces[:MOST_PIECES])
         except (BlockingIOError, InterruptedError):

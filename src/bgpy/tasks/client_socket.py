@@ -53,7 +53,10 @@ class ClientSocket:
         `EncodeError` (nothing was sent; respond with something else) if an object in
         it can't be pickled.
         """
-        self._claim()
+        if self.deferred or self.answered:
+            self._claim()
+        else:
+            self.answered = True  # no other thread may answer what was not deferred
         try:
             self._outlet.reply(response, error)
         except BaseException:

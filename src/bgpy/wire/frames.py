@@ -49,7 +49,7 @@ DIRECT = 16 * 1024
 """Bytes: with less than this missing, receiving into shared memory is cheaper."""
 
 _header = struct.Struct("<BBHIQ")
-_pack = _header.pack
+pack_header = _header.pack
 _unpack_from = _header.unpack_from
 
 Allocate = Callable[[int], memoryview]
@@ -118,8 +118,8 @@ def encode_frame(
     header can't say.
     """
     length = len(head)
-    if length <= SMALL and not buffers and head.__class__ is not tuple:
-        return [_pack(kind, tags, 0, length, request) + head]  # type: ignore[operator]
+    if length <= SMALL and not buffers and isinstance(head, bytes):
+        return [pack_header(kind, tags, 0, length, request) + head]
     parts = head if isinstance(head, tuple) else (head,)
     length = sum(map(len, parts))
     if length > 0xFFFF_FFFF or len(buffers) > 0xFFFF:
@@ -128,7 +128,7 @@ def encode_frame(
             "4294967295 bytes and 65535 buffers fit in a frame; send it in parts"
         )
     sizes = struct.pack(f"<{len(buffers)}Q", *map(len, buffers))
-    start = _pack(kind, tags, len(buffers), length, request) + sizes
+    start = pack_header(kind, tags, len(buffers), length, request) + sizes
     if len(parts[0]) <= SMALL:
         start, parts = start + parts[0], parts[1:]
     return [start, *(piece for piece in (*parts, *buffers) if len(piece))]

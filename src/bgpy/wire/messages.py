@@ -30,7 +30,17 @@ from enum import IntEnum
 from typing import Any, NamedTuple, get_args
 
 from bgpy.errors import RemoteProtocolError
-from bgpy.wire.frames import Head, Kind, Make, Parts, Piece, encode_frame, whole
+from bgpy.wire.frames import (
+    SMALL,
+    Head,
+    Kind,
+    Make,
+    Parts,
+    Piece,
+    encode_frame,
+    pack_header,
+    whole,
+)
 
 WAIT = 1
 """Flag: the client waits for the task's end and what it responds."""
@@ -213,7 +223,10 @@ def _encode_init(message: Init) -> list[Piece]:
 
 def _encode_execute(message: Execute) -> list[Piece]:
     request, head, buffers, codec, code, wait = message
-    return encode_frame(2, codec << 4 | code << 2 | wait, request, head, buffers)
+    tags = codec << 4 | code << 2 | wait
+    if buffers or head.__class__ is not bytes or len(head) > SMALL:
+        return encode_frame(2, tags, request, head, buffers)
+    return [pack_header(2, tags, 0, len(head), request) + head]
 
 
 def _encode_exit(message: Exit) -> list[Piece]:
@@ -223,7 +236,10 @@ def _encode_exit(message: Exit) -> list[Piece]:
 
 def _encode_reply(message: Reply) -> list[Piece]:
     request, head, buffers, codec, code, error = message
-    return encode_frame(4, codec << 4 | code << 2 | error << 1, request, head, buffers)
+    tags = codec << 4 | code << 2 | error << 1
+    if buffers or head.__class__ is not bytes or len(head) > SMALL:
+        return encode_frame(4, tags, request, head, buffers)
+    return [pack_header(4, tags, 0, len(head), request) + head]
 
 
 def _encode_failure(message: Failure) -> list[Piece]:
