@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 
@@ -157,3 +158,27 @@ def test_channel_is_collected_when_its_client_is_forgotten(
     readers[0].join(60)
     assert not readers[0].is_alive()
     assert channel() is None
+
+
+SUBMITS_AND_ENDS = """
+import sys
+from bgpy import Client
+client = Client("127.0.0.1", int(sys.argv[1]), {token!r})
+for number in range(300):
+    client.submit({{"number": number}})
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["", "client.close()"])
+def test_submitted_requests_have_left_when_the_program_ends(
+    start: Callable[..., tuple[Handle, Client]], script: Callable[..., Popen[str]], end: str
+) -> None:
+    """What is gathered when a client is closed or the interpreter ends still leaves."""
+    token = "t" * 32
+    handle, client = start(token=token)
+    client.initialize(init, execute, leave)
+    program = script(SUBMITS_AND_ENDS.format(token=token, end=end), handle.port)
+    _, errors = program.communicate(timeout=60)
+    assert (program.returncode, errors) == (0, "")
+    assert client.call({})["state"] == 301

@@ -177,7 +177,10 @@ class Client:
         and, on the same machine, its process is gone. Raises what `exit_task` raises;
         the server has ended all the same.
         """
-        head, buffers, code = _encode({} if exit_args is None else exit_args, "exit_args")
+        args = {} if exit_args is None else exit_args
+        if not isinstance(args, dict):
+            raise _no_dict(args, "exit_args")
+        head, buffers, code = payload.encode(args, "exit_args")
         wait = bool(await_response)
         answer = self._caller.terminate(
             Exit(next(self._caller.requests), head, buffers, CODEC_PICKLE, code, wait),
@@ -194,7 +197,9 @@ class Client:
         self._caller.close()
 
     def _execute(self, args: dict[str, Any], wait: bool) -> Execute:
-        head, buffers, code = _encode(args, "args")
+        if not isinstance(args, dict):
+            raise _no_dict(args, "args")
+        head, buffers, code = payload.encode(args, "args")
         request = next(self._caller.requests)
         return _new(Execute, (request, head, buffers, CODEC_PICKLE, code, wait))
 
@@ -205,10 +210,8 @@ class Client:
         return self._token or tokens.from_environment() or records.token_for(self._address)
 
 
-def _encode(args: Any, name: str) -> payload.Payload:
-    if not isinstance(args, dict):
-        raise TypeError(f"{name} must be a dict, not {type(args).__name__}")
-    return payload.encode(args, name)
+def _no_dict(args: object, name: str) -> TypeError:
+    return TypeError(f"{name} must be a dict, not {type(args).__name__}")
 
 
 def _log_to(level: str, file: str | None) -> None:

@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
+from threading import get_ident
 from time import monotonic
 from typing import Protocol
 
@@ -92,7 +93,7 @@ class Reactor:
         """Have the holder of the role call `change` before its next poll; from any thread."""
         with self._lock:
             self._changes.append(change)
-            asleep = self._poller not in (None, threading.get_ident())
+            asleep = self._poller not in (None, get_ident())
         if asleep:
             self.wake()
 
@@ -173,7 +174,12 @@ class Reactor:
 
     def _poll_between_jobs(self, jobs: Jobs) -> bool:
         """Poll once; whether there are jobs to run, of which the standby knows then."""
-        self._take_role(jobs.count > 0)
+        with self._lock:
+            mine = self._role.enter(jobs.count > 0)
+            if mine:
+                self._poller = get_ident()
+        if not mine:
+            self._take_role(jobs.count > 0)
         try:
             # Asked only now: the standby may have met the wake of a job or a stop.
             busy = jobs.count > 0 or self._stopping or self._interrupted
@@ -191,10 +197,11 @@ class Reactor:
         return has_jobs
 
     def _take_role(self, has_jobs: bool) -> None:
+        """Have the standby give the role back, if it has it."""
         while True:
             with self._lock:
                 if self._role.enter(has_jobs):
-                    self._poller = threading.get_ident()
+                    self._poller = get_ident()
                     return
             self.wake()
             self._freed.acquire()
@@ -211,7 +218,7 @@ class Reactor:
             with self._lock:
                 look = self._role.look(monotonic() - self._left_poll >= TAKE_OVER)
                 if look is Look.POLL:
-                    self._poller = threading.get_ident()
+                    self._poller = get_ident()
             if look is Look.POLL:
                 self._poll_until_asked()
 

@@ -38,6 +38,10 @@ class Holder(Enum):
     STANDBY = auto()
 
 
+# Taking a member from its class is slow, and these are taken at each poll.
+_NOBODY, _TASK, _STANDBY = Holder
+
+
 class Look(Enum):
     """What the standby does next."""
 
@@ -53,7 +57,7 @@ class PollingRole:
     """The role and who wants it."""
 
     def __init__(self) -> None:
-        self.holder = Holder.NOBODY
+        self.holder = _NOBODY
         self.asked = False
         """The task thread wants the role back and waits for it."""
         self._running = False
@@ -66,15 +70,15 @@ class PollingRole:
         """The task thread wants to poll: True if it may; else it wakes the poller and waits."""
         self._running = has_jobs
         # Its own where an exception of a signal handler kept it from leaving.
-        if self.holder is not Holder.STANDBY:
-            self.holder = Holder.TASK
+        if self.holder is not _STANDBY:
+            self.holder = _TASK
             return True
         self.asked = True
         return False
 
     def leave(self, has_jobs: bool) -> bool:
         """The task thread has polled: True if it must ring the standby's bell now."""
-        self.holder = Holder.NOBODY
+        self.holder = _NOBODY
         if not has_jobs:
             return False
         self._calls += 1
@@ -88,8 +92,8 @@ class PollingRole:
         if self._running:
             self._quiet_ticks = 0
             self._calls_seen = self._calls
-            if overdue and self.holder is Holder.NOBODY:
-                self.holder = Holder.STANDBY
+            if overdue and self.holder is _NOBODY:
+                self.holder = _STANDBY
                 return Look.POLL
             return Look.TICK
         if self._calls != self._calls_seen:
@@ -105,7 +109,7 @@ class PollingRole:
 
     def yield_role(self) -> bool:
         """The standby gives the role up: True if it must release the waiting task thread."""
-        self.holder = Holder.NOBODY
+        self.holder = _NOBODY
         asked = self.asked
         self.asked = False
         return asked

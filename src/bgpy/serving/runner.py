@@ -17,7 +17,7 @@ from bgpy.serving import outbox
 from bgpy.serving.leaving import leave
 from bgpy.serving.outbox import Job
 from bgpy.tasks.client_socket import ClientSocket
-from bgpy.tasks.engine import DONE, Call, Kind, Outcome, Result, Tasks
+from bgpy.tasks.engine import DONE, EXEC, INIT, Call, Kind, Outcome, Result, Tasks
 from bgpy.tasks.interrupts import call_user
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_NONE
@@ -53,7 +53,7 @@ class Runner:
         if self.in_child:
             _end_child(outcome)
         self.current = None
-        if outcome is DONE and client_socket.answered and job.kind is Kind.EXEC:
+        if outcome is DONE and client_socket.answered and job.kind is EXEC:
             return outcome
         try:
             outbox.finish(job, client_socket, outcome)
@@ -68,7 +68,7 @@ class Runner:
         return job is not None and job.kind is kind
 
     def _value(self, job: Job) -> Any:
-        if job.kind is Kind.INIT:
+        if job.kind is INIT:
             return self._functions(job)
         message = job.message
         if message is None or message.codec == CODEC_NONE:

@@ -36,7 +36,7 @@ from bgpy.serving.runner import Load, Runner
 from bgpy.serving.session import Session
 from bgpy.serving.transport import PlainTransport
 from bgpy.tasks import current
-from bgpy.tasks.engine import Kind, Outcome, Result
+from bgpy.tasks.engine import DONE, EXEC, Kind, Outcome, Result
 from bgpy.version import __version__
 from bgpy.wire.handshake import ServerHandshake, ServerTerms, Welcome, derive_key
 from bgpy.wire.messages import (
@@ -193,6 +193,8 @@ class Server:
         if job is None:
             return
         outcome = self._runner.run(job)
+        if outcome is DONE and job.kind is EXEC:
+            return
         if outcome.result is Result.UNREADABLE and job.peer is not None:
             # Nothing ran: a server that was asked to end in a way it can't read goes on.
             self._ending = self._ending and job.kind is not Kind.EXIT
@@ -304,7 +306,7 @@ class Server:
         self._resume_accepting()
 
     def _on_execute(self, session: Session, message: Execute) -> None:
-        job = Job(Kind.EXEC, session, message, message.wait)
+        job = Job(EXEC, session, message, message.wait)
         if (self._ending or message.codec != PICKLE) and not self._takes(session, message, job):
             return
         if not self._runner.tasks.initialized and not self._may_be_initialized():

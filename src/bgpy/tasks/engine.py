@@ -28,6 +28,10 @@ class Kind(Enum):
     EXIT = auto()
 
 
+# Taking a member from its class is slow, and these are asked for in each call.
+INIT, EXEC, EXIT = Kind
+
+
 class Call(NamedTuple):
     """One call to the tasks: `value` is the `Functions` for INIT, else the dict of arguments."""
 
@@ -72,28 +76,24 @@ class Tasks:
 
     def handle(self, call: Call) -> Outcome:
         """Run one call to its end; whatever the user's code raises is in the outcome."""
-        try:
-            return self._dispatch(call)
-        except BaseException as error:
-            return Outcome(Result.RAISED, error.with_traceback(_below_bgpy(error.__traceback__)))
-
-    def _dispatch(self, call: Call) -> Outcome:
+        kind, value, client_socket = call
         functions = self._functions
-        if call.kind is Kind.EXEC:
+        try:
+            if kind is INIT:
+                if functions is not None:
+                    return Outcome(Result.ALREADY_INITIALIZED)
+                return self._initialize(value, client_socket)
             if functions is None:
-                raise NotInitialized("the server has no tasks yet: call initialize() first")
-            state = call_user(functions.exec_task, call.client_socket, self._state, call.value)
+                return _without_tasks(kind)
+            if kind is EXIT:
+                call_user(functions.exit_task, client_socket, self._state, value)
+                return DONE
+            state = call_user(functions.exec_task, client_socket, self._state, value)
             if state is not None:
                 self._state = state
             return DONE
-        if call.kind is Kind.EXIT:
-            if functions is None:
-                return Outcome(Result.WITHOUT_TASKS)
-            call_user(functions.exit_task, call.client_socket, self._state, call.value)
-            return DONE
-        if functions is not None:
-            return Outcome(Result.ALREADY_INITIALIZED)
-        return self._initialize(call.value, call.client_socket)
+        except BaseException as error:
+            return Outcome(Result.RAISED, error.with_traceback(_below_bgpy(error.__traceback__)))
 
     def _initialize(self, functions: Functions, client_socket: ClientSocket) -> Outcome:
         if takes_client_socket(functions.init_task):
@@ -102,6 +102,13 @@ class Tasks:
             self._state = call_user(functions.init_task)
         self._functions = functions
         return DONE
+
+
+def _without_tasks(kind: Kind) -> Outcome:
+    if kind is EXIT:
+        return Outcome(Result.WITHOUT_TASKS)
+    error = NotInitialized("the server has no tasks yet: call initialize() first")
+    return Outcome(Result.RAISED, error)
 
 
 def _below_bgpy(traceback: TracebackType | None) -> TracebackType | None:
