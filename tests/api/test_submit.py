@@ -181,4 +181,5 @@ def test_submitted_requests_have_left_when_the_program_ends(
     program = script(SUBMITS_AND_ENDS.format(token=token, end=end), handle.port)
     _, errors = program.communicate(timeout=60)
     assert (program.returncode, errors) == (0, "")
-    assert client.call({})["state"] == 301
+    # Clients are served in turn: after as many calls of this one all of the other's have run.
+    assert [client.call({})["state"] for _ in range(400)][-1] == 700
