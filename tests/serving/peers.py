@@ -32,6 +32,7 @@ class Service:
         self.came = threading.Semaphore(0)
         self.gone = threading.Event()
         self.is_clogged = threading.Event()
+        self.not_clogged = threading.Event()
         self.times_closed = 0
 
     def received(self, session: Session, message: Message) -> None:
@@ -40,9 +41,11 @@ class Service:
 
     def clogged(self, session: Session) -> None:
         self.is_clogged.set()
+        self.not_clogged.clear()
 
     def cleared(self, session: Session) -> None:
         self.is_clogged.clear()
+        self.not_clogged.set()
 
     def closed(self, session: Session) -> None:
         self.times_closed += 1

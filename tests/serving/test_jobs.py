@@ -93,6 +93,94 @@ def test_job_has_no_owner_when_it_is_the_servers_own() -> None:
     assert (job.owner, job.request) == (b"", 0)
 
 
+def _sized(owner: str, request: int, size: int) -> Job:
+    return Job(Kind.EXEC, Peer(owner.encode()), Execute(request, bytes(size)), False)
+
+
+def test_line_is_full_at_a_number_of_requests_until_half_have_run() -> None:
+    """Whoever reads for the client hears once that there is room again."""
+    drained: list[bytes] = []
+    queue = JobQueue(4, 2**30, drained.append)
+    full = [queue.push(_job("a", number), b"a") for number in range(1, 6)]
+    assert full == [False, False, False, True, True]
+    assert not queue.push(_job("b", 1), b"b")
+    for _ in range(3):
+        queue.pop()
+    assert drained == []
+    assert queue.push(_job("a", 6), b"a")
+    assert _names(queue.clear()) == ["a3", "a4", "a5", "a6"]
+    assert drained == [b"a"]
+    assert not queue.push(_job("a", 7), b"a")
+
+
+def test_line_is_full_at_a_number_of_bytes_until_half_have_run() -> None:
+    """Arguments and their buffers count; withdrawing makes room as well."""
+    drained: list[bytes] = []
+    queue = JobQueue(1000, 100, drained.append)
+    assert not queue.push(_sized("a", 1, 60), b"a")
+    buffers = Execute(2, bytes(10), [memoryview(bytes(30))])
+    assert queue.push(Job(Kind.EXEC, Peer(b"a"), buffers, False), b"a")
+    queue.push(_sized("a", 3, 5), b"a")
+    assert queue.withdraw(b"a", 3)
+    assert drained == []
+    assert queue.withdraw(b"a", 2)
+    assert drained == []
+    assert queue.withdraw(b"a", 1)
+    assert drained == [b"a"]
+
+
+def test_line_gets_no_turns_while_it_is_held() -> None:
+    """Its requests are kept in order; the others run; nothing that can't run counts as work."""
+    queue = _queue()
+    _push(queue, _job("a", 1), _job("a", 2), _job("b", 1))
+    queue.hold(b"a")
+    queue.hold(b"c")
+    _push(queue, _job("a", 3), _job("c", 1))
+    assert (queue.count, queue.queued()) == (1, 5)
+    job = queue.pop()
+    assert job is not None
+    assert (_names([job]), queue.pop()) == (["b1"], None)
+    queue.release(b"a")
+    queue.release(b"a")
+    queue.release(b"c")
+    queue.release(b"unknown")
+    assert queue.count == queue.queued() == 4
+    assert _names(queue.clear()) == ["a1", "c1", "a2", "a3"]
+
+
+def test_held_line_runs_when_the_last_job_waits() -> None:
+    """There is no later any more, and holding begins no more."""
+    queue = _queue()
+    _push(queue, _job("a", 1))
+    queue.hold(b"a")
+    queue.push_last(LAST)
+    queue.hold(b"a")
+    assert _names(queue.clear()) == ["a1", "z9"]
+
+
+def test_clear_gives_what_is_held() -> None:
+    """Nothing is lost when a server ends early."""
+    queue = _queue()
+    _push(queue, _job("a", 1))
+    queue.hold(b"a")
+    assert _names(queue.clear()) == ["a1"]
+
+
+def test_line_of_a_client_that_left_runs_and_is_forgotten() -> None:
+    """What was handed over isn't lost; what is over takes no memory."""
+    queue = _queue()
+    _push(queue, _job("a", 1), _job("a", 2))
+    queue.hold(b"a")
+    queue.leave(b"a")
+    queue.leave(b"b")
+    assert _names(queue.clear()) == ["a1", "a2"]
+    assert not queue._lines
+    _push(queue, _job("a", 3))
+    queue.clear()
+    queue.leave(b"a")
+    assert not queue._lines
+
+
 OWNERS = st.sampled_from("abc")
 STEPS = st.one_of(
     st.tuples(st.just("push"), OWNERS),

@@ -374,3 +374,72 @@ def test_session_gives_back_its_descriptor_when_a_forked_child_closes_it(loop: L
         copy.sendall(b"still open")
         assert pair.sock.recv(10) == b"still open"
     pair.sock.close()
+
+
+def test_session_is_clogged_until_its_client_takes_its_replies(connect: Connect) -> None:
+    """What was sent beyond the limit is kept, and arrives whole and in order."""
+    pair = connect(max_unsent=100_000).shake_hands()
+    for request in range(20):
+        pair.session.send(_reply(request, 20_000))
+    assert pair.service.is_clogged.wait(LONG)
+    replies = pair.read(20)
+    assert [message.request for message in replies] == list(range(20))
+    assert all(map(_is_whole, replies))
+    assert pair.service.not_clogged.wait(LONG)
+    pair.send(Ping(1))
+    assert pair.service.came.acquire(timeout=LONG)
+
+
+def test_session_is_dropped_when_its_client_takes_nothing(connect: Connect) -> None:
+    """A client that never reads costs bounded memory, and not for ever."""
+    pair = connect(max_unsent=10_000, stall_timeout=0.05).shake_hands()
+    pair.session.send(_reply(1, 2**20))
+    assert pair.service.gone.wait(LONG)
+    assert not pair.session.unsent or not pair.session._open
+
+
+def test_session_hands_on_nothing_while_it_is_paused(connect: Connect, loop: Loop) -> None:
+    """What the client sends meanwhile waits, and comes in order."""
+    pair = connect().shake_hands()
+    loop.on_poller(pair.session.pause)
+    for request in range(3):
+        pair.send(Ping(request))
+    loop.on_poller(lambda: None)
+    assert pair.service.messages == []
+    loop.on_poller(pair.session.resume)
+    for _ in range(3):
+        assert pair.service.came.acquire(timeout=LONG)
+    assert pair.service.messages == [Ping(0), Ping(1), Ping(2)]
+
+
+@pytest.mark.parametrize("last", [Reply(9, b"last"), _reply(9, 300_000), None])
+def test_session_sends_gathered_replies_in_order(connect: Connect, last: Reply | None) -> None:
+    """Whether a small one follows, a large one, or none at all."""
+    pair = connect().shake_hands()
+    for request in range(3):
+        pair.session.send(Reply(request, b"small"), more=True)
+    if last is not None:
+        pair.session.send(last)
+    expected = [0, 1, 2] if last is None else [0, 1, 2, 9]
+    assert [message.request for message in pair.read(len(expected))] == expected
+
+
+def test_session_sends_gathered_replies_when_they_are_enough(connect: Connect) -> None:
+    """They don't wait for a poll then."""
+    pair = connect().shake_hands()
+    size = session_module.GATHERED // 4
+    for request in range(6):
+        pair.session.send(Reply(request, bytes(size)), more=True)
+    assert [message.request for message in pair.read(6)] == list(range(6))
+
+
+def test_session_sends_gathered_replies_when_it_closes(connect: Connect, loop: Loop) -> None:
+    """Before its farewell."""
+    pair = connect().shake_hands()
+
+    def answer_and_close() -> None:
+        pair.session.send(Reply(1, b"small"), more=True)
+        pair.session.close("the end")
+
+    loop.on_poller(answer_and_close)
+    assert pair.read_to_end() == [Reply(1, b"small"), Goodbye("the end")]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -23,6 +22,7 @@ from bgpy.errors import BgpyError, LocalProtocolError
 from bgpy.serving.poller import READ, WRITE
 from bgpy.serving.reactor import Deadline, Reactor
 from bgpy.serving.transport import Piece, Transport
+from bgpy.serving.unsent import Unsent, after
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ServerHandshake
 from bgpy.wire.messages import Goodbye, Message
@@ -79,8 +79,7 @@ class Session:
         self._service = service
         self._shared = shared
         self._lock = threading.Lock()
-        self._unsent: deque[Piece] | None = None  # None: the socket takes bytes at once
-        self._unsent_size = 0
+        self._unsent: Unsent | None = None  # None: the socket takes bytes at once
         self._taken = 0  # bytes that the socket took of what was unsent, ever
         self._gathering = False  # what is unsent waits for more, not for the socket
         self._patient = False  # a sender is at work without the lock
@@ -134,56 +133,50 @@ class Session:
                     return
                 if taken < 0 or (taken == len(pieces[0]) and len(pieces) == 1):
                     return
-                pieces = _after(pieces, taken)
-                if not pieces:
+                left = after(pieces, taken)
+                if not left:
                     return
-                self._unsent = deque()
-                self._patient = any(isinstance(piece, memoryview) for piece in pieces)
+                self._unsent = Unsent()
+                self._patient = any(isinstance(piece, memoryview) for piece in left)
             else:
                 self._gathering = True
-                self._unsent = deque(pieces)
-                self._unsent_size = len(pieces[0])
+                self._unsent = Unsent()
+                self._unsent.add(pieces)
         if gathers:
             self._reactor.change(self._watch)
         else:
-            self._send_later(self._send_patiently(pieces) if self._patient else pieces)
+            self._send_later(self._send_patiently(left) if self._patient else left)
 
-    def _send_now(self, pieces: list[Piece]) -> list[Piece]:
-        """Send what the socket takes; give what it doesn't, nothing if the client is gone."""
-        if not self._open:
-            return []
-        try:
-            taken = self._transport.send(pieces)
-        except OSError as error:
-            self._lost(error)
-            return []
-        if taken == len(pieces[0]) and len(pieces) == 1:
-            return []
-        return _after(pieces, taken)
-
-    def _append(self, pieces: list[Piece], more: bool) -> None:
+    def _append(self, pieces: Sequence[Piece], more: bool) -> None:
         """Queue `pieces` behind what is unsent; if that only waited for them, send it."""
         assert self._unsent is not None
         if not self._open:
             return
-        self._unsent.extend(_owned(pieces))
-        self._unsent_size += sum(map(len, pieces))
+        self._unsent.add(pieces)
         if self._gathering:
-            if more and self._unsent_size < GATHERED:
+            if more and self._unsent.size < GATHERED:
                 return
             self._send_gathered()
-        if self._unsent_size >= self._limits.max_unsent and not self._clogged:
-            self._clogged = True
-            self._reactor.change(self._clog)
+        self._look_if_clogged()
 
     def _send_gathered(self) -> None:
         """Send what was gathered; what the socket doesn't take waits as anything unsent."""
         assert self._unsent is not None
         self._gathering = False
-        left = self._send_now(list(self._unsent))
-        self._unsent_size = sum(map(len, left))
+        try:
+            self._unsent.took(self._transport.send(self._unsent.first()))
+        except OSError as error:
+            self._lost(error)
         # The change that was left with the reactor watches the socket from the next poll on.
-        self._unsent = deque(left) if left else None
+        if not self._unsent.size:
+            self._unsent = None
+
+    def _look_if_clogged(self) -> None:
+        if self._unsent is None or self._clogged:
+            return
+        if self._unsent.size >= self._limits.max_unsent:
+            self._clogged = True
+            self._reactor.change(self._clog)
 
     def _send_patiently(self, left: list[Piece]) -> list[Piece]:
         """Send the user's own memory as long as the reader takes it; give back the rest.
@@ -192,7 +185,7 @@ class Session:
         """
         try:
             while left and self._open and self._transport.wait_writable(PATIENCE):
-                left = _after(left, self._transport.send(left))
+                left = after(left, self._transport.send(left))
         except OSError as error:
             self._lost(error)
         return left
@@ -205,14 +198,11 @@ class Session:
                 return
             assert self._unsent is not None
             try:
-                self._unsent.extendleft(reversed(_owned(left)))
+                self._unsent.put_first(left)
             except MemoryError as error:
                 self._lost(error)
                 return
-            self._unsent_size += sum(map(len, left))
-            if self._unsent_size >= self._limits.max_unsent and not self._clogged:
-                self._clogged = True
-                self._reactor.change(self._clog)
+            self._look_if_clogged()
         self._reactor.change(self._watch)
 
     def _lost(self, error: OSError | MemoryError) -> None:
@@ -305,14 +295,12 @@ class Session:
             self._gathering = False
             if self._patient or self._unsent is None:
                 return
-            if self._unsent:
-                pieces = list(self._unsent)
-                taken = self._transport.send(pieces)
-                self._unsent = deque(_after(pieces, taken))
-                self._unsent_size -= taken
-                self._taken += taken
-            self._unsent = self._unsent or None
-            cleared = self._clogged and self._unsent_size <= self._limits.max_unsent // 2
+            taken = self._transport.send(self._unsent.first()) if self._unsent.size else 0
+            self._unsent.took(taken)
+            self._taken += taken
+            cleared = self._clogged and self._unsent.size <= self._limits.max_unsent // 2
+            if not self._unsent.size:
+                self._unsent = None
             if cleared:
                 self._clogged = False
         if cleared:
@@ -358,8 +346,9 @@ class Session:
             if not self._open or not self._clogged:
                 return
             if self._taken == before:
+                left = 0 if self._unsent is None else self._unsent.size
                 self._outcome = (
-                    f"dropped: it left {self._unsent_size} bytes of replies unread for "
+                    f"dropped: it left {left} bytes of replies unread for "
                     f"{self._limits.stall_timeout} s"
                 )
                 self.close()
@@ -397,21 +386,3 @@ class Session:
         """Give back the descriptor in a forked child; the parent's connection stays."""
         self._open = False
         self._transport.close()
-
-
-def _after(pieces: Sequence[Piece], taken: int) -> list[Piece]:
-    """What is left of `pieces` when their first `taken` bytes are gone."""
-    for index, piece in enumerate(pieces):
-        size = len(piece)
-        if taken < size:
-            rest = list(pieces[index:])
-            if taken:
-                rest[0] = memoryview(piece)[taken:]
-            return rest
-        taken -= size
-    return []
-
-
-def _owned(pieces: Sequence[Piece]) -> list[Piece]:
-    """Copies of the pieces that lie in the user's objects, which may change before they leave."""
-    return [bytes(piece) if isinstance(piece, memoryview) else piece for piece in pieces]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-Piece = bytes | memoryview
+Piece = bytes | bytearray | memoryview
 
 MOST_PIECES = 512
 """Pieces in one system call; below every platform's IOV_MAX."""
