@@ -8,8 +8,11 @@ ARRAY_SIZE = 64 * 2**20
 """Bytes of the large array."""
 BATCH = 500
 """Calls under way at once where calls are pipelined."""
-SETTLING = 0.25
-"""Seconds that clients at once call before their calls count."""
+SETTLING = 1.0
+"""Seconds that clients at once call before their calls count.
+
+A hundred processes that are woken at once take most of it until each has had its turn.
+"""
 
 
 @dataclass(frozen=True, slots=True)

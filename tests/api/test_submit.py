@@ -183,3 +183,17 @@ def test_submitted_requests_have_left_when_the_program_ends(
     assert (program.returncode, errors) == (0, "")
     # Clients are served in turn: after as many calls of this one all of the other's have run.
     assert [client.call({})["state"] for _ in range(400)][-1] == 700
+
+
+def test_future_ends_when_its_client_is_forgotten_at_once(
+    start: Callable[..., tuple[Handle, Client]],
+) -> None:
+    """The connection lives until what was submitted has been answered."""
+    handle, first = start(token="t" * 32)
+    first.initialize(init, execute, leave)
+    client = Client(handle.host, handle.port, "t" * 32)
+    client.submit({}).result(60)
+    future = client.submit({})
+    del client
+    gc.collect()
+    assert future.result(60)["state"] == 2

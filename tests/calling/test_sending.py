@@ -147,3 +147,23 @@ def test_send_raises_os_error_when_the_other_end_is_gone(
         sender.flush(None)
     with pytest.raises(OSError, match=r".+"):
         sender.send([b"x"], None)
+
+
+def test_gathered_requests_stay_when_the_next_one_runs_out_of_time(
+    ends: tuple[Sender, socket.socket],
+) -> None:
+    """Whose time is over takes only its own request away."""
+    sender, sock = ends
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with pytest.raises(CutOff):
+        sender.send([bytes(2**22)], monotonic() + 0.05)
+    sender.gather(1, b"kept")
+    with pytest.raises(TimeOver) as caught:
+        sender.send([b"late"], monotonic() + 0.05)
+    assert not isinstance(caught.value, CutOff)
+    thread = threading.Thread(target=sender.flush, args=(None,))
+    thread.start()
+    data = b""
+    while not data.endswith(b"kept"):
+        data = data[-4:] + sock.recv(2**16)
+    thread.join()

@@ -357,3 +357,12 @@ def test_encode_keeps_no_object_alive_when_it_has_been_encoded() -> None:
 class _Failing:
     def __reduce__(self) -> Any:
         raise ValueError("no")
+
+
+def test_encode_uses_no_pickler_again_that_has_seen_many_objects() -> None:
+    """The memo of a pickler keeps its size, and is cleared as a whole each time."""
+    encode({"many": [str(number) for number in range(20_000)]}, "args")
+    assert all(pickling.dump.__self__.memo.copy() == {} for pickling in payload._idle)
+    before = len(payload._idle)
+    encode({"text": "x" * payload.SMALL}, "args")
+    assert len(payload._idle) <= before

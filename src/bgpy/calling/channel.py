@@ -48,6 +48,10 @@ _END = -1
 """Stands for the end of the connection, which no message answers."""
 
 
+_awaited: set[Channel] = set()
+"""Channels with futures under way: they live until those are done, whoever forgets the client."""
+
+
 class Channel:
     """An authenticated connection and the calls under way on it."""
 
@@ -91,6 +95,8 @@ class Channel:
 
         It may leave a moment later, with others. Raises as `send`.
         """
+        if not self._futures_served:
+            self._serve_futures_too()
         pieces = self._connection.send(request)
         gather = self._calls.under_way and len(pieces) == 1
         pending = self._calls.begin(request.request, done)
@@ -108,13 +114,14 @@ class Channel:
             self._break("a request was interrupted in the middle")
             raise
         with self._lock:
-            start, self._futures_served = not self._futures_served, True
+            if self._calls.under_way:
+                _awaited.add(self)
             if self._reader is None:
                 open_gate(self._futures)
-        if self._broken is not None and pending is self._calls.take(request.request):
-            done(self._broken)  # it broke before it knew of this call
-        if start:
-            self._start_threads()
+        if self._broken is not None:
+            if pending is self._calls.take(request.request):
+                done(self._broken)  # it broke before it knew of this call
+            _awaited.discard(self)
 
     def wait(self, pending: Pending, deadline: float | None) -> Message:
         """Wait for the answer of `pending`, reading for others meanwhile.
@@ -170,7 +177,8 @@ class Channel:
 
     def forget_in_child(self) -> None:
         """In a forked child: give the descriptor back; the parent's connection stays."""
-        self._sender.forget()
+        _awaited.discard(self)
+        self._sender.forget_in_child()
         self._sock.close()
 
     def _sleep(self, pending: Pending, gate: threading.Lock, deadline: float | None) -> None:
@@ -224,14 +232,19 @@ class Channel:
         if self._reader is None:
             self._break(f"the connection was lost: {error}")
 
-    def _start_threads(self) -> None:
-        for name, gate, serve in (
-            ("bgpy-futures", self._futures, Channel.serve_futures),
-            ("bgpy-sender", self._sender.bell, Channel.flush),
-        ):
-            threading.Thread(
-                target=_serve, args=(gate, weakref.ref(self), serve), name=name, daemon=True
-            ).start()
+    def _serve_futures_too(self) -> None:
+        """Start the threads that send and read what nobody waits for."""
+        with self._lock:
+            if self._futures_served:
+                return
+            for name, gate, serve in (
+                ("bgpy-futures", self._futures, Channel.serve_futures),
+                ("bgpy-sender", self._sender.bell, Channel.flush),
+            ):
+                threading.Thread(
+                    target=_serve, args=(gate, weakref.ref(self), serve), name=name, daemon=True
+                ).start()
+            self._futures_served = True
 
     # Reading
 
@@ -271,6 +284,8 @@ class Channel:
             self._reader = None
             if self._calls.under_way:
                 self._wake_reader()
+            elif self._futures_served:
+                _awaited.discard(self)
 
     def _wake_reader(self) -> None:
         sleeper = self._calls.sleeper()
@@ -367,6 +382,7 @@ class Channel:
         for pending in failed.values():
             if pending.done is not None and pending.answer is not None:
                 pending.done(pending.answer)
+        _awaited.discard(self)
 
 
 def _serve(
@@ -384,7 +400,8 @@ def _serve(
 def _finish(sock: socket.socket, sender: Sender, futures: threading.Lock) -> None:
     """What a channel leaves behind when it is collected, or the interpreter ends."""
     try:
-        sender.flush(monotonic() + FAREWELL)
+        # Also where nothing is gathered: another thread may be about to send it.
+        sender.send([], monotonic() + FAREWELL)
     except (OSError, TimeOver):
         pass  # it is gone already, or takes nothing now
     sock.close()

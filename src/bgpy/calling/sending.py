@@ -53,8 +53,13 @@ class Sender:
             self._turn.acquire()
         elif not self._turn.acquire(timeout=seconds_left(deadline, -1)):
             raise TimeOver
+        begun = False
         try:
             if self._gathered:
+                if deadline is not None:
+                    self._wait_writable(deadline, begun)
+                # Taken out they must leave: nobody else knows of them any more.
+                begun = True
                 pieces = [*self._take(), *pieces]
             elif deadline is None and len(pieces) == 1:
                 try:
@@ -64,7 +69,7 @@ class Sender:
                 if taken == len(pieces[0]):
                     return
                 pieces = [memoryview(pieces[0])[taken:]]
-            self._send_all(pieces, deadline)
+            self._send_all(pieces, deadline, begun)
         finally:
             self._turn.release()
 
@@ -85,6 +90,12 @@ class Sender:
         if self._gathered:
             self.send([], deadline)
 
+    def forget_in_child(self) -> None:
+        """In a forked child: the parent sends what was gathered, and may hold the locks."""
+        self._gathered = []
+        self._turn = threading.Lock()
+        self._gathering = threading.Lock()
+
     def forget(self) -> list[int]:
         """Forget what was gathered and never sent; gives the request ids."""
         with self._gathering:
@@ -99,13 +110,13 @@ class Sender:
             self._size = 0
             return [together] if together else []
 
-    def _send_all(self, pieces: Sequence[Piece], deadline: float | None) -> None:
+    def _send_all(self, pieces: Sequence[Piece], deadline: float | None, begun: bool) -> None:
         left = list(pieces)
-        taken = 0
         while left:
             if deadline is not None:
-                self._wait_writable(deadline, taken > 0)
-            taken = rest = self._send_some(left)
+                self._wait_writable(deadline, begun)
+            rest = self._send_some(left)
+            begun = begun or rest > 0
             while left and rest >= len(left[0]):
                 rest -= len(left.pop(0))
             if rest:

@@ -28,6 +28,9 @@ MOST_OF_PICKLE = 2**18
 Its frames end at 64 KiB and what it is at then (PEP 3154); larger data goes by itself.
 """
 
+SMALL = 2**12
+"""Bytes: a pickler that made more is not used again, since its memo keeps the size it had."""
+
 Piece = bytes | memoryview
 Head = bytes | memoryview | tuple[Piece, ...]
 """A pickle, or its pieces in order, of which the large ones are the objects' own memory."""
@@ -97,17 +100,15 @@ def encode(obj: Any, what: str) -> Payload:
     if buffers or len(pieces) != 1:
         return _encode_large(obj, what, pickling)
     head = pieces.pop()
-    _idle.append(pickling)
+    if len(head) < SMALL:
+        _idle.append(pickling)
     if head.find(b"__main__") < 0:
         return _new(Payload, (head, (), False))
     return _encode_by_value(obj, what, [head])
 
 
 def _encode_large(obj: Any, what: str, pickling: _Pickling) -> Payload:
-    pieces, buffers = pickling.pieces[:], pickling.buffers[:]
-    pickling.pieces.clear()
-    pickling.buffers.clear()
-    _idle.append(pickling)
+    pieces, buffers = pickling.pieces, pickling.buffers
     if any(len(piece) < MOST_OF_PICKLE and b"__main__" in piece for piece in pieces):
         return _encode_by_value(obj, what, pieces)
     return Payload(_head_of(pieces), buffers, False)

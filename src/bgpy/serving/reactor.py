@@ -155,7 +155,9 @@ class Reactor:
         until = monotonic() + seconds
         self._take_role(False)
         while busy() and (left := until - monotonic()) > 0:
-            self._poll(left)
+            self._poll(0.0)  # a change may send the last of it
+            if busy():
+                self._poll(left)
 
     def close(self) -> None:
         """End the standby and give back the descriptors; called after `serve` has returned."""

@@ -350,7 +350,9 @@ class Server:
 
     def _may_be_initialized(self) -> bool:
         """Whether there will be tasks when what is queued before has run."""
-        return self._has_init_file or self._jobs.holds(Kind.INIT) or self._runner.runs(Kind.INIT)
+        awaited = self._has_init_file or self._jobs.holds(Kind.INIT) or self._runner.runs(Kind.INIT)
+        # Asked once more: it may have run while this looked for it.
+        return awaited or self._runner.tasks.initialized
 
     def _on_status(self, session: Session, message: Status) -> None:
         asked = _asked(message.text)

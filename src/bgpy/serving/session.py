@@ -80,7 +80,7 @@ class Session:
         self._shared = shared
         self._lock = threading.Lock()
         self._unsent: Unsent | None = None  # None: the socket takes bytes at once
-        self._taken = 0  # bytes that the socket took of what was unsent, ever
+        self._taken = 0  # bytes that the socket took later than they were sent, ever
         self._gathering = False  # what is unsent waits for more, not for the socket
         self._patient = False  # a sender is at work without the lock
         self._clogged = False
@@ -185,9 +185,19 @@ class Session:
         """
         try:
             while left and self._open and self._transport.wait_writable(PATIENCE):
-                left = after(left, self._transport.send(left))
+                taken = self._transport.send(left)
+                self._taken += taken
+                left = after(left, taken)
         except OSError as error:
             self._lost(error)
+        except BaseException:
+            # A signal handler of the task's: what is left of a message can't follow any more.
+            with self._lock:
+                self._patient = False
+                if not self._open:
+                    self._transport.close()
+            self._reactor.change(self.close)
+            raise
         return left
 
     def _send_later(self, left: list[Piece]) -> None:
@@ -206,7 +216,8 @@ class Session:
         self._reactor.change(self._watch)
 
     def _lost(self, error: OSError | MemoryError) -> None:
-        self._outcome = f"lost: {error}"
+        if self._open:
+            self._outcome = f"lost: {error}"
         self._reactor.change(self.close)
 
     # Reading, on the thread that polls

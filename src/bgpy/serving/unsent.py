@@ -22,7 +22,7 @@ class Unsent:
 
     def add(self, pieces: Sequence[Piece]) -> None:
         """Append `pieces`."""
-        self.size += sum(map(len, pieces))
+        size = sum(map(len, pieces))
         last = self._pieces[-1] if self._pieces else None
         if len(pieces) > 1 or len(pieces[0]) > JOINED:
             self._pieces.extend(owned(pieces))
@@ -30,6 +30,7 @@ class Unsent:
             last += pieces[0]
         else:
             self._pieces.append(bytearray(pieces[0]))
+        self.size += size  # only now: making a copy may fail
 
     def put_first(self, pieces: Sequence[Piece]) -> None:
         """Put `pieces` before all others; may raise `MemoryError`, and nothing was changed then."""
