@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from bgpy import Client, Handle, Limits, respond
+from tests.api.gate import Gate, pass_gate
+from tests.hostile.peers import RawClient, frame, wait_until
 
 TOKEN = "t" * 32
 MEBIBYTE = 2**20
@@ -20,9 +25,12 @@ def init() -> list[int]:
     return []
 
 
-def execute(client_socket: object, state: list[int], args: dict[str, int]) -> list[int]:
+def execute(client_socket: object, state: list[int], args: dict[str, Any]) -> list[int]:
+    if "gate" in args:
+        pass_gate(args["gate"])
     state.append(args["number"])
-    respond(client_socket, bytes(args.get("size", 0)) or len(state))
+    # Not bytes(size): zeros that nobody has touched take no memory.
+    respond(client_socket, b"x" * args.get("size", 0) or len(state))
     return state
 
 
@@ -102,27 +110,115 @@ def _clients(server: psutil.Process) -> list[object]:
     return [each for each in server.net_connections() if each.status == "ESTABLISHED"]
 
 
-def test_client_waits_for_its_turn_when_there_are_too_many_connections(start: Start) -> None:
-    """It connects when another one leaves."""
-    handle, client = _initialized(start, max_connections=2, handshake_timeout=0.2)
-    with Client(handle.host, handle.port, TOKEN) as second:
+def test_client_gets_its_answers_in_order_when_it_reads_at_last(
+    start: Start, deaf: Callable[[Handle], Client]
+) -> None:
+    """Its requests were held while it didn't read, and others were served."""
+    handle, client = _initialized(start, max_unsent=MEBIBYTE, stall_timeout=300.0)
+    silent = deaf(handle)
+    futures = [silent.submit({"number": n, "size": 4 * MEBIBYTE}) for n in range(40)]
+    # In turn, 60 calls of the other client would let all 40 run.
+    assert [client.call({"number": -1}) for _ in range(60)][-1] < 100
+    channel = silent._caller._channel
+    assert channel is not None
+    with channel._lock:
+        channel._reader = None
+        channel._wake_reader()
+    assert [len(future.result(60)) for future in futures] == [4 * MEBIBYTE] * 40
+    assert client.call({"number": -1}) == 101
+
+
+def test_server_keeps_bounded_memory_when_a_client_floods_it(start: Start, gate: Gate) -> None:
+    """While a task runs, what doesn't fit into the line waits in the client's socket."""
+    handle, client = _initialized(start, max_queued=8 * MEBIBYTE)
+    assert handle.pid is not None
+    server = psutil.Process(handle.pid)
+    before = server.memory_info().rss
+    futures = [client.submit({"number": 0, "gate": gate.place})]
+    gate.wait()
+
+    def submit() -> None:
+        for number in range(1, 301):
+            futures.append(client.submit({"number": number, "data": bytes(MEBIBYTE)}))
+
+    flood = threading.Thread(target=submit)
+    flood.start()
+    with Client(handle.host, handle.port, TOKEN) as other:
+        submitted, quiet = 0, 0
+        while quiet < 200 and flood.is_alive():  # until it is stuck, or all has left
+            other.ping()
+            quiet = quiet + 1 if len(futures) == submitted else 0
+            submitted = len(futures)
+        most = server.memory_info().rss
+        gate.open()
+        while flood.is_alive():
+            other.call({"number": -1})
+            most = max(most, server.memory_info().rss)
+    assert most - before < 64 * MEBIBYTE
+    results = [future.result(60) for future in futures]
+    assert len(results) == 301
+    assert results == sorted(results)
+
+
+def test_server_keeps_bounded_memory_when_a_peer_only_pings_and_never_reads(start: Start) -> None:
+    """Answers that no task gives count as well; the peer is dropped, the others are served."""
+    handle, client = _initialized(start, max_unsent=MEBIBYTE, stall_timeout=0.5)
+    assert handle.pid is not None
+    server = psutil.Process(handle.pid)
+    before = server.memory_info().rss
+    pings = b"".join(frame(10, 0, number, b"") for number in range(1, 10_001))
+    with RawClient(handle.port, TOKEN) as peer:
+        dropped = threading.Event()
+
+        def flood() -> None:
+            try:
+                while True:
+                    peer.send(pings)
+            except OSError:
+                dropped.set()
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        while not dropped.is_set():
+            client.call({"number": -1})
+            assert server.memory_info().rss - before < 64 * MEBIBYTE
+        thread.join(60)
+    client.call({"number": -1})
+
+
+def test_client_waits_for_its_turn_when_there_are_too_many_connections(
+    start: Start, bgpy_home: Path
+) -> None:
+    """It connects when another one leaves; the log tells what it waited for."""
+    handle, client = _initialized(start, max_connections=2, handshake_timeout=300.0)
+    with (
+        Client(handle.host, handle.port, TOKEN) as second,
+        Client(handle.host, handle.port, TOKEN, connect_timeout=60.0) as third,
+    ):
         assert second.call({"number": 1}) == 1
-        third = Client(handle.host, handle.port, TOKEN, connect_timeout=30.0)
+        answers: list[int] = []
+        waits = threading.Thread(target=lambda: answers.append(third.call({"number": 2})))
+        waits.start()
+        (log,) = bgpy_home.glob("**/log")
+        wait_until(lambda: "max_connections" in log.read_text(), "a client waits")
+        assert second.call({"number": 3}) == 2
+        assert answers == []
         client.close()
-        with third:
-            assert third.call({"number": 2}) == 2
+        waits.join(60)
+        assert answers == [3]
     client.ping()
 
 
 def test_terminate_works_when_a_client_never_reads(
     start: Start, deaf: Callable[[Handle], Client]
 ) -> None:
-    """Neither what is queued for it nor what it hasn't taken keeps the server."""
+    """What is held for it runs all the same; what it hasn't taken doesn't keep the server."""
     handle, client = _initialized(
         start, max_unsent=MEBIBYTE, stall_timeout=300.0, drain_timeout=0.2
     )
     silent = deaf(handle)
-    for number in range(5):
+    for number in range(40):
         silent.submit({"number": number, "size": 4 * MEBIBYTE})
-    client.terminate(timeout=60.0)
+    assert [client.call({"number": -1}) for _ in range(60)][-1] < 100
+    assert client.terminate(await_response=True, timeout=60.0) == 100
     assert handle.wait(60.0)

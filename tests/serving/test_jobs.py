@@ -148,6 +148,19 @@ def test_line_gets_no_turns_while_it_is_held() -> None:
     assert _names(queue.clear()) == ["a1", "c1", "a2", "a3"]
 
 
+def test_withdraw_makes_room_in_a_line_while_it_is_held() -> None:
+    """Neither the turns nor the count of the others change; its client is read again."""
+    drained: list[bytes] = []
+    queue = JobQueue(2, 2**30, drained.append)
+    _push(queue, _job("a", 1), _job("a", 2), _job("b", 1))
+    queue.hold(b"a")
+    assert queue.withdraw(b"a", 1)
+    assert (queue.count, queue.queued(), drained) == (1, 2, [b"a"])
+    assert queue.withdraw(b"a", 2)
+    queue.release(b"a")
+    assert _names(queue.clear()) == ["b1"]
+
+
 def test_held_line_runs_when_the_last_job_waits() -> None:
     """There is no later any more, and holding begins no more."""
     queue = _queue()
@@ -186,37 +199,51 @@ STEPS = st.one_of(
     st.tuples(st.just("push"), OWNERS),
     st.tuples(st.just("pop"), st.just("")),
     st.tuples(st.just("withdraw"), OWNERS),
+    st.tuples(st.just("hold"), OWNERS),
+    st.tuples(st.just("release"), OWNERS),
 )
 
 
 @given(st.lists(STEPS, max_size=60))
 def test_queue_keeps_order_and_turns_when_used_in_any_way(steps: list[tuple[str, str]]) -> None:
-    """Against a plain model: a list of who is next, and a list of requests each."""
-    queue = _queue()
+    """Against a plain model: a list of who is next, lists of requests, who is held or full."""
+    drained: list[bytes] = []
+    queue = JobQueue(4, 2**30, drained.append)
     turns: list[str] = []
     waiting: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+    held: set[str] = set()
+    full: set[str] = set()
     for request, (step, owner) in enumerate(steps):
+        drained.clear()
         if step == "push":
-            _push(queue, _job(owner, request))
             waiting[owner].append(request)
-            if owner not in turns:
-                turns.append(owner)
+            if len(waiting[owner]) >= 4:
+                full.add(owner)
+            assert queue.push(_job(owner, request), owner.encode()) is (owner in full)
         elif step == "withdraw":
             target = waiting[owner][-1] if waiting[owner] else -1
             assert queue.withdraw(owner.encode(), target) is bool(waiting[owner])
             del waiting[owner][-1:]
-            if not waiting[owner] and owner in turns:
-                turns.remove(owner)
+        elif step == "hold":
+            queue.hold(owner.encode())
+            held.add(owner)
+        elif step == "release":
+            queue.release(owner.encode())
+            held.discard(owner)
         else:
             job = queue.pop()
             expected = None
             if turns:
                 owner = turns.pop(0)
                 expected = f"{owner}{waiting[owner].pop(0)}"
-                if waiting[owner]:
-                    turns.append(owner)
             assert (job and _names([job])[0]) == expected
-        assert queue.count == sum(map(len, waiting.values()))
+        turns = [each for each in turns if waiting[each] and each not in held]
+        turns += [each for each in "abc" if waiting[each] and each not in held | set(turns)]
+        has_room = step in ("pop", "withdraw") and owner in full and len(waiting[owner]) <= 2
+        full -= {owner} if has_room else set()
+        assert drained == ([owner.encode()] if has_room else [])
+        assert queue.count == sum(len(waiting[each]) for each in "abc" if each not in held)
+        assert queue.queued() == sum(map(len, waiting.values()))
 
 
 def test_queue_loses_nothing_when_threads_push_and_pop_at_once() -> None:

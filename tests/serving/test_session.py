@@ -395,7 +395,70 @@ def test_session_is_dropped_when_its_client_takes_nothing(connect: Connect) -> N
     pair = connect(max_unsent=10_000, stall_timeout=0.05).shake_hands()
     pair.session.send(_reply(1, 2**20))
     assert pair.service.gone.wait(LONG)
-    assert not pair.session.unsent or not pair.session._open
+    assert pair.service.is_clogged.is_set()
+
+
+def test_session_says_why_when_it_is_dropped_over_unread_replies(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log tells who didn't read, how much was left, and for how long."""
+    pair = connect(max_unsent=10_000, stall_timeout=0.05).shake_hands()
+    with caplog.at_level(logging.INFO, "bgpy.server"):
+        pair.session.send(_reply(1, 2**20))
+        assert pair.service.gone.wait(LONG)
+        pair.loop.on_poller(lambda: None)
+    assert "bytes of replies unread for 0.05 s" in caplog.text
+    assert (b"c" * 16).hex() in caplog.text
+
+
+def test_session_stays_while_its_client_takes_something(connect: Connect) -> None:
+    """A slow reader isn't dropped, however often the time is over before it has all."""
+    looks: list[bool] = []
+    pair = connect(max_unsent=10_000, stall_timeout=LONG).shake_hands()
+    pair.session.send(_reply(1, 2**20))
+    assert pair.service.is_clogged.wait(LONG)
+    while pair.service.is_clogged.is_set() and len(looks) < 10:
+        # What the reactor would call when the time is over: the client has read meanwhile.
+        look = pair.loop.on_poller(lambda: pair.session._stalled(pair.session._taken))
+        before = pair.loop.on_poller(lambda: pair.session._taken)
+        while pair.loop.on_poller(lambda: pair.session._taken) == before:
+            pair.inbox += pair.connection.receive(pair.sock.recv(2**12))
+        pair.loop.on_poller(look)
+        looks.append(pair.service.gone.is_set())
+    assert looks == [False] * 10
+    assert _is_whole(pair.read(1)[0])
+
+
+def test_session_takes_no_requests_while_it_is_clogged(connect: Connect) -> None:
+    """They wait in the client's socket, and come in order once it has read."""
+    pair = connect(max_unsent=10_000).shake_hands()
+    pair.session.send(_reply(1, 2**20))
+    assert pair.service.is_clogged.wait(LONG)
+    for request in range(3):
+        pair.send(Ping(request))
+    pair.loop.on_poller(lambda: None)
+    pair.loop.on_poller(lambda: None)
+    assert pair.service.messages == []
+    assert _is_whole(pair.read(1)[0])
+    for _ in range(3):
+        assert pair.service.came.acquire(timeout=LONG)
+    assert pair.service.messages == [Ping(0), Ping(1), Ping(2)]
+
+
+def test_session_stays_paused_when_it_is_clogged_and_cleared(connect: Connect) -> None:
+    """Each of the two alone is reason enough not to read."""
+    pair = connect(max_unsent=10_000).shake_hands()
+    pair.loop.on_poller(pair.session.pause)
+    pair.session.send(_reply(1, 2**20))
+    assert pair.service.is_clogged.wait(LONG)
+    pair.send(Ping(1))
+    assert _is_whole(pair.read(1)[0])
+    assert pair.service.not_clogged.wait(LONG)
+    pair.loop.on_poller(lambda: None)
+    pair.loop.on_poller(lambda: None)
+    assert pair.service.messages == []
+    pair.loop.on_poller(pair.session.resume)
+    assert pair.service.came.acquire(timeout=LONG)
 
 
 def test_session_hands_on_nothing_while_it_is_paused(connect: Connect, loop: Loop) -> None:
@@ -422,6 +485,30 @@ def test_session_sends_gathered_replies_in_order(connect: Connect, last: Reply |
         pair.session.send(last)
     expected = [0, 1, 2] if last is None else [0, 1, 2, 9]
     assert [message.request for message in pair.read(len(expected))] == expected
+
+
+def test_session_keeps_order_when_large_replies_come_between_gathered_ones(
+    connect: Connect,
+) -> None:
+    """Also where the socket takes none of it at once."""
+    pair = connect().shake_hands()
+    for request in range(0, 12, 3):
+        pair.session.send(Reply(request, b"small"), more=True)
+        pair.session.send(_reply(request + 1, 100_000), more=True)
+        pair.session.send(Reply(request + 2, b"small"), more=True)
+    messages = pair.read(12)
+    assert [message.request for message in messages] == list(range(12))
+    assert all(_is_whole(message) for message in messages[1::3])
+
+
+def test_session_is_clogged_when_gathered_replies_are_too_many(connect: Connect) -> None:
+    """That they were to leave together doesn't exempt them."""
+    pair = connect(max_unsent=100_000).shake_hands()
+    for request in range(600):
+        pair.session.send(Reply(request, bytes(1000)), more=True)
+    assert pair.service.is_clogged.wait(LONG)
+    assert [message.request for message in pair.read(600)] == list(range(600))
+    assert pair.service.not_clogged.wait(LONG)
 
 
 def test_session_sends_gathered_replies_when_they_are_enough(connect: Connect) -> None:
