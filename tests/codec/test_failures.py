@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from bgpy.codec.failures import Description, RemoteTraceback, describe, rebuild
-from bgpy.codec.payload import Payload
 from bgpy.errors import BgpyError, CallTimeout, RemoteError, StartupError
+from tests.codec.packed import Packed
 
 
 def _raised(error: BaseException) -> BaseException:
@@ -25,7 +25,7 @@ def _raised(error: BaseException) -> BaseException:
 
 
 def _rebuild(described: Description) -> Exception:
-    packed = described.payload or Payload(b"", (), False)
+    packed = Packed(*(described.payload or (b"", (), False)))
     return rebuild(described.type_name, described.text, described.traceback, *packed)
 
 

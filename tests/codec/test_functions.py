@@ -14,12 +14,13 @@ import pytest
 
 from bgpy.codec import functions
 from bgpy.codec.modules import Catalogue
-from bgpy.codec.payload import OUT_OF_BAND, Payload
+from bgpy.codec.payload import OUT_OF_BAND
 from bgpy.errors import DecodeError, EncodeError, PythonMismatch
+from tests.codec.packed import Packed, encode_tasks
 
 
 def _there(*three: Any) -> functions.Tasks:
-    packed = functions.encode_tasks(three, {}, {})
+    packed = encode_tasks(three, {}, {})
     return functions.decode_tasks(packed, Catalogue())
 
 
@@ -61,8 +62,8 @@ def exec_task(client_socket, state, args):
 def exit_task(client_socket, state, args):
     return COUNT
 
-packed = encode_tasks((init_task, exec_task, exit_task), {}, {})
-sys.stdout.buffer.write(bytes((packed.code,)) + packed.head)
+head, _, code = encode_tasks((init_task, exec_task, exit_task), {}, {})
+sys.stdout.buffer.write(bytes((code,)) + head)
 """
 
 
@@ -71,7 +72,7 @@ def test_tasks_share_their_globals_when_they_come_from_a_script(tmp_path: Path) 
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, check=True)
-    packed = Payload(done.stdout[1:], (), bool(done.stdout[0]))
+    packed = Packed(done.stdout[1:], (), bool(done.stdout[0]))
     init_task, exec_task, exit_task = functions.decode_tasks(packed, Catalogue())
     state = init_task()
     for _ in range(3):
@@ -88,15 +89,15 @@ def test_encode_tasks_names_the_function_when_it_cannot_be_sent() -> None:
 
 def test_decode_tasks_refuses_bytecode_when_the_python_differs() -> None:
     """Before any of it is loaded."""
-    packed = functions.encode_tasks((lambda: None, print, print), {}, {})
+    packed = encode_tasks((lambda: None, print, print), {}, {})
     lacking, head, buffers, code = pickle.loads(packed.head)
     assert code
     other = (lacking, bytes((3, 5)) + head[2:], buffers, code)
     with pytest.raises(PythonMismatch, match=r"Python 3\.5"):
-        functions.decode_tasks(Payload(pickle.dumps(other), (), False), Catalogue())
+        functions.decode_tasks(Packed(pickle.dumps(other), (), False), Catalogue())
 
 
 def test_decode_tasks_raises_when_the_payload_is_no_tasks() -> None:
     """A client that sends anything else hears it."""
     with pytest.raises(DecodeError):
-        functions.decode_tasks(Payload(b"garbage", (), False), Catalogue())
+        functions.decode_tasks(Packed(b"garbage", (), False), Catalogue())

@@ -17,7 +17,7 @@ import pytest
 
 from bgpy.codec import functions
 from bgpy.codec.modules import Catalogue, Source, digest, used_by
-from bgpy.codec.payload import Payload
+from tests.codec.packed import Packed, encode_tasks
 
 Write = Callable[[str, str], Path]
 Import = Callable[[str], ModuleType]
@@ -306,9 +306,9 @@ def exit_task(client_socket, state, args):
 """
 
 
-def _send(catalogue: Catalogue, tasks: ModuleType, hashes: dict[str, str | None]) -> Payload:
+def _send(catalogue: Catalogue, tasks: ModuleType, hashes: dict[str, str | None]) -> Packed:
     three = (tasks.init_task, tasks.exec_task, tasks.exit_task)
-    return functions.encode_tasks(three, used_by(three), hashes)
+    return encode_tasks(three, used_by(three), hashes)
 
 
 def test_tasks_arrive_with_what_they_use_when_the_server_has_nothing(

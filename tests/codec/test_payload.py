@@ -20,18 +20,19 @@ from hypothesis import strategies as st
 
 from bgpy.codec import payload
 from bgpy.codec.memory import allocate
-from bgpy.codec.payload import OUT_OF_BAND, Payload, decode, encode, joined
+from bgpy.codec.payload import OUT_OF_BAND, decode, joined
 from bgpy.errors import BgpyError, DecodeError, EncodeError, NotInitialized, PythonMismatch
+from tests.codec.packed import Packed, encode
 
 
-def _over(packed: Payload) -> Payload:
+def _over(packed: Packed) -> Packed:
     """The payload as it arrives: its parts in memory of the receiver's own."""
     received = []
     for buffer in packed.buffers:
         memory = allocate(buffer.nbytes)
         memory[:] = buffer
         received.append(memory)
-    return Payload(joined(packed.head), received, packed.code)
+    return Packed(joined(packed.head), received, packed.code)
 
 
 def _there(obj: Any) -> Any:
@@ -111,8 +112,8 @@ class Point:
     def doubled(self):
         return 2 * self.x
 
-packed = encode({"point": Point(4), "text": "about __main__"}, "args")
-sys.stdout.buffer.write(bytes((packed.code,)) + packed.head)
+head, _, code = encode({"point": Point(4), "text": "about __main__"}, "args")
+sys.stdout.buffer.write(bytes((code,)) + head)
 """
 
 
@@ -328,7 +329,7 @@ def test_encode_tells_main_when_its_name_lies_behind_a_large_object() -> None:
     script = (
         "import sys; from bgpy.codec.payload import encode\n"
         "class Own: pass\n"
-        "sys.stdout.write(str(encode([bytes(2**20), Own()], 'args').code))"
+        "sys.stdout.write(str(encode([bytes(2**20), Own()], 'args')[2]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -362,7 +363,7 @@ class _Failing:
 def test_encode_uses_no_pickler_again_that_has_seen_many_objects() -> None:
     """The memo of a pickler keeps its size, and is cleared as a whole each time."""
     encode({"many": [str(number) for number in range(20_000)]}, "args")
-    assert all(pickling.dump.__self__.memo.copy() == {} for pickling in payload._idle)
+    assert all(pickling[0].__self__.memo.copy() == {} for pickling in payload._idle)
     before = len(payload._idle)
     encode({"text": "x" * payload.SMALL}, "args")
     assert len(payload._idle) <= before

@@ -6,6 +6,7 @@ import secrets
 import socket
 import threading
 from dataclasses import asdict
+from typing import get_args
 
 from bgpy.config import Limits
 from bgpy.errors import BgpyError
@@ -13,7 +14,7 @@ from bgpy.serving.session import Session
 from bgpy.serving.transport import PlainTransport
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
-from bgpy.wire.messages import Message
+from bgpy.wire.messages import FromClient, Goodbye, Message
 from tests.serving.loop import LONG, Loop
 
 TOKEN = "t" * 32
@@ -34,8 +35,10 @@ class Service:
         self.is_clogged = threading.Event()
         self.not_clogged = threading.Event()
         self.times_closed = 0
+        kept = dict.fromkeys(get_args(FromClient), self._keep)
+        self.handlers = {**kept, Goodbye: lambda session, message: session.close()}
 
-    def received(self, session: Session, message: Message) -> None:
+    def _keep(self, session: Session, message: Message) -> None:
         self.messages.append(message)
         self.came.release()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bgpy.codec import failures, functions, payload
+from bgpy.codec import failures, payload
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import DecodeError, MessageTooLarge
 from bgpy.serving.outbox import Job
@@ -29,6 +29,7 @@ from bgpy.wire.messages import (
     ReceiptCode,
     Reply,
 )
+from tests.codec.packed import encode, encode_tasks
 
 Task = Callable[..., Any]
 
@@ -73,21 +74,21 @@ class Bench:
         exit_task: Task = lambda client_socket, state, args: None,
         init_task: Task = lambda: 1,
     ) -> Peer:
-        packed = functions.encode_tasks((init_task, exec_task, exit_task), {}, {})
+        packed = encode_tasks((init_task, exec_task, exit_task), {}, {})
         peer = Peer()
         message = Init(1, packed.head, packed.buffers, payload.PICKLE, packed.code)
         self.runner.run(Job(Kind.INIT, peer, message, False))
         return peer
 
     def execute(self, args: Any = None, wait: bool = True, limit: int = 2**20) -> Peer:
-        packed = payload.encode({} if args is None else args, "args")
+        packed = encode({} if args is None else args, "args")
         peer = Peer(limit)
         message = Execute(2, packed.head, packed.buffers, payload.PICKLE, packed.code, wait)
         self.outcome: Outcome = self.runner.run(Job(Kind.EXEC, peer, message, wait))
         return peer
 
     def exit(self, wait: bool) -> Peer:
-        packed = payload.encode({}, "args")
+        packed = encode({}, "args")
         peer = Peer()
         message = Exit(3, packed.head, packed.buffers, payload.PICKLE, packed.code, wait)
         self.runner.run(Job(Kind.EXIT, peer, message, wait))
@@ -160,7 +161,7 @@ def test_run_fails_the_call_when_the_task_forgets_to_respond(bench: Bench) -> No
 def test_run_answers_later_when_the_task_defers(bench: Bench) -> None:
     """Returning without a response is no mistake then."""
     kept: list[Deferred] = []
-    bench.runner.tasks._functions = Functions(
+    bench.runner.tasks.functions = Functions(
         lambda: None, lambda client_socket, *_: kept.append(client_socket.defer()), print
     )
     peer = bench.execute()
@@ -342,7 +343,7 @@ def test_runner_knows_what_runs_when_asked_meanwhile(bench: Bench) -> None:
     def look(client_socket: Any, state: Any, args: Any) -> None:
         seen.extend([runner.runs(Kind.EXEC), runner.runs(Kind.INIT), runner.current])
 
-    runner.tasks._functions = Functions(lambda: None, look, print)
+    runner.tasks.functions = Functions(lambda: None, look, print)
     bench.execute(wait=False)
     assert seen[:2] == [True, False]
     assert seen[2].request == 2

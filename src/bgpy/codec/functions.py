@@ -34,8 +34,8 @@ def encode_tasks(
         if hashes.get(name) != modules.digest(source.text)
     ]
     named = dict(zip(("init_task", "exec_task", "exit_task"), functions, strict=True))
-    inner = encode(named, "tasks")
-    body = (joined(inner.head), [bytes(each) for each in inner.buffers], inner.code)
+    head, buffers, code = encode(named, "tasks")
+    body = (joined(head), [bytes(each) for each in buffers], code)
     return encode((lacking, *body), "tasks")
 
 

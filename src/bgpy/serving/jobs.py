@@ -6,7 +6,11 @@ until half of it has run. A line is held while its client doesn't take its repli
 ::
 
     push ──► line of a client ──► turns ──► pop
-               └── held: no turn until release
+      │        └── held: no turn until release
+      └────────── lone ──────────────────────┘
+
+Where nothing else waits a job needs no line: it is the *lone* one, until it is popped
+or somebody asks for the lines.
 """
 
 from __future__ import annotations
@@ -46,6 +50,9 @@ class JobQueue:
         self._lock = threading.Lock()
         self._turns: deque[Line] = deque()
         self._lines: dict[bytes, Line] = {}
+        self._held = 0  # lines
+        self._lone: Job | None = None
+        self._lone_size = max_bytes if max_requests > 1 else 0
         self._last: Job | None = None
         self.count = 0
         """How many can run; read without the lock by whoever looks whether there is work."""
@@ -53,21 +60,12 @@ class JobQueue:
     def push(self, job: Job, owner: bytes) -> bool:
         """Append `job` to what waits for `owner`; whether its line is full now."""
         with self._lock:
-            line = self._lines.get(owner)
-            if line is None:
-                line = self._lines[owner] = Line(owner)
-            jobs = line.jobs
-            if not line.held:
-                self.count += 1
-                if not jobs:
-                    self._turns.append(line)
-            jobs.append(job)
-            job.line = jobs
-            line.size += job.size
-            if len(jobs) < self._max_requests and line.size < self._max_bytes:
-                return line.full
-            line.full = True
-            return True
+            if not self.count and not self._held and job.size < self._lone_size:
+                self._lone = job
+                self.count = 1
+                return False
+            self._line_up_lone()
+            return self._line_up(job, owner)
 
     def push_last(self, job: Job) -> bool:
         """Keep `job` until everything else has run; False if another is kept already.
@@ -86,11 +84,17 @@ class JobQueue:
     def pop(self) -> Job | None:
         """Take the next job, or None."""
         with self._lock:
+            job = self._lone
+            if job is not None:
+                self._lone = None
+                self.count -= 1
+                return job
             if self._turns:
                 line = self._turns.popleft()
                 job = line.jobs.popleft()
                 if line.jobs:
                     self._turns.append(line)
+                    job.more = True
                 line.size -= job.size
                 self.count -= 1
                 if (line.kept and not line.full) or not self._took(line):
@@ -108,18 +112,22 @@ class JobQueue:
         """How many wait, those that are held included."""
         with self._lock:
             waiting = sum(len(line.jobs) for line in self._lines.values())
-            return waiting + (self._last is not None)
+            return waiting + (self._lone is not None) + (self._last is not None)
 
     def hold(self, owner: bytes) -> None:
         """Let what waits for `owner` wait on, until `release`; not once the last job waits."""
         with self._lock:
             if self._last is not None:
                 return
+            self._line_up_lone()
             line = self._lines.setdefault(owner, Line(owner))
-            if line.jobs and not line.held:
+            if line.held:
+                return
+            if line.jobs:
                 self._turns.remove(line)
                 self.count -= len(line.jobs)
             line.held = True
+            self._held += 1
 
     def release(self, owner: bytes) -> None:
         """Give `owner` its turns again."""
@@ -131,6 +139,7 @@ class JobQueue:
     def leave(self, owner: bytes) -> None:
         """Note that `owner` is connected no longer: what waits for it runs, and that is all."""
         with self._lock:
+            self._line_up_lone()
             line = self._lines.get(owner)
             if line is not None:
                 self._release(line)
@@ -141,11 +150,13 @@ class JobQueue:
     def holds(self, kind: Kind) -> bool:
         """Whether a job of that kind waits."""
         with self._lock:
+            self._line_up_lone()
             return any(job.kind is kind for line in self._lines.values() for job in line.jobs)
 
     def has(self, owner: bytes, request: object) -> bool:
         """Whether that request waits."""
         with self._lock:
+            self._line_up_lone()
             line = self._lines.get(owner)
             jobs = [*(line.jobs if line else ()), *([self._last] if self._last else [])]
             return any((job.owner, job.request) == (owner, request) for job in jobs)
@@ -153,6 +164,7 @@ class JobQueue:
     def withdraw(self, owner: bytes, request: int) -> bool:
         """Take a job out before it runs; False if it doesn't wait here."""
         with self._lock:
+            self._line_up_lone()
             line = self._lines.get(owner)
             if line is None:
                 return False
@@ -180,6 +192,27 @@ class JobQueue:
             taken.append(job)
         return taken
 
+    def _line_up(self, job: Job, owner: bytes) -> bool:
+        line = self._lines.get(owner)
+        if line is None:
+            line = self._lines[owner] = Line(owner)
+        jobs = line.jobs
+        if not line.held:
+            self.count += 1
+            if not jobs:
+                self._turns.append(line)
+        jobs.append(job)
+        line.size += job.size
+        if len(jobs) >= self._max_requests or line.size >= self._max_bytes:
+            line.full = True
+        return line.full
+
+    def _line_up_lone(self) -> None:
+        if self._lone is not None:
+            job, self._lone = self._lone, None
+            self.count -= 1
+            self._line_up(job, job.owner)
+
     def _took(self, line: Line) -> bool:
         """Whether `line`, which a job has left, has room again now; forget it if it is over."""
         if not line.jobs and not line.kept:
@@ -192,6 +225,7 @@ class JobQueue:
     def _release(self, line: Line) -> None:
         if line.held:
             line.held = False
+            self._held -= 1
             if line.jobs:
                 self._turns.append(line)
                 self.count += len(line.jobs)

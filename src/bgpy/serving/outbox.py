@@ -7,7 +7,6 @@ is committed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sized
 from typing import Any, Protocol
 
 from bgpy.codec import failures, payload
@@ -72,7 +71,7 @@ class Job:
     server's own.
     """
 
-    __slots__ = ("kind", "line", "message", "peer", "size", "waits")
+    __slots__ = ("kind", "message", "more", "peer", "size", "waits")
 
     def __init__(
         self, kind: Kind, peer: Peer | None, message: Init | Execute | Exit | None, waits: bool
@@ -81,14 +80,12 @@ class Job:
         self.peer = peer
         self.message = message
         self.waits = waits
-        self.line: Sized = ()
-        """What waits behind it for the same client."""
-        self.size = 0
+        self.more = False
+        """When its turn came, more waited behind it for the same client."""
+        self.size = 0 if message is None else len(message.head)
         """Bytes of its arguments."""
-        if message is not None:
-            self.size = len(message.head)
-            if message.buffers:
-                self.size += sum(map(len, message.buffers))
+        if message is not None and message.buffers:
+            self.size += sum(map(len, message.buffers))
 
     @property
     def owner(self) -> bytes:
@@ -109,8 +106,8 @@ class Job:
             log.warning("a response was dropped: nobody asked for it")
         elif self.waits:
             head, buffers, code = payload.encode(response, "response")
-            reply = _new(Reply, (message[0], head, buffers, CODEC_PICKLE, code, error))
-            peer.send(reply, len(self.line) > 0)
+            reply = (message[0], head, buffers, CODEC_PICKLE, code, error)
+            peer.send(_new(Reply, reply), self.more)
 
     def fail(self, failure: BaseException) -> None:
         """Send `failure` as the end of the call, or log it where nobody waits."""

@@ -20,7 +20,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from bgpy import records
 from bgpy.codec.modules import Catalogue
@@ -118,7 +118,7 @@ class Server:
         self._refusal_logged = -limits.handshake_timeout
         self._ending = False
         self._failure: BaseException | None = None
-        self._handlers: dict[type, Callable[[Session, Any], None]] = {
+        self.handlers: dict[type, Callable[[Session, Any], None]] = {
             Init: self._on_init,
             Execute: self._on_execute,
             Exit: self._on_exit,
@@ -126,7 +126,9 @@ class Server:
             Status: self._on_status,
             Cancel: self._on_cancel,
             Modules: self._on_modules,
+            Goodbye: lambda session, message: session.close(),
         }
+        """What acts on the messages of authenticated clients."""
         _servers.add(self)
 
     # Life
@@ -276,15 +278,6 @@ class Server:
             self._reactor.register(self._listener, READ, self._accept)
             self._accepting = True
 
-    def received(self, session: Session, message: Message) -> None:
-        """Act on a message of an authenticated client."""
-        try:
-            self._handlers[message.__class__](session, message)
-        except RemoteProtocolError as error:
-            session.send(Failure(message.request, Reason.PROTOCOL, text=str(error)))
-            session.send(Goodbye(str(error)))
-            raise
-
     def clogged(self, session: Session) -> None:
         """Let no more run for a client that doesn't take its replies."""
         self._jobs.hold(session.client_id)
@@ -309,7 +302,7 @@ class Server:
         job = Job(EXEC, session, message, message.wait)
         if (self._ending or message.codec != PICKLE) and not self._takes(session, message, job):
             return
-        if not self._runner.tasks.initialized and not self._may_be_initialized():
+        if self._runner.tasks.functions is None and not self._may_be_initialized():
             session.send(
                 Failure(
                     message.request,
@@ -355,7 +348,7 @@ class Server:
         return awaited or self._runner.tasks.initialized
 
     def _on_status(self, session: Session, message: Status) -> None:
-        asked = _asked(message.text)
+        asked = _asked(session, message)
         if "call" in asked:
             answer: dict[str, object] = {"call": self._stage(session, asked["call"])}
         else:
@@ -382,21 +375,28 @@ class Server:
         return "queued" if self._jobs.has(session.client_id, request) else "unknown"
 
     def _on_modules(self, session: Session, message: Modules) -> None:
-        names = _asked(message.text).get("modules")
+        names = _asked(session, message).get("modules")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise RemoteProtocolError("a question for modules must hold a list of their names")
+            _refuse(session, message, "a question for modules must hold a list of their names")
         hashes = self._catalogue.hashes(names)
         session.send(Modules(message.request, json.dumps({"modules": hashes})))
 
 
-def _asked(text: str) -> dict[str, Any]:
+def _asked(session: Session, message: Status | Modules) -> dict[str, Any]:
     try:
-        asked = json.loads(text)
+        asked = json.loads(message.text)
     except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
-        raise RemoteProtocolError("a question must be a JSON object")
+        _refuse(session, message, "a question must be a JSON object")
     return asked
+
+
+def _refuse(session: Session, message: Message, text: str) -> NoReturn:
+    """Tell the client how it broke the protocol, and raise it."""
+    session.send(Failure(message.request, Reason.PROTOCOL, text=text))
+    session.send(Goodbye(text))
+    raise RemoteProtocolError(text)
 
 
 def _close_in_child() -> None:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from bgpy.codec.memory import allocate
 from bgpy.config import Limits
@@ -42,8 +42,9 @@ DIRECT_READS = 16
 class Service(Protocol):
     """What sessions hand their messages to."""
 
-    def received(self, session: Session, message: Message) -> None:
-        """Act on `message`; called by the thread that polls."""
+    @property
+    def handlers(self) -> Mapping[type, Callable[[Session, Any], None]]:
+        """What acts on a message of each class, called by the thread that polls."""
 
     def clogged(self, session: Session) -> None:
         """Let no more run for `session`, which doesn't take its replies; on that thread too."""
@@ -77,6 +78,7 @@ class Session:
         self._connection = Connection.server_side(handshake, limits, allocate)
         self._reactor = reactor
         self._service = service
+        self._handlers = service.handlers
         self._shared = shared
         self._lock = threading.Lock()
         self._unsent: Unsent | None = None  # None: the socket takes bytes at once
@@ -119,45 +121,47 @@ class Session:
                 raise
             return  # the client has broken the protocol, and is about to be closed
         with self._lock:
-            if self._gathering and len(pieces) > 1:
-                self._send_gathered()  # so that the user's memory need not be copied
-            if self._unsent is not None:
-                self._append(pieces, more)
+            if not self._open or (self._unsent is not None and self._append(pieces, more)):
                 return
             gathers = more and len(pieces) == 1
-            if not gathers:
+            if gathers:
+                self._gathering = True
+                self._unsent = Unsent()
+                self._unsent.add(pieces)
+            else:
                 try:
-                    taken = self._transport.send(pieces) if self._open else -1
+                    taken = self._transport.send(pieces)
                 except OSError as error:
                     self._lost(error)
                     return
-                if taken < 0 or (taken == len(pieces[0]) and len(pieces) == 1):
+                if taken == len(pieces[0]) and len(pieces) == 1:
                     return
                 left = after(pieces, taken)
                 if not left:
                     return
                 self._unsent = Unsent()
                 self._patient = any(isinstance(piece, memoryview) for piece in left)
-            else:
-                self._gathering = True
-                self._unsent = Unsent()
-                self._unsent.add(pieces)
         if gathers:
             self._reactor.change(self._watch)
         else:
             self._send_later(self._send_patiently(left) if self._patient else left)
 
-    def _append(self, pieces: Sequence[Piece], more: bool) -> None:
-        """Queue `pieces` behind what is unsent; if that only waited for them, send it."""
-        assert self._unsent is not None
-        if not self._open:
-            return
+    def _append(self, pieces: Sequence[Piece], more: bool) -> bool:
+        """Queue `pieces` behind what is unsent, and send what only waited for them.
+
+        False if nothing is unsent any more: they can go at once.
+        """
+        if self._gathering and len(pieces) > 1:
+            self._send_gathered()  # so that the user's memory need not be copied
+        if self._unsent is None:
+            return False
         self._unsent.add(pieces)
         if self._gathering:
             if more and self._unsent.size < GATHERED:
-                return
+                return True
             self._send_gathered()
         self._look_if_clogged()
+        return True
 
     def _send_gathered(self) -> None:
         """Send what was gathered; what the socket doesn't take waits as anything unsent."""
@@ -223,8 +227,10 @@ class Session:
     # Reading, on the thread that polls
 
     def _ready(self, events: int) -> None:
+        if not self._open:
+            return
         try:
-            if events != READ and self._open:
+            if events != READ:
                 self._send_rest()
             if events & READ and self._open:
                 self._read()
@@ -241,31 +247,35 @@ class Session:
             self.close()
 
     def _read(self) -> None:
-        connection = self._connection
         for _ in range(DIRECT_READS):
-            target = connection.target
+            reader = self._connection.reader
+            target = None if reader is None else reader.target
             count = self._transport.receive_into(self._shared if target is None else target)
-            if count is None:
-                return
             if not count:
-                connection.eof()
-                self.close()
-                return
-            if target is None:
-                messages = connection.receive(self._shared[:count])
-            else:
-                messages = connection.filled(count)
-            if self._deadline is not None:
-                self._shake_hands()
-            for message in messages:
-                if message.__class__ is Goodbye:
+                if count is not None:
+                    self._connection.eof()
                     self.close()
+                return
+            if reader is None:
+                messages = self._shake_hands(count)
+            else:
+                try:
+                    if target is None:
+                        messages = reader.feed(self._shared[:count])
+                    else:
+                        messages = reader.filled(count)
+                except BgpyError as error:
+                    self._connection.broken(error)
+                    raise
+            for message in messages:
+                self._handlers[message.__class__](self, message)
+                if not self._open:
                     return
-                self._service.received(self, message)
-            if messages or connection.target is None or self._paused:
+            if messages or reader is None or reader.target is None or self._paused:
                 return
 
-    def _shake_hands(self) -> None:
+    def _shake_hands(self, count: int) -> list[Message]:
+        messages = self._connection.receive(self._shared[:count])
         outgoing = self._connection.take_outgoing()
         if outgoing:
             self._transport.send([outgoing])
@@ -273,6 +283,7 @@ class Session:
             self._deadline.cancel()
             self._deadline = None
             self.client_id = self._handshake.client_id
+        return messages
 
     def _handshake_expired(self) -> None:
         self._outcome = "closed: no proof of the token in time"

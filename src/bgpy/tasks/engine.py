@@ -66,18 +66,19 @@ class Tasks:
     """The three functions and the state that they hand on."""
 
     def __init__(self) -> None:
-        self._functions: Functions | None = None
+        self.functions: Functions | None = None
+        """None until `init_task` has run."""
         self._state: Any = None
 
     @property
     def initialized(self) -> bool:
         """Whether `init_task` has run."""
-        return self._functions is not None
+        return self.functions is not None
 
     def handle(self, call: Call) -> Outcome:
         """Run one call to its end; whatever the user's code raises is in the outcome."""
         kind, value, client_socket = call
-        functions = self._functions
+        functions = self.functions
         try:
             if kind is INIT:
                 if functions is not None:
@@ -100,7 +101,7 @@ class Tasks:
             self._state = call_user(functions.init_task, client_socket)
         else:
             self._state = call_user(functions.init_task)
-        self._functions = functions
+        self.functions = functions
         return DONE
 
 

@@ -82,9 +82,8 @@ class Connection:
         "_limits",
         "_outgoing",
         "_plain_size",
-        "_reader",
+        "reader",
         "state",
-        "target",
     )
 
     def __init__(
@@ -104,9 +103,11 @@ class Connection:
         # Empty while not open, so that one look tells `send` both state and direction.
         self._encoders: Encoders = {}
         self._plain_size = 0
-        self._reader: FrameReader[Message] | None = None
-        self.target: memoryview | None = None
-        """The memory where the next bytes belong, if a large part is under way."""
+        self.reader: FrameReader[Message] | None = None
+        """Takes what is received once the handshake is done; None before.
+
+        A shell may feed it directly, and hands what it raises to `broken`.
+        """
 
     @classmethod
     def server_side(
@@ -128,12 +129,17 @@ class Connection:
     @property
     def failed_request(self) -> int:
         """The id of the request that broke the connection, 0 where there is none."""
-        return 0 if self._reader is None else self._reader.failed_request
+        return 0 if self.reader is None else self.reader.failed_request
 
     def take_outgoing(self) -> bytes:
         """Give the bytes that the handshake or an error has to send, and forget them."""
         outgoing, self._outgoing = self._outgoing, b""
         return outgoing
+
+    @property
+    def target(self) -> memoryview | None:
+        """The memory where the next bytes belong, if a large part is under way."""
+        return None if self.reader is None else self.reader.target
 
     def receive(self, data: memoryview | bytes) -> list[Message]:
         """Take received bytes (valid during the call), give the messages that are whole.
@@ -141,27 +147,21 @@ class Connection:
         Raises what the handshake and `FrameReader.feed` raise, and `RemoteProtocolError`
         for frames that are no message.
         """
-        reader = self._reader
-        if reader is None:
+        if self.reader is None:
             return self._shake_hands(data)
         try:
-            messages = reader.feed(data)
+            return self.reader.feed(data)
         except BgpyError as error:
             self._fail(error)
-        self.target = reader.target
-        return messages
 
     def filled(self, size: int) -> list[Message]:
         """Take note that `size` bytes were received into `target`; else like `receive`."""
-        reader = self._reader
-        if reader is None:
+        if self.reader is None:
             raise LocalProtocolError("nothing can be filled before the handshake is done")
         try:
-            messages = reader.filled(size)
+            return self.reader.filled(size)
         except BgpyError as error:
             self._fail(error)
-        self.target = reader.target
-        return messages
 
     def send(self, message: Message) -> list[Piece]:
         """Give the bytes of `message` as pieces, to be sent in this order.
@@ -188,10 +188,18 @@ class Connection:
         """
         if self.state in (State.CLOSED, State.FAILED):
             return
-        if self._reader is None or not self._reader.idle:
-            where = "during the handshake" if self._reader is None else "within a message"
+        if self.reader is None or not self.reader.idle:
+            where = "during the handshake" if self.reader is None else "within a message"
             self._fail(RemoteProtocolError(f"the other side closed the connection {where}"))
         self._move(Event.END)
+
+    def broken(self, error: BgpyError) -> None:
+        """Take note of the error that ends it, and tell the peer if it can understand."""
+        if self.state is State.OPEN:
+            self._outgoing += b"".join(self._farewell(error))
+        if (self.state, Event.BROKEN) in TRANSITIONS:
+            self._move(Event.BROKEN)
+        self._encoders = {}
 
     def _shake_hands(self, data: memoryview | bytes) -> list[Message]:
         handshake = self._handshake
@@ -215,7 +223,7 @@ class Connection:
             sends, takes = TO_CLIENT, TO_SERVER
         limits = self._limits
         assert limits is not None
-        self._reader = FrameReader(limits, self._allocate, takes.decoders)
+        self.reader = FrameReader(limits, self._allocate, takes.decoders)
         self._encoders = sends.encoders
         # One piece of this size keeps both limits, whatever it holds.
         self._plain_size = HEADER_SIZE + min(limits.max_message, 8 * limits.max_buffers)
@@ -241,12 +249,7 @@ class Connection:
         self.state = TRANSITIONS[self.state, event]
 
     def _fail(self, error: BgpyError) -> NoReturn:
-        """Tell the peer, once, if it can understand; then raise `error`."""
-        if self.state is State.OPEN:
-            self._outgoing += b"".join(self._farewell(error))
-        if (self.state, Event.BROKEN) in TRANSITIONS:
-            self._move(Event.BROKEN)
-        self._encoders = {}
+        self.broken(error)
         raise error
 
     def _farewell(self, error: BgpyError) -> list[Piece]:

@@ -1,0 +1,30 @@
+"""Payloads with names for their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from bgpy.codec import functions, modules, payload
+
+
+class Packed(NamedTuple):
+    """A `bgpy.codec.payload.Payload`."""
+
+    head: payload.Head
+    buffers: Any
+    code: bool
+
+
+def encode(obj: Any, what: str) -> Packed:
+    """As `payload.encode`."""
+    return Packed(*payload.encode(obj, what))
+
+
+def encode_tasks(
+    tasks: functions.Tasks,
+    sources: Mapping[str, modules.Source],
+    hashes: Mapping[str, str | None],
+) -> Packed:
+    """As `functions.encode_tasks`."""
+    return Packed(*functions.encode_tasks(tasks, sources, hashes))
