@@ -11,6 +11,7 @@ once. Time is a choice: whatever may be overdue is, or is not.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -76,10 +77,12 @@ class Model:
 
     def __init__(self) -> None:
         self._names = tuple(vars(self.role_type()))
+        self._polling = self._names.index("polling")
         self._task: dict[str, Callable[[World], list[Step]]] = {
             "top": self.top,
             "ask": self.ask,
             "enter": self.enter,
+            "own": self.own,
             "wake": self.wake,
             "wait": self.wait,
             "timeout": self.timeout,
@@ -87,6 +90,9 @@ class Model:
             "select": self.task_select,
             "handle": self.task_handle,
             "leave": self.leave,
+            "release": self.release,
+            "count": self.count,
+            "arm": self.arm,
             "ring": self.ring,
             "heed": self.heed,
             "run": self.run,
@@ -100,6 +106,8 @@ class Model:
             "top": self.standby_top,
             "bell": self.standby_bell,
             "look": self.standby_look,
+            "disarm": self.standby_disarm,
+            "quiet": self.standby_quiet,
             "until": self.standby_until,
             "changes": self.standby_changes,
             "select": self.standby_select,
@@ -113,42 +121,46 @@ class Model:
         """The first state: each client will send so many requests."""
         to_come = tuple(requests)
         none = (0,) * len(to_come)
-        role = tuple(vars(self.role_type()).values())
-        return World(role, to_come, none, none, none, other, sends)
+        values = vars(self.role_type())
+        values["polling"] = False
+        return World(tuple(values.values()), to_come, none, none, none, other, sends)
 
     def steps(self, w: World) -> list[Step]:
         """All steps that may come next."""
         standby = self._standby[w.standby](w)
         return [*self._task[w.task](w), *standby, *self.third(w), *self.network(w)]
 
-    # The task thread: Reactor.serve, _take_role, _poll_between_jobs
+    # The task thread: Reactor.serve, _poll_between_jobs, _ask_for_role
 
     def top(self, w: World) -> list[Step]:
         if w.stopping:
-            return [("drain", w._replace(task="enter", with_jobs=False, draining=True))]
-        poll = ("poll is due", w._replace(task="ask"))
-        if not (w.told and w.has_jobs):
-            return [poll]
-        return [poll, ("no poll is due", w._replace(task="heed"))]
-
-    def ask(self, w: World) -> list[Step]:
-        return [("ask", w._replace(task="enter", with_jobs=w.has_jobs))]
+            return [("drain", w._replace(task="ask", with_jobs=False, draining=True))]
+        return [("poll is due", w._replace(task="enter"))]
 
     def enter(self, w: World) -> list[Step]:
-        free, w = self.call(w, lambda role: role.enter(w.with_jobs))
-        if not free:
-            return [("role taken", w._replace(task="wake"))]
-        after = "close" if w.draining else "timeout"
-        return [("role free", w._replace(task=after, poller="task"))]
+        free, w = self.call(w, lambda role: role.polling.acquire(False))
+        if free:
+            return [("role free", w._replace(task="own"))]
+        return [("role taken", w._replace(task="ask", with_jobs=w.has_jobs))]
+
+    def ask(self, w: World) -> list[Step]:
+        mine, w = self.call(w, lambda role: role.ask(w.with_jobs))
+        if not mine:
+            return [("ask", w._replace(task="wake"))]
+        return [("role given back", w._replace(task="own"))]
+
+    def own(self, w: World) -> list[Step]:
+        return [("own", w._replace(task="close" if w.draining else "timeout", poller="task"))]
 
     def wake(self, w: World) -> list[Step]:
         return [("wake", w._replace(task="wait", wakes=True))]
 
     def wait(self, w: World) -> list[Step]:
-        return [("freed", w._replace(task="enter", freed=False))] if w.freed else []
+        return [("freed", w._replace(task="ask", freed=False))] if w.freed else []
 
     def timeout(self, w: World) -> list[Step]:
         at_once = w.has_jobs or w.stopping or w.interrupted
+        _, w = self.call(w, lambda role: setattr(role, "running", w.has_jobs))
         return [("timeout", w._replace(task="changes", at_once=at_once))]
 
     def task_changes(self, w: World) -> list[Step]:
@@ -165,9 +177,20 @@ class Model:
 
     def leave(self, w: World) -> list[Step]:
         jobs = w.has_jobs
-        ring, w = self.call(w, lambda role: role.leave(jobs))
-        w = w._replace(poller="", told=jobs)
-        return [("leave", w._replace(task="ring" if ring else "heed"))]
+        _, w = self.call(w, lambda role: setattr(role, "running", jobs))
+        return [("leave", w._replace(task="release", poller="", told=jobs))]
+
+    def release(self, w: World) -> list[Step]:
+        _, w = self.call(w, lambda role: role.polling.release())
+        return [("release", w._replace(task="count" if w.told else "heed"))]
+
+    def count(self, w: World) -> list[Step]:
+        must, w = self.call(w, lambda role: role.count())
+        return [("count", w._replace(task="arm" if must else "heed"))]
+
+    def arm(self, w: World) -> list[Step]:
+        ring, w = self.call(w, lambda role: role.arm())
+        return [("arm", w._replace(task="ring" if ring else "heed"))]
 
     def ring(self, w: World) -> list[Step]:
         return [("ring", w._replace(task="heed", bell=True))]
@@ -175,10 +198,10 @@ class Model:
     def heed(self, w: World) -> list[Step]:
         if not w.interrupted:
             return [("not interrupted", w._replace(task="run"))]
-        return [("heed", w._replace(task="run", interrupted=False, queue=(*w.queue, LAST)))]
+        return [("heed", w._replace(task="top", interrupted=False, queue=(*w.queue, LAST)))]
 
     def run(self, w: World) -> list[Step]:
-        if not w.told or not w.has_jobs or w.stopping:
+        if not w.told or not w.has_jobs or w.stopping or w.interrupted:
             return [("nothing to run", w._replace(task="top"))]
         (client, number), *queue = w.queue
         if (client, number) == LAST:
@@ -189,14 +212,14 @@ class Model:
         return [("run", w._replace(task="running", queue=tuple(queue), ran=ran))]
 
     def running(self, w: World) -> list[Step]:
-        ends = (JOB_ENDS, w._replace(task="top"))
+        ends = [(JOB_ENDS, w._replace(task=each)) for each in ("top", "run")]
         if not w.sends:
-            return [ends]
-        asleep, w = self.sent(w._replace(sends=w.sends - 1), "task")
-        return [ends, ("answer", w._replace(task="tell") if asleep else w)]
+            return ends
+        changed, after = self.sent(w._replace(sends=w.sends - 1))
+        return [*ends, ("answer", after._replace(task="tell") if changed else after)]
 
     def tell(self, w: World) -> list[Step]:
-        return [("tell", w._replace(task="running", wakes=True))]
+        return [("tell", self.told_of_change(w, "task")._replace(task="running"))]
 
     def close(self, w: World) -> list[Step]:
         return [("close", w._replace(task="join", wakes=True, bell=True))]
@@ -221,7 +244,17 @@ class Model:
         look, w = self.call(w, lambda role: role.look(overdue))
         if look is Look.POLL:
             return "take over", w._replace(standby="until", look=look, poller="standby")
-        return look.name.lower(), w._replace(standby="top", look=look)
+        after = "disarm" if look is Look.SLEEP else "top"
+        return look.name.lower(), w._replace(standby=after, look=look)
+
+    def standby_disarm(self, w: World) -> list[Step]:
+        _, w = self.call(w, lambda role: role.disarm())
+        return [("disarm", w._replace(standby="quiet"))]
+
+    def standby_quiet(self, w: World) -> list[Step]:
+        quiet, w = self.call(w, lambda role: role.is_quiet())
+        look = Look.SLEEP if quiet else Look.TICK
+        return [("quiet", w._replace(standby="top", look=look))]
 
     def standby_until(self, w: World) -> list[Step]:
         on = not (self.asked(w) or w.stopping)
@@ -255,8 +288,10 @@ class Model:
         if w.other == "stop":
             return [("stop", w._replace(other="wake", stopping=True))]
         if w.other == "send":
-            asleep, w = self.sent(w, "third")
-            return [("third sends", w._replace(other="wake" if asleep else ""))]
+            changed, w = self.sent(w)
+            return [("third sends", w._replace(other="tell" if changed else ""))]
+        if w.other == "tell":
+            return [("third tells", self.told_of_change(w, "third")._replace(other=""))]
         return []
 
     def network(self, w: World) -> list[Step]:
@@ -272,12 +307,15 @@ class Model:
 
     # What steps are made of
 
-    def sent(self, w: World, thread: str) -> tuple[bool, World]:
-        """Session.send where the socket is full, with Reactor.change: (wake it?, state)."""
+    def sent(self, w: World) -> tuple[bool, World]:
+        """Session.send where the socket is full: (whether a change was left, state)."""
         if w.unsent:
             return False, w  # queued behind what waits
-        w = w._replace(unsent=True, room=False, changes=w.changes + 1)
-        return w.poller not in ("", thread), w
+        return True, w._replace(unsent=True, room=False, changes=w.changes + 1)
+
+    def told_of_change(self, w: World, thread: str) -> World:
+        """The rest of Reactor.change: whoever polls is woken."""
+        return w._replace(wakes=True) if w.poller not in ("", thread) else w
 
     def asked(self, w: World) -> bool:
         return bool(w.role[self._names.index("asked")])
@@ -287,7 +325,11 @@ class Model:
         role = self.role_type()
         values = vars(role)
         values.update(zip(self._names, w.role, strict=True))
+        role.polling = threading.Lock()
+        if w.role[self._polling]:
+            role.polling.acquire()
         result = method(role)
+        values["polling"] = role.polling.locked()
         # Calls are only compared with those seen, so their difference says it all.
         values["_calls"], values["_calls_seen"] = values["_calls"] - values["_calls_seen"], 0
         return result, w._replace(role=tuple(values.values()))

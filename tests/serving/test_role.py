@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bgpy.serving import role
-from bgpy.serving.role import Holder, Look, PollingRole
+from bgpy.serving.role import Look, PollingRole
 from tests.serving.role_model import Broken, Model, Step, World, changed
 from tests.serving.role_walk import explore
 
@@ -70,52 +70,43 @@ class Visits(Model):
 # Mutants of the role: one method each
 
 
-class EntersAlways(PollingRole):
-    def enter(self, has_jobs: bool) -> bool:
-        super().enter(has_jobs)
-        self.holder = Holder.TASK
+class AsksAndTakes(PollingRole):
+    def ask(self, has_jobs: bool) -> bool:
+        super().ask(has_jobs)
         return True
 
 
-class EntersWithoutAsking(PollingRole):
-    def enter(self, has_jobs: bool) -> bool:
-        free = super().enter(has_jobs)
+class AsksInSilence(PollingRole):
+    def ask(self, has_jobs: bool) -> bool:
+        mine = super().ask(has_jobs)
         self.asked = False
-        return free
+        return mine
 
 
-class EntersAsIfRunning(PollingRole):
-    def enter(self, has_jobs: bool) -> bool:
-        running = self._running
-        free = super().enter(has_jobs)
-        self._running = running
-        return free
+class AsksWithoutTaking(PollingRole):
+    def ask(self, has_jobs: bool) -> bool:
+        mine = super().ask(has_jobs)
+        if mine:
+            self.polling.release()
+        return mine
 
 
-class LeavesSilently(PollingRole):
-    def leave(self, has_jobs: bool) -> bool:
-        super().leave(has_jobs)
+class CountsWithoutArming(PollingRole):
+    def count(self) -> bool:
+        super().count()
         return False
 
 
-class LeavesWithTheRole(PollingRole):
-    def leave(self, has_jobs: bool) -> bool:
-        ring = super().leave(has_jobs)
-        self.holder = Holder.TASK
-        return ring
-
-
-class LeavesWithoutRunning(PollingRole):
-    def leave(self, has_jobs: bool) -> bool:
-        ring = super().leave(has_jobs)
-        self._running = False
-        return ring
+class ArmsSilently(PollingRole):
+    def arm(self) -> bool:
+        super().arm()
+        return False
 
 
 class LooksPastTheHolder(PollingRole):
     def look(self, overdue: bool) -> Look:
-        if overdue and self._running:
-            self.holder = Holder.NOBODY
+        if overdue and self.running and self.polling.locked():
+            self.polling.release()
         return super().look(overdue)
 
 
@@ -125,17 +116,13 @@ class LooksAndNeverSleeps(PollingRole):
         return Look.TICK if look is Look.SLEEP else look
 
 
-class LooksAndSleepsArmed(PollingRole):
-    def look(self, overdue: bool) -> Look:
-        look = super().look(overdue)
-        self._armed = True
-        return look
-
-
 class LooksAndSleepsWhileRunning(PollingRole):
     def look(self, overdue: bool) -> Look:
         look = super().look(overdue)
-        return Look.SLEEP if self._running and look is Look.TICK else look
+        return Look.SLEEP if self.running and look is Look.TICK else look
+
+    def is_quiet(self) -> bool:
+        return True
 
 
 class LooksAndNeverTakesOver(PollingRole):
@@ -143,10 +130,21 @@ class LooksAndNeverTakesOver(PollingRole):
         return super().look(False)
 
 
+class SleepsWhateverRuns(PollingRole):
+    def is_quiet(self) -> bool:
+        return True
+
+
+class SleepsArmed(PollingRole):
+    def disarm(self) -> None:
+        pass
+
+
 class YieldsWithTheRole(PollingRole):
     def yield_role(self) -> bool:
         asked = super().yield_role()
-        self.holder = Holder.STANDBY
+        self.polling.acquire(False)
+        self.standby = True
         return asked
 
 
@@ -164,17 +162,17 @@ class YieldsAndStaysAsked(PollingRole):
 
 
 ROLES = [
-    (EntersAlways, "two threads poll"),
-    (EntersWithoutAsking, "stuck"),
-    (EntersAsIfRunning, "the end, quiet, is out of reach"),
-    (LeavesSilently, "nobody can reach the poll"),
-    (LeavesWithTheRole, "nobody can reach the poll"),
-    (LeavesWithoutRunning, "nobody can reach the poll"),
+    (AsksAndTakes, "two threads poll|polls without the role"),
+    (AsksInSilence, "stuck"),
+    (AsksWithoutTaking, "two threads poll|polls without the role"),
+    (CountsWithoutArming, "nobody can reach the poll"),
+    (ArmsSilently, "nobody can reach the poll"),
     (LooksPastTheHolder, "two threads poll|polls without the role"),
     (LooksAndNeverSleeps, "the end, quiet, is out of reach"),
-    (LooksAndSleepsArmed, "nobody can reach the poll"),
     (LooksAndSleepsWhileRunning, "nobody can reach the poll"),
     (LooksAndNeverTakesOver, "nobody can reach the poll"),
+    (SleepsArmed, "nobody can reach the poll"),
+    (SleepsWhateverRuns, "nobody can reach the poll"),
     (YieldsWithTheRole, "stuck"),
     (YieldsWithoutFreeing, "stuck"),
     (YieldsAndStaysAsked, "out of reach|nobody can reach the poll"),
@@ -229,8 +227,8 @@ class PollsOnWhenInterrupted(Model):
 class RunsWhatTheStandbyDoesNotKnow(Model):
     """Jobs that came with an interrupt, after the poll was left without any."""
 
-    def leave(self, w: World) -> list[Step]:
-        return [(name, after._replace(told=True)) for name, after in super().leave(w)]
+    def heed(self, w: World) -> list[Step]:
+        return [(name, after._replace(task="run", told=True)) for name, after in super().heed(w)]
 
 
 class NeverRings(Model):
@@ -249,8 +247,8 @@ class ChangesAfterThePoll(Model):
 
 
 class ChangesWithoutWaking(Model):
-    def sent(self, w: World, thread: str) -> tuple[bool, World]:
-        return False, super().sent(w, thread)[1]
+    def told_of_change(self, w: World, thread: str) -> World:
+        return w
 
 
 class ForgetsWhoPolls(Model):

@@ -6,6 +6,7 @@ works in Python, and takes longer than everything else that a small call needs o
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import socket
@@ -15,11 +16,17 @@ from collections.abc import Callable, Sequence
 if sys.platform == "linux":
     import select
 
+log = logging.getLogger("bgpy.server")
+
 READ = selectors.EVENT_READ
+"""The same number as epoll's."""
 WRITE = selectors.EVENT_WRITE
 
 Handler = Callable[[int], None]
 """Called with the events (`READ`, `WRITE`) that a socket is ready for."""
+
+Wait = Callable[[float | None], Sequence[tuple[int, int]]]
+"""Gives the descriptors that are ready within that many seconds, and for what."""
 
 
 class Poller:
@@ -32,6 +39,9 @@ class Poller:
             assert isinstance(self._selector, selectors.EpollSelector)
             # Of its own descriptor, so that each can be closed.
             self._epoll = select.epoll.fromfd(os.dup(self._selector.fileno()))
+            self._wait: Wait = self._epoll.poll
+        else:
+            self._wait = self._select
 
     def register(self, sock: socket.socket, events: int, handler: Handler) -> None:
         """Watch `sock` for `events`."""
@@ -48,15 +58,17 @@ class Poller:
         key = self._selector.unregister(sock)
         del self._handlers[key.fd]
 
-    def poll(self, timeout: float | None) -> Sequence[tuple[Handler, int]]:
-        """The handlers whose sockets are ready within `timeout` seconds, and for what."""
-        if sys.platform == "linux":
-            handlers = self._handlers
-            return [
-                (handlers[fd], READ if events == select.EPOLLIN else _events(events))
-                for fd, events in self._epoll.poll(timeout)
-            ]
-        return [(key.data, events) for key, events in self._selector.select(timeout)]
+    def poll(self, timeout: float | None) -> None:
+        """Call the handlers of all sockets that are ready within `timeout` seconds."""
+        handlers = self._handlers
+        for fd, events in self._wait(timeout):
+            handler = handlers.get(fd)
+            if handler is None:
+                continue  # one that was called before it has closed this socket
+            try:
+                handler(events if events == READ else _events(events))
+            except Exception:
+                log.exception("a socket's handler failed")
 
     def close(self) -> None:
         """Give back the descriptors without touching what is watched."""
@@ -64,6 +76,9 @@ class Poller:
         self._handlers.clear()
         if sys.platform == "linux":
             self._epoll.close()
+
+    def _select(self, timeout: float | None) -> list[tuple[int, int]]:
+        return [(key.fd, events) for key, events in self._selector.select(timeout)]
 
 
 if sys.platform == "linux":
@@ -73,3 +88,8 @@ if sys.platform == "linux":
         return (READ if epoll_events & ~select.EPOLLOUT else 0) | (
             WRITE if epoll_events & ~select.EPOLLIN else 0
         )
+
+else:
+
+    def _events(events: int) -> int:
+        return events

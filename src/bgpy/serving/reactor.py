@@ -70,6 +70,7 @@ class Reactor:
         self._changes: deque[Callable[[], None]] = deque()
         self._deadlines: list[Deadline] = []  # a heap
         self._poller: int | None = None
+        self._task_thread = 0
         self._left_poll = monotonic()
         self._stopping = False
         self._interrupted = False
@@ -91,10 +92,9 @@ class Reactor:
 
     def change(self, change: Callable[[], None]) -> None:
         """Have the holder of the role call `change` before its next poll; from any thread."""
-        with self._lock:
-            self._changes.append(change)
-            asleep = self._poller not in (None, get_ident())
-        if asleep:
+        self._changes.append(change)
+        # Whoever begins to poll says so before it looks for changes.
+        if self._poller not in (None, get_ident()):
             self.wake()
 
     def after(self, seconds: float, expired: Callable[[], None]) -> Deadline:
@@ -125,20 +125,21 @@ class Reactor:
         `run_job` takes one of `jobs` and runs it; `interrupted` is called after `interrupt`.
         """
         self._standby.start()
-        told = False  # whether the standby knows that jobs run
+        self._task_thread = get_ident()
         while not self._stopping:
-            if not (told and jobs.count) or monotonic() - self._left_poll >= POLL_AGAIN:
-                try:
-                    told = self._poll_between_jobs(jobs)
-                except Exception:
-                    # A signal handler that a task has set may raise here, after its task.
-                    log.exception("polling was interrupted, and goes on")
-                    told = False
+            try:
+                busy = self._poll_between_jobs(jobs)
+            except Exception:
+                # A signal handler that a task has set may raise here, after its task.
+                log.exception("polling was interrupted, and goes on")
+                continue
             if self._interrupted:
                 self._interrupted = False
                 interrupted()
-            if told and jobs.count and not self._stopping:
+                continue  # what it left to do is new to the standby
+            while busy and not (self._stopping or self._interrupted):
                 run_job()
+                busy = jobs.count > 0 and monotonic() - self._left_poll < POLL_AGAIN
 
     def interrupt(self) -> None:
         """Have `serve` call its `interrupted` soon; from any thread or a signal handler."""
@@ -153,7 +154,8 @@ class Reactor:
     def drain(self, busy: Callable[[], bool], seconds: float) -> None:
         """Go on polling after `serve`, until not `busy` or `seconds` are over."""
         until = monotonic() + seconds
-        self._take_role(False)
+        self._ask_for_role(False)
+        self._poller = get_ident()
         while busy() and (left := until - monotonic()) > 0:
             self._poll(0.0)  # a change may send the last of it
             if busy():
@@ -176,37 +178,39 @@ class Reactor:
 
     def _poll_between_jobs(self, jobs: Jobs) -> bool:
         """Poll once; whether there are jobs to run, of which the standby knows then."""
-        with self._lock:
-            mine = self._role.enter(jobs.count > 0)
-            if mine:
-                self._poller = get_ident()
-        if not mine:
-            self._take_role(jobs.count > 0)
+        role = self._role
+        if not role.polling.acquire(False):
+            self._ask_for_role(jobs.count > 0)
         try:
+            self._poller = self._task_thread
             # Asked only now: the standby may have met the wake of a job or a stop.
-            busy = jobs.count > 0 or self._stopping or self._interrupted
-            self._poll(0.0 if busy else None)
+            role.running = has_jobs = jobs.count > 0
+            self._poll(0.0 if has_jobs or self._stopping or self._interrupted else None)
         finally:
-            with self._lock:
-                self._poller = None
-                self._left_poll = now = monotonic()
-                has_jobs = jobs.count > 0
-                ring = self._role.leave(has_jobs)
-            if ring:
-                open_gate(self._bell)
+            self._poller = None
+            self._left_poll = now = monotonic()
+            role.running = has_jobs = jobs.count > 0
+            role.polling.release()
+        if has_jobs and role.count():
+            self._arm()
         if now - self._chores_done >= CHORES:
             self._do_chores(now)
         return has_jobs
 
-    def _take_role(self, has_jobs: bool) -> None:
+    def _ask_for_role(self, has_jobs: bool) -> None:
         """Have the standby give the role back, if it has it."""
         while True:
             with self._lock:
-                if self._role.enter(has_jobs):
-                    self._poller = get_ident()
+                if self._role.ask(has_jobs):
                     return
             self.wake()
             self._freed.acquire()
+
+    def _arm(self) -> None:
+        with self._lock:
+            ring = self._role.arm()
+        if ring:
+            open_gate(self._bell)
 
     # The standby
 
@@ -223,6 +227,10 @@ class Reactor:
                     self._poller = get_ident()
             if look is Look.POLL:
                 self._poll_until_asked()
+            elif look is Look.SLEEP:
+                self._role.disarm()
+                if not self._role.is_quiet():
+                    look = Look.TICK
 
     def _poll_until_asked(self) -> None:
         try:
@@ -250,11 +258,7 @@ class Reactor:
             _attempt(self._changes.popleft())
         if self._deadlines:
             timeout = self._expire(timeout)
-        for handler, events in self._sockets.poll(timeout):
-            try:
-                handler(events)
-            except Exception:
-                log.exception("a socket's handler failed")
+        self._sockets.poll(timeout)
 
     def _expire(self, timeout: float | None) -> float | None:
         """Serve the deadlines that are over; the time to poll until the next one."""

@@ -6,11 +6,18 @@ hand-over between threads. While a task keeps it, a standby thread takes the rol
 ::
 
     task thread                              standby
-    enter ─ free: poll ─ leave ─ run a job   bell ─ look, each TICK
+    polling.acquire ─ poll ─ release ─ job    bell ─ look, each TICK
       └ taken: ask, wake, wait ◄──────────────────── yield_role ◄ poll until asked
 
-The two threads call these methods under one lock; nothing here blocks, so that a
-model of the two can be walked through all its states (tests/serving/test_role.py).
+`polling` is held by whoever polls. The task thread takes it, and lets go of it, without
+another lock: it does so at each call. `ask`, `arm`, `look` and `yield_role` are called
+under one lock, the others are single steps. Nothing here blocks, so that a model of the
+two threads can be walked through all its states (tests/serving/role_model.py).
+
+Who arms the standby, and how it falls asleep: the task thread says that it runs
+something before it looks whether the standby is armed; the standby says that it is not
+armed any more before it looks, a last time, whether something runs. So one of the two
+sees the other.
 
 Invariants: one poller at a time; while a task runs, somebody can reach the poll; a
 waiting thread gets the role back; nobody is woken while nothing is called for.
@@ -18,6 +25,7 @@ waiting thread gets the role back; nobody is woken while nothing is called for.
 
 from __future__ import annotations
 
+import threading
 from enum import Enum, auto
 
 POLL_AGAIN = 0.002
@@ -28,18 +36,6 @@ TAKE_OVER = 0.005
 
 QUIET_TICKS = 10
 """Ticks without a new call after which the standby goes back to sleep."""
-
-
-class Holder(Enum):
-    """Which thread polls."""
-
-    NOBODY = auto()
-    TASK = auto()
-    STANDBY = auto()
-
-
-# Taking a member from its class is slow, and these are taken at each poll.
-_NOBODY, _TASK, _STANDBY = Holder
 
 
 class Look(Enum):
@@ -57,43 +53,49 @@ class PollingRole:
     """The role and who wants it."""
 
     def __init__(self) -> None:
-        self.holder = _NOBODY
+        self.polling = threading.Lock()
+        """Held by whoever polls."""
+        self.standby = False
+        """It is the standby that holds it."""
         self.asked = False
         """The task thread wants the role back and waits for it."""
-        self._running = False
-        self._armed = False
+        self.running = False
+        """The task thread has jobs; set by the task thread."""
+        self.armed = False
+        """The standby ticks, and so notices what runs too long."""
         self._calls = 0
         self._calls_seen = 0
         self._quiet_ticks = 0
 
-    def enter(self, has_jobs: bool) -> bool:
-        """The task thread wants to poll: True if it may; else it wakes the poller and waits."""
-        self._running = has_jobs
-        # Its own where an exception of a signal handler kept it from leaving.
-        if self.holder is not _STANDBY:
-            self.holder = _TASK
+    def ask(self, has_jobs: bool) -> bool:
+        """`polling` was taken: True if it is the task thread's; else that wakes the poller, and
+        waits."""
+        self.running = has_jobs
+        # Its own where an exception of a signal handler kept it from letting go.
+        if not self.standby:
+            self.polling.acquire(False)
             return True
         self.asked = True
         return False
 
-    def leave(self, has_jobs: bool) -> bool:
-        """The task thread has polled: True if it must ring the standby's bell now."""
-        self.holder = _NOBODY
-        if not has_jobs:
-            return False
+    def count(self) -> bool:
+        """The task thread has polled and runs jobs: True if it must `arm` the standby first."""
         self._calls += 1
-        self._running = True
-        ring = not self._armed
-        self._armed = True
+        return not self.armed
+
+    def arm(self) -> bool:
+        """Arm the standby; True if its bell must be rung now."""
+        ring = not self.armed
+        self.armed = True
         return ring
 
     def look(self, overdue: bool) -> Look:
         """The standby's tick; `overdue`: nobody has polled for `TAKE_OVER` seconds."""
-        if self._running:
+        if self.running:
             self._quiet_ticks = 0
             self._calls_seen = self._calls
-            if overdue and self.holder is _NOBODY:
-                self.holder = _STANDBY
+            if overdue and self.polling.acquire(False):
+                self.standby = True
                 return Look.POLL
             return Look.TICK
         if self._calls != self._calls_seen:
@@ -104,12 +106,20 @@ class PollingRole:
         if self._quiet_ticks < QUIET_TICKS:
             return Look.TICK
         self._quiet_ticks = 0
-        self._armed = False
         return Look.SLEEP
+
+    def disarm(self) -> None:
+        """`look` said that the standby may sleep: it does, if `is_quiet` still."""
+        self.armed = False
+
+    def is_quiet(self) -> bool:
+        """Whether nothing was called for since the last look."""
+        return not self.running and self._calls == self._calls_seen
 
     def yield_role(self) -> bool:
         """The standby gives the role up: True if it must release the waiting task thread."""
-        self.holder = _NOBODY
+        self.standby = False
+        self.polling.release()
         asked = self.asked
         self.asked = False
         return asked
