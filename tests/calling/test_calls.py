@@ -13,10 +13,10 @@ def test_take_gives_each_call_once() -> None:
     """An answer has one taker; a second one to the same request has none."""
     calls = Calls()
     pending = calls.begin(1)
-    assert calls.under_way
+    assert calls.pending
     assert calls.take(pending.request) is pending
     assert calls.take(pending.request) is None
-    assert not calls.under_way
+    assert not calls.pending
 
 
 def test_take_gives_none_when_the_call_was_abandoned() -> None:
@@ -35,7 +35,7 @@ def test_fail_answers_all_that_is_under_way() -> None:
     gone = ServerGone("gone")
     assert calls.fail(gone) == {1: waited, 2: future}
     assert waited.answer is gone
-    assert not calls.under_way
+    assert not calls.pending
     assert future.done is not None
     future.done(Pong(2))
     assert heard == [Pong(2)]

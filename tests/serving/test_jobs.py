@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -268,3 +270,48 @@ def test_queue_loses_nothing_when_threads_push_and_pop_at_once() -> None:
     for owner in (b"a", b"b"):
         requests = [job.request for job in taken if job.owner == owner]
         assert requests == list(range(1, total // 2 + 1))
+
+
+def _hold_and_release(queue: JobQueue) -> None:
+    queue.hold(b"a")
+    assert queue.count == 0
+    queue.release(b"a")
+
+
+LOOKS: list[Callable[[JobQueue], object]] = [
+    lambda queue: queue.has(b"a", 1),
+    lambda queue: queue.holds(Kind.EXEC),
+    lambda queue: queue.leave(b"a"),
+    lambda queue: queue.release(b"a"),
+    lambda queue: queue.withdraw(b"a", 7),
+    _hold_and_release,
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_lone_job_runs_once_and_first_whatever_is_asked_meanwhile(
+    look: Callable[[JobQueue], object],
+) -> None:
+    """It has no line as long as nobody asks for the lines, and one from then on."""
+    queue = _queue()
+    _push(queue, _job("a", 1))
+    assert (queue.count, queue.queued()) == (1, 1)
+    look(queue)
+    assert (queue.count, queue.queued()) == (1, 1)
+    _push(queue, _job("b", 1), _job("a", 2))
+    assert _names(queue.clear()) == ["a1", "b1", "a2"]
+    assert queue.count == 0
+
+
+def test_lone_job_is_withdrawn_when_its_client_asks() -> None:
+    """As any that waits."""
+    queue = _queue()
+    _push(queue, _job("a", 1))
+    assert queue.withdraw(b"a", 1)
+    assert (queue.count, queue.pop()) == (0, None)
+
+
+def test_line_is_full_when_one_request_is_the_limit() -> None:
+    """A lone job counts as well."""
+    queue = JobQueue(1, 2**30, lambda owner: None)
+    assert queue.push(_job("a", 1), b"a")

@@ -10,7 +10,7 @@ import pytest
 
 from bgpy.errors import NotInitialized
 from bgpy.tasks.client_socket import ClientSocket
-from bgpy.tasks.engine import Call, Kind, Outcome, Result, Tasks
+from bgpy.tasks.engine import Kind, Outcome, Result, Tasks
 from bgpy.tasks.signatures import Functions
 from tests.tasks.outlets import Outlet
 
@@ -36,7 +36,7 @@ def _socket() -> ClientSocket:
 
 
 def _handle(tasks: Tasks, kind: Kind, value: Any = None) -> Outcome:
-    return tasks.handle(Call(kind, {} if value is None else value, _socket()))
+    return tasks.handle(kind, {} if value is None else value, _socket())
 
 
 def _state(tasks: Tasks) -> Any:
@@ -160,9 +160,9 @@ def test_handle_gives_init_task_the_client_socket_when_it_takes_one(
 ) -> None:
     """Both forms of 0.3.1 work."""
     tasks = Tasks()
-    call = Call(Kind.INIT, FUNCTIONS._replace(init_task=init_task), _socket())
-    assert tasks.handle(call).result is Result.DONE
-    assert (_state(tasks) is call.client_socket) is expected
+    functions, client_socket = FUNCTIONS._replace(init_task=init_task), _socket()
+    assert tasks.handle(Kind.INIT, functions, client_socket).result is Result.DONE
+    assert (_state(tasks) is client_socket) is expected
 
 
 def test_handle_hands_on_client_socket_and_args_when_a_task_runs() -> None:
@@ -170,6 +170,6 @@ def test_handle_hands_on_client_socket_and_args_when_a_task_runs() -> None:
     seen: list[Any] = []
     tasks = Tasks()
     _handle(tasks, Kind.INIT, Functions(lambda: "s", lambda *each: seen.append(each), print))
-    call = Call(Kind.EXEC, {"a": 1}, _socket())
-    tasks.handle(call)
-    assert seen == [(call.client_socket, "s", {"a": 1})]
+    client_socket = _socket()
+    tasks.handle(Kind.EXEC, {"a": 1}, client_socket)
+    assert seen == [(client_socket, "s", {"a": 1})]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bgpy.tasks.client_socket import ClientSocket
-from bgpy.tasks.engine import Call, Kind, Tasks
+from bgpy.tasks.engine import Kind, Tasks
 from bgpy.tasks.interrupts import call_user, interruptible
 from bgpy.tasks.signatures import Functions
 
@@ -108,7 +108,7 @@ def test_interruptible_is_true_when_a_task_runs_in_the_engine(look: Looks) -> No
     outlet = LookingOutlet(look)
     three = Functions(lambda: look(), lambda *_: look(), lambda *_: look())
     for kind, value in ((Kind.INIT, three), (Kind.EXEC, {}), (Kind.EXIT, {})):
-        tasks.handle(Call(kind, value, ClientSocket(outlet, True)))
+        tasks.handle(kind, value, ClientSocket(outlet, True))
     assert look.answers == [True, True, True]
 
 

@@ -119,8 +119,8 @@ class Client:
         `NotInitialized` if the server has no tasks, `EncodeError` or `DecodeError` for
         objects that can't travel.
         """
-        answer = self._caller.request(self._execute(args, True), self._seconds(timeout))
-        return value_of(answer, "EXEC")
+        seconds = self._timeout if timeout is ... else self._seconds(timeout)
+        return value_of(self._caller.request(self._execute(args, True), seconds), "EXEC")
 
     def submit(self, args: dict[str, Any]) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.

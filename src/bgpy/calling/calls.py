@@ -32,36 +32,32 @@ class Calls:
     """The requests of one connection that wait for an answer."""
 
     def __init__(self) -> None:
-        self._pending: dict[int, Pending] = {}
-
-    @property
-    def under_way(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._pending)
+        self.pending: dict[int, Pending] = {}
+        """Empty if nobody waits."""
 
     def begin(self, request: int, done: Done | None = None) -> Pending:
         """Expect the answer of `request`."""
-        pending = self._pending[request] = Pending(request, done)
+        self.pending[request] = pending = Pending(request, done)
         return pending
 
     def abandon(self, pending: Pending) -> None:
         """Wait no longer: a late answer will be dropped."""
-        self._pending.pop(pending.request, None)
+        self.pending.pop(pending.request, None)
 
     def take(self, request: int) -> Pending | None:
         """The call that an answer belongs to, no longer under way; None if nobody waits."""
-        return self._pending.pop(request, None)
+        return self.pending.pop(request, None)
 
     def fail(self, error: ServerGone) -> dict[int, Pending]:
         """Answer all that is under way with `error`; gives what it was, by request id."""
-        failed, self._pending = self._pending, {}
+        failed, self.pending = self.pending, {}
         for pending in failed.values():
             pending.answer = error
         return failed
 
     def sleeper(self) -> Pending | None:
         """One of those whose thread sleeps, to be woken so that it reads for the others."""
-        for pending in list(self._pending.values()):  # others begin meanwhile
+        for pending in list(self.pending.values()):  # others begin meanwhile
             if pending.gate is not None:
                 return pending
         return None

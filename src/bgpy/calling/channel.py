@@ -57,6 +57,8 @@ class Channel:
 
     def __init__(self, connected: Connected) -> None:
         self._sock, self._connection, self.welcome = connected
+        assert self._connection.reader is not None, "the handshake is done"
+        self._frames = self._connection.reader
         set_tick(self._sock)
         self._server = ServerWatch(self.welcome)
         self._sender = Sender(self._sock, self._server)
@@ -98,7 +100,7 @@ class Channel:
         if not self._futures_served:
             self._serve_futures_too()
         pieces = self._connection.send(request)
-        gather = self._calls.under_way and len(pieces) == 1
+        gather = self._calls.pending and len(pieces) == 1
         pending = self._calls.begin(request.request, done)
         try:
             if gather and self._broken is None:
@@ -114,7 +116,7 @@ class Channel:
             self._break("a request was interrupted in the middle")
             raise
         with self._lock:
-            if self._calls.under_way:
+            if self._calls.pending:
                 _awaited.add(self)
             if self._reader is None:
                 open_gate(self._futures)
@@ -129,20 +131,22 @@ class Channel:
         Raises `TimeOver` at `deadline` (the call stays under way) and `ServerGone`
         (*unknown*) if the connection or the server's process is gone.
         """
+        me = get_ident()
         while pending.answer is None:
-            nested, gate = False, None
             with self._lock:
-                if self._reader is None:
-                    self._reader = get_ident()
-                elif self._reader == get_ident():
-                    nested = True  # a future's callback, which the reader runs, waits as well
-                elif pending.answer is None:
+                reader = self._reader
+                if reader is None:
+                    self._reader = me
+                elif reader != me and pending.answer is None:
                     gate = pending.gate = closed_gate()
-                else:
-                    break
-            if gate is None:
-                self._read_for_all(pending, deadline, nested)
-            else:
+            if reader is None:
+                try:
+                    self._read_for_all(pending, deadline)
+                finally:
+                    self._leave()
+            elif reader == me:
+                self._read_for_all(pending, deadline)  # in a future's callback, which it runs
+            elif pending.answer is None:
                 self._sleep(pending, gate, deadline)
         answer = pending.answer
         if isinstance(answer, ServerGone):
@@ -248,7 +252,7 @@ class Channel:
 
     # Reading
 
-    def _read_for_all(self, pending: Pending, deadline: float | None, nested: bool) -> None:
+    def _read_for_all(self, pending: Pending, deadline: float | None) -> None:
         try:
             while pending.answer is None:
                 if deadline is None or self._readable(deadline):
@@ -261,9 +265,6 @@ class Channel:
             # In the middle of a message: nobody could read on from here.
             self._break(f"reading was interrupted by {type(error).__name__}")
             raise
-        finally:
-            if not nested:
-                self._leave()
 
     def serve_futures(self) -> bool:
         """Read while anything is under way; False if the channel has ended."""
@@ -272,7 +273,7 @@ class Channel:
                 return self._broken is None
             self._reader = get_ident()
         try:
-            while self._broken is None and self._calls.under_way:
+            while self._broken is None and self._calls.pending:
                 self._read(None)
         finally:
             self._leave()
@@ -282,7 +283,7 @@ class Channel:
         """Read no longer, and wake another thread to go on if there is need."""
         with self._lock:
             self._reader = None
-            if self._calls.under_way:
+            if self._calls.pending:
                 self._wake_reader()
             elif self._futures_served:
                 _awaited.discard(self)
@@ -306,15 +307,15 @@ class Channel:
 
     def _read(self, own: Pending | None) -> None:
         """Receive once and hand out what came; `own` is the call of the thread that reads."""
-        connection = self._connection
-        target = connection.target
+        frames = self._frames
+        target = frames.target
         try:
             if target is None:
                 count = self._sock.recv_into(self._buffer)
-                messages = connection.receive(self._buffer[:count]) if count else []
+                messages = frames.feed(self._buffer[:count]) if count else []
             else:
                 count = self._sock.recv_into(target)
-                messages = connection.filled(count) if count else []
+                messages = frames.filled(count) if count else []
         except (TimeoutError, BlockingIOError):
             if self._server.is_gone():
                 self._break("the server's process is gone")

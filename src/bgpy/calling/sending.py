@@ -53,15 +53,8 @@ class Sender:
             self._turn.acquire()
         elif not self._turn.acquire(timeout=seconds_left(deadline, -1)):
             raise TimeOver
-        begun = False
         try:
-            if self._gathered:
-                if deadline is not None:
-                    self._wait_writable(deadline, begun)
-                # Taken out they must leave: nobody else knows of them any more.
-                begun = True
-                pieces = [*self._take(), *pieces]
-            elif deadline is None and len(pieces) == 1:
+            if deadline is None and len(pieces) == 1 and not self._gathered:
                 try:
                     taken = self._sock.send(pieces[0])
                 except (TimeoutError, BlockingIOError):
@@ -69,6 +62,13 @@ class Sender:
                 if taken == len(pieces[0]):
                     return
                 pieces = [memoryview(pieces[0])[taken:]]
+            begun = False
+            if self._gathered:
+                if deadline is not None:
+                    self._wait_writable(deadline, begun)
+                # Taken out they must leave: nobody else knows of them any more.
+                begun = True
+                pieces = [*self._take(), *pieces]
             self._send_all(pieces, deadline, begun)
         finally:
             self._turn.release()

@@ -17,14 +17,12 @@ from bgpy.serving import outbox
 from bgpy.serving.leaving import leave
 from bgpy.serving.outbox import Job
 from bgpy.tasks.client_socket import ClientSocket
-from bgpy.tasks.engine import DONE, EXEC, INIT, Call, Kind, Outcome, Result, Tasks
+from bgpy.tasks.engine import DONE, EXEC, INIT, Kind, Outcome, Result, Tasks
 from bgpy.tasks.interrupts import call_user
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_NONE
 
 log = logging.getLogger("bgpy.server")
-
-_new = tuple.__new__  # a named tuple's own costs three times as much
 
 Load = Callable[[], Functions]
 """Gives the three functions of an init file."""
@@ -51,7 +49,7 @@ class Runner:
         except BaseException as error:
             outcome = Outcome(Result.UNREADABLE, error)
         else:
-            outcome = self.tasks.handle(_new(Call, (job.kind, value, client_socket)))
+            outcome = self.tasks.handle(job.kind, value, client_socket)
         if self.in_child:
             _end_child(outcome)
         self.current = None

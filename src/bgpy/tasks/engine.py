@@ -1,4 +1,4 @@
-"""The state machine of the three functions: `Tasks.handle(call) -> Outcome`.
+"""The state machine of the three functions: `Tasks.handle` gives the `Outcome` of a call.
 
 ::
 
@@ -30,14 +30,6 @@ class Kind(Enum):
 
 # Taking a member from its class is slow, and these are asked for in each call.
 INIT, EXEC, EXIT = Kind
-
-
-class Call(NamedTuple):
-    """One call to the tasks: `value` is the `Functions` for INIT, else the dict of arguments."""
-
-    kind: Kind
-    value: Any
-    client_socket: ClientSocket
 
 
 class Result(Enum):
@@ -75,9 +67,11 @@ class Tasks:
         """Whether `init_task` has run."""
         return self.functions is not None
 
-    def handle(self, call: Call) -> Outcome:
-        """Run one call to its end; whatever the user's code raises is in the outcome."""
-        kind, value, client_socket = call
+    def handle(self, kind: Kind, value: Any, client_socket: ClientSocket) -> Outcome:
+        """Run one call to its end; whatever the user's code raises is in the outcome.
+
+        `value` is the `Functions` for INIT, else the dict of arguments.
+        """
         functions = self.functions
         try:
             if kind is INIT:
