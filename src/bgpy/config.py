@@ -7,8 +7,11 @@ Sizes are in bytes, times in seconds.
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 HOST = "127.0.0.1"
 PORT = 54321
@@ -24,7 +27,7 @@ class Limits:
     max_message: int = 2**31
     """Largest message, head and buffers together, in either direction."""
     max_buffers: int = 1024
-    """Out-of-band buffers in one message."""
+    """Out-of-band buffers in one message; a frame holds 65,535."""
     max_requests: int = 10_000
     """Requests of one client that wait; it isn't read until half of them have run."""
     max_queued: int = 2**28
@@ -36,12 +39,33 @@ class Limits:
     """Time after which such a client is dropped if it takes nothing at all."""
     max_connections: int = 500 if sys.platform == "win32" else 10_000
     """Connections at once; select on Windows watches no more than 512 sockets."""
+    max_half_open: int = 100 if sys.platform == "win32" else 1_000
+    """Connections among them that have not proved the token; the oldest is dropped."""
     handshake_timeout: float = 5.0
     """Time from connecting to the proof of the token."""
     drain_timeout: float = 5.0
     """Time for replies that are still unsent when the server ends."""
     log_size: int = 10 * 2**20
     """Size at which a background server's log is rotated."""
+
+    def __post_init__(self) -> None:
+        """Raise `TypeError` or `ValueError` for what can't be a limit."""
+        for each in fields(self):
+            _check_limit(each.name, getattr(self, each.name), type(each.default))
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Limits:
+        """The limits as ``BGPY_MAX_MESSAGE`` and the like set them, the others by default.
+
+        Raises `ValueError` naming the variable whose value is no limit.
+        """
+        given: dict[str, Any] = {}
+        for each in fields(cls):
+            variable = f"BGPY_{each.name.upper()}"
+            text = environment.get(variable, "").strip()
+            if text:
+                given[each.name] = _parse_limit(variable, text, type(each.default))
+        return cls(**given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +80,29 @@ class Options:
     keep_token: bool = False
     """Keep the token for the clients of this account, while the server lives."""
     limits: Limits = field(default_factory=Limits)
+
+
+def _check_limit(name: str, value: object, kind: type) -> None:
+    if kind is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+        if not 0 <= value <= _LONGEST:
+            raise ValueError(f"{name} must be a number of seconds from 0 on, not {value}")
+    elif not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+    elif not 1 <= value <= _LARGEST:
+        raise ValueError(f"{name} must be from 1 to {_LARGEST}, not {value}")
+
+
+def _parse_limit(variable: str, text: str, kind: type) -> int | float:
+    try:
+        value: int | float = int(text) if kind is int else float(text)
+        _check_limit(variable, value, kind)
+    except ValueError:
+        what = f"a whole number from 1 to {_LARGEST}" if kind is int else "a number of seconds"
+        text = f"{variable} must be {what}, not {text!r}: correct it, or unset it"
+        raise ValueError(text) from None
+    return value
 
 
 def checked_level(name: str) -> str:
@@ -81,3 +128,4 @@ def checked_seconds(seconds: float | None, name: str) -> float | None:
 
 
 _LONGEST = 10.0**9
+_LARGEST = 2**62

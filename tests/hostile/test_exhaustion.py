@@ -76,3 +76,32 @@ def test_descriptors_are_given_back_when_connections_close(served: Served, round
             end(client.sock)
     wait_until(lambda: served.process.num_fds() <= before, "all descriptors are given back")
     assert served.process.num_threads() <= 2
+
+
+def test_server_drops_the_oldest_when_too_many_have_not_proved_the_token(
+    serve: Callable[..., Served],
+) -> None:
+    """Strangers that only connect cost a bounded number of connections, clients none."""
+    served = serve(max_half_open=3, handshake_timeout=300.0)
+    with ExitStack() as stack:
+        socks = [stack.enter_context(connect(served.port)) for _ in range(5)]
+        for sock in socks[:2]:
+            assert sock.recv(1) == b""
+        served.check()
+        socks[4].sendall(HELLO)
+        assert socks[4].recv(1)
+    wait_until(lambda: "max_half_open" in served.log(), "the log says why")
+
+
+def test_server_drops_a_stranger_when_a_client_would_find_no_room(
+    serve: Callable[..., Served],
+) -> None:
+    """Whoever can prove the token comes before whoever only connects."""
+    served = serve(max_connections=3, handshake_timeout=300.0)
+    assert served.client.ping() >= 0
+    with connect(served.port) as first, connect(served.port) as second:
+        with Client("127.0.0.1", served.port, served.token) as client:
+            assert client.ping() >= 0
+            assert first.recv(1) == b""
+        second.sendall(HELLO)
+        assert second.recv(1)

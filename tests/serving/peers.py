@@ -35,12 +35,16 @@ class Service:
         self.is_clogged = threading.Event()
         self.not_clogged = threading.Event()
         self.times_closed = 0
+        self.proofs = 0
         kept = dict.fromkeys(get_args(FromClient), self._keep)
         self.handlers = {**kept, Goodbye: lambda session, message: session.close()}
 
     def _keep(self, session: Session, message: Message) -> None:
         self.messages.append(message)
         self.came.release()
+
+    def proved(self, session: Session) -> None:
+        self.proofs += 1
 
     def clogged(self, session: Session) -> None:
         self.is_clogged.set()

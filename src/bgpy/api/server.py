@@ -25,7 +25,8 @@ class Server:
     account only, while the server lives, so that clients of the account find it.
     `log_file` of a background server defaults to one in its folder of the state
     directory. `init_file` is a Python file with the three functions; without it a client
-    brings them (`Client.initialize`).
+    brings them (`Client.initialize`). `limits` default to those that ``BGPY_MAX_MESSAGE``
+    and the like set, and to `Limits()`.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Server:
             log_file=log_file,
             init_file=init_file,
             keep_token=given is None,
-            limits=limits or Limits(),
+            limits=Limits.from_environment() if limits is None else limits,
         )
         self._port = place.port
 

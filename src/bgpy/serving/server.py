@@ -11,7 +11,6 @@ which sees its connection end knows that the port is free.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -19,7 +18,6 @@ import socket
 import sys
 import weakref
 from collections.abc import Callable
-from time import monotonic
 from typing import Any, NamedTuple, NoReturn
 
 from bgpy import records
@@ -28,9 +26,10 @@ from bgpy.codec.payload import PICKLE
 from bgpy.config import Limits
 from bgpy.errors import RemoteProtocolError, ServerGone
 from bgpy.serving import outbox
+from bgpy.serving.accepting import Acceptor
+from bgpy.serving.audit import Audit
 from bgpy.serving.jobs import JobQueue
 from bgpy.serving.outbox import Job
-from bgpy.serving.poller import READ
 from bgpy.serving.reactor import Reactor
 from bgpy.serving.runner import Load, Runner
 from bgpy.serving.session import Session
@@ -62,8 +61,6 @@ log = logging.getLogger("bgpy.server")
 RECEIVE_BUFFER = 2**18
 """Bytes received at once, into one buffer that all clients share."""
 
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
 _servers: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
@@ -93,13 +90,12 @@ class Server:
         pid: int,
     ) -> None:
         """`pid` is that of the process if it ends with the server, else 0."""
-        self._listener = listener
         self._limits = limits
         self._events = events
         self._has_init_file = init_file is not None
         self._server_id = os.urandom(16)
         self._key = derive_key(token, self._server_id)
-        self._terms = ServerTerms(limits.max_message, limits.max_buffers, 1 << PICKLE)
+        self._terms = ServerTerms(limits.max_message, min(limits.max_buffers, 0xFFFF), 1 << PICKLE)
         self.welcome = Welcome(
             os.urandom(16),
             records.boot_id(),
@@ -112,10 +108,9 @@ class Server:
         self._runner = Runner(self._catalogue, init_file)
         self._jobs = JobQueue(limits.max_requests, limits.max_queued, self._drained)
         self._reactor = Reactor(events.chores)
-        self._sessions: set[Session] = set()
+        self._door = Acceptor(listener, limits, self._reactor, self._make_session)
+        self._audit = Audit()
         self._shared = memoryview(bytearray(RECEIVE_BUFFER))
-        self._accepting = True
-        self._refusal_logged = -limits.handshake_timeout
         self._ending = False
         self._failure: BaseException | None = None
         self.handlers: dict[type, Callable[[Session, Any], None]] = {
@@ -138,8 +133,7 @@ class Server:
 
         Raises what an init file's tasks raised: the server was never ready then.
         """
-        self._listener.setblocking(False)
-        self._reactor.register(self._listener, READ, self._accept)
+        self._door.open()
         try:
             if self._has_init_file:
                 self._jobs.push(Job(Kind.INIT, None, None, False), b"")
@@ -167,9 +161,7 @@ class Server:
     def close_in_child(self) -> None:
         """In a forked child: give back every descriptor without a word to anyone."""
         self._runner.in_child = True
-        self._listener.close()
-        for session in self._sessions:
-            session.close_in_child()
+        self._door.close_in_child()
         self._reactor.close_in_child()
         self._events.in_child()
 
@@ -178,13 +170,12 @@ class Server:
         for job in self._jobs.clear():
             self._refuse_ending(job)
         self._events.closing()
-        busy = lambda: any(session.unsent for session in self._sessions)  # noqa: E731
+        busy = lambda: any(session.unsent for session in self._door.sessions)  # noqa: E731
         self._reactor.drain(busy, self._limits.drain_timeout)
-        if self._accepting:
-            self._reactor.unregister(self._listener)
-        self._listener.close()
-        for session in list(self._sessions):
+        self._door.close()
+        for session in list(self._door.sessions):
             session.close(farewell="the server ended")
+        self._audit.tell_left_out()
         self._reactor.close()
         _servers.discard(self)
 
@@ -235,48 +226,16 @@ class Server:
 
     # The thread that polls
 
-    def _accept(self, events: int) -> None:
-        if len(self._sessions) >= self._limits.max_connections:
-            self._refuse_clients(f"there are {len(self._sessions)} connections (max_connections)")
-            self._pause_accepting()
-            return
-        try:
-            sock, address = self._listener.accept()
-        except OSError as error:
-            self._refuse_clients(str(error))
-            if error.errno in _EXHAUSTED:
-                self._pause_accepting()
-            return
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            sock.close()  # macOS says so of a client that is gone already
-            return
+    def _make_session(self, sock: socket.socket, peer: str) -> Session:
         handshake = ServerHandshake(
             self._server_id, os.urandom(32), self._key, self._terms, self.welcome
         )
-        peer = f"{address[0]}:{address[1]}"
-        session = Session(
-            PlainTransport(sock), peer, handshake, self._limits, self._reactor, self, self._shared
-        )
-        self._sessions.add(session)
-        session.open()
+        transport = PlainTransport(sock)
+        return Session(transport, peer, handshake, self._limits, self._reactor, self, self._shared)
 
-    def _refuse_clients(self, why: str) -> None:
-        if monotonic() - self._refusal_logged > self._limits.handshake_timeout:
-            self._refusal_logged = monotonic()
-            log.warning("clients can't be accepted: %s", why)
-
-    def _pause_accepting(self) -> None:
-        """Leave clients in the backlog: it stays readable, and polling it would only spin."""
-        self._accepting = False
-        self._reactor.unregister(self._listener)
-        self._reactor.after(self._limits.handshake_timeout, self._resume_accepting)
-
-    def _resume_accepting(self) -> None:
-        if not self._accepting and self._listener.fileno() >= 0:
-            self._reactor.register(self._listener, READ, self._accept)
-            self._accepting = True
+    def proved(self, session: Session) -> None:
+        """Note that a client has proved the token."""
+        self._door.proved(session)
 
     def clogged(self, session: Session) -> None:
         """Let no more run for a client that doesn't take its replies."""
@@ -288,15 +247,15 @@ class Server:
 
     def _drained(self, owner: bytes) -> None:
         """Read a client again whose requests were too many; called by the task thread too."""
-        for session in self._sessions.copy():
+        for session in self._door.sessions.copy():
             if session.client_id == owner:
                 self._reactor.change(session.resume)
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
-        self._sessions.discard(session)
+        self._audit.ended(session.peer, session.client_id, session.outcome)
         self._jobs.leave(session.client_id)
-        self._resume_accepting()
+        self._door.closed(session)
 
     def _on_execute(self, session: Session, message: Execute) -> None:
         job = Job(EXEC, session, message, message.wait)
@@ -358,7 +317,7 @@ class Server:
                 "initialized": self._runner.tasks.initialized,
                 "busy": self._runner.current is not None,
                 "queued": self._jobs.queued(),
-                "clients": len(self._sessions),
+                "clients": len(self._door.sessions),
                 "ending": self._ending,
             }
         session.send(Status(message.request, json.dumps(answer)))

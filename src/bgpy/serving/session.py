@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from bgpy.codec.memory import allocate
 from bgpy.config import Limits
-from bgpy.errors import BgpyError, LocalProtocolError
+from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.serving.poller import READ, WRITE
 from bgpy.serving.reactor import Deadline, Reactor
 from bgpy.serving.transport import Piece, Transport
@@ -45,6 +45,9 @@ class Service(Protocol):
     @property
     def handlers(self) -> Mapping[type, Callable[[Session, Any], None]]:
         """What acts on a message of each class, called by the thread that polls."""
+
+    def proved(self, session: Session) -> None:
+        """The client of `session` has proved the token; called by the thread that polls."""
 
     def clogged(self, session: Session) -> None:
         """Let no more run for `session`, which doesn't take its replies; on that thread too."""
@@ -89,7 +92,8 @@ class Session:
         self._paused = False
         self._watched = READ
         self._open = True
-        self._outcome = "left"
+        self.outcome = "left"
+        """How it ended, for the log."""
         self._deadline: Deadline | None = None
 
     def open(self) -> None:
@@ -221,7 +225,7 @@ class Session:
 
     def _lost(self, error: OSError | MemoryError) -> None:
         if self._open:
-            self._outcome = f"lost: {error}"
+            self.outcome = f"lost: {error}"
         self._reactor.change(self.close)
 
     # Reading, on the thread that polls
@@ -235,15 +239,15 @@ class Session:
             if events & READ and self._open:
                 self._read()
         except BgpyError as error:
-            self._outcome = f"closed: {error}"
+            self.outcome = f"closed: {error}"
             self._tell()
             self.close()
         except OSError as error:
-            self._outcome = f"lost: {error}"
+            self.outcome = f"lost: {error}"
             self.close()
         except Exception:
             log.exception("%s: closed after an unexpected failure", self.peer)
-            self._outcome = "failed"
+            self.outcome = "failed"
             self.close()
 
     def _read(self) -> None:
@@ -283,11 +287,11 @@ class Session:
             self._deadline.cancel()
             self._deadline = None
             self.client_id = self._handshake.client_id
+            self._service.proved(self)
         return messages
 
     def _handshake_expired(self) -> None:
-        self._outcome = "closed: no proof of the token in time"
-        self.close()
+        self.drop("closed: no proof of the token in time")
 
     def _tell(self) -> None:
         """Send the peer why it is being closed, if it is still there."""
@@ -369,11 +373,10 @@ class Session:
                 return
             if self._taken == before:
                 left = 0 if self._unsent is None else self._unsent.size
-                self._outcome = (
+                self.drop(
                     f"dropped: it left {left} bytes of replies unread for "
                     f"{self._limits.stall_timeout} s"
                 )
-                self.close()
             else:
                 self._reactor.after(self._limits.stall_timeout, self._stalled(self._taken))
 
@@ -386,8 +389,11 @@ class Session:
         if not self._open:
             return
         if farewell is not None and self._connection.established:
-            self._outcome = farewell
-            self.send(Goodbye(farewell))
+            self.outcome = farewell
+            try:
+                self.send(Goodbye(farewell))
+            except MessageTooLarge:
+                pass  # over a limit that is smaller than a word
         with self._lock:
             if self._gathering:
                 self._send_gathered()
@@ -401,8 +407,11 @@ class Session:
         if not sending:  # else the sender closes, so that it never meets a reused descriptor
             self._transport.close()
         self._service.closed(self)
-        level = logging.INFO if self.client_id else logging.WARNING
-        log.log(level, "%s client %s %s", self.peer, self.client_id.hex() or "-", self._outcome)
+
+    def drop(self, outcome: str) -> None:
+        """Close without a word; `outcome` stands in the log."""
+        self.outcome = outcome
+        self.close()
 
     def close_in_child(self) -> None:
         """Give back the descriptor in a forked child; the parent's connection stays."""
