@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
 from bgpy.wire.frames import AS_FRAMES, DIRECT, SMALL, Frame, FrameReader, Kind, encode_frame
+from bgpy.wire.handshake import ServerTerms
 
 LIMITS = Limits(max_message=4 * SMALL, max_buffers=8)
 KIND = Kind.EXECUTE
@@ -193,7 +194,7 @@ def test_reader_takes_a_message_when_it_is_exactly_at_the_limits() -> None:
 @pytest.mark.parametrize("limit", [0, 3])
 def test_reader_refuses_a_whole_small_frame_when_it_is_over_the_limit(limit) -> None:
     """The short way for whole frames knows the limit, too."""
-    reader = FrameReader(Limits(max_message=limit), Memory(), AS_FRAMES)
+    reader = FrameReader(ServerTerms(max_message=limit, max_buffers=8), Memory(), AS_FRAMES)
     assert [frame.head for frame in reader.feed(whole(KIND, 0, 1, b"a" * limit, []))] == [
         b"a" * limit
     ]
