@@ -10,6 +10,9 @@ import os
 import sys
 import time
 
+_LONGEST_PAUSE = 0.05
+"""Seconds between two looks at a process that nothing else tells of."""
+
 
 def start_time(pid: int) -> str | None:
     """Tell the process from any other of that pid: an opaque text, None if it is gone.
@@ -68,7 +71,7 @@ def wait_gone(pid: int, start_time: str, timeout: float | None = None) -> bool:
             return True
         except OSError:
             # An old kernel or a sandbox without it.
-            return _wait_with_psutil(pid, start_time, timeout)
+            return _wait_looking(pid, start_time, deadline)
         try:
             return _wait_readable(descriptor, pid, start_time, deadline)
         finally:
@@ -87,6 +90,21 @@ def _wait_with_psutil(pid: int, expected: str, timeout: float | None) -> bool:
         pass
     except psutil.TimeoutExpired:
         return start_time(pid) != expected
+    return True
+
+
+def _wait_looking(pid: int, expected: str, deadline: float | None) -> bool:
+    """Look again and again; the pauses grow.
+
+    psutil is of no help where the kernel refuses process descriptors: it asks for one too.
+    """
+    pause = 0.001
+    while start_time(pid) == expected:
+        left = _LONGEST_PAUSE if deadline is None else deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(pause, left))
+        pause = min(pause * 2, _LONGEST_PAUSE)
     return True
 
 
