@@ -1,53 +1,113 @@
-"""Where a server is: a host and a port, written one way only.
+"""Where a server is: a TCP port or a Unix socket, written one way only.
 
-Two spellings of one place must give one address, since records and tokens are found
-by it::
+One notation stands everywhere a server is named, and the old pair of host and port
+besides it. Two spellings of one place must give one address, since records and tokens
+are found by it::
 
-    "localhost", "", "127.0.0.1"   ->  127.0.0.1
-    "::1", "[0:0:0:0:0:0:0:1]"     ->  ::1
-    "Box.Example.ORG"              ->  box.example.org     (looked up by `resolve` only)
+    "127.0.0.1:5", "localhost:5", ("", 5)  ->  127.0.0.1:5
+    "[::1]:5", ("0:0:0:0:0:0:0:1", 5)      ->  [::1]:5
+    "Box.Example.ORG:5"                    ->  box.example.org:5   (looked up by `resolve` only)
+    "unix:/run//me/model"                  ->  unix:/run/me/model
 """
 
 from __future__ import annotations
 
+import os
+import posixpath
 import socket
 import sys
 from typing import NamedTuple
 
 _EPHEMERAL = "/proc/sys/net/ipv4/ip_local_port_range"
 
+UNIX = "unix:"
+"""Begins the address of a Unix socket."""
+
+LONGEST_PATH = 103 if sys.platform == "darwin" else 107
+"""Bytes that the path of a Unix socket can have: one less than ``sun_path`` holds."""
+
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Hosts that stand for all interfaces, and the loopback address that reaches them."""
+
+HAS_UNIX_SOCKETS = hasattr(socket, "AF_UNIX")
+
 
 class Address(NamedTuple):
-    """A TCP address. Make one with `parse`, which checks and normalises it."""
+    """Where a server is. Make one with `parse`, which checks and normalises it.
+
+    Of a Unix socket `host` is the whole notation, ``unix:/path``, and `port` is 0, so
+    that host and port name any server.
+    """
 
     host: str
     port: int
 
     def __str__(self) -> str:
+        if self.path is not None:
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def path(self) -> str | None:
+        """The path of a Unix socket; None for TCP."""
+        return self.host[len(UNIX) :] if self.host.startswith(UNIX) else None
 
-def parse(host: str, port: int) -> Address:
+
+def parse(host: str, port: int | None = None) -> Address:
     """Give the one address for `host` and `port`, without looking up names.
 
-    Port 0 stands for a free port. Raises `TypeError` for anything but a string and an
-    integer, `ValueError` for a port beyond 0 to 65535 or a host that can't be one.
+    Without `port` the whole address stands in `host`: ``host:port``, ``[::1]:port`` or
+    ``unix:/path``. Port 0 stands for a free port. Raises `TypeError` for anything but a
+    string and an integer, `ValueError` for a port beyond 0 to 65535, a host that can't be
+    one, or a path that no Unix socket can have.
     """
     if not isinstance(host, str):
         raise TypeError(f"the host must be a string, not {type(host).__name__}")
-    if not isinstance(port, int) or isinstance(port, bool):
+    if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
         raise TypeError(f"the port must be an integer, not {type(port).__name__}")
+    if host.startswith(UNIX):
+        if port:
+            raise ValueError(f"{host!r} is a Unix socket, which has no port: leave {port} out")
+        return _unix(host[len(UNIX) :])
+    if port is None:
+        host, port = _apart(host)
     if not 0 <= port <= 65535:
         raise ValueError(f"the port must be between 0 and 65535, not {port}")
     return Address(_normal_host(host), int(port))
 
 
+def _unix(path: str) -> Address:
+    if not path.startswith("/") or not path.strip("/"):
+        raise ValueError(f"a Unix socket is named by a whole path, as unix:/path, not {path!r}")
+    if "\0" in path:
+        raise ValueError(f"the path of a Unix socket can't hold a null character: {path!r}")
+    # POSIX leaves two slashes at the start alone.
+    normal = "/" + posixpath.normpath(path).lstrip("/")
+    if len(os.fsencode(normal)) > LONGEST_PATH:
+        raise ValueError(
+            f"the path of a Unix socket can have {LONGEST_PATH} bytes here, and {normal} has "
+            f"{len(os.fsencode(normal))}: use a shorter one"
+        )
+    return Address(UNIX + normal, 0)
+
+
+def _apart(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()):
+        raise ValueError(f"{text!r} has no port: write host:port, [::1]:port or unix:/path")
+    if ":" in host and not host.startswith("["):
+        raise ValueError(f"an IPv6 address stands in brackets before its port: [{host}]:{port}")
+    return host, int(port)
+
+
 def resolve(address: Address) -> list[Address]:
     """Look the host up: its numeric addresses, in the system's order of preference.
 
+    A Unix socket is its own.
     Raises `socket.gaierror` (an `OSError`) if the name is unknown or nobody answers.
     """
-    if _literal(address.host) is not None:
+    if address.path is not None or _literal(address.host) is not None:
         return [address]
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
@@ -62,14 +122,35 @@ def resolve(address: Address) -> list[Address]:
 def is_loopback(address: Address) -> bool:
     """Tell whether the address stays on this machine.
 
-    True for a loopback literal, and for a name all of whose addresses are loopback.
+    True for a Unix socket, a loopback literal, and a name all of whose addresses are
+    loopback.
     Raises `socket.gaierror` for a name that can't be looked up.
     """
-    return all(_is_loopback_literal(one.host) for one in resolve(address))
+    return all(is_loopback_host(one.host) for one in resolve(address))
+
+
+def is_loopback_host(host: str) -> bool:
+    """Tell whether a resolved host (no name) stays on this machine."""
+    return host == "::1" or host.startswith(UNIX) or host.removeprefix("::ffff:").startswith("127.")
+
+
+def dialled(address: Address) -> Address:
+    """Where to connect to for a server that listens on `address`.
+
+    A server on all interfaces (``0.0.0.0``, ``::``) is reached over loopback.
+    """
+    return address._replace(host=_WILDCARDS.get(address.host, address.host))
+
+
+def wildcards(address: Address) -> list[Address]:
+    """The addresses of servers on all interfaces that answer at this loopback address."""
+    if address.path is not None or not is_loopback_host(address.host):
+        return []
+    return [Address(host, address.port) for host in _WILDCARDS]
 
 
 def family(address: Address) -> socket.AddressFamily:
-    """Tell the address family to make a socket with; of a name, that of its first address.
+    """Tell the family of a TCP address; of a name, that of its first address.
 
     Raises `socket.gaierror` for a name that can't be looked up.
     """
@@ -101,7 +182,7 @@ def _normal_host(host: str) -> str:
     if literal is not None:
         return literal
     if ":" in host:
-        raise ValueError(f"{host!r} is not a host; give host and port separately")
+        raise ValueError(f"{host!r} is not a host; give it alone, or host and port separately")
     if "/" in host or "\\" in host or any(c.isspace() or not c.isprintable() for c in host):
         raise ValueError(f"{host!r} is neither a host name nor an IP address")
     return host.lower()
@@ -121,10 +202,6 @@ def _literal(host: str) -> str | None:
             return None
         return normal + percent + scope
     return None
-
-
-def _is_loopback_literal(host: str) -> bool:
-    return host == "::1" or host.removeprefix("::ffff:").startswith("127.")
 
 
 def _sockaddr_host(sockaddr: tuple[object, ...]) -> str:

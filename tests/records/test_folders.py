@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 
 from bgpy import records
 from bgpy.errors import StartupError
-from bgpy.records.folders import _safe, exists_privately, make_private
+from bgpy.records.folders import Folder, exists_privately, make_private, safe
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
 ADDRESS = ("127.0.0.1", 54321)
+
+
+def _made() -> Folder:
+    """The folder of the server at `ADDRESS`, made where it was missing."""
+    place = records.folder(*ADDRESS)
+    make_private(place.path)
+    return place
 
 
 def test_home_is_chosen_folder_when_environment_names_one(
@@ -84,7 +91,7 @@ def test_claim_names_the_remedy_when_home_cannot_be_made(
 @posix_only
 def test_make_private_makes_private_folders_when_missing() -> None:
     """Every folder, from the root to the server's own, is the owner's alone."""
-    place = make_private(*ADDRESS)
+    place = _made()
     path = place.path
     while True:
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
@@ -96,7 +103,7 @@ def test_make_private_makes_private_folders_when_missing() -> None:
 @posix_only
 def test_folder_is_refused_when_others_have_access() -> None:
     """A folder that others can look into is refused, with the chmod that mends it."""
-    place = make_private(*ADDRESS)
+    place = _made()
     os.chmod(os.path.dirname(place.path), 0o750)
     with pytest.raises(StartupError, match="chmod 700"):
         records.find(ADDRESS)
@@ -111,16 +118,16 @@ def test_root_is_accepted_when_others_can_only_read(
     root.mkdir()
     monkeypatch.setenv("BGPY_HOME", str(root))
     root.chmod(0o755)
-    assert exists_privately(make_private(*ADDRESS))
+    assert exists_privately(_made().path)
     root.chmod(0o777)
     with pytest.raises(StartupError, match="chmod 700"):
-        make_private(*ADDRESS)
+        _made()
 
 
 @posix_only
 def test_folder_is_refused_when_it_is_a_link(tmp_path: Path) -> None:
     """A link in the place of a server's folder is refused."""
-    place = make_private(*ADDRESS)
+    place = _made()
     os.rmdir(place.path)
     os.symlink(tmp_path, place.path)
     with pytest.raises(StartupError, match="link"):
@@ -130,7 +137,7 @@ def test_folder_is_refused_when_it_is_a_link(tmp_path: Path) -> None:
 @posix_only
 def test_folder_is_refused_when_it_is_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of another user is refused."""
-    make_private(*ADDRESS)
+    _made()
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(StartupError, match="another user"):
         records.find(ADDRESS)
@@ -145,6 +152,6 @@ def test_folder_has_a_readable_name_when_address_is_usual() -> None:
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_safe_gives_different_names_when_texts_differ(one: str, other: str) -> None:
     """No two texts give one file name, and every name is one of a plain file."""
-    assert (_safe(one) == _safe(other)) == (one == other)
-    assert _safe(one) not in ("", ".", "..")
-    assert set(_safe(one)).isdisjoint("/\\:\0 ")
+    assert (safe(one) == safe(other)) == (one == other)
+    assert safe(one) not in ("", ".", "..")
+    assert set(safe(one)).isdisjoint("/\\:\0 ")

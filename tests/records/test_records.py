@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from bgpy import records
+from bgpy.address import Address
 from bgpy.errors import StartupError
 from bgpy.records import Record
 
 fork_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-ADDRESS = ("127.0.0.1", 54321)
+ADDRESS = Address("127.0.0.1", 54321)
 
 
 def own_record(pid: int | None = None) -> Record:
@@ -57,7 +58,7 @@ sys.stdin.read()
 @contextmanager
 def server(then: str = "") -> Iterator[subprocess.Popen[bytes]]:
     """Run another process that claims the address, and does `then`."""
-    text = SERVER.format(address=ADDRESS, then=then)
+    text = SERVER.format(address=tuple(ADDRESS), then=then)
     with subprocess.Popen(
         [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

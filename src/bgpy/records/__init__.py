@@ -4,6 +4,9 @@
 
     $BGPY_HOME, else the platform's state folder for "bgpy"
     └── <host name>                    homes are shared between machines; processes aren't
+        ├── certificate.pem            key and certificate of its servers that speak TLS
+        ├── sockets                    Unix sockets of servers that were given no address
+        ├── tokens                     of servers elsewhere, by address (``bgpy add``)
         └── servers
             └── 127.0.0.1-54321        the address, made safe as a file name; mode 0700
                 ├── guard              held for a moment by whoever looks or changes
@@ -23,26 +26,43 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 
 from bgpy.errors import StartupError
-from bgpy.records.folders import Folder, exists_privately, folder, home, make_private
-from bgpy.records.identity import boot_id, pid_namespace, start_time, wait_gone
-from bgpy.records.locks import OPEN_FLAGS, guarded, is_held, open_lock, try_lock, unlock
+from bgpy.records import files
+from bgpy.records.folders import (
+    Folder,
+    below_host,
+    check_folder,
+    exists_privately,
+    folder,
+    home,
+    make_private,
+)
+from bgpy.records.identity import boot_id, peer_uid, pid_namespace, start_time, wait_gone
+from bgpy.records.kept_tokens import keep_token, kept_token
+from bgpy.records.locks import guarded, is_held, open_lock, try_lock, unlock
+from bgpy.records.sockets import socket_folder
 
 __all__ = [
     "Claim",
     "Folder",
     "Record",
+    "below_host",
     "boot_id",
+    "check_folder",
     "claim",
     "find",
     "folder",
     "forget",
     "home",
     "is_alive",
+    "keep_token",
+    "kept_token",
+    "make_private",
+    "peer_uid",
     "pid_namespace",
+    "socket_folder",
     "start_time",
     "token_for",
     "wait_gone",
@@ -82,8 +102,8 @@ class Claim:
         """Make the server findable; call it once it listens, and again to change it."""
         # The token first: whoever finds the record finds its token too.
         if token is not None:
-            _replace(self.folder.token, token)
-        _replace(self.folder.record, json.dumps(asdict(record), indent=1))
+            files.replace(self.folder.token, token)
+        files.replace(self.folder.record, json.dumps(asdict(record), indent=1))
 
     def release(self) -> None:
         """Remove record and token and let the lock go; the log stays. Harmless if repeated.
@@ -119,12 +139,13 @@ def claim(address: tuple[str, int]) -> Claim:
     to write in. The caller then calls `Claim.write`, and at its end `Claim.release`.
     """
     host, port = address
-    place = make_private(host, port)
+    place = folder(host, port)
+    make_private(place.path)
     with guarded(place.guard):
         lock_fd = open_lock(place.lock)
         try:
             if not try_lock(lock_fd):
-                raise StartupError(_taken(host, port, _load(place)))
+                raise StartupError(_taken(address, _load(place)))
             _remove(place)
         except BaseException:
             os.close(lock_fd)
@@ -139,7 +160,7 @@ def find(address: tuple[str, int]) -> Record | None:
     """
     host, port = address
     place = folder(host, port)
-    if not exists_privately(place):
+    if not exists_privately(place.path):
         return None
     record = _load(place)
     return record if record is not None and _is_alive(record, place) else None
@@ -149,11 +170,7 @@ def token_for(address: tuple[str, int]) -> str | None:
     """Give the token of the server that runs at that (parsed) address; else as `find`."""
     if find(address) is None:
         return None
-    try:
-        with open(folder(*address).token, encoding="utf-8") as file:
-            return file.read() or None
-    except FileNotFoundError:
-        return None
+    return files.read(folder(*address).token)
 
 
 def is_alive(record: Record) -> bool:
@@ -164,7 +181,7 @@ def is_alive(record: Record) -> bool:
 def forget(address: tuple[str, int]) -> None:
     """Remove record and token of a server that is dead; those of a living one stay."""
     place = folder(*address)
-    if not exists_privately(place):
+    if not exists_privately(place.path):
         return
     with guarded(place.guard):
         # Read under the guard: who claims the address meanwhile has removed it already.
@@ -185,7 +202,7 @@ def _load(place: Folder) -> Record | None:
 
 
 def _is_alive(record: Record, place: Folder) -> bool:
-    if not (_process_exists(record) and exists_privately(place)):
+    if not (_process_exists(record) and exists_privately(place.path)):
         return False
     with guarded(place.guard):
         return is_held(place.lock)
@@ -195,36 +212,20 @@ def _process_exists(record: Record) -> bool:
     return record.boot_id == boot_id().hex() and start_time(record.pid) == record.start_time
 
 
-def _taken(host: str, port: int, record: Record | None) -> str:
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _taken(where: object, record: Record | None) -> str:
     if record is None:
-        return f"another server is starting or ending at {where}; try again, or another port"
+        return f"another server is starting or ending at {where}; try again, or another address"
     if not _process_exists(record):
         return (
             f"the server at {where} (pid {record.pid}) is dead, but a process that it "
-            "started still holds its place; end that one, or choose another port"
+            "started still holds its place; end that one, or choose another address"
         )
-    return f"a server runs at {where} already (pid {record.pid}); stop it, or choose another port"
-
-
-def _replace(path: str, text: str) -> None:
-    temporary = f"{path}.{os.urandom(4).hex()}.new"
-    try:
-        descriptor = os.open(temporary, OPEN_FLAGS | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        _unlink(temporary)
-        raise
+    return (
+        f"a server runs at {where} already (pid {record.pid}); stop it, or choose another address"
+    )
 
 
 def _remove(place: Folder) -> None:
     # The record first: nobody finds one whose token is missing.
-    _unlink(place.record)
-    _unlink(place.token)
-
-
-def _unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+    files.unlink(place.record)
+    files.unlink(place.token)

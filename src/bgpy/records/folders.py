@@ -16,6 +16,9 @@ from typing import NamedTuple
 from bgpy.config import ENV_HOME
 from bgpy.errors import StartupError
 
+_LONGEST_NAME = 200
+"""Characters of a file name; 255 is what file systems take."""
+
 
 class Folder(NamedTuple):
     """The paths of one server's folder, whether they exist or not."""
@@ -71,16 +74,20 @@ def home() -> str:
 
 def folder(host: str, port: int) -> Folder:
     """Give the folder of the server at that (parsed) address, without making it."""
-    return Folder(os.path.join(_host_folder(home()), "servers", _safe(f"{host}-{port}")))
+    return Folder(os.path.join(below_host("servers"), safe(f"{host}-{port}")))
 
 
-def make_private(host: str, port: int) -> Folder:
-    """Make the server's folder where it is missing; raise `StartupError` if that can't be."""
-    root, place = home(), folder(host, port)
-    below = [_host_folder(root), os.path.dirname(place.path), place.path]
+def below_host(*names: str) -> str:
+    """Give the path of what is kept for this machine under these names, without making it."""
+    return os.path.join(home(), safe(socket.gethostname() or "localhost"), *names)
+
+
+def make_private(place: str) -> None:
+    """Make a folder below `below_host`, and those above it; `StartupError` if that can't be."""
+    root = home()
     try:
         os.makedirs(root, 0o700, exist_ok=True)
-        for path in below:
+        for path in _below(root, place):
             with suppress(FileExistsError):
                 os.mkdir(path, 0o700)
     except OSError as error:
@@ -89,24 +96,29 @@ def make_private(host: str, port: int) -> Folder:
             f"set {ENV_HOME} to a folder that this user can write in"
         ) from error
     exists_privately(place)
-    return place
 
 
-def exists_privately(place: Folder) -> bool:
-    """Tell whether the folder is there; raise `StartupError` if others could meddle with it."""
-    servers = os.path.dirname(place.path)
-    host = os.path.dirname(servers)
+def exists_privately(place: str) -> bool:
+    """Tell whether a folder below `below_host` is there.
+
+    Raises `StartupError` if others could meddle with it, or with one above it.
+    """
+    root = home()
     try:
         # The root may be a folder that the user made: readable to all, but not writable.
-        _check_folder(os.path.dirname(host), 0o022)
-        for path in (host, servers, place.path):
-            _check_folder(path, 0o077)
+        check_folder(root, 0o022)
+        for path in _below(root, place):
+            check_folder(path, 0o077)
     except FileNotFoundError:
         return False
     return True
 
 
-def _check_folder(path: str, forbidden: int) -> None:
+def check_folder(path: str, forbidden: int = 0o077, use: str = f"set {ENV_HOME} to") -> None:
+    """Raise `StartupError` if `path` is no folder, not ours, or has any `forbidden` mode.
+
+    `use` begins the advice: ``use a folder of your own``.
+    """
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
         raise StartupError(f"{path} must be a folder, and no link; remove it")
@@ -114,18 +126,30 @@ def _check_folder(path: str, forbidden: int) -> None:
         return
     if status.st_uid != os.geteuid():
         raise StartupError(
-            f"{path} belongs to another user (uid {status.st_uid}); "
-            f"set {ENV_HOME} to a folder of your own"
+            f"{path} belongs to another user (uid {status.st_uid}); {use} a folder of your own"
         )
     if status.st_mode & forbidden:
-        raise StartupError(f"other users can get at {path}; `chmod 700 {path}` mends that")
+        raise StartupError(
+            f"other users can get at {path}; `chmod 700 {path}` mends that, or {use} a folder "
+            "of your own"
+        )
 
 
-def _safe(name: str) -> str:
+def _below(root: str, place: str) -> list[str]:
+    """The folders from `root` down to `place`, without `root`."""
+    paths = []
+    while place != root:
+        paths.append(place)
+        place = os.path.dirname(place)
+    return paths[::-1]
+
+
+def safe(name: str) -> str:
     """Make a file name of it that no other name gets."""
-    safe = re.sub(r"[^A-Za-z0-9.-]", lambda m: "_" if m[0] == ":" else f"={ord(m[0]):x}=", name)
-    return safe if safe.strip(".") else f"={safe}"
+    spelt = re.sub(r"[^A-Za-z0-9.-]", lambda m: "_" if m[0] == ":" else f"={ord(m[0]):x}=", name)
+    if len(spelt) > _LONGEST_NAME:
+        # Inside, since only paths of Unix sockets get that long.
+        from hashlib import sha256
 
-
-def _host_folder(root: str) -> str:
-    return os.path.join(root, _safe(socket.gethostname() or "localhost"))
+        return "=" + sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return spelt if spelt.strip(".") else f"={spelt}"

@@ -7,8 +7,12 @@ machine, within one pid namespace.
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import sys
 import time
+
+_SOL_LOCAL, _LOCAL_PEERCRED = 0, 1  # of macOS; not in `socket`
 
 _LONGEST_PAUSE = 0.05
 """Seconds between two looks at a process that nothing else tells of."""
@@ -56,6 +60,28 @@ def pid_namespace() -> int:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:
         return 0
+
+
+if sys.platform == "win32":
+
+    def peer_uid(sock: socket.socket) -> int:
+        """Tell which user's process is at the other end of a Unix socket."""
+        raise OSError("this system has no Unix sockets")
+
+else:
+
+    def peer_uid(sock: socket.socket) -> int:
+        """Tell which user's process is at the other end of a Unix socket.
+
+        That is the effective user at the time of ``connect`` or ``listen``: unix(7) on
+        Linux, unix(4) on macOS.
+        """
+        if sys.platform == "linux":
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            return int(struct.unpack("3i", credentials)[1])  # struct ucred: pid, uid, gid
+        # struct xucred: version, uid, number of groups, 16 groups
+        credentials = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 76)
+        return int(struct.unpack_from("2I", credentials)[1])
 
 
 def wait_gone(pid: int, start_time: str, timeout: float | None = None) -> bool:
