@@ -18,7 +18,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "bgpy"
 
 FLOORS = [
     {"config", "errors", "gates", "version"},
-    {"address", "codec", "records", "tokens", "wire"},
+    {"address", "codec", "records", "tls", "tokens", "wire"},
     {"tasks"},
     {"calling", "serving"},
     {"process"},

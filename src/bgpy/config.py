@@ -73,7 +73,15 @@ class Options:
     """What a server is started with. The token is not among them: it travels apart."""
 
     host: str = HOST
+    """Or ``unix:/path``, with port 0."""
     port: int = PORT
+    tls: bool | None = None
+    """None: where others than this machine can reach it."""
+    certfile: str | None = None
+    """PEM; None: a certificate of the server's own."""
+    keyfile: str | None = None
+    plain_loopback: bool = True
+    """A server that others can reach takes plain connections that arrive over loopback."""
     log_level: str = LOG_LEVEL
     log_file: str | None = None
     init_file: str | None = None

@@ -11,7 +11,7 @@ from typing import get_args
 from bgpy.config import Limits
 from bgpy.errors import BgpyError
 from bgpy.serving.session import Session
-from bgpy.serving.transport import PlainTransport
+from bgpy.serving.transport import StreamTransport
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
 from bgpy.wire.messages import FromClient, Goodbye, Message
@@ -66,7 +66,7 @@ class Pair:
         self,
         loop: Loop,
         token: str = TOKEN,
-        transport: type[PlainTransport] = PlainTransport,
+        transport: type[StreamTransport] = StreamTransport,
         **limits: float,
     ) -> None:
         self.loop = loop

@@ -11,7 +11,7 @@ import pytest
 
 from bgpy.errors import AuthenticationError, MessageTooLarge
 from bgpy.serving import session as session_module
-from bgpy.serving.transport import PlainTransport
+from bgpy.serving.transport import StreamTransport
 from bgpy.wire.messages import (
     Execute,
     Failure,
@@ -166,7 +166,7 @@ def test_session_sends_whole_messages_in_order_when_many_threads_send(
         assert requests == [thread * 1000 + number for number in range(count)]
 
 
-class Holds(PlainTransport):
+class Holds(StreamTransport):
     """Holds a sender that waits for its reader, until told whether the reader takes more."""
 
     waits: threading.Event
@@ -332,7 +332,7 @@ def test_session_drops_an_answer_when_the_protocol_has_just_been_broken(
     """A task that responds meanwhile is not to blame for what its client sent."""
     failures: list[BaseException] = []
 
-    class SendsMeanwhile(PlainTransport):
+    class SendsMeanwhile(StreamTransport):
         def receive_into(self, memory: memoryview) -> int | None:
             if breaks.is_set():
                 try:

@@ -44,7 +44,7 @@ def client(token: str | None = TOKEN, binding: bytes = b"", nonce: bytes = b"c" 
 
 def server(token: str = TOKEN, binding: bytes = b"", nonce: bytes = b"s" * 32, **more):
     key = derive_key(token, SERVER_ID)
-    return ServerHandshake(SERVER_ID, nonce, key, TERMS, WELCOME, binding, **more)
+    return ServerHandshake(SERVER_ID, nonce, key, TERMS, WELCOME, lambda: binding, **more)
 
 
 def exchange() -> list[bytes]:

@@ -11,6 +11,7 @@ from bgpy import address, records, tokens
 from bgpy.calling.answers import value_of
 from bgpy.calling.caller import Caller
 from bgpy.calling.calls import Answer
+from bgpy.calling.connecting import Target
 from bgpy.codec import functions, modules, payload
 from bgpy.config import LOG_LEVEL, checked_level, checked_seconds
 from bgpy.tasks.signatures import Functions, check
@@ -31,13 +32,16 @@ Timeout = float | None | EllipsisType
 
 
 class Client:
-    """Talks to the server at `host` and `port`.
+    """Talks to the server at `host` and `port`, or at the address that `host` is alone.
 
-    It connects at the first call, keeps the connection, and connects again when it has
-    to; it may be used from several threads. `token` defaults to ``BGPY_TOKEN``, then to
-    the one that a server of the same account keeps for that address. `timeout` is the
-    time that a call may take, in seconds, without limit if None; `connect_timeout` the
-    time for the connection and the proof of the token.
+    An address is ``host:port``, ``[::1]:port`` or ``unix:/path``. The client connects at
+    the first call, keeps the connection, and connects again when it has to; it may be used
+    from several threads. `token` defaults to ``BGPY_TOKEN``, then to the one that a server
+    of the same account keeps for that address, then to the one that ``bgpy add`` has kept
+    for it. `timeout` is the time that a call may take, in seconds, without limit if None;
+    `connect_timeout` the time for the connection and the proof of the token. `tls` is
+    needed only for a server that was given ``tls=True`` on loopback: beyond this machine
+    TLS is always spoken.
 
     All calls raise `ConnectError` (nothing was sent), `AuthenticationError`,
     `ServerGone`, `ServerRestarted` or `CallTimeout`; see `bgpy.errors`.
@@ -46,20 +50,22 @@ class Client:
     def __init__(
         self,
         host: str,
-        port: int,
+        port: int | None = None,
         token: str | None = None,
         log_level: str = LOG_LEVEL,
         log_file: str | None = None,
         *,
         timeout: float | None = None,
         connect_timeout: float = 5.0,
+        tls: bool | None = None,
     ) -> None:
         self._address = address.parse(host, port)
         self._token = tokens.check(token)
         self._timeout = checked_seconds(timeout, "timeout")
         connecting = checked_seconds(connect_timeout, "connect_timeout")
         self._caller = Caller(
-            self._address, self._find_token, A_DAY if connecting is None else min(connecting, A_DAY)
+            Target(self._address, _checked_tls(tls, self._address), self._find_token),
+            A_DAY if connecting is None else min(connecting, A_DAY),
         )
         _log_to(log_level, log_file)
 
@@ -78,13 +84,18 @@ class Client:
         self.close()
 
     @property
+    def address(self) -> str:
+        """The server's address, as it may be given to a `Client` alone."""
+        return str(self._address)
+
+    @property
     def host(self) -> str:
-        """The server's host."""
+        """The server's host, or the whole address of a Unix socket."""
         return self._address.host
 
     @property
     def port(self) -> int:
-        """The server's port."""
+        """The server's port, 0 of a Unix socket."""
         return self._address.port
 
     def initialize(
@@ -207,7 +218,28 @@ class Client:
         return self._timeout if timeout is ... else checked_seconds(timeout, "timeout")
 
     def _find_token(self) -> str | None:
-        return self._token or tokens.from_environment() or records.token_for(self._address)
+        return self._token or tokens.from_environment() or known_token(self._address)
+
+
+def known_token(place: address.Address) -> str | None:
+    """The token that this account knows for an address: of a server here, or one that was added.
+
+    A server on all interfaces answers over loopback too. Raises `StartupError` without a
+    home, or where others could have put the token there.
+    """
+    for candidate in (place, *address.wildcards(place)):
+        token = records.token_for(candidate)
+        if token is not None:
+            return token
+    return records.kept_token(place)
+
+
+def _checked_tls(tls: bool | None, place: address.Address) -> bool | None:
+    if tls is not None and not isinstance(tls, bool):
+        raise TypeError(f"tls must be True, False or None, not {type(tls).__name__}")
+    if tls and place.path is not None:
+        raise ValueError("a Unix socket never leaves this machine: leave tls=True out")
+    return tls
 
 
 def _no_dict(args: object, name: str) -> TypeError:

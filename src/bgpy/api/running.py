@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from bgpy import address, records
+from bgpy import address, records, tokens
 from bgpy.api import signals
 from bgpy.config import Options
 from bgpy.errors import StartupError
+from bgpy.serving import listening, unix
 from bgpy.serving.leaving import leave
-from bgpy.serving.listening import listen
 from bgpy.serving.server import Events, Server
 from bgpy.tasks import init_file
 from bgpy.version import __version__
@@ -39,16 +39,40 @@ class Running:
             init_file.check_exists(options.init_file)
         place = address.parse(options.host, options.port)
         try:
-            self._listener = listen(place)
+            self._listener = listening.listen(place, options.tls is not False)
         except StartupError as error:
             raise _named(place, error) from error
-        host, port = self._listener.getsockname()[:2]
-        self.address = address.Address(host, port)
+        self.address = self._listener.address
         try:
+            _tidy(place)
+            self._secure(place)
             self.claim = records.claim(self.address)
         except BaseException:
             self._listener.close()
             raise
+
+    def _secure(self, place: address.Address) -> None:
+        """Speak TLS where others can reach the server, or where it was asked for."""
+        options, local = self._options, address.is_loopback(place)
+        if options.tls is False or (local and not options.tls):
+            return
+        if place.path is not None:
+            raise StartupError("a Unix socket never leaves this machine: leave tls=True out")
+        if not local and len(self._token) < tokens.ADVISED_LENGTH:
+            raise StartupError(
+                f"the token has {len(self._token)} characters, and others can reach {place}: "
+                f"use one of {tokens.ADVISED_LENGTH} or more, best made by token_create()"
+            )
+        # Inside, since a server that speaks no TLS need not load it.
+        from bgpy.tls import certificates, contexts
+
+        certfile = options.certfile
+        if certfile is None:
+            folder = records.below_host()
+            records.make_private(folder)
+            certfile = certificates.own(folder)
+        identity = contexts.identity(certfile, options.keyfile)
+        listening.speak_tls(self._listener, identity, options.plain_loopback and not local)
 
     def serve(self, ready: Callable[[], None], chores: Chores = lambda: None) -> None:
         """Serve in this thread until the server ends; `ready` is called when it is ready.
@@ -65,7 +89,7 @@ class Running:
         try:
             server = Server(self._listener, self._token, options.limits, load, events, pid)
             self.claim.write(self._record(server), self._token if options.keep_token else None)
-            with signals.ending(server.interrupt, server.wakeup_fd, self.claim.drop):
+            with signals.ending(server.interrupt, server.wakeup_fd, self._drop):
                 server.serve()
         finally:
             self.close()
@@ -73,6 +97,11 @@ class Running:
     def close(self) -> None:
         """Give port and record back; done by `serve` in any case."""
         self.claim.release()
+        self._listener.close()
+
+    def _drop(self) -> None:
+        """Leave no file behind: this process exits now."""
+        self.claim.drop()
         self._listener.close()
 
     def _in_child(self) -> None:
@@ -95,6 +124,14 @@ class Running:
         )
 
 
+def _tidy(place: address.Address) -> None:
+    """Remove what dead servers that were given no address have left beside this one."""
+    if place.path is not None:
+        folder = os.path.dirname(place.path)
+        if folder == records.socket_folder(address.LONGEST_PATH):
+            unix.remove_stale(folder)
+
+
 def _named(place: address.Address, error: StartupError) -> StartupError:
     """The error of a port that can't be had, which names a server of ours that has it."""
     record = records.find(place)
@@ -102,7 +139,7 @@ def _named(place: address.Address, error: StartupError) -> StartupError:
         return error
     return StartupError(
         f"a bgpy server runs at {place} already (pid {record.pid}): talk to it with a Client, "
-        "terminate it, or use another port (0 takes a free one)"
+        f"terminate it, or use another {'port (0 takes a free one)' if place.port else 'path'}"
     )
 
 

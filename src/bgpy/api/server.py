@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bgpy import address, tokens
-from bgpy.config import LOG_LEVEL, Limits, Options, checked_level
+from bgpy import address, records, tokens
+from bgpy.config import HOST, LOG_LEVEL, Limits, Options, checked_level
 from bgpy.errors import StartupError
 from bgpy.process.handle import Handle
 from bgpy.process.launch import launch
@@ -18,31 +19,45 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class Server:
-    """A server on `host` and `port`, to be run here (`run`) or in the background.
+    """A server, to be run here (`run`) or in the background (`run_background`).
 
-    Port 0 takes a free one, which `port` tells once the server runs. `token` defaults
-    to ``BGPY_TOKEN``; where there is neither, one is made and kept, readable by this
-    account only, while the server lives, so that clients of the account find it.
-    `log_file` of a background server defaults to one in its folder of the state
+    It listens on `host` and `port`, or at the address that `host` is alone:
+    ``host:port``, ``[::1]:port`` or ``unix:/path``. Port 0 takes a free one, which
+    `port` tells once the server runs. Without both it gets a Unix socket of its own,
+    or a free port on systems that have none; `address` tells where.
+
+    `token` defaults to ``BGPY_TOKEN``; where there is neither, one is made and kept,
+    readable by this account only, while the server lives, so that clients of the account
+    find it. `log_file` of a background server defaults to one in its folder of the state
     directory. `init_file` is a Python file with the three functions; without it a client
     brings them (`Client.initialize`). `limits` default to those that ``BGPY_MAX_MESSAGE``
     and the like set, and to `Limits()`.
+
+    Where other machines can reach it, it speaks TLS, with a certificate of its own or
+    with that of `certfile` and `keyfile` (PEM). Clients on this machine may speak plainly,
+    unless `plain_loopback` is False. On loopback `tls` asks for TLS, with all clients.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        host: str | None = None,
+        port: int | None = None,
         token: str | None = None,
         log_level: str = LOG_LEVEL,
         log_file: str | None = None,
         init_file: str | None = None,
         *,
         limits: Limits | None = None,
+        tls: bool | None = None,
+        certfile: str | None = None,
+        keyfile: str | None = None,
+        plain_loopback: bool = True,
     ) -> None:
-        place = address.parse(host, port)
+        place = _place(host, port)
         given = tokens.check(token) or tokens.from_environment()
         self._token = given or tokens.create()
+        if keyfile is not None and certfile is None:
+            raise ValueError("a keyfile needs the certfile that it belongs to")
         self._options = Options(
             host=place.host,
             port=place.port,
@@ -51,20 +66,29 @@ class Server:
             init_file=init_file,
             keep_token=given is None,
             limits=Limits.from_environment() if limits is None else limits,
+            tls=tls,
+            certfile=None if certfile is None else os.path.abspath(certfile),
+            keyfile=None if keyfile is None else os.path.abspath(keyfile),
+            plain_loopback=plain_loopback,
         )
         self._port = place.port
 
     def __repr__(self) -> str:
-        return f"<Server on {address.Address(self.host, self.port)}>"
+        return f"<Server on {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as it may be given to a `Client` alone; see `port` for port 0."""
+        return str(address.Address(self.host, self.port))
 
     @property
     def host(self) -> str:
-        """The address it listens on."""
+        """The host it listens on, or the whole address of a Unix socket."""
         return self._options.host
 
     @property
     def port(self) -> int:
-        """The port it listens on; 0 until a server on a free port runs."""
+        """The port it listens on; 0 until a server on a free port runs, and of a Unix socket."""
         return self._port
 
     @property
@@ -107,8 +131,20 @@ class Server:
     def _terminate(self, host: str, port: int, timeout: float | None) -> None:
         from bgpy.api.client import Client
 
-        with Client(host, port, self._token) as client:
+        # One that others can reach may take no plain connections, and this one speaks TLS too.
+        tls = self._options.tls or not address.is_loopback(address.Address(host, port))
+        with Client(host, port, self._token, tls=tls or None) as client:
             client.terminate(timeout=timeout)
+
+
+def _place(host: str | None, port: int | None) -> address.Address:
+    """The address that a server was given, or its own."""
+    if host is not None:
+        return address.parse(host, port)
+    if port is not None or not address.HAS_UNIX_SOCKETS:
+        return address.parse(HOST, port or 0)
+    folder = records.socket_folder(address.LONGEST_PATH)
+    return address.parse(f"unix:{folder}/{os.urandom(4).hex()}")
 
 
 def _file_handler(file: str) -> logging.Handler:

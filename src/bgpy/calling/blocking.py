@@ -7,6 +7,12 @@ import socket
 import struct
 import sys
 from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bgpy.tls.stream import TlsSocket
+
+    Stream = socket.socket | TlsSocket
 
 TICK = 0.5
 """Seconds after which a waiting thread looks whether the server's process is gone."""
@@ -18,7 +24,7 @@ class TimeOver(Exception):
     """The deadline of a wait is over; the call is still under way."""
 
 
-def set_tick(sock: socket.socket) -> None:
+def set_tick(sock: Stream) -> None:
     """Let receiving and sending give up after `TICK` seconds.
 
     Python's own timeout costs a system call before each; the kernel's costs none.
@@ -37,7 +43,7 @@ def seconds_left(deadline: float | None, without: float) -> float:
     return without if deadline is None else max(0.0, deadline - monotonic())
 
 
-def poll(sock: socket.socket, seconds: float, events: int) -> bool:
+def poll(sock: Stream, seconds: float, events: int) -> bool:
     """Whether `sock` is `READABLE` or `WRITABLE` within `seconds`."""
     try:
         if sys.platform == "win32":

@@ -16,11 +16,10 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
-from bgpy.address import Address
 from bgpy.calling.blocking import TimeOver, seconds_left
 from bgpy.calling.calls import Done, Pending
 from bgpy.calling.channel import Channel
-from bgpy.calling.connecting import FindToken, connect
+from bgpy.calling.connecting import Target, connect
 from bgpy.calling.liveness import ServerProcess
 from bgpy.errors import CallingSelf, CallTimeout, Progress, ServerGone, ServerRestarted, Unreachable
 from bgpy.tasks import current
@@ -40,9 +39,8 @@ _callers: weakref.WeakSet[Caller] = weakref.WeakSet()
 class Caller:
     """A client's way to one server."""
 
-    def __init__(self, address: Address, find_token: FindToken, connect_timeout: float) -> None:
-        self._address = address
-        self._find_token = find_token
+    def __init__(self, target: Target, connect_timeout: float) -> None:
+        self._target = target
         self._connect_timeout = connect_timeout
         self._incarnation: bytes | None = None
         self._begin_anew()
@@ -156,12 +154,7 @@ class Caller:
             if self._channel is not None:
                 self._drop(self._channel)
             seconds = seconds_left(deadline, self._connect_timeout)
-            connected = connect(
-                self._address,
-                self._find_token,
-                self._client_id,
-                min(seconds, self._connect_timeout),
-            )
+            connected = connect(self._target, self._client_id, min(seconds, self._connect_timeout))
             self._channel = Channel(connected)
             self._notice_restart(connected.welcome.incarnation)
             return self._channel
@@ -175,8 +168,8 @@ class Caller:
         if before not in (None, incarnation):
             self._hashes.clear()
             raise ServerRestarted(
-                f"the server at {self._address} is another process than before: nothing of this "
-                "call ran, and its state is new; initialise it if need be, then call again"
+                f"the server at {self._target.address} is another process than before: nothing "
+                "of this call ran, and its state is new; initialise it if need be, then call again"
             )
 
     def _answer(

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from bgpy.calling.blocking import (
     READABLE,
@@ -31,6 +32,9 @@ from bgpy.errors import BgpyError, ServerGone
 from bgpy.gates import closed_gate, open_gate
 from bgpy.wire.frames import Piece
 from bgpy.wire.messages import Failure, Goodbye, Message
+
+if TYPE_CHECKING:
+    from bgpy.calling.blocking import Stream
 
 RECEIVE_BUFFER = 2**18
 """Bytes received at once."""
@@ -56,7 +60,8 @@ class Channel:
     """An authenticated connection and the calls under way on it."""
 
     def __init__(self, connected: Connected) -> None:
-        self._sock, self._connection, self.welcome = connected
+        reached, self._connection, self.welcome = connected
+        self._sock = reached.sock
         assert self._connection.reader is not None, "the handshake is done"
         self._frames = self._connection.reader
         set_tick(self._sock)
@@ -398,7 +403,7 @@ def _serve(
         del channel
 
 
-def _finish(sock: socket.socket, sender: Sender, futures: threading.Lock) -> None:
+def _finish(sock: Stream, sender: Sender, futures: threading.Lock) -> None:
     """What a channel leaves behind when it is collected, or the interpreter ends."""
     try:
         # Also where nothing is gathered: another thread may be about to send it.

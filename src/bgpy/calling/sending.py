@@ -8,16 +8,19 @@ gathers them has let another one run (milliseconds, at most).
 
 from __future__ import annotations
 
-import socket
 import sys
 import threading
 from collections.abc import Sequence
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from bgpy.calling.blocking import TICK, WRITABLE, TimeOver, poll, seconds_left
 from bgpy.calling.liveness import ServerWatch
 from bgpy.gates import closed_gate, open_gate
 from bgpy.wire.frames import Piece
+
+if TYPE_CHECKING:
+    from bgpy.calling.blocking import Stream
 
 MOST_PIECES = 512
 """Pieces in one system call; below every platform's IOV_MAX."""
@@ -33,7 +36,7 @@ class CutOff(TimeOver):
 class Sender:
     """The sending side of a connection; used by many threads, one at a time."""
 
-    def __init__(self, sock: socket.socket, server: ServerWatch) -> None:
+    def __init__(self, sock: Stream, server: ServerWatch) -> None:
         self._sock = sock
         self._server = server
         self._turn = threading.Lock()

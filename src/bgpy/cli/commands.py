@@ -1,47 +1,33 @@
-"""The commands ``server``, ``terminate`` and ``version``."""
+"""The commands, but for what ``doctor`` finds out."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import click
 
-from bgpy.config import LOG_LEVEL
-from bgpy.errors import AuthenticationError, BgpyError, ConnectError, NotRunning, StartupError
-
-FAILED, NOT_RUNNING, UNREACHABLE, REFUSED, INTERRUPTED = 1, 3, 4, 5, 130
-
-LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
-
-
-def _ask(context: click.Context, option: click.Parameter, asked: bool) -> str | None:
-    """The token from a prompt: on the command line, other users could see it."""
-    return str(click.prompt("Token", hide_input=True)) if asked else None
-
-
-def _common(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option("-f", "--log-file", type=click.Path(dir_okay=False), help="Also log here."),
-        click.option("-l", "--log-level", type=LEVELS, default=LOG_LEVEL, show_default=True),
-        click.option(
-            "-t",
-            "--token",
-            is_flag=True,
-            callback=_ask,
-            help="Ask for the token. Without it: BGPY_TOKEN, else the one kept for this account.",
-        ),
-        click.argument("port", type=click.IntRange(0, 65535)),
-        click.argument("host"),
-    ):
-        command = option(command)
-    return command
+from bgpy.cli.common import (
+    FAILED,
+    ask_for_token,
+    at_address,
+    exit_code,
+    failures,
+    leave,
+    logs,
+    parsed,
+    port_argument,
+    tls_option,
+    token_option,
+    usage,
+)
+from bgpy.errors import BgpyError, StartupError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def program() -> None:
     """Python processes that stay alive in the background, hold state and answer.
+
+    An ADDRESS is host:port, [::1]:port or unix:/path; HOST PORT works as well.
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 nothing runs there, 4 unreachable or not a
     bgpy server, 5 token refused.
@@ -49,32 +35,59 @@ def program() -> None:
 
 
 @program.command()
-@_common
+@click.argument("address", required=False)
+@port_argument
+@token_option
+@logs
 @click.option(
     "-i",
     "--init-file",
     type=click.Path(),
     help="Python file with init_task, exec_task and exit_task.",
 )
+@tls_option
+@click.option("--certfile", type=click.Path(), help="A certificate of your own, PEM.")
+@click.option("--keyfile", type=click.Path(), help="Its key, where it isn't in the same file.")
+@click.option(
+    "--no-plain-loopback",
+    is_flag=True,
+    help="TLS also for clients on this machine, of a server that others can reach.",
+)
 def server(
-    host: str,
-    port: int,
+    address: str | None,
+    port: int | None,
     token: str | None,
     log_level: str,
     log_file: str | None,
     init_file: str | None,
+    tls: bool | None,
+    certfile: str | None,
+    keyfile: str | None,
+    no_plain_loopback: bool,
 ) -> None:
-    """Run a server on HOST and PORT in the foreground, logging to stderr.
+    """Run a server at ADDRESS in the foreground, logging to stderr.
 
-    Port 0 takes a free one, which the log tells. Ctrl-C ends it: the task that runs
-    finishes, then exit_task runs; a second Ctrl-C ends it at once.
+    Port 0 takes a free one, and without ADDRESS it gets a Unix socket of its own; the log
+    tells which. Ctrl-C ends it: the task that runs finishes, then exit_task runs; a
+    second Ctrl-C ends it at once.
     """
-    with _failures():
+    with failures():
         from bgpy.api.running import end_soon
         from bgpy.api.server import Server
 
-        with _usage():
-            started = Server(host, port, token, log_level, log_file, init_file)
+        with usage():
+            started = Server(
+                address,
+                port,
+                token,
+                log_level,
+                log_file,
+                init_file,
+                tls=tls,
+                certfile=certfile,
+                keyfile=keyfile,
+                plain_loopback=not no_plain_loopback,
+            )
         try:
             started.run()
         except (SystemExit, Exception) as error:
@@ -85,18 +98,95 @@ def server(
 
 
 @program.command()
-@_common
+@at_address
+@token_option
+@logs
+@tls_option
 def terminate(
-    host: str, port: int, token: str | None, log_level: str, log_file: str | None
+    address: str,
+    port: int | None,
+    token: str | None,
+    log_level: str,
+    log_file: str | None,
+    tls: bool | None,
 ) -> None:
-    """End the server on HOST and PORT: run its exit_task and wait until it is gone."""
-    with _failures():
+    """End the server at ADDRESS: run its exit_task and wait until it is gone."""
+    with failures():
         from bgpy.api.client import Client
 
-        with _usage():
-            client = Client(host, port, token, log_level, log_file)
+        with usage():
+            client = Client(address, port, token, log_level, log_file, tls=tls)
         with client:
             client.terminate()
+
+
+@program.group(name="token")
+def token_group() -> None:
+    """The tokens that this account knows."""
+
+
+@token_group.command()
+@at_address
+def show(address: str, port: int | None) -> None:
+    """Print the token that this account knows for ADDRESS, to be added on another machine.
+
+    Whoever holds it can run code as the server's user.
+    """
+    with failures():
+        from bgpy.api.client import known_token
+
+        place = parsed(address, port)
+        known = known_token(place)
+        if known is None:
+            leave(
+                f"no token is known here for {place}: a server keeps one while it runs if it made "
+                "it itself; if it was given one, that is the one (BGPY_TOKEN, or token=...)",
+                FAILED,
+            )
+        click.echo(known)
+
+
+@program.command()
+@at_address
+@tls_option
+def add(address: str, port: int | None, tls: bool | None) -> None:
+    """Ask for the token of the server at ADDRESS, try it, and keep it for this account.
+
+    From then on clients of this account need no token for that address. Where the input
+    is no terminal, the token is its first line:
+
+        ssh HOST bgpy token show ADDRESS | bgpy add ADDRESS
+    """
+    with failures():
+        from bgpy import records
+        from bgpy.api.client import Client
+
+        place = parsed(address, port)
+        given = ask_for_token()
+        with usage(), Client(*place, given, tls=tls) as client:
+            client.ping()
+        records.keep_token(place, given)
+        click.echo(f"the token of {place} is kept", err=True)
+
+
+@program.command()
+@at_address
+@token_option
+@tls_option
+def doctor(address: str, port: int | None, token: str | None, tls: bool | None) -> None:
+    """Find out why the server at ADDRESS can't be talked to, and what to do about it."""
+    with failures():
+        from bgpy.api.diagnosis import diagnose
+
+        place = parsed(address, port)
+        findings = diagnose(place, token, tls)
+        for name, text in findings.known:
+            click.echo(f"{name:<9} {text}")
+        if findings.error is not None:
+            click.echo(f"problem   {findings.error}")
+            for advice in findings.advice:
+                click.echo(f"          {advice}")
+            sys.exit(exit_code(findings.error))
 
 
 @program.command()
@@ -107,36 +197,6 @@ def version() -> None:
     click.echo(f"bgpy {__version__}")
 
 
-@contextmanager
-def _usage() -> Iterator[None]:
-    """What can't be a host, port or token is a mistake in the command."""
-    try:
-        yield
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """One clear line on stderr and the right exit code for whatever goes wrong."""
-    try:
-        yield
-    except click.ClickException:
-        raise
-    except KeyboardInterrupt:
-        _exit("interrupted", INTERRUPTED)
-    except NotRunning as error:
-        _exit(error, NOT_RUNNING)
-    except ConnectError as error:
-        _exit(error, UNREACHABLE)
-    except AuthenticationError as error:
-        _exit(error, REFUSED)
-    except BgpyError as error:
-        _exit(error, FAILED)
-    except Exception as error:
-        _exit(f"{type(error).__name__}: {error}", FAILED)
-
-
 def _described(error: BaseException) -> str:
     """An exception in one line, with the place that raised it."""
     import traceback
@@ -144,8 +204,3 @@ def _described(error: BaseException) -> str:
     text = traceback.format_exception_only(error)[-1].strip()
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{text} ({place.filename}, line {place.lineno})"
-
-
-def _exit(reason: object, code: int) -> None:
-    click.echo(f"bgpy: {' '.join(str(reason).split())}", err=True)
-    sys.exit(code)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from bgpy import records
+from bgpy.address import Address
 from bgpy.errors import CallTimeout
 
 
@@ -36,7 +37,12 @@ class Handle:
         self._terminate = terminate
 
     def __repr__(self) -> str:
-        return f"<Handle of the server at {self.host}:{self.port}, pid {self.pid}>"
+        return f"<Handle of the server at {self.address}, pid {self.pid}>"
+
+    @property
+    def address(self) -> str:
+        """Where the server listens, as it may be given to a `Client` alone."""
+        return str(Address(self.host, self.port))
 
     def is_alive(self) -> bool:
         """Tell whether the process exists. It may be busy; `Client.ping` asks the server."""

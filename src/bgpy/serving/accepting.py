@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import errno
 import logging
-import socket
 from collections.abc import Callable
 from time import monotonic
 
 from bgpy.config import Limits
+from bgpy.serving.listening import Arrival, Listener, TurnedAway
 from bgpy.serving.poller import READ
 from bgpy.serving.reactor import Reactor
 from bgpy.serving.session import Session
@@ -29,15 +29,18 @@ class Acceptor:
 
     def __init__(
         self,
-        listener: socket.socket,
+        listener: Listener,
         limits: Limits,
         reactor: Reactor,
-        make_session: Callable[[socket.socket, str], Session],
+        make_session: Callable[[Arrival], Session],
+        turned_away: Callable[[str, str], None],
     ) -> None:
+        """`turned_away` hears of who got no session: the peer, and why."""
         self._listener = listener
         self._limits = limits
         self._reactor = reactor
         self._make_session = make_session
+        self._turned_away = turned_away
         self.sessions: set[Session] = set()
         self._half_open: dict[Session, None] = {}  # the oldest first
         self._accepting = False
@@ -45,19 +48,19 @@ class Acceptor:
 
     def open(self) -> None:
         """Begin to accept; called before `Reactor.serve`."""
-        self._listener.setblocking(False)
+        self._listener.sock.setblocking(False)
         self._resume()
 
     def close(self) -> None:
         """Accept no more and give the port back; the sessions stay."""
         if self._accepting:
             self._accepting = False
-            self._reactor.unregister(self._listener)
+            self._reactor.unregister(self._listener.sock)
         self._listener.close()
 
     def close_in_child(self) -> None:
         """In a forked child: give back every descriptor without a word to anyone."""
-        self._listener.close()
+        self._listener.close_in_child()
         for session in self.sessions:
             session.close_in_child()
 
@@ -76,20 +79,27 @@ class Acceptor:
             why = f"there are {len(self.sessions)} connections (max_connections)"
             if not self._make_room(why):
                 return
-        sock: socket.socket | None = None
         try:
-            sock, address = self._listener.accept()
-            self._welcome(sock, f"{address[0]}:{address[1]}")
+            arrival = self._listener.accept()
+        except TurnedAway as error:
+            self._turned_away(*error.args)
+            return
         except (OSError, MemoryError) as error:
-            if sock is not None:
-                sock.close()
-            if isinstance(error, MemoryError) or error.errno in _EXHAUSTED:
-                self._make_room(str(error) or "out of memory")
-            # Else it was gone already.
+            self._failed(error)
+            return
+        try:
+            self._welcome(arrival)
+        except (OSError, MemoryError) as error:
+            arrival.stream.close()
+            self._failed(error)
 
-    def _welcome(self, sock: socket.socket, peer: str) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        session = self._make_session(sock, peer)
+    def _failed(self, error: OSError | MemoryError) -> None:
+        if isinstance(error, MemoryError) or error.errno in _EXHAUSTED:
+            self._make_room(str(error) or "out of memory")
+        # Else it was gone already.
+
+    def _welcome(self, arrival: Arrival) -> None:
+        session = self._make_session(arrival)
         self.sessions.add(session)
         self._half_open[session] = None
         session.open()
@@ -106,7 +116,7 @@ class Acceptor:
             return True
         # They stay in the backlog: it is readable, and polling it would only spin.
         self._accepting = False
-        self._reactor.unregister(self._listener)
+        self._reactor.unregister(self._listener.sock)
         self._reactor.after(self._limits.handshake_timeout, self._resume)
         return False
 
@@ -115,6 +125,6 @@ class Acceptor:
         oldest.drop(f"dropped without a proof of the token: {why}")
 
     def _resume(self) -> None:
-        if not self._accepting and self._listener.fileno() >= 0:
-            self._reactor.register(self._listener, READ, self._accept)
+        if not self._accepting and self._listener.sock.fileno() >= 0:
+            self._reactor.register(self._listener.sock, READ, self._accept)
             self._accepting = True

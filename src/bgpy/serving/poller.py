@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import selectors
-import socket
 import sys
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 if sys.platform == "linux":
     import select
@@ -21,6 +21,14 @@ log = logging.getLogger("bgpy.server")
 READ = selectors.EVENT_READ
 """The same number as epoll's."""
 WRITE = selectors.EVENT_WRITE
+
+
+class Watched(Protocol):
+    """What can be watched: anything with a socket's descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
 
 Handler = Callable[[int], None]
 """Called with the events (`READ`, `WRITE`) that a socket is ready for."""
@@ -43,17 +51,17 @@ class Poller:
         else:
             self._wait = self._select
 
-    def register(self, sock: socket.socket, events: int, handler: Handler) -> None:
+    def register(self, sock: Watched, events: int, handler: Handler) -> None:
         """Watch `sock` for `events`."""
         key = self._selector.register(sock, events, handler)
         self._handlers[key.fd] = handler
 
-    def modify(self, sock: socket.socket, events: int, handler: Handler) -> None:
+    def modify(self, sock: Watched, events: int, handler: Handler) -> None:
         """Watch `sock` for other `events`."""
         key = self._selector.modify(sock, events, handler)
         self._handlers[key.fd] = handler
 
-    def unregister(self, sock: socket.socket) -> None:
+    def unregister(self, sock: Watched) -> None:
         """Watch `sock` no longer."""
         key = self._selector.unregister(sock)
         del self._handlers[key.fd]

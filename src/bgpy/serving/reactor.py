@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Protocol
 
 from bgpy.gates import closed_gate, open_gate
-from bgpy.serving.poller import READ, Handler, Poller
+from bgpy.serving.poller import READ, Handler, Poller, Watched
 from bgpy.serving.role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
 
 log = logging.getLogger("bgpy.server")
@@ -78,15 +78,15 @@ class Reactor:
 
     # What handlers and sessions use
 
-    def register(self, sock: socket.socket, events: int, handler: Handler) -> None:
+    def register(self, sock: Watched, events: int, handler: Handler) -> None:
         """Watch `sock`; called by the holder of the role or before `serve`."""
         self._sockets.register(sock, events, handler)
 
-    def modify(self, sock: socket.socket, events: int, handler: Handler) -> None:
+    def modify(self, sock: Watched, events: int, handler: Handler) -> None:
         """Watch `sock` for other `events`; called by the holder of the role."""
         self._sockets.modify(sock, events, handler)
 
-    def unregister(self, sock: socket.socket) -> None:
+    def unregister(self, sock: Watched) -> None:
         """Watch `sock` no longer; called by the holder of the role."""
         self._sockets.unregister(sock)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import sys
 import weakref
 from collections.abc import Callable
@@ -29,11 +28,12 @@ from bgpy.serving import outbox
 from bgpy.serving.accepting import Acceptor
 from bgpy.serving.audit import Audit
 from bgpy.serving.jobs import JobQueue
+from bgpy.serving.listening import Arrival, Listener
 from bgpy.serving.outbox import Job
 from bgpy.serving.reactor import Reactor
 from bgpy.serving.runner import Load, Runner
 from bgpy.serving.session import Session
-from bgpy.serving.transport import PlainTransport
+from bgpy.serving.transport import StreamTransport
 from bgpy.tasks import current
 from bgpy.tasks.engine import DONE, EXEC, Kind, Outcome, Result
 from bgpy.version import __version__
@@ -82,7 +82,7 @@ class Server:
 
     def __init__(
         self,
-        listener: socket.socket,
+        listener: Listener,
         token: str,
         limits: Limits,
         init_file: Load | None,
@@ -108,8 +108,14 @@ class Server:
         self._runner = Runner(self._catalogue, init_file)
         self._jobs = JobQueue(limits.max_requests, limits.max_queued, self._drained)
         self._reactor = Reactor(events.chores)
-        self._door = Acceptor(listener, limits, self._reactor, self._make_session)
         self._audit = Audit()
+        self._door = Acceptor(
+            listener,
+            limits,
+            self._reactor,
+            self._make_session,
+            lambda peer, why: self._audit.ended(peer, b"", why),
+        )
         self._shared = memoryview(bytearray(RECEIVE_BUFFER))
         self._ending = False
         self._failure: BaseException | None = None
@@ -226,11 +232,12 @@ class Server:
 
     # The thread that polls
 
-    def _make_session(self, sock: socket.socket, peer: str) -> Session:
+    def _make_session(self, arrival: Arrival) -> Session:
+        stream, peer, binding = arrival
         handshake = ServerHandshake(
-            self._server_id, os.urandom(32), self._key, self._terms, self.welcome
+            self._server_id, os.urandom(32), self._key, self._terms, self.welcome, binding
         )
-        transport = PlainTransport(sock)
+        transport = StreamTransport(stream)
         return Session(transport, peer, handshake, self._limits, self._reactor, self, self._shared)
 
     def proved(self, session: Session) -> None:

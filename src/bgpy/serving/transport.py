@@ -1,4 +1,4 @@
-"""The seam between a session and its socket: plain here, TLS as one more class.
+"""The seam between a session and its socket, which may be one that speaks TLS.
 
 Nothing here blocks, but for `wait_writable`.
 """
@@ -17,10 +17,37 @@ MOST_PIECES = 512
 """Pieces in one system call; below every platform's IOV_MAX."""
 
 
+class Stream(Protocol):
+    """What is used of a connected socket; `bgpy.tls.stream` has those that speak TLS."""
+
+    def recv_into(self, memory: memoryview, /) -> int:
+        """Bytes received into `memory` (at least 16 KiB); 0 at the end of the stream."""
+
+    def send(self, data: Piece, /) -> int:
+        """Bytes taken of `data`. What was not is offered again, first, with the next call."""
+
+    if sys.platform != "win32":
+
+        def sendmsg(self, pieces: Sequence[Piece], /) -> int:
+            """Bytes taken of `pieces`, in their order; likewise."""
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Whether the others wait, or raise `BlockingIOError`."""
+
+    def fileno(self) -> int:
+        """The descriptor to be polled."""
+
+    def shutdown(self, how: int, /) -> None:
+        """Tell the peer that it is over."""
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+
+
 class Transport(Protocol):
     """A connection as a session sees it."""
 
-    sock: socket.socket
+    sock: Stream
 
     def receive_into(self, memory: memoryview) -> int | None:
         """Bytes received into `memory`; 0 at the end of the stream, None if nothing is there."""
@@ -38,12 +65,12 @@ class Transport(Protocol):
         """Give the descriptor back."""
 
 
-class PlainTransport:
-    """Bytes as they are, over TCP or a Unix socket."""
+class StreamTransport:
+    """A connection over a socket that doesn't block."""
 
     __slots__ = ("sock",)
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Stream) -> None:
         sock.setblocking(False)
         self.sock = sock
 

@@ -25,6 +25,7 @@ from __future__ import annotations
 import hmac
 import struct
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import scrypt, sha256
@@ -136,14 +137,22 @@ def _described(data: bytes) -> str:
     return f"its first bytes are {data[:8].hex(' ')}"
 
 
+Binding = Callable[[], bytes]
+"""Gives the channel binding, of 32 bytes or none, of a connection whose hello is here."""
+
+
+def unbound() -> bytes:
+    """The channel binding where there is no TLS."""
+    return b""
+
+
 class _Handshake(ABC):
     """What both sides share: bytes are kept until a message of known size is whole."""
 
-    def __init__(self, nonce: bytes, binding: bytes) -> None:
-        if len(nonce) != 32 or len(binding) not in (0, 32):
-            raise ValueError("a nonce has 32 bytes, a channel binding 32 or none")
+    def __init__(self, nonce: bytes) -> None:
+        if len(nonce) != 32:
+            raise ValueError("a nonce has 32 bytes")
         self._nonce = nonce
-        self._binding = binding
         self._received = bytearray()
         self._error: BgpyError | None = None
         self.done = False
@@ -204,9 +213,10 @@ class ClientHandshake(_Handshake):
     def __init__(
         self, client_id: bytes, nonce: bytes, token: str | None, binding: bytes = b""
     ) -> None:
-        super().__init__(nonce, binding)
-        if len(client_id) != 16:
-            raise ValueError("a client id has 16 bytes")
+        super().__init__(nonce)
+        if len(client_id) != 16 or len(binding) not in (0, 32):
+            raise ValueError("a client id has 16 bytes, a channel binding 32 or none")
+        self._binding = binding
         self._client_id = client_id
         self._token = token
         self._proved = False
@@ -294,10 +304,11 @@ class ServerHandshake(_Handshake):
         key: bytes,
         terms: ServerTerms,
         welcome: Welcome,
-        binding: bytes = b"",
+        binding: Binding = unbound,
         refusal: Refusal | None = None,
     ) -> None:
-        super().__init__(nonce, binding)
+        super().__init__(nonce)
+        self._binding = binding
         if len(server_id) != 16:
             raise ValueError("a server id has 16 bytes")
         self._server_id = server_id
@@ -344,8 +355,9 @@ class ServerHandshake(_Handshake):
         body = _server_hello.pack(
             MAGIC, version, MIN_VERSION, MAX_VERSION, 0, *limits, self._server_id, self._nonce
         )
-        answer = body + _proof(self._key, b"server", hello + body + self._binding)
-        self._expected = _proof(self._key, b"client", hello + answer + self._binding)
+        binding = self._binding()
+        answer = body + _proof(self._key, b"server", hello + body + binding)
+        self._expected = _proof(self._key, b"client", hello + answer + binding)
         return answer
 
     def _refuse(self, reason: Refusal, text: str) -> bytes:

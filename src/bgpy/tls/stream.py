@@ -1,0 +1,233 @@
+"""Sockets that speak TLS: what sessions and channels use of a socket, and no more.
+
+Reading and sending may be the work of two threads. One lock stands around the engine
+and the order in which its ciphertext leaves, since OpenSSL's objects are for one thread.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from bgpy.tls.engine import FIRST_BYTE, RECORD, Engine, NotTls
+
+CHUNK = 4 * RECORD
+"""Bytes that are encrypted and sent at once; with their ciphertext they stay in the cache."""
+
+EMPTY_RECEIVES = 16
+"""Receives without data before others get their turn: a peer may send nothing but handshakes."""
+
+MOST_UNSENT = 2**16
+"""Bytes of TLS's own words that may wait for a peer that makes us answer and reads nothing."""
+
+Piece = bytes | bytearray | memoryview
+
+
+class TlsSocket:
+    """A connected socket that speaks TLS.
+
+    It blocks, or not, as the socket does, and raises what that raises; besides it `NotTls`.
+    """
+
+    def __init__(self, sock: socket.socket, engine: Engine, buffer: memoryview) -> None:
+        """`buffer` holds ciphertext while it is received: at least 16 KiB, and nobody else uses
+        it meanwhile."""
+        self._sock = sock
+        self._engine = engine
+        self._buffer = buffer
+        self._lock = threading.Lock()
+        self._unsent = b""
+        """Ciphertext that the socket didn't take."""
+        self._owed = 0
+        """Whether the first byte of what is sent next belongs to it already: 0 or 1."""
+
+    def shake_hands(self) -> bool:
+        """Go one step on, as a client; whether TLS is established and `fingerprint` is known."""
+        with self._lock:
+            if not self._engine.established and not self._unsent:
+                self._engine.begin()
+                self._tell()
+        if not self._engine.established:
+            self._receive(memoryview(bytearray(RECORD)))
+        return self._engine.established
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The SHA-256 of the server's certificate."""
+        return self._engine.peer_fingerprint()
+
+    def recv_into(self, memory: memoryview) -> int:
+        """Receive plaintext into `memory` (at least 16 KiB); 0 at the end of the stream."""
+        for _ in range(EMPTY_RECEIVES):
+            count = self._receive(memory)
+            if count is not None:
+                return count
+        raise BlockingIOError
+
+    def send(self, data: Piece) -> int:
+        """Send as much of `data` as the socket takes; see `sendmsg`."""
+        return self.sendmsg((data,))
+
+    def sendmsg(self, pieces: Sequence[Piece]) -> int:
+        """Send as much of `pieces` as the socket takes; how many bytes that were.
+
+        What was encrypted must leave. So while its ciphertext waits, all of it but the last
+        byte counts as sent: the caller comes back with at least that byte, first.
+        """
+        with self._lock:
+            if self._unsent:
+                self._flush()  # raises if nothing can be sent
+            if self._unsent:
+                return 0
+            sent, self._owed = self._owed, 0
+            for chunk in chunks(pieces, sent):
+                self._unsent = self._engine.encrypt(chunk)
+                sent += len(chunk)
+                try:
+                    self._flush()
+                except (BlockingIOError, TimeoutError):
+                    pass  # what was taken before has to be told
+                if self._unsent:
+                    self._owed = 1
+                    return sent - 1
+            return sent
+
+    def shutdown(self, how: int) -> None:
+        """End the connection, and say so before if that can be done at once."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._engine.established and not self._unsent:
+                    self._engine.end()
+                    self._sock.setblocking(False)
+                    self._sock.send(self._engine.outgoing())
+            except OSError:
+                pass  # the other side was first
+            finally:
+                self._lock.release()
+        self._sock.shutdown(how)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._sock.close()
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for polling: what can be read here can be read there."""
+        return self._sock.fileno()
+
+    def setblocking(self, flag: bool) -> None:
+        """As the socket's."""
+        self._sock.setblocking(flag)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """As the socket's."""
+        self._sock.settimeout(seconds)
+
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
+        """As the socket's."""
+        self._sock.setsockopt(level, option, value)
+
+    def _receive(self, memory: memoryview) -> int | None:
+        """Receive once; None if that made no plaintext."""
+        room = self._engine.room(len(memory))
+        count = self._sock.recv_into(self._buffer[:room])
+        if not count:
+            return 0
+        with self._lock:
+            try:
+                filled = self._engine.decrypt(self._buffer[:count], memory)
+            finally:
+                self._tell()
+        return filled if filled or self._engine.ended else None
+
+    def _tell(self) -> None:
+        """Send what TLS itself has to say, behind what waits already."""
+        words = self._engine.outgoing()
+        if not words:
+            return
+        self._unsent += words
+        try:
+            self._flush()
+        except OSError:
+            pass  # it leaves before what is sent next, or that tells that nothing can leave
+        if len(self._unsent) > CHUNK + MOST_UNSENT:
+            raise NotTls("the other side wants answers and reads none")
+
+    def _flush(self) -> None:
+        self._unsent = self._unsent[self._sock.send(self._unsent) :]
+
+
+class PlainOrTls:
+    """An accepted connection whose first byte tells whether its client speaks TLS."""
+
+    def __init__(self, sock: socket.socket, tls: Callable[[], TlsSocket]) -> None:
+        """`tls` makes the socket that speaks it, over the same `sock`."""
+        self._sock = sock
+        self._tls = tls
+        self._chosen: socket.socket | TlsSocket = sock
+        self._undecided = True
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether TLS is spoken; known once something was received."""
+        return self._chosen is not self._sock
+
+    def recv_into(self, memory: memoryview) -> int:
+        """As that of the kind of socket that it turns out to be."""
+        if self._undecided:
+            first = self._sock.recv(1, socket.MSG_PEEK)
+            if first and first[0] == FIRST_BYTE:
+                self._chosen = self._tls()
+            self._undecided = False
+        return self._chosen.recv_into(memory)
+
+    def send(self, data: Piece) -> int:
+        """Likewise."""
+        return self._chosen.send(data)
+
+    if sys.platform != "win32":
+
+        def sendmsg(self, pieces: Sequence[Piece]) -> int:
+            """Likewise."""
+            return self._chosen.sendmsg(pieces)
+
+    def shutdown(self, how: int) -> None:
+        """Likewise."""
+        self._chosen.shutdown(how)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._sock.close()
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._sock.fileno()
+
+    def setblocking(self, flag: bool) -> None:
+        """As the socket's."""
+        self._sock.setblocking(flag)
+
+
+def chunks(pieces: Sequence[Piece], skipped: int) -> list[Piece]:
+    """What is encrypted at once, in order, without the first `skipped` bytes.
+
+    Small pieces are joined: each would cost a record of its own.
+    """
+    made: list[Piece] = []
+    small: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        view = memoryview(piece)[skipped:]
+        skipped = max(0, skipped - len(piece))
+        while view:
+            part = view[: CHUNK - size]
+            view = view[len(part) :]
+            small.append(part)
+            size += len(part)
+            if size == CHUNK:
+                made.append(part if len(small) == 1 else b"".join(small))
+                small, size = [], 0
+    if small:
+        made.append(small[0] if len(small) == 1 else b"".join(small))
+    return made
