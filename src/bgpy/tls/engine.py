@@ -3,7 +3,7 @@
 ::
 
     received ─► records ─► incoming ─► OpenSSL ─► memory        (decrypt)
-    data ─────────────────► OpenSSL ─► outgoing ─► ciphertext   (encrypt)
+    data ─────────────────► OpenSSL ─► words ─► ciphertext      (encrypt)
 
 OpenSSL is handed whole records only, and no more of them than their plaintext fits into
 the caller's memory. So it never holds plaintext back, and whoever polls the socket
@@ -23,6 +23,7 @@ RECORD = 2**14
 _HEADER = 5
 _LONGEST = RECORD + 256  # ciphertext of a record (RFC 8446, 5.2)
 _TYPES = range(20, 24)
+_DATA = 23
 
 FIRST_BYTE = 22
 """The first byte that a client sends over TLS: the type of a handshake's record."""
@@ -37,9 +38,11 @@ class Engine:
 
     def __init__(self, context: ssl.SSLContext, server_side: bool) -> None:
         self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side)
-        self._received = bytearray()
+        self.words = ssl.MemoryBIO()
+        """What TLS itself has to say and must be sent: handshakes, alerts, ends."""
+        self._feed = self._incoming.write
+        self._tls = context.wrap_bio(self._incoming, self.words, server_side)
+        self.partial = bytearray()
         """Ciphertext of a record that isn't whole yet."""
         self.established = False
         """Whether both sides have agreed on keys, so that data can be sent."""
@@ -47,47 +50,45 @@ class Engine:
         """Whether the other side has said that it sends no more."""
 
     def begin(self) -> None:
-        """Open the conversation, as the client does: its first words are outgoing."""
+        """Open the conversation, as the client does, with the first `words`."""
         self._shake_hands()
 
     def room(self, size: int) -> int:
         """How much ciphertext may be received for `size` (>= `RECORD`) bytes of memory."""
-        held = len(self._received)
-        if held < _HEADER:
-            return size - held
-        return max(size - held, _HEADER + self._length(0) - held)
+        return max(size - len(self.partial), self._missing())
 
     def decrypt(self, received: memoryview, memory: memoryview) -> int:
         """Take ciphertext, `room` at most; give how much plaintext was put into `memory`.
 
-        Raises `NotTls` at the first byte that can't be right; what is `outgoing` then tells
-        the other side why.
+        Raises `NotTls` at the first byte that can't be right; `words` then tell the other
+        side why.
         """
-        self._received += received
-        whole = self._whole_records()
-        if not whole:
-            return 0
-        with memoryview(self._received) as view, view[:whole] as records:
-            self._incoming.write(records)
-        del self._received[:whole]
-        if not self.established and not self._shake_hands():
+        size = len(received)
+        if (
+            not self.partial
+            and size > _HEADER
+            and received[0] == _DATA
+            and received[3] << 8 | received[4] == size - _HEADER
+            and self.established
+        ):
+            # One record of data, as a small call comes: nothing to be kept, or cut.
+            self._feed(received)
+            return self._read(memory)
+        self._feed_records(received)
+        if not self._incoming.pending or not (self.established or self._shake_hands()):
             return 0
         return self._read(memory)
 
     def encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
-        """Give the ciphertext of `data`, with what was outgoing before it."""
+        """Give the ciphertext of `data`, behind the `words` there are."""
         try:
             self._tls.write(data)
         except ssl.SSLError as error:
             raise NotTls(f"TLS is broken: {reason(error)}") from error
-        return self._outgoing.read()
-
-    def outgoing(self) -> bytes:
-        """Take what TLS itself has to say: handshakes, alerts."""
-        return self._outgoing.read() if self._outgoing.pending else b""
+        return self.words.read()
 
     def end(self) -> None:
-        """Say that this side sends no more; it is outgoing."""
+        """Put it into `words` that this side sends no more."""
         try:
             self._tls.unwrap()
         except ssl.SSLError:
@@ -110,42 +111,69 @@ class Engine:
         return True
 
     def _read(self, memory: memoryview) -> int:
-        filled = 0
+        filled, size = 0, len(memory)
         try:
-            while self._incoming.pending and filled < len(memory):
-                # With a buffer it gives how much it has read; typeshed says bytes.
-                count = cast(int, self._tls.read(len(memory) - filled, memory[filled:]))
+            # With memory it gives how much it has read; typeshed says bytes.
+            filled = cast(int, self._tls.read(size, memory))
+            if not filled:
+                self.ended = True
+            while filled and filled < size and self._incoming.pending:
+                count = cast(int, self._tls.read(size - filled, memory[filled:]))
                 if not count:
                     self.ended = True
                     break
                 filled += count
         except ssl.SSLWantReadError:
-            pass  # those records held no data
+            pass  # what was left of those records held no data
         except ssl.SSLError as error:
             raise NotTls(f"TLS is broken: {reason(error)}") from error
         return filled
 
-    def _whole_records(self) -> int:
-        """Bytes of the records that are whole."""
-        held, end = len(self._received), 0
-        while held - end >= _HEADER:
-            following = end + _HEADER + self._length(end)
-            if following > held:
-                break
-            end = following
-        if held > end:
-            self._check_start(end)
-        return end
+    def _feed_records(self, received: memoryview) -> None:
+        """Hand the whole records on, and keep what is left."""
+        while received:
+            if self.partial:
+                taken = received[: self._missing()]
+                received = received[len(taken) :]
+                self.partial += taken
+                if not self._missing():
+                    self._feed(self.partial)
+                    self.partial.clear()
+            else:
+                whole = _whole_records(received)
+                self._feed(received[:whole])
+                self.partial += received[whole:]
+                return
 
-    def _length(self, at: int) -> int:
-        self._check_start(at)
-        length = int.from_bytes(self._received[at + 3 : at + 5])
-        if length > _LONGEST:
-            raise NotTls(f"the other side sent a TLS record of {length} bytes")
-        return length
+    def _missing(self) -> int:
+        """Bytes that `partial` needs to be a whole record, or a whole header first."""
+        held = len(self.partial)
+        return _HEADER - held if held < _HEADER else _record(self.partial, 0) - held
 
-    def _check_start(self, at: int) -> None:
-        received = self._received
-        known = received[at] in _TYPES and (len(received) == at + 1 or received[at + 1] == 3)
-        if not known:
-            raise NotTls("the other side doesn't speak TLS")
+
+def _whole_records(data: memoryview) -> int:
+    """Bytes of the records at the start of `data` that are whole; `NotTls` if they are none."""
+    size, end = len(data), 0
+    while size - end >= _HEADER:
+        following = end + _record(data, end)
+        if following > size:
+            break
+        end = following
+    else:
+        if size > end:
+            _check_start(data[end : end + 2])
+    return end
+
+
+def _record(data: memoryview | bytearray, at: int) -> int:
+    """Bytes of the record whose header stands there."""
+    _check_start(data[at : at + 2])
+    length = data[at + 3] << 8 | data[at + 4]
+    if length > _LONGEST:
+        raise NotTls(f"the other side sent a TLS record of {length} bytes")
+    return _HEADER + length
+
+
+def _check_start(start: memoryview | bytearray) -> None:
+    if start[0] not in _TYPES or (len(start) > 1 and start[1] != 3):
+        raise NotTls("the other side doesn't speak TLS")

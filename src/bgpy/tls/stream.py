@@ -42,6 +42,10 @@ class TlsSocket:
         """Ciphertext that the socket didn't take."""
         self._owed = 0
         """Whether the first byte of what is sent next belongs to it already: 0 or 1."""
+        # Looked up once: a small call goes through all of them.
+        self._recv_from_socket = sock.recv_into
+        self._send_to_socket = sock.send
+        self._encrypt = engine.encrypt
 
     def shake_hands(self) -> bool:
         """Go one step on, as a client; whether TLS is established and `fingerprint` is known."""
@@ -60,14 +64,18 @@ class TlsSocket:
 
     def recv_into(self, memory: memoryview) -> int:
         """Receive plaintext into `memory` (at least 16 KiB); 0 at the end of the stream."""
+        count = self._receive(memory)
         for _ in range(EMPTY_RECEIVES):
-            count = self._receive(memory)
             if count is not None:
                 return count
+            count = self._receive(memory)
         raise BlockingIOError
 
     def send(self, data: Piece) -> int:
         """Send as much of `data` as the socket takes; see `sendmsg`."""
+        with self._lock:
+            if len(data) <= CHUNK and not (self._unsent or self._owed):
+                return self._send_chunk(data)
         return self.sendmsg((data,))
 
     def sendmsg(self, pieces: Sequence[Piece]) -> int:
@@ -83,15 +91,9 @@ class TlsSocket:
                 return 0
             sent, self._owed = self._owed, 0
             for chunk in chunks(pieces, sent):
-                self._unsent = self._engine.encrypt(chunk)
-                sent += len(chunk)
-                try:
-                    self._flush()
-                except (BlockingIOError, TimeoutError):
-                    pass  # what was taken before has to be told
+                sent += self._send_chunk(chunk)
                 if self._unsent:
-                    self._owed = 1
-                    return sent - 1
+                    break
             return sent
 
     def shutdown(self, how: int) -> None:
@@ -101,7 +103,7 @@ class TlsSocket:
                 if self._engine.established and not self._unsent:
                     self._engine.end()
                     self._sock.setblocking(False)
-                    self._sock.send(self._engine.outgoing())
+                    self._sock.send(self._engine.words.read())
             except OSError:
                 pass  # the other side was first
             finally:
@@ -128,22 +130,42 @@ class TlsSocket:
         """As the socket's."""
         self._sock.setsockopt(level, option, value)
 
+    def _send_chunk(self, chunk: Piece) -> int:
+        """Encrypt and send `chunk` while nothing is unsent; how many of its bytes count as sent."""
+        ciphertext = self._encrypt(chunk)
+        try:
+            taken = self._send_to_socket(ciphertext)
+        except (BlockingIOError, TimeoutError):
+            taken = 0  # what is sent before it, and that it must follow, has to be told
+        except BaseException:
+            self._unsent = ciphertext
+            raise
+        if taken == len(ciphertext):
+            return len(chunk)
+        self._unsent = ciphertext[taken:]
+        self._owed = 1
+        return len(chunk) - 1
+
     def _receive(self, memory: memoryview) -> int | None:
         """Receive once; None if that made no plaintext."""
-        room = self._engine.room(len(memory))
-        count = self._sock.recv_into(self._buffer[:room])
+        engine, buffer, size = self._engine, self._buffer, len(memory)
+        room = engine.room(size) if engine.partial else size
+        count = self._recv_from_socket(buffer, min(room, len(buffer)))
         if not count:
             return 0
         with self._lock:
             try:
-                filled = self._engine.decrypt(self._buffer[:count], memory)
-            finally:
+                filled = engine.decrypt(buffer[:count], memory)
+            except NotTls:
                 self._tell()
-        return filled if filled or self._engine.ended else None
+                raise
+            if engine.words.pending:
+                self._tell()
+        return filled if filled or engine.ended else None
 
     def _tell(self) -> None:
         """Send what TLS itself has to say, behind what waits already."""
-        words = self._engine.outgoing()
+        words = self._engine.words.read()
         if not words:
             return
         self._unsent += words
@@ -155,7 +177,8 @@ class TlsSocket:
             raise NotTls("the other side wants answers and reads none")
 
     def _flush(self) -> None:
-        self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        taken = self._sock.send(self._unsent)
+        self._unsent = self._unsent[taken:]
 
 
 class PlainOrTls:
