@@ -41,8 +41,10 @@ class Bar(NamedTuple):
         return "met" if met else "not met"
 
 
-def _ratio(figure: str, base: str, of: str | None = None) -> Callable[[Results], float | None]:
-    return lambda results: _median(results.ratio(figure, "bgpy", base, of))
+def _ratio(
+    figure: str, base: str, of: str | None = None, name: str = "bgpy"
+) -> Callable[[Results], float | None]:
+    return lambda results: _median(results.ratio(figure, name, base, of))
 
 
 def _figure(figure: str, scale: float = 1.0) -> Callable[[Results], float | None]:
@@ -150,6 +152,20 @@ BARS = [
         True,
         "× `python -c pass`",
         _above_bare("program.names"),
+    ),
+    Bar(
+        "small call over TLS",
+        1.6,
+        True,
+        "× the same without TLS",
+        _ratio("call.pinned.median", "bgpy", name="bgpy_tls"),
+    ),
+    Bar(
+        "64 MiB array to the server over TLS: speed",
+        0.5,
+        False,
+        "× ssl sockets",
+        _ratio("put.pinned.rate", "raw_tls", name="bgpy_tls"),
     ),
     Bar("idle authenticated client: the server's memory", 4.0, True, "KiB", _figure("idle", 1024)),
 ]

@@ -41,6 +41,21 @@ PEERS = {
         "bgpy",
         "`run_background()`, a token, `client.call`; `client.submit` where calls are pipelined",
     ),
+    "raw_tls": Peer(
+        "ssl sockets",
+        "raw_tls",
+        None,
+        "the limit over TLS 1.3: as raw sockets, through `ssl.SSLSocket`, with a self-signed P-256 "
+        "certificate",
+        frozenset({"call", "connect", "put", "get"}),
+    ),
+    "bgpy_tls": Peer(
+        "bgpy over TLS",
+        "background_tls",
+        "bgpy",
+        "the same, with `tls=True` on both sides",
+        frozenset({"call", "pipeline", "connect", "put", "get"}),
+    ),
     "managers": Peer(
         "multiprocessing.managers",
         "managers",
@@ -95,7 +110,17 @@ PEERS = {
     ),
 }
 
-ORDINARY = ("raw", "bgpy", "managers", "connection", "pyro5", "rpyc", "pyzmq")
+ORDINARY = (
+    "raw",
+    "bgpy",
+    "raw_tls",
+    "bgpy_tls",
+    "managers",
+    "connection",
+    "pyro5",
+    "rpyc",
+    "pyzmq",
+)
 """The peers of a run that names none; the others are heavy or need an environment of their own."""
 
 

@@ -9,12 +9,12 @@ from benchmarks.pipes import Tell, wait_for_stdin
 from bgpy import Client, Server, token_create
 
 
-def serve(tell: Tell) -> None:
+def serve(tell: Tell, **options: Any) -> None:
     """Start it, and kill it in the end."""
-    server = Server("127.0.0.1", 0, token=token_create())
+    server = Server("127.0.0.1", 0, token=token_create(), **options)
     handle = server.run_background()
     try:
-        with Client("127.0.0.1", server.port, server.token) as client:
+        with Client("127.0.0.1", server.port, server.token, **options) as client:
             client.initialize(tasks.init_task, tasks.exec_task, tasks.exit_task)
         address = ["127.0.0.1", server.port]
         tell({"pid": handle.pid, "address": address, "token": server.token})
@@ -32,8 +32,10 @@ def connect(target: dict[str, Any]) -> Client:
 class Connection(peers.Connection):
     """A client."""
 
+    connect = staticmethod(connect)
+
     def __init__(self, target: dict[str, Any]) -> None:
-        self._client: Any = connect(target)
+        self._client: Any = self.connect(target)
 
     def call(self, args: dict[str, int]) -> dict[str, int]:
         """``client.call``."""

@@ -10,6 +10,7 @@ import mmap
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks import peers
@@ -21,19 +22,28 @@ CALL = b"c".ljust(HEADER)
 PUT = b"p".ljust(HEADER)
 GET = b"g".ljust(HEADER)
 
+Wrap = Callable[[socket.socket], socket.socket]
+"""Gives what is spoken over, of a connected socket."""
 
-def serve(tell: Tell) -> None:
+
+def plain(sock: socket.socket) -> socket.socket:
+    """Speak over `sock` as it is."""
+    return sock
+
+
+def serve(tell: Tell, wrap: Wrap = plain) -> None:
     """One thread per connection."""
     end_with_stdin()
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     tell({"pid": os.getpid(), "address": listener.getsockname()})
     while True:
         sock, _ = listener.accept()
-        threading.Thread(target=_serve, args=(sock,), daemon=True).start()
+        threading.Thread(target=_serve, args=(sock, wrap), daemon=True).start()
 
 
-def _serve(sock: socket.socket) -> None:
+def _serve(sock: socket.socket, wrap: Wrap) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock = wrap(sock)
     header = bytearray(HEADER)
     array: Any = None
     while sock.recv_into(header):
@@ -69,9 +79,12 @@ def _receive(sock: socket.socket, size: int) -> memoryview:
 class Connection(peers.Connection):
     """A connected socket."""
 
+    wrap: Wrap = staticmethod(plain)
+
     def __init__(self, target: dict[str, Any]) -> None:
-        self._sock = socket.create_connection(tuple(target["address"]))
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = socket.create_connection(tuple(target["address"]))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock = self.wrap(sock)
         self._header = bytearray(HEADER)
 
     def call(self, args: dict[str, int]) -> dict[str, int]:
