@@ -24,7 +24,18 @@ from bgpy.calling.connecting import FindToken, connect
 from bgpy.calling.liveness import ServerProcess
 from bgpy.errors import CallingSelf, CallTimeout, Progress, ServerGone, ServerRestarted, Unreachable
 from bgpy.tasks import current
-from bgpy.wire.messages import Cancel, Failure, Message, Modules, Ping, Pong, Reason, Status
+from bgpy.wire.frames import Piece
+from bgpy.wire.messages import (
+    Cancel,
+    Failure,
+    Message,
+    Modules,
+    Payload,
+    Ping,
+    Pong,
+    Reason,
+    Status,
+)
 
 log = logging.getLogger("bgpy.client")
 
@@ -60,30 +71,44 @@ class Caller:
         """Send `message` and wait for its answer, up to `timeout` seconds.
 
         Raises `ConnectError` and its kin, `ServerRestarted`, `ServerGone`,
-        `CallingSelf` and `CallTimeout`.
+        `CallingSelf`, `CallTimeout` and `MessageTooLarge`.
         """
+        deadline = None if timeout is None else monotonic() + timeout
+        channel = self._in_time(deadline, timeout)
+        if current.is_task_thread_of(channel.welcome.incarnation):
+            raise _calls_itself()
+        pieces = channel.connection.send(message)
+        return self._answer(channel, message.request, pieces, deadline, timeout)
+
+    def call(self, payload: Payload, timeout: float | None) -> Message:
+        """As `request` of an `Execute` that waits for what is responded."""
         deadline = None if timeout is None else monotonic() + timeout
         channel = self._channel
         if channel is None or not channel.usable():
             channel = self._in_time(deadline, timeout)
         if current.is_task_thread_of(channel.welcome.incarnation):
-            raise CallingSelf(
-                "a task can't wait for a call to its own server, which runs one task at a "
-                "time: call the function itself, or use execute() without await_response"
-            )
-        return self._answer(channel, message, deadline, timeout)
+            raise _calls_itself()
+        number = next(self.requests)
+        pieces = channel.connection.execute(number, payload, True)
+        return self._answer(channel, number, pieces, deadline, timeout)
 
     def request_receipt(self, message: Message, timeout: float | None) -> Message:
         """As `request`, for what is answered while a task runs: also from a task itself."""
         deadline = None if timeout is None else monotonic() + timeout
-        return self._answer(self._in_time(deadline, timeout), message, deadline, timeout)
+        channel = self._in_time(deadline, timeout)
+        pieces = channel.connection.send(message)
+        return self._answer(channel, message.request, pieces, deadline, timeout)
 
-    def submit(self, message: Message, done: Done) -> None:
-        """Send `message`; its answer goes to `done`, in another thread.
+    def submit(self, payload: Payload, done: Done) -> None:
+        """As `call`; the answer goes to `done`, in another thread.
 
-        Raises as `request` as long as nothing was sent.
+        Raises as `call` as long as nothing was sent.
         """
-        self._connected().submit(message, done)
+        channel = self._channel
+        if channel is None or not channel.usable():
+            channel = self._connected()
+        number = next(self.requests)
+        channel.submit(number, channel.connection.execute(number, payload, True), done)
 
     def ping(self, timeout: float | None) -> float:
         """Seconds to the server and back."""
@@ -180,10 +205,15 @@ class Caller:
             )
 
     def _answer(
-        self, channel: Channel, message: Message, deadline: float | None, timeout: float | None
+        self,
+        channel: Channel,
+        request: int,
+        pieces: list[Piece],
+        deadline: float | None,
+        timeout: float | None,
     ) -> Message:
         try:
-            pending = channel.send(message, deadline)
+            pending = channel.send(request, pieces, deadline)
         except TimeOver:
             raise _timed_out(timeout, "not started") from None
         try:
@@ -209,7 +239,9 @@ class Caller:
         target = pending.request
         try:
             deadline = monotonic() + ASK
-            question = channel.send(Cancel(next(self.requests), target), deadline)
+            cancel = Cancel(next(self.requests), target)
+            pieces = channel.connection.send(cancel)
+            question = channel.send(cancel.request, pieces, deadline)
             try:
                 answer = channel.wait(question, deadline)
             finally:
@@ -219,6 +251,13 @@ class Caller:
         stage: Any = json.loads(answer.text)["call"] if isinstance(answer, Status) else None
         stages: dict[Any, Progress] = {"withdrawn": "not started", "running": "started"}
         return stages.get(stage, "unknown")
+
+
+def _calls_itself() -> CallingSelf:
+    return CallingSelf(
+        "a task can't wait for a call to its own server, which runs one task at a "
+        "time: call the function itself, or use execute() without await_response"
+    )
 
 
 def _timed_out(timeout: float | None, progress: Progress) -> CallTimeout:
