@@ -6,7 +6,6 @@ forked child of its process connects anew, under an id of its own.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -120,6 +119,8 @@ class Caller:
 
     def hashes(self, names: Iterable[str], timeout: float | None) -> dict[str, str | None]:
         """The server's source hash of each module; it is asked once for each."""
+        import json  # 2 ms that a program without a call never needs
+
         self._connected()
         unknown = sorted(set(names) - self._hashes.keys())
         if unknown:
@@ -236,6 +237,8 @@ class Caller:
 
     def _ask(self, channel: Channel, pending: Pending) -> Progress:
         """Have the server withdraw a call whose time is over; how far it had come."""
+        import json
+
         target = pending.request
         try:
             deadline = monotonic() + ASK

@@ -13,10 +13,13 @@ from __future__ import annotations
 import _thread
 import threading
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bgpy.errors import AlreadyResponded, NoResponse
-from bgpy.tasks.message import Message, MessageType
+
+if TYPE_CHECKING:
+    # Making its dataclass takes 2 ms, and whoever has a message has imported it.
+    from bgpy.tasks.message import Message
 
 # One lock for all calls: it is held for two assignments, and only deferred answers come
 # from other threads. Reentrant, since the collector may drop a `Deferred` anywhere.
@@ -64,7 +67,7 @@ class ClientSocket(ABC):
 
     def send(self, message: Message) -> None:
         """Send the `args` of `message` as the response: how 0.3.1 spelled it."""
-        self.respond(message.args, error=message.type is MessageType.ERROR)
+        self.respond(message.args, error=message.type.name == "ERROR")
 
     def defer(self) -> Deferred:
         """Answer later: the task may return without a response, and the caller goes on waiting."""
