@@ -50,6 +50,7 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
         assert channel is not None
         # The role of the reader is taken by nobody who reads.
         assert channel._reading.acquire(False)
+        channel._reader = -1
         clients.append(client)
         return client
 
@@ -58,7 +59,7 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
         channel = client._caller._channel
         if channel is not None:
             channel._sock.shutdown(socket.SHUT_RDWR)
-            if channel._reading.locked():
+            if channel._reader == -1:
                 channel._leave()
         client.close()
 

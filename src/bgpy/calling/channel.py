@@ -82,7 +82,8 @@ class Channel:
     def usable(self) -> bool:
         """Whether a request may be sent; a connection long idle is looked at first."""
         now = monotonic()
-        idle, self._last_used = now - self._last_used, now
+        idle = now - self._last_used
+        self._last_used = now
         if idle > IDLE and self._broken is None:
             self._look()
         return self._broken is None
@@ -319,35 +320,45 @@ class Channel:
 
     def _read(self, own: Pending | None) -> None:
         """Receive once and hand out what came; `own` is the call of the thread that reads."""
-        frames, buffer = self._frames, self._buffer
+        frames = self._frames
         target = frames.target
-        messages: Sequence[Message] = ()
+        messages: Sequence[Message]
         try:
-            count = self._receive(buffer if target is None else target)
-            if target is not None:
-                messages = frames.filled(count)
-            elif (message := frames.lone(buffer, count)) is not None:
-                messages = (message,)
+            if target is None:
+                count = self._receive(self._buffer)
+                message = frames.lone(self._buffer, count)
+                if message is None:
+                    messages = frames.feed(self._buffer[:count])
+                elif own is not None and message.request == own.request:
+                    del self._calls.pending[own.request]
+                    own.answer = message
+                    return
+                else:
+                    messages = (message,)
             else:
-                messages = frames.feed(buffer[:count])
+                count = self._receive(target)
+                messages = frames.filled(count)
         except (TimeoutError, BlockingIOError):
             if self._server.is_gone():
                 self._break("the server's process is gone")
-            return
         except BgpyError as error:
-            return self._break(f"the server broke the protocol: {error}")
+            self._break(f"the server broke the protocol: {error}")
         except OSError as error:
-            return self._break(f"the connection was lost: {error}")
-        if not count:
-            return self._break("the server closed the connection")
-        for message in messages:
-            pending = self._calls.pending.pop(message.request, None)
-            if pending is not None and pending is own:
-                own.answer = message
-            elif pending is not None:
-                self._hand_over(pending, message)
-            elif message.request == 0 and isinstance(message, (Goodbye, Failure)):
-                self._break(f"the server closed the connection: {message.text}")
+            self._break(f"the connection was lost: {error}")
+        else:
+            if not count:
+                self._break("the server closed the connection without a word")
+            for message in messages:
+                self._hand_out(message, own)
+
+    def _hand_out(self, message: Message, own: Pending | None) -> None:
+        pending = self._calls.take(message.request)
+        if pending is own and own is not None:
+            own.answer = message
+        elif pending is not None:
+            self._hand_over(pending, message)
+        elif message.request == 0 and isinstance(message, (Goodbye, Failure)):
+            self._break(f"the server closed the connection: {message.text}")
 
     def _hand_over(self, pending: Pending, answer: Answer) -> None:
         if pending.done is not None:

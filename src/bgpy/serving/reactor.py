@@ -185,11 +185,11 @@ class Reactor:
             self._poller = self._task_thread
             # Asked only now: the standby may have met the wake of a job or a stop.
             role.running = has_jobs = jobs.count > 0
-            at_once = has_jobs or self._stopping or self._interrupted
+            timeout = 0.0 if has_jobs or self._stopping or self._interrupted else None
             if self._changes or self._deadlines:
-                self._poll(0.0 if at_once else None)
+                self._poll(timeout)
             else:
-                self._sockets.poll(0.0 if at_once else None)
+                self._sockets.poll(timeout)
         finally:
             self._poller = None
             count = jobs.count

@@ -32,7 +32,7 @@ POLL_AGAIN = 0.002
 """Seconds after which a task thread with a row of jobs polls between two of them."""
 
 TAKE_OVER = 0.005
-"""Seconds without a poll after which the standby takes the role; also its tick."""
+"""The standby's tick, in seconds: it takes the role if nobody polled from one to the next."""
 
 QUIET_TICKS = 10
 """Ticks without a new call after which the standby goes back to sleep."""
