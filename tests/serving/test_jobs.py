@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bgpy.serving.jobs import JobQueue
 from bgpy.serving.outbox import Job
 from bgpy.tasks.engine import Kind
-from bgpy.wire.messages import Execute, Exit, Message, Payload
+from bgpy.wire.frames import Payload
+from bgpy.wire.messages import Execute, Exit, Message
 
 
 class Peer:

@@ -19,13 +19,13 @@ from bgpy.errors import (
 from bgpy.serving import outbox
 from bgpy.serving.outbox import Job
 from bgpy.tasks.engine import Kind, Outcome, Result
+from bgpy.wire.frames import Payload
 from bgpy.wire.messages import (
     Execute,
     Exit,
     Failure,
     Init,
     Message,
-    Payload,
     Reason,
     Receipt,
     ReceiptCode,

@@ -18,13 +18,13 @@ from bgpy.serving.runner import Runner
 from bgpy.tasks.client_socket import Deferred
 from bgpy.tasks.engine import Kind, Outcome, Result
 from bgpy.tasks.signatures import Functions
+from bgpy.wire.frames import Payload
 from bgpy.wire.messages import (
     Execute,
     Exit,
     Failure,
     Init,
     Message,
-    Payload,
     Reason,
     Receipt,
     ReceiptCode,

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -414,11 +415,10 @@ def test_session_stays_while_its_client_takes_something(connect: Connect) -> Non
     assert pair.service.is_clogged.wait(LONG)
     while pair.service.is_clogged.is_set() and len(looks) < 10:
         # What the reactor would call when the time is over: the client has read meanwhile.
-        look = pair.loop.on_poller(lambda: pair.session._stalled(pair.session._taken))
         before = pair.loop.on_poller(lambda: pair.session._taken)
         while pair.loop.on_poller(lambda: pair.session._taken) == before:
             pair.inbox += pair.connection.receive(pair.sock.recv(2**12))
-        pair.loop.on_poller(look)
+        pair.loop.on_poller(partial(pair.session._look_for_a_stall, before))
         looks.append(pair.service.gone.is_set())
     assert looks == [False] * 10
     assert _is_whole(pair.read(1)[0])

@@ -19,7 +19,7 @@ from bgpy.errors import (
     RemoteProtocolError,
 )
 from bgpy.wire.connection import Connection, State
-from bgpy.wire.frames import FrameReader
+from bgpy.wire.frames import FrameReader, Payload
 from bgpy.wire.handshake import (
     MAGIC,
     ClientHandshake,
@@ -40,7 +40,6 @@ from bgpy.wire.messages import (
     Init,
     Message,
     Modules,
-    Payload,
     Ping,
     Pong,
     Reason,

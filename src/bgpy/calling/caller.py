@@ -23,13 +23,12 @@ from bgpy.calling.connecting import FindToken, connect
 from bgpy.calling.liveness import ServerProcess
 from bgpy.errors import CallingSelf, CallTimeout, Progress, ServerGone, ServerRestarted, Unreachable
 from bgpy.tasks import current
-from bgpy.wire.frames import Piece
+from bgpy.wire.frames import Payload, Piece
 from bgpy.wire.messages import (
     Cancel,
     Failure,
     Message,
     Modules,
-    Payload,
     Ping,
     Pong,
     Reason,

@@ -13,20 +13,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from functools import partial
 
 from bgpy.codec.memory import allocate
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.serving.poller import READ, WRITE
 from bgpy.serving.reactor import Deadline, Reactor
+from bgpy.serving.service import Service
 from bgpy.serving.transport import Piece, Transport
 from bgpy.serving.unsent import Unsent, after
 from bgpy.wire.connection import Connection
-from bgpy.wire.frames import FrameReader
+from bgpy.wire.frames import FrameReader, Payload
 from bgpy.wire.handshake import ServerHandshake
-from bgpy.wire.messages import Goodbye, Message, Payload
+from bgpy.wire.messages import Goodbye, Message
 
 log = logging.getLogger("bgpy.server")
 
@@ -40,26 +41,6 @@ DIRECT_READS = 16
 """Receives into one large message before other clients get their turn."""
 
 
-class Service(Protocol):
-    """What sessions hand their messages to."""
-
-    @property
-    def handlers(self) -> Mapping[type, Callable[[Session, Any], None]]:
-        """What acts on a message of each class, called by the thread that polls."""
-
-    def proved(self, session: Session) -> None:
-        """The client of `session` has proved the token; called by the thread that polls."""
-
-    def clogged(self, session: Session) -> None:
-        """Let no more run for `session`, which doesn't take its replies; on that thread too."""
-
-    def cleared(self, session: Session) -> None:
-        """`session` has taken its replies; called by the thread that polls."""
-
-    def closed(self, session: Session) -> None:
-        """Forget `session`; called by the thread that polls."""
-
-
 class Session:
     """A client's connection to this server."""
 
@@ -70,7 +51,7 @@ class Session:
         handshake: ServerHandshake,
         limits: Limits,
         reactor: Reactor,
-        service: Service,
+        service: Service[Session],
         shared: memoryview,
     ) -> None:
         self.peer = peer
@@ -143,7 +124,10 @@ class Session:
             if not self._open or (self._unsent is not None and self._append(pieces, more)):
                 return
             if more and alone:
-                return self._gather(pieces)
+                self._gathering = True
+                self._unsent = Unsent()
+                self._unsent.add(pieces)
+                return self._reactor.change(self._watch)
             try:
                 taken = self._send_piece(pieces[0]) if alone else self._transport.send(pieces)
             except (BlockingIOError, InterruptedError):
@@ -160,13 +144,6 @@ class Session:
         finally:
             self._lock.release()
         self._send_later(self._send_patiently(left) if self._patient else left)
-
-    def _gather(self, pieces: Sequence[Piece]) -> None:
-        """Keep what may wait for more, at the latest until the next poll."""
-        self._gathering = True
-        self._unsent = Unsent()
-        self._unsent.add(pieces)
-        self._reactor.change(self._watch)
 
     def _append(self, pieces: Sequence[Piece], more: bool) -> bool:
         """Queue `pieces` behind what is unsent, and send what only waited for them.
@@ -301,10 +278,8 @@ class Session:
             target = reader.target
             if target is None:
                 return
-            count = self._transport.receive_into(target)
+            count = self._receive_some(target)
             if not count:
-                if count is not None:
-                    self._ended()
                 return
             try:
                 messages = reader.filled(count)
@@ -320,10 +295,8 @@ class Session:
                 self._handlers[message.__class__](self, message)
 
     def _shake_hands(self) -> None:
-        count = self._transport.receive_into(self._shared)
+        count = self._receive_some(self._shared)
         if not count:
-            if count is not None:
-                self._ended()
             return
         messages = self._connection.receive(self._shared[:count])
         outgoing = self._connection.take_outgoing()
@@ -336,6 +309,13 @@ class Session:
             self.client_id = self._handshake.client_id
             self._service.proved(self)
         self._handle(messages)
+
+    def _receive_some(self, memory: memoryview) -> int:
+        """Bytes received into `memory`; 0 if nothing is there, and at the end, which closes."""
+        count = self._transport.receive_into(memory)
+        if count == 0:
+            self._ended()
+        return count or 0
 
     def _ended(self) -> None:
         self._connection.eof()
@@ -414,24 +394,19 @@ class Session:
         if self._open and self._clogged:
             self._service.clogged(self)
             self._watch_for()
-            self._reactor.after(self._limits.stall_timeout, self._stalled(self._taken))
+            look = partial(self._look_for_a_stall, self._taken)
+            self._reactor.after(self._limits.stall_timeout, look)
 
-    def _stalled(self, before: int) -> Callable[[], None]:
-        """What looks, when the time is over, whether the client has taken anything since."""
-
-        def look() -> None:
-            if not self._open or not self._clogged:
-                return
-            if self._taken == before:
-                left = 0 if self._unsent is None else self._unsent.size
-                self.drop(
-                    f"dropped: it left {left} bytes of replies unread for "
-                    f"{self._limits.stall_timeout} s"
-                )
-            else:
-                self._reactor.after(self._limits.stall_timeout, self._stalled(self._taken))
-
-        return look
+    def _look_for_a_stall(self, before: int) -> None:
+        """Drop the client if it has taken nothing since it had taken `before` bytes."""
+        if not self._open or not self._clogged:
+            return
+        seconds = self._limits.stall_timeout
+        if self._taken == before:
+            left = 0 if self._unsent is None else self._unsent.size
+            self.drop(f"dropped: it left {left} bytes of replies unread for {seconds} s")
+        else:
+            self._reactor.after(seconds, partial(self._look_for_a_stall, self._taken))
 
     # The end
 

@@ -58,6 +58,8 @@ Piece = bytes | memoryview
 Head = bytes | memoryview
 Parts = tuple[Piece, ...]
 """A head that lies in several places and is sent as if it were one."""
+Payload = tuple[Head | Parts, Sequence[memoryview], bool]
+"""Head, buffers, and whether there is bytecode in them."""
 
 
 class Kind(IntEnum):

@@ -53,8 +53,6 @@ CODEC_NONE = 0
 CODEC_PICKLE = 1
 
 Buffers = Sequence[memoryview]
-Payload = tuple[Head | Parts, Buffers, bool]
-"""Head, buffers, and whether there is bytecode in it."""
 
 # Half the time of calling the class, on the way that every call takes.
 _new = tuple.__new__
