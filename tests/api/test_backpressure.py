@@ -49,6 +49,7 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
         channel = client._caller._channel
         assert channel is not None
         # The role of the reader is taken by nobody who reads.
+        assert channel._reading.acquire(False)
         channel._reader = -1
         clients.append(client)
         return client
@@ -58,7 +59,8 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
         channel = client._caller._channel
         if channel is not None:
             channel._sock.shutdown(socket.SHUT_RDWR)
-            channel._reader = None
+            if channel._reader == -1:
+                channel._leave()
         client.close()
 
 
@@ -121,9 +123,7 @@ def test_client_gets_its_answers_in_order_when_it_reads_at_last(
     assert [client.call({"number": -1}) for _ in range(60)][-1] < 100
     channel = silent._caller._channel
     assert channel is not None
-    with channel._lock:
-        channel._reader = None
-        channel._wake_reader()
+    channel._leave()
     assert [len(future.result(60)) for future in futures] == [4 * MEBIBYTE] * 40
     assert client.call({"number": -1}) == 101
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bgpy.core.sockets import ClientSocket
 from bgpy.example.tasks import exec_task, exit_task, init_task
+from tests.tasks.outlets import Through
 
 
 class Replies:
@@ -34,7 +34,7 @@ def test_exec_task_counts_and_changes_when_asked(
     """Each request is counted, and the value changes as the command says."""
     replies = Replies()
     request = {"command": command, "value_change": value_change}
-    state = exec_task(ClientSocket(replies, waits=False), init_task(), request)
+    state = exec_task(Through(replies, waits=False), init_task(), request)
     assert state == {"request_count": 1, "value": value}
     assert replies.sent == []
 
@@ -42,6 +42,6 @@ def test_exec_task_counts_and_changes_when_asked(
 def test_exit_task_answers_with_the_state_when_the_server_ends() -> None:
     """The end is counted as a request, and the last state is the answer."""
     replies = Replies()
-    exit_task(ClientSocket(replies, waits=True), init_task(), {})
+    exit_task(Through(replies, waits=True), init_task(), {})
     assert replies.sent == [({"request_count": 1, "value": 1000, "status": "Exited."}, False)]
     assert replies.failures == []

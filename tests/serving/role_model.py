@@ -4,7 +4,7 @@
 critical section, one look at shared data or one system call. The polling role is the
 real `PollingRole`. Around the threads are a network, which delivers a bounded number
 of requests and makes room for bytes whenever it likes, and a third thread, which acts
-once. Time is a choice: whatever may be overdue is, or is not.
+once. Time is a choice: the standby ticks whenever it likes.
 
 `tests.serving.role_walk` walks all states.
 """
@@ -185,7 +185,7 @@ class Model:
         return [("release", w._replace(task="count" if w.told else "heed"))]
 
     def count(self, w: World) -> list[Step]:
-        must, w = self.call(w, lambda role: role.count())
+        must, w = self.call(w, counted)
         return [("count", w._replace(task="arm" if must else "heed"))]
 
     def arm(self, w: World) -> list[Step]:
@@ -238,14 +238,11 @@ class Model:
         return [] if w.look is Look.SLEEP else [("tick", w._replace(standby="look"))]
 
     def standby_look(self, w: World) -> list[Step]:
-        return [self.looked(w, overdue) for overdue in (False, True)]
-
-    def looked(self, w: World, overdue: bool) -> Step:
-        look, w = self.call(w, lambda role: role.look(overdue))
+        look, w = self.call(w, lambda role: role.look())
         if look is Look.POLL:
-            return "take over", w._replace(standby="until", look=look, poller="standby")
+            return [("take over", w._replace(standby="until", look=look, poller="standby"))]
         after = "disarm" if look is Look.SLEEP else "top"
-        return look.name.lower(), w._replace(standby=after, look=look)
+        return [(look.name.lower(), w._replace(standby=after, look=look))]
 
     def standby_disarm(self, w: World) -> list[Step]:
         _, w = self.call(w, lambda role: role.disarm())
@@ -331,8 +328,14 @@ class Model:
         result = method(role)
         values["polling"] = role.polling.locked()
         # Calls are only compared with those seen, so their difference says it all.
-        values["_calls"], values["_calls_seen"] = values["_calls"] - values["_calls_seen"], 0
+        values["calls"], values["_calls_seen"] = values["calls"] - values["_calls_seen"], 0
         return result, w._replace(role=tuple(values.values()))
+
+
+def counted(role: PollingRole) -> bool:
+    """The task thread counts a poll that gave it jobs; whether it must arm the standby."""
+    role.calls += 1
+    return not role.armed
 
 
 def replaced(counts: tuple[int, ...], at: int, count: int) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bgpy.serving.jobs import JobQueue
 from bgpy.serving.outbox import Job
 from bgpy.tasks.engine import Kind
+from bgpy.wire.frames import Payload
 from bgpy.wire.messages import Execute, Exit, Message
 
 
@@ -21,7 +22,10 @@ class Peer:
     def __init__(self, client_id: bytes) -> None:
         self.client_id = client_id
 
-    def send(self, message: Message, more: bool = False) -> None:
+    def send(self, message: Message) -> None:
+        raise AssertionError("a queue doesn't answer")
+
+    def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
         raise AssertionError("a queue doesn't answer")
 
 

@@ -18,8 +18,8 @@ from bgpy.errors import (
 )
 from bgpy.serving import outbox
 from bgpy.serving.outbox import Job
-from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import Kind, Outcome, Result
+from bgpy.wire.frames import Payload
 from bgpy.wire.messages import (
     Execute,
     Exit,
@@ -41,8 +41,12 @@ class Peer:
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
-    def send(self, message: Message, more: bool = False) -> None:
+    def send(self, message: Message) -> None:
         self.sent.append(message)
+
+    def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
+        head, buffers, code = packed
+        self.send(Reply(request, head, buffers, code=code, error=error))
 
 
 MESSAGES = {Kind.INIT: Init(4, b""), Kind.EXEC: Execute(4, b""), Kind.EXIT: Exit(4, b"")}
@@ -93,10 +97,9 @@ def test_finish_answers_each_call_once_however_it_ended(
 ) -> None:
     """Every call that is waited for has one end, the others none but a receipt."""
     job, peer = _job(kind, waits)
-    client_socket = ClientSocket(job, waits)
-    client_socket.answered = did == "answered"
-    client_socket.deferred = did == "deferred"
-    outbox.finish(job, client_socket, outcome)
+    job.answered = did == "answered"
+    job.deferred = did == "deferred"
+    outbox.finish(job, outcome)
     assert [_said(message) for message in peer.sent] == expected
 
 
@@ -105,7 +108,7 @@ def test_finish_answers_each_call_once_however_it_ended(
 def test_finish_is_silent_when_the_job_is_the_servers_own(kind: Kind, outcome: Outcome) -> None:
     """Nobody asked, so nobody is answered."""
     job = Job(kind, None, None, False)
-    outbox.finish(job, ClientSocket(job, False), outcome)
+    outbox.finish(job, outcome)
 
 
 @pytest.mark.parametrize(
@@ -117,10 +120,9 @@ def test_finish_logs_a_failure_with_its_traceback_when_nobody_waits_for_it(
 ) -> None:
     """It is not lost: the log has it."""
     job, _ = _job(kind, waits)
-    client_socket = ClientSocket(job, waits)
-    client_socket.answered = answered
+    job.answered = answered
     with caplog.at_level(logging.ERROR, "bgpy.server"):
-        outbox.finish(job, client_socket, RAISED)
+        outbox.finish(job, RAISED)
     (record,) = caplog.records
     assert record.exc_info is not None
     assert "ValueError: why" in caplog.text
@@ -180,6 +182,6 @@ def test_answer_fails_the_call_or_logs_when_a_deferred_response_was_dropped(
 ) -> None:
     """A failure that nobody waits for is in the log."""
     job, peer = _job(Kind.EXEC, waits)
-    job.fail(NoResponse("dropped"))
+    job.end(NoResponse("dropped"))
     assert [_said(message) for message in peer.sent] == (["NO_RESPONSE"] if waits else [])
     assert ("dropped" in caplog.text) is not waits

@@ -328,7 +328,7 @@ def test_wake_is_harmless_when_the_pipe_is_full() -> None:
 def test_chores_are_done_when_their_time_has_come(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The owner's chores ride on the polls, on both threads."""
+    """The owner's chores ride on the ticks and polls of the standby."""
     monkeypatch.setattr(reactor_module, "CHORES", 0.0)
     loop.run(lambda: None)
     before = loop.on_poller(lambda: loop.chores)

@@ -91,12 +91,6 @@ class AsksWithoutTaking(PollingRole):
         return mine
 
 
-class CountsWithoutArming(PollingRole):
-    def count(self) -> bool:
-        super().count()
-        return False
-
-
 class ArmsSilently(PollingRole):
     def arm(self) -> bool:
         super().arm()
@@ -104,21 +98,21 @@ class ArmsSilently(PollingRole):
 
 
 class LooksPastTheHolder(PollingRole):
-    def look(self, overdue: bool) -> Look:
-        if overdue and self.running and self.polling.locked():
+    def look(self) -> Look:
+        if self.running and self.calls == self._calls_seen and self.polling.locked():
             self.polling.release()
-        return super().look(overdue)
+        return super().look()
 
 
 class LooksAndNeverSleeps(PollingRole):
-    def look(self, overdue: bool) -> Look:
-        look = super().look(overdue)
+    def look(self) -> Look:
+        look = super().look()
         return Look.TICK if look is Look.SLEEP else look
 
 
 class LooksAndSleepsWhileRunning(PollingRole):
-    def look(self, overdue: bool) -> Look:
-        look = super().look(overdue)
+    def look(self) -> Look:
+        look = super().look()
         return Look.SLEEP if self.running and look is Look.TICK else look
 
     def is_quiet(self) -> bool:
@@ -126,8 +120,10 @@ class LooksAndSleepsWhileRunning(PollingRole):
 
 
 class LooksAndNeverTakesOver(PollingRole):
-    def look(self, overdue: bool) -> Look:
-        return super().look(False)
+    def look(self) -> Look:
+        if self.running:
+            self._calls_seen = self.calls - 1
+        return super().look()
 
 
 class SleepsWhateverRuns(PollingRole):
@@ -165,7 +161,6 @@ ROLES = [
     (AsksAndTakes, "two threads poll|polls without the role"),
     (AsksInSilence, "stuck"),
     (AsksWithoutTaking, "two threads poll|polls without the role"),
-    (CountsWithoutArming, "nobody can reach the poll"),
     (ArmsSilently, "nobody can reach the poll"),
     (LooksPastTheHolder, "two threads poll|polls without the role"),
     (LooksAndNeverSleeps, "the end, quiet, is out of reach"),
@@ -231,6 +226,13 @@ class RunsWhatTheStandbyDoesNotKnow(Model):
         return [(name, after._replace(task="run", told=True)) for name, after in super().heed(w)]
 
 
+class NeverCounts(Model):
+    """The standby takes what it sees for the calls before."""
+
+    def count(self, w: World) -> list[Step]:
+        return [("no count", w._replace(task="heed"))]
+
+
 class NeverRings(Model):
     def ring(self, w: World) -> list[Step]:
         return [("no ring", w._replace(task="heed"))]
@@ -252,9 +254,8 @@ class ChangesWithoutWaking(Model):
 
 
 class ForgetsWhoPolls(Model):
-    def looked(self, w: World, overdue: bool) -> Step:
-        name, after = super().looked(w, overdue)
-        return name, after._replace(poller=w.poller)
+    def standby_look(self, w: World) -> list[Step]:
+        return [(name, after._replace(poller=w.poller)) for name, after in super().standby_look(w)]
 
 
 class SleepsByTheClock(Model):
@@ -289,6 +290,7 @@ LOOPS = [
     (PollsOnWhenStopped, (2,), "stop", 0, "stuck"),
     (PollsOnWhenInterrupted, (2,), "interrupt", 0, "stuck"),
     (RunsWhatTheStandbyDoesNotKnow, (1,), "interrupt", 0, "nobody can reach the poll"),
+    (NeverCounts, (2,), "", 0, "nobody can reach the poll"),
     (NeverRings, (2,), "", 0, "nobody can reach the poll"),
     (ChangesAfterThePoll, (1,), "send", 0, "stuck"),
     (ChangesWithoutWaking, (1,), "", 1, "nobody waits to send bytes"),

@@ -18,6 +18,7 @@ from bgpy.serving.runner import Runner
 from bgpy.tasks.client_socket import Deferred
 from bgpy.tasks.engine import Kind, Outcome, Result
 from bgpy.tasks.signatures import Functions
+from bgpy.wire.frames import Payload
 from bgpy.wire.messages import (
     Execute,
     Exit,
@@ -43,10 +44,14 @@ class Peer:
         self.limit = limit
         self.sent: list[Any] = []
 
-    def send(self, message: Message, more: bool = False) -> None:
+    def send(self, message: Message) -> None:
         if len(repr(message)) > self.limit:
             raise MessageTooLarge("over the limit (max_message)")
         self.sent.append(message)
+
+    def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
+        head, buffers, code = packed
+        self.send(Reply(request, head, buffers, code=code, error=error))
 
     def value(self) -> Any:
         """What the one message holds."""

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -414,11 +415,10 @@ def test_session_stays_while_its_client_takes_something(connect: Connect) -> Non
     assert pair.service.is_clogged.wait(LONG)
     while pair.service.is_clogged.is_set() and len(looks) < 10:
         # What the reactor would call when the time is over: the client has read meanwhile.
-        look = pair.loop.on_poller(lambda: pair.session._stalled(pair.session._taken))
         before = pair.loop.on_poller(lambda: pair.session._taken)
         while pair.loop.on_poller(lambda: pair.session._taken) == before:
             pair.inbox += pair.connection.receive(pair.sock.recv(2**12))
-        pair.loop.on_poller(look)
+        pair.loop.on_poller(partial(pair.session._look_for_a_stall, before))
         looks.append(pair.service.gone.is_set())
     assert looks == [False] * 10
     assert _is_whole(pair.read(1)[0])
@@ -475,7 +475,7 @@ def test_session_sends_gathered_replies_in_order(connect: Connect, last: Reply |
     """Whether a small one follows, a large one, or none at all."""
     pair = connect().shake_hands()
     for request in range(3):
-        pair.session.send(Reply(request, b"small"), more=True)
+        pair.session.reply(request, (b"small", (), False), False, True)
     if last is not None:
         pair.session.send(last)
     expected = [0, 1, 2] if last is None else [0, 1, 2, 9]
@@ -488,9 +488,10 @@ def test_session_keeps_order_when_large_replies_come_between_gathered_ones(
     """Also where the socket takes none of it at once."""
     pair = connect().shake_hands()
     for request in range(0, 12, 3):
-        pair.session.send(Reply(request, b"small"), more=True)
-        pair.session.send(_reply(request + 1, 100_000), more=True)
-        pair.session.send(Reply(request + 2, b"small"), more=True)
+        pair.session.reply(request, (b"small", (), False), False, True)
+        large = _reply(request + 1, 100_000)
+        pair.session.reply(request + 1, (large.head, large.buffers, False), False, True)
+        pair.session.reply(request + 2, (b"small", (), False), False, True)
     messages = pair.read(12)
     assert [message.request for message in messages] == list(range(12))
     assert all(_is_whole(message) for message in messages[1::3])
@@ -500,7 +501,7 @@ def test_session_is_clogged_when_gathered_replies_are_too_many(connect: Connect)
     """That they were to leave together doesn't exempt them."""
     pair = connect(max_unsent=100_000).shake_hands()
     for request in range(600):
-        pair.session.send(Reply(request, bytes(1000)), more=True)
+        pair.session.reply(request, (bytes(1000), (), False), False, True)
     assert pair.service.is_clogged.wait(LONG)
     assert [message.request for message in pair.read(600)] == list(range(600))
     assert pair.service.not_clogged.wait(LONG)
@@ -511,7 +512,7 @@ def test_session_sends_gathered_replies_when_they_are_enough(connect: Connect) -
     pair = connect().shake_hands()
     size = session_module.GATHERED // 4
     for request in range(6):
-        pair.session.send(Reply(request, bytes(size)), more=True)
+        pair.session.reply(request, (bytes(size), (), False), False, True)
     assert [message.request for message in pair.read(6)] == list(range(6))
 
 
@@ -520,7 +521,7 @@ def test_session_sends_gathered_replies_when_it_closes(connect: Connect, loop: L
     pair = connect().shake_hands()
 
     def answer_and_close() -> None:
-        pair.session.send(Reply(1, b"small"), more=True)
+        pair.session.reply(1, (b"small", (), False), False, True)
         pair.session.close("the end")
 
     loop.on_poller(answer_and_close)

@@ -3,7 +3,31 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Protocol
+
+from bgpy.tasks.client_socket import ClientSocket
+
+
+class Out(Protocol):
+    """What takes answers."""
+
+    def reply(self, response: Any, error: bool) -> None: ...
+
+    def fail(self, failure: BaseException) -> None: ...
+
+
+class Through(ClientSocket):
+    """A call whose answers go to an outlet."""
+
+    def __init__(self, outlet: Out, waits: bool) -> None:
+        super().__init__(waits)
+        self._outlet = outlet
+
+    def reply(self, response: Any, error: bool) -> None:
+        self._outlet.reply(response, error)
+
+    def end(self, failure: BaseException) -> None:
+        self._outlet.fail(failure)
 
 
 class Outlet:

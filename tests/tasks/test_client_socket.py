@@ -11,7 +11,7 @@ from bgpy.errors import AlreadyResponded, EncodeError, NoResponse
 from bgpy.tasks import client_socket as client_socket_module
 from bgpy.tasks.client_socket import ClientSocket, Deferred, respond
 from bgpy.tasks.message import Message, MessageType
-from tests.tasks.outlets import Outlet
+from tests.tasks.outlets import Outlet, Through
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def outlet() -> Outlet:
 
 @pytest.fixture
 def client_socket(outlet: Outlet) -> ClientSocket:
-    return ClientSocket(outlet, True)
+    return Through(outlet, True)
 
 
 @pytest.mark.parametrize("error", [False, True])
@@ -99,7 +99,7 @@ def test_deferred_answers_when_it_is_used_in_another_thread(
 def test_deferred_answers_once_when_many_threads_try(outlet: Outlet) -> None:
     """One of them wins, the others learn it."""
     for _ in range(50):
-        deferred = ClientSocket(outlet, True).defer()
+        deferred = Through(outlet, True).defer()
         losers: list[int] = []
         start = threading.Barrier(4)
 
@@ -127,7 +127,7 @@ def test_deferred_answers_once_when_many_threads_try(outlet: Outlet) -> None:
 
 def test_deferred_fails_the_call_when_it_is_dropped(outlet: Outlet) -> None:
     """A caller isn't left waiting for what nobody holds any more."""
-    ClientSocket(outlet, True).defer()
+    Through(outlet, True).defer()
     gc.collect()
     assert outlet.failed.acquire(timeout=30)
     (failure,) = outlet.failures
@@ -136,7 +136,7 @@ def test_deferred_fails_the_call_when_it_is_dropped(outlet: Outlet) -> None:
 
 
 def _drop_in_a_cycle(outlet: Outlet) -> None:
-    cycle: list[object] = [ClientSocket(outlet, True).defer()]
+    cycle: list[object] = [Through(outlet, True).defer()]
     cycle.append(cycle)
 
 
@@ -152,7 +152,7 @@ def test_deferred_is_silent_when_it_is_dropped_after_its_answer(
     outlet: Outlet, fails: bool
 ) -> None:
     """An answer is the end of it."""
-    deferred = ClientSocket(outlet, True).defer()
+    deferred = Through(outlet, True).defer()
     if fails:
         deferred.fail(ValueError())
     else:
@@ -178,7 +178,7 @@ def test_deferred_waits_for_no_lock_when_the_collector_drops_it() -> None:
 
     outlet = Locks()
     _drop_in_a_cycle(outlet)
-    ClientSocket(outlet, True).respond(1)
+    Through(outlet, True).respond(1)
     assert outlet.failed.acquire(timeout=30)
 
 
@@ -193,7 +193,7 @@ def test_deferred_may_be_dropped_while_another_call_is_claimed(
             super().__init__(text)
 
     monkeypatch.setattr(client_socket_module, "AlreadyResponded", Collects)
-    answered = ClientSocket(outlet, True)
+    answered = Through(outlet, True)
     answered.respond(1)
     _drop_in_a_cycle(outlet)
     with pytest.raises(AlreadyResponded):

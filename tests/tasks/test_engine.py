@@ -12,7 +12,7 @@ from bgpy.errors import NotInitialized
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import Kind, Outcome, Result, Tasks
 from bgpy.tasks.signatures import Functions
-from tests.tasks.outlets import Outlet
+from tests.tasks.outlets import Outlet, Through
 
 
 def _exec(client_socket: Any, state: Any, args: Any) -> Any:
@@ -32,7 +32,7 @@ FUNCTIONS = Functions(lambda: "first", _exec, _exit)
 
 
 def _socket() -> ClientSocket:
-    return ClientSocket(Outlet(), True)
+    return Through(Outlet(), True)
 
 
 def _handle(tasks: Tasks, kind: Kind, value: Any = None) -> Outcome:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import Kind, Tasks
 from bgpy.tasks.interrupts import call_user, interruptible
 from bgpy.tasks.signatures import Functions
+from tests.tasks.outlets import Through
 
 Look = Callable[[], None]
 
@@ -79,7 +79,7 @@ def test_interruptible_is_false_when_the_frame_is_call_user_itself() -> None:
 
 def test_interruptible_is_false_when_the_task_is_in_respond(look: Looks) -> None:
     """bgpy's own entries are masked, also where they call back the user's code."""
-    client_socket = ClientSocket(LookingOutlet(look), True)
+    client_socket = Through(LookingOutlet(look), True)
 
     def task() -> None:
         look()
@@ -108,7 +108,7 @@ def test_interruptible_is_true_when_a_task_runs_in_the_engine(look: Looks) -> No
     outlet = LookingOutlet(look)
     three = Functions(lambda: look(), lambda *_: look(), lambda *_: look())
     for kind, value in ((Kind.INIT, three), (Kind.EXEC, {}), (Kind.EXIT, {})):
-        tasks.handle(kind, value, ClientSocket(outlet, True))
+        tasks.handle(kind, value, Through(outlet, True))
     assert look.answers == [True, True, True]
 
 
@@ -149,4 +149,4 @@ def test_interruptible_judges_the_frame_that_a_signal_struck() -> None:
 
 def test_call_user_gives_arguments_and_result_through() -> None:
     """It adds a frame and nothing else."""
-    assert call_user(lambda a, b=0: (a, b), 1, b=2) == (1, 2)
+    assert call_user(lambda a, b: (a, b), 1, 2) == (1, 2)

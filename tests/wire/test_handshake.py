@@ -16,7 +16,6 @@ from bgpy.errors import (
     RemoteProtocolError,
     VersionMismatch,
 )
-from bgpy.wire import handshake as module
 from bgpy.wire.handshake import (
     HELLO_SIZE,
     MAGIC,
@@ -334,7 +333,7 @@ def test_proofs_are_compared_in_constant_time(monkeypatch) -> None:
         compared.append((first, second))
         return first == second
 
-    monkeypatch.setattr(module.hmac, "compare_digest", compare)
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     exchange()
     assert [len(first) for first, _ in compared] == [32, 32]
     assert hmac.compare_digest is compare

@@ -45,8 +45,9 @@ def value_of(answer: Answer, received: str) -> Any:
     can't be rebuilt here.
     """
     if isinstance(answer, Reply):
-        value = payload.decode(answer.head, answer.buffers, answer.code, "response")
-        if answer.error:
+        _, head, buffers, _, code, error = answer
+        value = payload.decode(head, buffers, code, "response")
+        if error:
             log.error("the task responded with an error: %.1000r", value)
         return value
     if isinstance(answer, Failure):

@@ -6,7 +6,6 @@ forked child of its process connects anew, under an id of its own.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -23,7 +22,17 @@ from bgpy.calling.connecting import Target, connect
 from bgpy.calling.liveness import ServerProcess
 from bgpy.errors import CallingSelf, CallTimeout, Progress, ServerGone, ServerRestarted, Unreachable
 from bgpy.tasks import current
-from bgpy.wire.messages import Cancel, Failure, Message, Modules, Ping, Pong, Reason, Status
+from bgpy.wire.frames import Payload, Piece
+from bgpy.wire.messages import (
+    Cancel,
+    Failure,
+    Message,
+    Modules,
+    Ping,
+    Pong,
+    Reason,
+    Status,
+)
 
 log = logging.getLogger("bgpy.client")
 
@@ -58,30 +67,44 @@ class Caller:
         """Send `message` and wait for its answer, up to `timeout` seconds.
 
         Raises `ConnectError` and its kin, `ServerRestarted`, `ServerGone`,
-        `CallingSelf` and `CallTimeout`.
+        `CallingSelf`, `CallTimeout` and `MessageTooLarge`.
         """
+        deadline = None if timeout is None else monotonic() + timeout
+        channel = self._in_time(deadline, timeout)
+        if current.is_task_thread_of(channel.welcome.incarnation):
+            raise _calls_itself()
+        pieces = channel.connection.send(message)
+        return self._answer(channel, message.request, pieces, deadline, timeout)
+
+    def call(self, payload: Payload, timeout: float | None) -> Message:
+        """As `request` of an `Execute` that waits for what is responded."""
         deadline = None if timeout is None else monotonic() + timeout
         channel = self._channel
         if channel is None or not channel.usable():
             channel = self._in_time(deadline, timeout)
         if current.is_task_thread_of(channel.welcome.incarnation):
-            raise CallingSelf(
-                "a task can't wait for a call to its own server, which runs one task at a "
-                "time: call the function itself, or use execute() without await_response"
-            )
-        return self._answer(channel, message, deadline, timeout)
+            raise _calls_itself()
+        number = next(self.requests)
+        pieces = channel.connection.execute(number, payload, True)
+        return self._answer(channel, number, pieces, deadline, timeout)
 
     def request_receipt(self, message: Message, timeout: float | None) -> Message:
         """As `request`, for what is answered while a task runs: also from a task itself."""
         deadline = None if timeout is None else monotonic() + timeout
-        return self._answer(self._in_time(deadline, timeout), message, deadline, timeout)
+        channel = self._in_time(deadline, timeout)
+        pieces = channel.connection.send(message)
+        return self._answer(channel, message.request, pieces, deadline, timeout)
 
-    def submit(self, message: Message, done: Done) -> None:
-        """Send `message`; its answer goes to `done`, in another thread.
+    def submit(self, payload: Payload, done: Done) -> None:
+        """As `call`; the answer goes to `done`, in another thread.
 
-        Raises as `request` as long as nothing was sent.
+        Raises as `call` as long as nothing was sent.
         """
-        self._connected().submit(message, done)
+        channel = self._channel
+        if channel is None or not channel.usable():
+            channel = self._connected()
+        number = next(self.requests)
+        channel.submit(number, channel.connection.execute(number, payload, True), done)
 
     def ping(self, timeout: float | None) -> float:
         """Seconds to the server and back."""
@@ -93,6 +116,8 @@ class Caller:
 
     def hashes(self, names: Iterable[str], timeout: float | None) -> dict[str, str | None]:
         """The server's source hash of each module; it is asked once for each."""
+        import json  # 2 ms that a program without a call never needs
+
         self._connected()
         unknown = sorted(set(names) - self._hashes.keys())
         if unknown:
@@ -173,10 +198,15 @@ class Caller:
             )
 
     def _answer(
-        self, channel: Channel, message: Message, deadline: float | None, timeout: float | None
+        self,
+        channel: Channel,
+        request: int,
+        pieces: list[Piece],
+        deadline: float | None,
+        timeout: float | None,
     ) -> Message:
         try:
-            pending = channel.send(message, deadline)
+            pending = channel.send(request, pieces, deadline)
         except TimeOver:
             raise _timed_out(timeout, "not started") from None
         try:
@@ -199,10 +229,14 @@ class Caller:
 
     def _ask(self, channel: Channel, pending: Pending) -> Progress:
         """Have the server withdraw a call whose time is over; how far it had come."""
+        import json
+
         target = pending.request
         try:
             deadline = monotonic() + ASK
-            question = channel.send(Cancel(next(self.requests), target), deadline)
+            cancel = Cancel(next(self.requests), target)
+            pieces = channel.connection.send(cancel)
+            question = channel.send(cancel.request, pieces, deadline)
             try:
                 answer = channel.wait(question, deadline)
             finally:
@@ -212,6 +246,13 @@ class Caller:
         stage: Any = json.loads(answer.text)["call"] if isinstance(answer, Status) else None
         stages: dict[Any, Progress] = {"withdrawn": "not started", "running": "started"}
         return stages.get(stage, "unknown")
+
+
+def _calls_itself() -> CallingSelf:
+    return CallingSelf(
+        "a task can't wait for a call to its own server, which runs one task at a "
+        "time: call the function itself, or use execute() without await_response"
+    )
 
 
 def _timed_out(timeout: float | None, progress: Progress) -> CallTimeout:

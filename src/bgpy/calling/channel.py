@@ -4,6 +4,10 @@ Of the threads that wait for an answer one reads for all; when it has its own, i
 wakes another to go on reading. So a call that is alone costs no hand-over. For
 answers that no thread waits for (futures), one daemon thread reads, made at the
 first of them.
+
+`reading` is held by whoever reads. Who lets go of it looks for sleepers afterwards, and
+who goes to sleep says so first and then tries to take it once more: one of them sees
+the other.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import socket
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -60,19 +64,21 @@ class Channel:
     """An authenticated connection and the calls under way on it."""
 
     def __init__(self, connected: Connected) -> None:
-        reached, self._connection, self.welcome = connected
+        reached, self.connection, self.welcome = connected
         self._sock = reached.sock
-        assert self._connection.reader is not None, "the handshake is done"
-        self._frames = self._connection.reader
+        assert self.connection.reader is not None, "the handshake is done"
+        self._frames = self.connection.reader
         set_tick(self._sock)
         self._server = ServerWatch(self.welcome)
         self._sender = Sender(self._sock, self._server)
         self._calls = Calls()
         self._lock = threading.Lock()
-        self._reader: int | None = None  # the thread that reads
+        self._reading = threading.Lock()
+        self._reader = 0  # the thread that reads
         self._futures = closed_gate()
         self._futures_served = False
         self._broken: ServerGone | None = None
+        self._receive = self._sock.recv_into
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._last_used = monotonic()
         # Not __del__: in a cycle the socket may be collected first, which warns.
@@ -81,52 +87,60 @@ class Channel:
     def usable(self) -> bool:
         """Whether a request may be sent; a connection long idle is looked at first."""
         now = monotonic()
-        idle, self._last_used = now - self._last_used, now
+        idle = now - self._last_used
+        self._last_used = now
         if idle > IDLE and self._broken is None:
             self._look()
         return self._broken is None
 
-    def send(self, request: Message, deadline: float | None) -> Pending:
-        """Send `request`; its answer goes to whoever calls `wait`.
+    def send(
+        self, request: int, pieces: list[Piece], deadline: float | None, done: Done | None = None
+    ) -> Pending:
+        """Send `request`, which `connection` made; its answer goes to whoever calls `wait`.
 
-        Raises `ServerGone` (*not started*) if it could not leave whole, `TimeOver` if it
-        did not by `deadline`, and `MessageTooLarge` if the server would not take it.
+        Raises `ServerGone` (*not started*) if it could not leave whole, and `TimeOver` if
+        it did not by `deadline`; it is no longer under way then.
         """
-        pieces = self._connection.send(request)
-        pending = self._calls.begin(request.request)
-        self._send(pending, pieces, deadline)
+        self._calls.pending[request] = pending = Pending(request, done)
+        try:
+            # Asked when the call is under way: whatever breaks the channel later finds it.
+            if self._broken is not None:
+                raise ServerGone.at("not started", str(self._broken))
+            self._sender.send(pieces, deadline)
+        except (BgpyError, TimeOver) as error:
+            self.abandon(pending)
+            if isinstance(error, CutOff):
+                self._break("the time of a request was over before it had left whole")
+            raise
+        except OSError as error:
+            self.abandon(pending)
+            self._lost(error)
+            raise ServerGone.at("not started", f"the request could not be sent: {error}") from error
+        except BaseException:
+            self.abandon(pending)
+            self._break("a request was interrupted in the middle")
+            raise
         return pending
 
-    def submit(self, request: Message, done: Done) -> None:
+    def submit(self, request: int, pieces: list[Piece], done: Done) -> None:
         """Send a request whose answer goes to `done`, in the thread that reads it.
 
         It may leave a moment later, with others. Raises as `send`.
         """
         if not self._futures_served:
             self._serve_futures_too()
-        pieces = self._connection.send(request)
-        gather = self._calls.pending and len(pieces) == 1
-        pending = self._calls.begin(request.request, done)
-        try:
-            if gather and self._broken is None:
-                self._sender.gather(request.request, pieces[0])
-            else:
-                self._send(pending, pieces, None)
-        except BgpyError:
-            raise
-        except OSError as error:
-            self._lost(error)  # which ends this call too
-        except BaseException:
-            self.abandon(pending)
-            self._break("a request was interrupted in the middle")
-            raise
+        if self._calls.pending and len(pieces) == 1 and self._broken is None:
+            pending = self._calls.begin(request, done)
+            self._gather(pending, pieces[0])
+        else:
+            pending = self.send(request, pieces, None, done)
         with self._lock:
             if self._calls.pending:
                 _awaited.add(self)
-            if self._reader is None:
-                open_gate(self._futures)
+        if not self._reading.locked():
+            open_gate(self._futures)
         if self._broken is not None:
-            if pending is self._calls.take(request.request):
+            if pending is self._calls.take(request):
                 done(self._broken)  # it broke before it knew of this call
             _awaited.discard(self)
 
@@ -136,23 +150,16 @@ class Channel:
         Raises `TimeOver` at `deadline` (the call stays under way) and `ServerGone`
         (*unknown*) if the connection or the server's process is gone.
         """
-        me = get_ident()
         while pending.answer is None:
-            with self._lock:
-                reader = self._reader
-                if reader is None:
-                    self._reader = me
-                elif reader != me and pending.answer is None:
-                    gate = pending.gate = closed_gate()
-            if reader is None:
+            if self._begin_to_read():
                 try:
                     self._read_for_all(pending, deadline)
                 finally:
                     self._leave()
-            elif reader == me:
+            elif self._reader == get_ident():
                 self._read_for_all(pending, deadline)  # in a future's callback, which it runs
-            elif pending.answer is None:
-                self._sleep(pending, gate, deadline)
+            else:
+                self._sleep(pending, deadline)
         answer = pending.answer
         if isinstance(answer, ServerGone):
             raise ServerGone.at(answer.progress, str(answer))
@@ -178,7 +185,7 @@ class Channel:
         if farewell and self._broken is None:
             try:
                 self._sender.send(
-                    self._connection.send(Goodbye("the client closed")), monotonic() + FAREWELL
+                    self.connection.send(Goodbye("the client closed")), monotonic() + FAREWELL
                 )
             except (OSError, BgpyError, TimeOver):
                 pass  # it is gone already, or takes nothing now
@@ -190,15 +197,21 @@ class Channel:
         self._sender.forget_in_child()
         self._sock.close()
 
-    def _sleep(self, pending: Pending, gate: threading.Lock, deadline: float | None) -> None:
+    def _sleep(self, pending: Pending, deadline: float | None) -> None:
         """Wait while another thread reads, until there is an answer or the turn to read."""
+        with self._lock:
+            if pending.answer is not None:
+                return
+            gate = pending.gate = closed_gate()
         woken = False
         try:
+            if not self._reading.locked():
+                return  # it has let go, perhaps without having seen the gate
             woken = gate.acquire(timeout=seconds_left(deadline, -1))
         finally:
             if not woken:
                 with self._lock:
-                    if pending.gate is None and self._reader is None:
+                    if pending.gate is None:
                         self._wake_reader()  # the turn came too late: pass it on
                     pending.gate = None
         if not woken:
@@ -206,22 +219,11 @@ class Channel:
 
     # Sending
 
-    def _send(self, pending: Pending, pieces: list[Piece], deadline: float | None) -> None:
-        """Send the request of `pending`, which is no longer under way if that fails."""
+    def _gather(self, pending: Pending, piece: Piece) -> None:
         try:
-            # Asked when the call is under way: whatever breaks the channel later finds it.
-            if self._broken is not None:
-                raise ServerGone.at("not started", str(self._broken))
-            self._sender.send(pieces, deadline)
-        except (BgpyError, TimeOver) as error:
-            self.abandon(pending)
-            if isinstance(error, CutOff):
-                self._break("the time of a request was over before it had left whole")
-            raise
+            self._sender.gather(pending.request, piece)
         except OSError as error:
-            self.abandon(pending)
-            self._lost(error)
-            raise ServerGone.at("not started", f"the request could not be sent: {error}") from error
+            self._lost(error)  # which ends this call too
         except BaseException:
             self.abandon(pending)
             self._break("a request was interrupted in the middle")
@@ -238,7 +240,7 @@ class Channel:
     def _lost(self, error: OSError) -> None:
         """Nothing can be sent any more; the answers that came before the end are still read."""
         self._look()
-        if self._reader is None:
+        if not self._reading.locked():
             self._break(f"the connection was lost: {error}")
 
     def _serve_futures_too(self) -> None:
@@ -273,32 +275,43 @@ class Channel:
 
     def serve_futures(self) -> bool:
         """Read while anything is under way; False if the channel has ended."""
-        with self._lock:
-            if self._reader is not None or self._broken is not None:
-                return self._broken is None
-            self._reader = get_ident()
-        try:
-            while self._broken is None and self._calls.pending:
-                self._read(None)
-        finally:
-            self._leave()
+        if self._broken is None and self._begin_to_read():
+            try:
+                while self._broken is None and self._calls.pending:
+                    self._read(None)
+            finally:
+                self._leave()
         return self._broken is None
+
+    def _begin_to_read(self) -> bool:
+        """Whether this thread reads from now on, until `_leave`."""
+        try:
+            if not self._reading.acquire(False):
+                return False
+            self._reader = get_ident()
+        except BaseException:
+            # A signal handler's, perhaps just after it was taken: nobody would let go of it.
+            self._break("a call was interrupted")
+            raise
+        return True
 
     def _leave(self) -> None:
         """Read no longer, and wake another thread to go on if there is need."""
-        with self._lock:
-            self._reader = None
-            if self._calls.pending:
+        self._reader = 0
+        self._reading.release()
+        if self._calls.pending or self._futures_served:
+            with self._lock:
                 self._wake_reader()
-            elif self._futures_served:
-                _awaited.discard(self)
 
     def _wake_reader(self) -> None:
-        sleeper = self._calls.sleeper()
-        if sleeper is not None:
-            _wake(sleeper)
-        elif self._futures_served:
-            open_gate(self._futures)
+        if not self._calls.pending:
+            _awaited.discard(self)
+        elif not self._reading.locked():
+            sleeper = self._calls.sleeper()
+            if sleeper is not None:
+                _wake(sleeper)
+            elif self._futures_served:
+                open_gate(self._futures)
 
     def _readable(self, deadline: float) -> bool:
         """Whether there is something to read, after a tick at most."""
@@ -314,33 +327,43 @@ class Channel:
         """Receive once and hand out what came; `own` is the call of the thread that reads."""
         frames = self._frames
         target = frames.target
+        messages: Sequence[Message]
         try:
             if target is None:
-                count = self._sock.recv_into(self._buffer)
-                messages = frames.feed(self._buffer[:count]) if count else []
+                count = self._receive(self._buffer)
+                message = frames.lone(self._buffer, count)
+                if message is None:
+                    messages = frames.feed(self._buffer[:count])
+                elif own is not None and message.request == own.request:
+                    del self._calls.pending[own.request]
+                    own.answer = message
+                    return
+                else:
+                    messages = (message,)
             else:
-                count = self._sock.recv_into(target)
-                messages = frames.filled(count) if count else []
+                count = self._receive(target)
+                messages = frames.filled(count)
         except (TimeoutError, BlockingIOError):
             if self._server.is_gone():
                 self._break("the server's process is gone")
-            return
         except BgpyError as error:
             self._break(f"the server broke the protocol: {error}")
-            return
         except OSError as error:
             self._break(f"the connection was lost: {error}")
-            return
-        if not count:
-            self._break("the server closed the connection without a word")
-        for message in messages:
-            pending = self._calls.take(message.request)
-            if pending is own and own is not None:
-                own.answer = message
-            elif pending is not None:
-                self._hand_over(pending, message)
-            elif message.request == 0 and isinstance(message, (Goodbye, Failure)):
-                self._break(f"the server closed the connection: {message.text}")
+        else:
+            if not count:
+                self._break("the server closed the connection without a word")
+            for message in messages:
+                self._hand_out(message, own)
+
+    def _hand_out(self, message: Message, own: Pending | None) -> None:
+        pending = self._calls.take(message.request)
+        if pending is own and own is not None:
+            own.answer = message
+        elif pending is not None:
+            self._hand_over(pending, message)
+        elif message.request == 0 and isinstance(message, (Goodbye, Failure)):
+            self._break(f"the server closed the connection: {message.text}")
 
     def _hand_over(self, pending: Pending, answer: Answer) -> None:
         if pending.done is not None:
@@ -352,10 +375,8 @@ class Channel:
 
     def _look(self) -> None:
         """Read what came while nobody waited, to find a connection that has ended."""
-        with self._lock:
-            if self._reader is not None or self._broken is not None:
-                return
-            self._reader = get_ident()
+        if self._broken is not None or not self._begin_to_read():
+            return
         try:
             while self._broken is None and poll(self._sock, 0.0, READABLE):
                 self._read(None)

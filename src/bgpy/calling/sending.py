@@ -57,14 +57,6 @@ class Sender:
         elif not self._turn.acquire(timeout=seconds_left(deadline, -1)):
             raise TimeOver
         try:
-            if deadline is None and len(pieces) == 1 and not self._gathered:
-                try:
-                    taken = self._sock.send(pieces[0])
-                except (TimeoutError, BlockingIOError):
-                    taken = 0  # the server takes nothing now, or is gone: looked at below
-                if taken == len(pieces[0]):
-                    return
-                pieces = [memoryview(pieces[0])[taken:]]
             begun = False
             if self._gathered:
                 if deadline is not None:
@@ -72,17 +64,29 @@ class Sender:
                 # Taken out they must leave: nobody else knows of them any more.
                 begun = True
                 pieces = [*self._take(), *pieces]
+            elif deadline is None and len(pieces) == 1:
+                (piece,) = pieces
+                try:
+                    taken = self._sock.send(piece)
+                except (TimeoutError, BlockingIOError):
+                    taken = 0  # the server takes nothing now, or is gone: looked at below
+                if taken == len(piece):
+                    return
+                pieces = [memoryview(piece)[taken:]]
             self._send_all(pieces, deadline, begun)
         finally:
             self._turn.release()
 
     def gather(self, request: int, piece: Piece) -> None:
         """Keep the small `request` until others join it; sends all when they are enough."""
-        with self._gathering:
+        self._gathering.acquire()  # in half the time of `with`
+        try:
             ring = not self._gathered
             self._gathered.append((request, piece))
             self._size += len(piece)
             full = self._size >= GATHERED
+        finally:
+            self._gathering.release()
         if full:
             self.flush(None)
         elif ring:

@@ -8,7 +8,6 @@ same class, whichever way an object of it travels, and a traceback shows its lin
 
 from __future__ import annotations
 
-import hashlib
 import importlib.machinery
 import linecache
 import os
@@ -49,6 +48,8 @@ def used_by(functions: Iterable[Any]) -> dict[str, Source]:
 
 def digest(text: bytes) -> str:
     """The hash by which two versions of a module are told apart."""
+    import hashlib  # OpenSSL: 4 ms that a program without a call never needs
+
     return hashlib.sha256(text).hexdigest()
 
 

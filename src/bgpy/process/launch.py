@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from bgpy import records
 from bgpy.config import ENV_TOKEN, Options
@@ -26,6 +24,9 @@ from bgpy.process.bootstrap import COMMAND
 from bgpy.process.handle import Handle, end_process
 from bgpy.process.readiness import Message, messages, pack
 from bgpy.process.surroundings import warn_of_end
+
+if TYPE_CHECKING:
+    import subprocess
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 16384
@@ -45,6 +46,8 @@ def launch(options: Options, token: str, module: str, *, terminate: Terminate) -
     as `KeyboardInterrupt`, ends the process first. Raises `StartupError` with the
     reason, and the end of what the process printed, if it can't start.
     """
+    import tempfile  # 3 ms that clients never need
+
     command = _command()
     warn_of_end()
     with tempfile.TemporaryFile() as output:
@@ -78,12 +81,16 @@ def _command() -> list[str]:
             "the path of the Python interpreter (sys.executable) is unknown here, so no "
             "background server can be started; serve in the foreground (`run`) instead"
         )
+    import subprocess  # as tempfile
+
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # Not -i: a server has no prompt.
     return [sys.executable, *(flag for flag in flags if flag != "-i"), "-P", "-c", COMMAND]
 
 
 def _popen(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    import subprocess
+
     environment = {name: value for name, value in os.environ.items() if name != ENV_TOKEN}
     streams: dict[str, Any] = {
         "stdin": subprocess.PIPE,

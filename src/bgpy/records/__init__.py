@@ -24,7 +24,6 @@ taking the one who looks for a server.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, fields
 
@@ -103,6 +102,8 @@ class Claim:
         # The token first: whoever finds the record finds its token too.
         if token is not None:
             files.replace(self.folder.token, token)
+        import json  # 2 ms that a program without a server never needs
+
         files.replace(self.folder.record, json.dumps(asdict(record), indent=1))
 
     def release(self) -> None:
@@ -195,6 +196,8 @@ def _load(place: Folder) -> Record | None:
     """Read the record; None where there is none or it can't be understood."""
     try:
         with open(place.record, encoding="utf-8") as file:
+            import json
+
             content = json.load(file)
         return Record(**{field.name: content[field.name] for field in fields(Record)})
     except (FileNotFoundError, ValueError, TypeError, KeyError):

@@ -30,7 +30,6 @@ from bgpy.wire.messages import (
     Reason,
     Receipt,
     ReceiptCode,
-    Reply,
 )
 
 log = logging.getLogger("bgpy.server")
@@ -44,8 +43,6 @@ _REASONS: dict[type[BaseException], Reason] = {
     ServerGone: Reason.NOT_STARTED,
 }
 
-_new = tuple.__new__  # a named tuple's own costs three times as much
-
 _SHORT = 1000
 """Characters of a failure's text that are sent where the whole is too large."""
 
@@ -57,21 +54,20 @@ class Peer(Protocol):
     def client_id(self) -> bytes:
         """The same for all connections of one client object."""
 
-    def send(self, message: Message, more: bool = False) -> None:
-        """Send `message` to the peer, or drop it if the peer is gone.
+    def send(self, message: Message) -> None:
+        """Send `message` to the peer, or drop it if the peer is gone."""
 
-        With `more` it may wait a moment for what is sent next.
-        """
+    def reply(self, request: int, packed: payload.Payload, error: bool, more: bool) -> None:
+        """As `send` of a `Reply`; with `more` it may wait a moment for what is sent next."""
 
 
-class Job:
-    """A request for the task thread, and the way its answer leaves.
+class Job(ClientSocket):
+    """A request for the task thread, and the way its answer leaves: what its task gets.
 
-    It is the outlet of the `ClientSocket` that its task gets. Without a peer it is the
-    server's own.
+    Without a peer it is the server's own.
     """
 
-    __slots__ = ("kind", "message", "more", "peer", "size", "waits")
+    __slots__ = ("kind", "message", "more", "peer", "size")
 
     def __init__(
         self, kind: Kind, peer: Peer | None, message: Init | Execute | Exit | None, waits: bool
@@ -80,12 +76,14 @@ class Job:
         self.peer = peer
         self.message = message
         self.waits = waits
+        self.answered = False
+        self.deferred = False
         self.more = False
         """When its turn came, more waited behind it for the same client."""
-        self.size = 0 if message is None else len(message.head)
+        self.size = 0 if message is None else len(message[1])
         """Bytes of its arguments."""
-        if message is not None and message.buffers:
-            self.size += sum(map(len, message.buffers))
+        if message is not None and message[2]:
+            self.size += sum(map(len, message[2]))
 
     @property
     def owner(self) -> bytes:
@@ -105,11 +103,9 @@ class Job:
         if peer is None or message is None:
             log.warning("a response was dropped: nobody asked for it")
         elif self.waits:
-            head, buffers, code = payload.encode(response, "response")
-            reply = (message[0], head, buffers, CODEC_PICKLE, code, error)
-            peer.send(_new(Reply, reply), self.more)
+            peer.reply(message[0], payload.encode(response, "response"), error, self.more)
 
-    def fail(self, failure: BaseException) -> None:
+    def end(self, failure: BaseException) -> None:
         """Send `failure` as the end of the call, or log it where nobody waits."""
         if self.waits:
             send_failure(self, failure)
@@ -117,10 +113,10 @@ class Job:
             _log_unseen(self, failure)
 
 
-def finish(job: Job, client_socket: ClientSocket, outcome: Outcome) -> None:
+def finish(job: Job, outcome: Outcome) -> None:
     """Answer what the task left unanswered; log the failures that nobody waits for."""
     if outcome.error is not None:
-        _finish_failed(job, client_socket, outcome.error)
+        _finish_failed(job, outcome.error)
     elif job.peer is None:
         return
     elif job.kind is Kind.INIT:
@@ -128,10 +124,8 @@ def finish(job: Job, client_socket: ClientSocket, outcome: Outcome) -> None:
         code = ReceiptCode.INITIALIZED if done else ReceiptCode.ALREADY_INITIALIZED
         job.peer.send(Receipt(job.request, code))
     elif job.waits and outcome.result is Result.DONE:
-        if not client_socket.answered and not client_socket.deferred:
-            client_socket.fail(
-                NoResponse("the task ended without respond(client_socket, ...); it did run")
-            )
+        if not job.answered and not job.deferred:
+            job.fail(NoResponse("the task ended without respond(client_socket, ...); it did run"))
     elif job.kind is Kind.EXIT:
         job.peer.send(Receipt(job.request, ReceiptCode.RECEIVED))
 
@@ -154,11 +148,11 @@ def send_failure(job: Job, failure: BaseException) -> None:
         job.peer.send(Failure(job.request, reason, name, f"{text[:_SHORT]} ... ({error})"))
 
 
-def _finish_failed(job: Job, client_socket: ClientSocket, error: BaseException) -> None:
+def _finish_failed(job: Job, error: BaseException) -> None:
     if job.peer is None and job.kind is Kind.INIT:
         return  # of an init file: `Server.serve` raises it
-    if _hears(job) or (job.waits and not client_socket.answered):
-        client_socket.answered = True
+    if _hears(job) or (job.waits and not job.answered):
+        job.answered = True
         send_failure(job, error)
         log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
     else:

@@ -71,7 +71,7 @@ class Reactor:
         self._deadlines: list[Deadline] = []  # a heap
         self._poller: int | None = None
         self._task_thread = 0
-        self._left_poll = monotonic()
+        self._row_began = 0.0
         self._stopping = False
         self._interrupted = False
         self._standby = threading.Thread(target=self._stand_by, name="bgpy-standby", daemon=True)
@@ -139,7 +139,7 @@ class Reactor:
                 continue  # what it left to do is new to the standby
             while busy and not (self._stopping or self._interrupted):
                 run_job()
-                busy = jobs.count > 0 and monotonic() - self._left_poll < POLL_AGAIN
+                busy = jobs.count > 0 and monotonic() - self._row_began < POLL_AGAIN
 
     def interrupt(self) -> None:
         """Have `serve` call its `interrupted` soon; from any thread or a signal handler."""
@@ -185,16 +185,22 @@ class Reactor:
             self._poller = self._task_thread
             # Asked only now: the standby may have met the wake of a job or a stop.
             role.running = has_jobs = jobs.count > 0
-            self._poll(0.0 if has_jobs or self._stopping or self._interrupted else None)
+            timeout = 0.0 if has_jobs or self._stopping or self._interrupted else None
+            if self._changes or self._deadlines:
+                self._poll(timeout)
+            else:
+                self._sockets.poll(timeout)
         finally:
             self._poller = None
-            self._left_poll = now = monotonic()
-            role.running = has_jobs = jobs.count > 0
+            count = jobs.count
+            role.running = has_jobs = count > 0
             role.polling.release()
-        if has_jobs and role.count():
-            self._arm()
-        if now - self._chores_done >= CHORES:
-            self._do_chores(now)
+        if has_jobs:
+            role.calls += 1
+            if not role.armed:
+                self._arm()
+            # One that is alone is followed by a poll, whatever time it took.
+            self._row_began = monotonic() if count > 1 else 0.0
         return has_jobs
 
     def _ask_for_role(self, has_jobs: bool) -> None:
@@ -222,9 +228,10 @@ class Reactor:
         while not self._stopping:
             self._bell.acquire(timeout=-1 if look is Look.SLEEP else TAKE_OVER)
             with self._lock:
-                look = self._role.look(monotonic() - self._left_poll >= TAKE_OVER)
+                look = self._role.look()
                 if look is Look.POLL:
                     self._poller = get_ident()
+            self._do_chores_in_time()
             if look is Look.POLL:
                 self._poll_until_asked()
             elif look is Look.SLEEP:
@@ -236,20 +243,19 @@ class Reactor:
         try:
             while not self._role.asked and not self._stopping:
                 self._poll(CHORES)
-                self._left_poll = now = monotonic()
-                if now - self._chores_done >= CHORES:
-                    self._do_chores(now)
+                self._do_chores_in_time()
         finally:
             with self._lock:
                 self._poller = None
-                self._left_poll = monotonic()
                 asked = self._role.yield_role()
             if asked:
                 open_gate(self._freed)
 
-    def _do_chores(self, now: float) -> None:
-        self._chores_done = now
-        _attempt(self._chores)
+    def _do_chores_in_time(self) -> None:
+        now = monotonic()
+        if now - self._chores_done >= CHORES:
+            self._chores_done = now
+            _attempt(self._chores)
 
     # The poll
 

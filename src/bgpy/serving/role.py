@@ -32,7 +32,7 @@ POLL_AGAIN = 0.002
 """Seconds after which a task thread with a row of jobs polls between two of them."""
 
 TAKE_OVER = 0.005
-"""Seconds without a poll after which the standby takes the role; also its tick."""
+"""The standby's tick, in seconds: it takes the role if nobody polled from one to the next."""
 
 QUIET_TICKS = 10
 """Ticks without a new call after which the standby goes back to sleep."""
@@ -63,7 +63,8 @@ class PollingRole:
         """The task thread has jobs; set by the task thread."""
         self.armed = False
         """The standby ticks, and so notices what runs too long."""
-        self._calls = 0
+        self.calls = 0
+        """Polls that gave the task thread something to run; counted by the task thread."""
         self._calls_seen = 0
         self._quiet_ticks = 0
 
@@ -78,28 +79,24 @@ class PollingRole:
         self.asked = True
         return False
 
-    def count(self) -> bool:
-        """The task thread has polled and runs jobs: True if it must `arm` the standby first."""
-        self._calls += 1
-        return not self.armed
-
     def arm(self) -> bool:
         """Arm the standby; True if its bell must be rung now."""
         ring = not self.armed
         self.armed = True
         return ring
 
-    def look(self, overdue: bool) -> Look:
-        """The standby's tick; `overdue`: nobody has polled for `TAKE_OVER` seconds."""
+    def look(self) -> Look:
+        """The standby's tick: the role is its own if nobody has polled since the last one."""
         if self.running:
             self._quiet_ticks = 0
-            self._calls_seen = self._calls
+            overdue = self.calls == self._calls_seen
+            self._calls_seen = self.calls
             if overdue and self.polling.acquire(False):
                 self.standby = True
                 return Look.POLL
             return Look.TICK
-        if self._calls != self._calls_seen:
-            self._calls_seen = self._calls
+        if self.calls != self._calls_seen:
+            self._calls_seen = self.calls
             self._quiet_ticks = 0
             return Look.TICK
         self._quiet_ticks += 1
@@ -114,7 +111,7 @@ class PollingRole:
 
     def is_quiet(self) -> bool:
         """Whether nothing was called for since the last look."""
-        return not self.running and self._calls == self._calls_seen
+        return not self.running and self.calls == self._calls_seen
 
     def yield_role(self) -> bool:
         """The standby gives the role up: True if it must release the waiting task thread."""

@@ -16,7 +16,6 @@ from bgpy.errors import DecodeError
 from bgpy.serving import outbox
 from bgpy.serving.leaving import leave
 from bgpy.serving.outbox import Job
-from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import DONE, EXEC, INIT, Kind, Outcome, Result, Tasks
 from bgpy.tasks.interrupts import call_user
 from bgpy.tasks.signatures import Functions, check
@@ -43,20 +42,19 @@ class Runner:
     def run(self, job: Job) -> Outcome:
         """Run `job` to its end and answer it."""
         self.current = job
-        client_socket = ClientSocket(job, job.waits)
         try:
             value = call_user(self._value, job)
         except BaseException as error:
             outcome = Outcome(Result.UNREADABLE, error)
         else:
-            outcome = self.tasks.handle(job.kind, value, client_socket)
+            outcome = self.tasks.handle(job.kind, value, job)
         if self.in_child:
             _end_child(outcome)
         self.current = None
-        if outcome is DONE and client_socket.answered and job.kind is EXEC:
+        if outcome is DONE and job.answered and job.kind is EXEC:
             return outcome
         try:
-            outbox.finish(job, client_socket, outcome)
+            outbox.finish(job, outcome)
         except BaseException:
             # What the user's exceptions do when they are printed or pickled is theirs too.
             log.exception("%s_task: its failure could not be told", job.kind.name.lower())

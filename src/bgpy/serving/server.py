@@ -265,13 +265,14 @@ class Server:
         self._door.closed(session)
 
     def _on_execute(self, session: Session, message: Execute) -> None:
-        job = Job(EXEC, session, message, message.wait)
-        if (self._ending or message.codec != PICKLE) and not self._takes(session, message, job):
+        request, _, _, codec, _, wait = message
+        job = Job(EXEC, session, message, wait)
+        if (self._ending or codec != PICKLE) and not self._takes(session, message, job):
             return
         if self._runner.tasks.functions is None and not self._may_be_initialized():
             session.send(
                 Failure(
-                    message.request,
+                    request,
                     Reason.NOT_INITIALIZED,
                     text="the server has no tasks yet: call initialize() first",
                 )
@@ -279,8 +280,8 @@ class Server:
             return
         if self._jobs.push(job, session.client_id):
             session.pause()
-        if not message.wait:
-            session.send(Receipt(message.request, ReceiptCode.RECEIVED))
+        if not wait:
+            session.send(Receipt(request, ReceiptCode.RECEIVED))
 
     def _on_init(self, session: Session, message: Init) -> None:
         job = Job(Kind.INIT, session, message, False)

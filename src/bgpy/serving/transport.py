@@ -8,10 +8,13 @@ from __future__ import annotations
 import select
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 Piece = bytes | bytearray | memoryview
+
+Receive = Callable[[memoryview], int | None]
+Send = Callable[[Piece], int]
 
 MOST_PIECES = 512
 """Pieces in one system call; below every platform's IOV_MAX."""
@@ -49,6 +52,13 @@ class Transport(Protocol):
 
     sock: Stream
 
+    def direct(self) -> tuple[Receive, Send]:
+        """What a session calls for each small message: `receive_into`, and `send` for one piece.
+
+        Both may raise `BlockingIOError` where the methods give None or 0, so that they can
+        be the socket's own.
+        """
+
     def receive_into(self, memory: memoryview) -> int | None:
         """Bytes received into `memory`; 0 at the end of the stream, None if nothing is there."""
 
@@ -73,6 +83,9 @@ class StreamTransport:
     def __init__(self, sock: Stream) -> None:
         sock.setblocking(False)
         self.sock = sock
+
+    def direct(self) -> tuple[Receive, Send]:
+        return self.sock.recv_into, self.sock.send
 
     def receive_into(self, memory: memoryview) -> int | None:
         try:

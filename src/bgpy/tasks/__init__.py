@@ -1,5 +1,5 @@
 """The user's tasks and the life of one call, free of threads, sockets and bytes.
 
 `engine.Tasks.handle` is the one entry: a call goes in, an `Outcome` comes out.
-Responses leave through the call's `ClientSocket`, which hands them to an `Outlet`.
+Responses leave through the call's `ClientSocket`.
 """

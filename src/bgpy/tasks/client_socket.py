@@ -2,8 +2,8 @@
 
 ::
 
-    task ──respond──► ClientSocket ──► Outlet (the outbox of the server)
-      └──defer──► Deferred ──respond / fail, from any thread──┘
+    task ──respond──► ClientSocket ──reply, end──► the outbox of the server
+      └──defer──► Deferred ──respond, fail, from any thread──┘
 
 A call gets one answer. Where nobody waits for it, it is dropped.
 """
@@ -12,39 +12,41 @@ from __future__ import annotations
 
 import _thread
 import threading
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
 from bgpy.errors import AlreadyResponded, NoResponse
-from bgpy.tasks.message import Message, MessageType
+
+if TYPE_CHECKING:
+    # Making its dataclass takes 2 ms, and whoever has a message has imported it.
+    from bgpy.tasks.message import Message
 
 # One lock for all calls: it is held for two assignments, and only deferred answers come
 # from other threads. Reentrant, since the collector may drop a `Deferred` anywhere.
 _answering = threading.RLock()
 
 
-class Outlet(Protocol):
-    """Where the answers to one call leave; an engine gives one with each call."""
-
-    def reply(self, response: Any, error: bool) -> None:
-        """Send `response`, marked as an error or not; raises `EncodeError` if it can't travel."""
-
-    def fail(self, failure: BaseException) -> None:
-        """Send `failure` as the end of the call."""
-
-
-class ClientSocket:
+class ClientSocket(ABC):
     """The caller of the task that runs, as handed to the three functions.
 
-    ``waits`` tells whether the caller waits for a response.
+    ``waits`` tells whether the caller waits for a response. Where answers leave is said by
+    the class of the engine's that is made of it, for each call one.
     """
 
-    __slots__ = ("_outlet", "answered", "deferred", "waits")
+    __slots__ = ("answered", "deferred", "waits")
 
-    def __init__(self, outlet: Outlet, waits: bool) -> None:
-        self._outlet = outlet
+    def __init__(self, waits: bool) -> None:
         self.waits = waits
         self.answered = False
         self.deferred = False
+
+    @abstractmethod
+    def reply(self, response: Any, error: bool) -> None:
+        """Send `response`, marked as an error or not; raises `EncodeError` if it can't travel."""
+
+    @abstractmethod
+    def end(self, failure: BaseException) -> None:
+        """Send `failure` as the end of the call."""
 
     def respond(self, response: Any, error: bool = False) -> None:
         """Send `response` to the caller; it is dropped if the caller does not wait for one.
@@ -58,14 +60,14 @@ class ClientSocket:
         else:
             self.answered = True  # no other thread may answer what was not deferred
         try:
-            self._outlet.reply(response, error)
+            self.reply(response, error)
         except BaseException:
             self.answered = False
             raise
 
     def send(self, message: Message) -> None:
         """Send the `args` of `message` as the response: how 0.3.1 spelled it."""
-        self.respond(message.args, error=message.type is MessageType.ERROR)
+        self.respond(message.args, error=message.type.name == "ERROR")
 
     def defer(self) -> Deferred:
         """Answer later: the task may return without a response, and the caller goes on waiting."""
@@ -75,7 +77,7 @@ class ClientSocket:
     def fail(self, failure: BaseException) -> None:
         """End the call with `failure`, which the caller sees raised."""
         self._claim()
-        self._outlet.fail(failure)
+        self.end(failure)
 
     def drop(self) -> None:
         """End an open call because nobody can answer it any more; the collector calls this."""
@@ -83,8 +85,8 @@ class ClientSocket:
             return
         failure = NoResponse("the task deferred its response and then dropped it unanswered")
         try:
-            # The collector runs anywhere, also where this thread holds the outlet's locks.
-            _thread.start_new_thread(self._outlet.fail, (failure,))
+            # The collector runs anywhere, also where this thread holds the locks of sending.
+            _thread.start_new_thread(self.end, (failure,))
         except RuntimeError:
             pass  # the interpreter ends, and the connection with it
 

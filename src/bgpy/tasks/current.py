@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 
-
-class _Serving(threading.local):
-    incarnation: bytes | None = None
-    pid: int = 0
-
-
-_serving = _Serving()
+_serving: dict[int, tuple[bytes, int]] = {}
+"""By thread: the incarnation of the server that it serves, and the process that it does so in."""
 
 
 @contextmanager
 def serving(incarnation: bytes) -> Iterator[None]:
     """Mark this thread as the task thread of the server process `incarnation`."""
-    before = _serving.incarnation, _serving.pid
-    _serving.incarnation, _serving.pid = incarnation, os.getpid()
+    me = get_ident()
+    before = _serving.get(me)
+    _serving[me] = incarnation, os.getpid()
     try:
         yield
     finally:
-        _serving.incarnation, _serving.pid = before
+        if before is None:
+            del _serving[me]
+        else:
+            _serving[me] = before
 
 
 def is_task_thread_of(incarnation: bytes) -> bool:
@@ -32,4 +31,6 @@ def is_task_thread_of(incarnation: bytes) -> bool:
 
     A forked child of a task is another process and may wait.
     """
-    return _serving.incarnation == incarnation and _serving.pid == os.getpid()
+    if not _serving:
+        return False
+    return _serving.get(get_ident()) == (incarnation, os.getpid())

@@ -74,18 +74,18 @@ class Tasks:
         """
         functions = self.functions
         try:
+            if kind is EXEC and functions is not None:
+                state = call_user(functions.exec_task, client_socket, self._state, value)
+                if state is not None:
+                    self._state = state
+                return DONE
             if kind is INIT:
                 if functions is not None:
                     return Outcome(Result.ALREADY_INITIALIZED)
                 return self._initialize(value, client_socket)
             if functions is None:
                 return _without_tasks(kind)
-            if kind is EXIT:
-                call_user(functions.exit_task, client_socket, self._state, value)
-                return DONE
-            state = call_user(functions.exec_task, client_socket, self._state, value)
-            if state is not None:
-                self._state = state
+            call_user(functions.exit_task, client_socket, self._state, value)
             return DONE
         except BaseException as error:
             return Outcome(Result.RAISED, error.with_traceback(_below_bgpy(error.__traceback__)))

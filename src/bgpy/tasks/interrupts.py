@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FrameType
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
-P = ParamSpec("P")
+A = TypeVarTuple("A")
 R = TypeVar("R")
 
 _PACKAGE = __name__.partition(".")[0]
 _EXAMPLES = f"{_PACKAGE}.example"
 
 
-def call_user(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+def call_user(function: Callable[[*A], R], *args: *A) -> R:
     """Run the user's code: every task, every pickle of theirs, every import of their files."""
-    return function(*args, **kwargs)
+    return function(*args)
 
 
 def interruptible(frame: FrameType | None) -> bool:

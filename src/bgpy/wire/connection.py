@@ -29,18 +29,35 @@ from enum import Enum
 from typing import NoReturn
 
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
-from bgpy.wire.frames import HEADER_SIZE, Allocate, FrameReader, Piece, SizeLimits
+from bgpy.wire.frames import (
+    HEADER_SIZE,
+    SMALL,
+    Allocate,
+    FrameReader,
+    Kind,
+    Payload,
+    Piece,
+    SizeLimits,
+    pack_header,
+)
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake
 from bgpy.wire.messages import (
+    CODEC_PICKLE,
     TO_CLIENT,
     TO_SERVER,
     Encoders,
+    Execute,
     Failure,
     Goodbye,
     Message,
     Reason,
+    Reply,
     encode,
 )
+
+# Plain numbers: members of an enumeration are slow to come by.
+_EXECUTE, _REPLY = int(Kind.EXECUTE), int(Kind.REPLY)
+_PICKLED = CODEC_PICKLE << 4
 
 
 class State(Enum):
@@ -81,6 +98,7 @@ class Connection:
         "_handshake",
         "_limits",
         "_outgoing",
+        "_plain_head",
         "_plain_size",
         "reader",
         "state",
@@ -103,6 +121,7 @@ class Connection:
         # Empty while not open, so that one look tells `send` both state and direction.
         self._encoders: Encoders = {}
         self._plain_size = 0
+        self._plain_head = -1  # likewise: the largest head that needs no closer look
         self.reader: FrameReader[Message] | None = None
         """Takes what is received once the handshake is done; None before.
 
@@ -181,6 +200,20 @@ class Connection:
             self._check_size(pieces)
         return pieces
 
+    def execute(self, request: int, payload: Payload, wait: bool) -> list[Piece]:
+        """As `send` of an `Execute` with a pickled payload, in few steps where it is small."""
+        head, buffers, code = payload
+        if code or buffers or head.__class__ is not bytes or len(head) > self._plain_head:
+            return self.send(Execute(request, head, buffers, CODEC_PICKLE, code, wait))
+        return [pack_header(_EXECUTE, _PICKLED | wait, 0, len(head), request) + head]
+
+    def reply(self, request: int, payload: Payload, error: bool) -> list[Piece]:
+        """As `send` of a `Reply` with a pickled payload, in few steps where it is small."""
+        head, buffers, code = payload
+        if code or buffers or error or head.__class__ is not bytes or len(head) > self._plain_head:
+            return self.send(Reply(request, head, buffers, CODEC_PICKLE, code, error))
+        return [pack_header(_REPLY, _PICKLED, 0, len(head), request) + head]
+
     def eof(self) -> None:
         """Take note that the peer sends nothing more.
 
@@ -200,6 +233,7 @@ class Connection:
         if (self.state, Event.BROKEN) in TRANSITIONS:
             self._move(Event.BROKEN)
         self._encoders = {}
+        self._plain_head = -1
 
     def _shake_hands(self, data: memoryview | bytes) -> list[Message]:
         handshake = self._handshake
@@ -227,6 +261,7 @@ class Connection:
         self._encoders = sends.encoders
         # One piece of this size keeps both limits, whatever it holds.
         self._plain_size = HEADER_SIZE + min(limits.max_message, 8 * limits.max_buffers)
+        self._plain_head = min(limits.max_message, SMALL)
         self._move(Event.PROVED)
 
     def _check_size(self, pieces: list[Piece]) -> None:

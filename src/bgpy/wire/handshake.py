@@ -22,13 +22,11 @@ They keep no more than the message under way.
 
 from __future__ import annotations
 
-import hmac
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
-from hashlib import scrypt, sha256
 from typing import NamedTuple
 
 from bgpy.errors import (
@@ -97,6 +95,8 @@ def derive_key(token: str, server_id: bytes) -> bytes:
     """
     if not token:
         raise ValueError("the token is empty: give one, best made by token_create()")
+    from hashlib import scrypt, sha256  # OpenSSL: 4 ms that a program without a call never needs
+
     secret = token.encode("utf-8", "surrogatepass")
     if len(token) >= LONG_TOKEN:
         return sha256(secret).digest()
@@ -104,7 +104,15 @@ def derive_key(token: str, server_id: bytes) -> bytes:
 
 
 def _proof(key: bytes, side: bytes, transcript: bytes) -> bytes:
+    import hmac  # as in `derive_key`
+
     return hmac.digest(key, side + transcript, "sha256")
+
+
+def _proves(proof: bytes, expected: bytes) -> bool:
+    import hmac
+
+    return hmac.compare_digest(proof, expected)
 
 
 def _encode_welcome(welcome: Welcome) -> bytes:
@@ -258,7 +266,7 @@ class ClientHandshake(_Handshake):
         key = derive_key(self._token, server_id)
         body, proof = message[:-PROOF_SIZE], message[-PROOF_SIZE:]
         expected = _proof(key, b"server", self.hello() + body + self._binding)
-        if not hmac.compare_digest(proof, expected):
+        if not _proves(proof, expected):
             raise AuthenticationError(
                 "the server doesn't hold this client's token: "
                 "use the token that the server was started with"
@@ -332,7 +340,7 @@ class ServerHandshake(_Handshake):
         message = self._take()
         if not self._expected:
             return self._answer(message)
-        if not hmac.compare_digest(message, self._expected):
+        if not _proves(message, self._expected):
             raise AuthenticationError("the client doesn't hold this server's token")
         self.done = True
         return _encode_welcome(self._welcome)
