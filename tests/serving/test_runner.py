@@ -71,7 +71,13 @@ class Bench:
     """A runner with tasks of the test's."""
 
     def __init__(self) -> None:
-        self.runner = Runner(Catalogue(), None)
+        self.runner = Runner(Catalogue(), None, self._note)
+        self.unread: list[tuple[Job, int]] = []
+
+    def _note(self, job: Job) -> None:
+        """Keep what could not be read, and how many answers its client had by then."""
+        assert isinstance(job.peer, Peer)
+        self.unread.append((job, len(job.peer.sent)))
 
     def init(
         self,
@@ -356,8 +362,17 @@ def test_runner_knows_what_runs_when_asked_meanwhile(bench: Bench) -> None:
     assert not runner.runs(Kind.EXEC)
 
 
+def test_runner_tells_of_what_can_not_be_read_before_the_client_hears_of_it(bench: Bench) -> None:
+    """So a client that asks again at once finds the server as it is then."""
+    bench.init(lambda client_socket, state, args: None)
+    peer = Peer()
+    job = Job(Kind.EXIT, peer, Exit(3, b"no pickle at all"), False)
+    assert bench.runner.run(job).result is Result.UNREADABLE
+    assert (bench.unread, len(peer.sent)) == ([(job, 0)], 1)
+
+
 def test_runner_runs_an_init_file_when_it_has_one() -> None:
     """Its job comes from no client, so a response in it is dropped with a log line."""
-    runner = Runner(Catalogue(), lambda: Functions(lambda client_socket: 7, print, print))
+    runner = Runner(Catalogue(), lambda: Functions(lambda client_socket: 7, print, print), print)
     assert runner.run(Job(Kind.INIT, None, None, False)) == Outcome(Result.DONE)
     assert runner.tasks.initialized

@@ -30,12 +30,19 @@ Load = Callable[[], Functions]
 class Runner:
     """The task thread's work."""
 
-    def __init__(self, catalogue: modules.Catalogue, init_file: Load | None) -> None:
+    def __init__(
+        self,
+        catalogue: modules.Catalogue,
+        init_file: Load | None,
+        unread: Callable[[Job], None],
+    ) -> None:
+        """`unread` hears of a job that can't be read, before its client does."""
         self.tasks = Tasks()
         self.current: Job | None = None
         """The job that runs; read by the thread that polls."""
         self._catalogue = catalogue
         self._init_file = init_file
+        self._unread = unread
         self.in_child = False
         """This is a child that a task has forked."""
 
@@ -51,6 +58,8 @@ class Runner:
         if self.in_child:
             _end_child(outcome)
         self.current = None
+        if outcome.result is Result.UNREADABLE:
+            self._unread(job)
         if outcome is DONE and job.answered and job.kind is EXEC:
             return outcome
         try:

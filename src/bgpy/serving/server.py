@@ -105,7 +105,7 @@ class Server:
             __version__,
         )
         self._catalogue = Catalogue()
-        self._runner = Runner(self._catalogue, init_file)
+        self._runner = Runner(self._catalogue, init_file, self._unread)
         self._jobs = JobQueue(limits.max_requests, limits.max_queued, self._drained)
         self._reactor = Reactor(events.chores)
         self._audit = Audit()
@@ -195,12 +195,16 @@ class Server:
         if outcome is DONE and job.kind is EXEC:
             return
         if outcome.result is Result.UNREADABLE and job.peer is not None:
-            # Nothing ran: a server that was asked to end in a way it can't read goes on.
-            self._ending = self._ending and job.kind is not Kind.EXIT
-        elif job.kind is Kind.EXIT:
+            return
+        if job.kind is Kind.EXIT:
             self._reactor.stop()
         elif job.peer is None:
             self._init_file_ran(outcome)
+
+    def _unread(self, job: Job) -> None:
+        """Nothing ran: a server that was asked to end in a way it can't read goes on."""
+        if job.kind is Kind.EXIT and job.peer is not None:
+            self._ending = False
 
     def _end_early(self) -> None:
         if self._ending:
