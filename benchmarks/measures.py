@@ -2,7 +2,7 @@
 
 ::
 
-    for each round
+    for each round, with new processes
         for each kind of slice        calls, pipelining, connecting, arrays, clients at once
             for each peer             in another order each round
                 one slice, pinned to one core or free
@@ -104,6 +104,8 @@ class Run:
             self._fresh_memory()
             for turn in range(self._settings.rounds):
                 start = time.monotonic()
+                if turn:
+                    self._renew()
                 self._round(turn)
                 self._say(
                     f"round {turn + 1} of {self._settings.rounds}: {time.monotonic() - start:.0f} s"
@@ -127,6 +129,15 @@ class Run:
         else:
             if bench.version:
                 self.results.versions[name] = bench.version
+
+    def _renew(self) -> None:
+        """Go on with new processes: one pair can be half as fast again as the next for life.
+
+        Where its code and data happen to lie decides, not what it does.
+        """
+        for name in list(self._benches):
+            self._benches.pop(name).end()
+            self._start(name)
 
     def _drop(self, name: str, error: Exception) -> None:
         self._say(f"{PEERS[name].title} failed and is left out from here on: {error}")

@@ -40,7 +40,7 @@ class Settings:
 
 
 FULL = Settings(
-    rounds=5,
+    rounds=7,
     calls=0.35,
     connects=0.2,
     crowds=(1, 10, 100),
