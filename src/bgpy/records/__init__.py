@@ -48,6 +48,9 @@ __all__ = [
     "wait_gone",
 ]
 
+_NEW = ".new"
+"""How the names of files end that are being written, and are not yet in place."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -208,7 +211,7 @@ def _taken(host: str, port: int, record: Record | None) -> str:
 
 
 def _replace(path: str, text: str) -> None:
-    temporary = f"{path}.{os.urandom(4).hex()}.new"
+    temporary = f"{path}.{os.urandom(4).hex()}{_NEW}"
     try:
         descriptor = os.open(temporary, OPEN_FLAGS | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:
@@ -223,6 +226,22 @@ def _remove(place: Folder) -> None:
     # The record first: nobody finds one whose token is missing.
     _unlink(place.record)
     _unlink(place.token)
+    # What a server that was killed in the middle of writing them left: it may be its token.
+    for path in (*_unfinished(place.record), *_unfinished(place.token)):
+        _unlink(path)
+
+
+def _unfinished(path: str) -> list[str]:
+    folder, name = os.path.split(path)
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [
+        os.path.join(folder, each)
+        for each in names
+        if each.startswith(f"{name}.") and each.endswith(_NEW)
+    ]
 
 
 def _unlink(path: str) -> None:
