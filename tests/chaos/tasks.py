@@ -66,8 +66,10 @@ def right_answer(number: int) -> tuple[int, bytes, bytes]:
     return answer(number, request(number)["data"])
 
 
-def _close_descriptors(highest: int) -> None:
-    os.closerange(3, highest)
+def _close_descriptors(after: float) -> None:
+    """Close all but the standard streams; `after` some seconds in which others may poll."""
+    time.sleep(after)
+    os.closerange(3, 4096)
 
 
 def _spawn(command: list[str]) -> int:

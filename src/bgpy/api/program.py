@@ -53,6 +53,7 @@ def main(settings: Settings, ready: Ready) -> None:
         sys.exit(1)
     except BaseException as error:
         if not ready.waited_for:
+            end_soon()
             raise
         traceback.print_exc()
         ready.failed(_told(error))
