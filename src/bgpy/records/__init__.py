@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass, fields
 from bgpy.errors import StartupError
 from bgpy.records.folders import Folder, exists_privately, folder, home, make_private
 from bgpy.records.identity import boot_id, pid_namespace, start_time, wait_gone
-from bgpy.records.locks import OPEN_FLAGS, guarded, is_held, open_lock, try_lock, unlock
+from bgpy.records.locks import OPEN_FLAGS, guarded, is_held, open_lock, opened, try_lock, unlock
 
 __all__ = [
     "Claim",
@@ -138,7 +138,8 @@ def claim(address: tuple[str, int]) -> Claim:
 def find(address: tuple[str, int]) -> Record | None:
     """Give the record of the server that runs at that (parsed) address, None without one.
 
-    Raises `StartupError` without a home, or where others could have written the record.
+    Raises `StartupError` without a home, where others could have written the record, and
+    where it can't be read.
     """
     host, port = address
     place = folder(host, port)
@@ -152,10 +153,11 @@ def token_for(address: tuple[str, int]) -> str | None:
     """Give the token of the server that runs at that (parsed) address; else as `find`."""
     if find(address) is None:
         return None
+    path = folder(*address).token
     try:
-        with open(folder(*address).token, encoding="utf-8") as file:
+        with opened(path), open(path, encoding="utf-8") as file:
             return file.read() or None
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
 
 
@@ -180,10 +182,10 @@ def forget(address: tuple[str, int]) -> None:
 def _load(place: Folder) -> Record | None:
     """Read the record; None where there is none or it can't be understood."""
     try:
-        with open(place.record, encoding="utf-8") as file:
+        with opened(place.record), open(place.record, encoding="utf-8") as file:
             content = json.load(file)
         return Record(**{field.name: content[field.name] for field in fields(Record)})
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
@@ -213,10 +215,11 @@ def _taken(host: str, port: int, record: Record | None) -> str:
 def _replace(path: str, text: str) -> None:
     temporary = f"{path}.{os.urandom(4).hex()}{_NEW}"
     try:
-        descriptor = os.open(temporary, OPEN_FLAGS | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
+        with opened(path):
+            descriptor = os.open(temporary, OPEN_FLAGS | os.O_EXCL, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, path)
     except BaseException:
         _unlink(temporary)
         raise
@@ -245,5 +248,5 @@ def _unfinished(path: str) -> list[str]:
 
 
 def _unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError), opened(path):
         os.unlink(path)
