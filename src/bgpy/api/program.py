@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 
 from bgpy.api.running import Running, end_soon
 from bgpy.errors import StartupError
@@ -55,7 +56,8 @@ def main(settings: Settings, ready: Ready) -> None:
         if not ready.waited_for:
             end_soon()
             raise
-        traceback.print_exc()
+        with suppress(OSError):  # the log may have no room for it
+            traceback.print_exc()
         ready.failed(_told(error))
         sys.exit(1)
     end_soon()
