@@ -47,7 +47,7 @@ def launch(options: Options, token: str, module: str, *, terminate: Terminate) -
     """
     command = _command()
     warn_of_end()
-    with tempfile.TemporaryFile() as output:
+    with _early_output() as output:
         start = _Start(_popen(command, output), output, options.log_file)
         try:
             ready = start.wait_until_ready(pack(options, token, module))
@@ -81,6 +81,15 @@ def _command() -> list[str]:
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # Not -i: a server has no prompt.
     return [sys.executable, *(flag for flag in flags if flag != "-i"), "-P", "-c", COMMAND]
+
+
+def _early_output() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise StartupError(
+            f"a temporary file for what the server prints at first can't be made: {error}"
+        ) from error
 
 
 def _popen(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
