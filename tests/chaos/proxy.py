@@ -54,13 +54,25 @@ class Script(NamedTuple):
         return cls(fault, way, chance.randrange(SPAN[way]), chance.randrange(1, 40))
 
 
-class Proxy:
-    """Passes connections on to `port`, the first `spoiled` of them by the script."""
+Place = tuple[str, int]
 
-    def __init__(self, port: int, script: Script, spoiled: int) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+
+class Proxy:
+    """Passes connections on to `target`, the first `spoiled` of them by the script.
+
+    Without a script it is a plain forwarder, as `ssh -L` is one.
+    """
+
+    def __init__(
+        self,
+        target: Place,
+        script: Script | None = None,
+        spoiled: int = 0,
+        place: Place = ("127.0.0.1", 0),
+    ) -> None:
+        self._listener = socket.create_server(place)
         self.port: int = self._listener.getsockname()[1]
-        self._target = port
+        self._target = target
         self._script = script
         self._spoiled = spoiled
         self._socks: list[socket.socket] = []
@@ -73,7 +85,11 @@ class Proxy:
                 client = self._listener.accept()[0]
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._target), PATIENCE)
+            try:
+                server = socket.create_connection(self._target, PATIENCE)
+            except OSError:
+                client.close()
+                continue
             for sock in (client, server):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.settimeout(PATIENCE)
@@ -81,15 +97,15 @@ class Proxy:
             self._spoiled -= 1
             crossing = Crossing(client, server)
             for way in (UP, DOWN):
-                spoils = self._spoiled >= 0 and self._script.way == way
-                pump = Pump(crossing, way, self._script if spoils else None)
+                script = self._script if self._spoiled >= 0 else None
+                pump = Pump(crossing, way, script if script and script.way == way else None)
                 thread = threading.Thread(target=pump.run)
                 self._threads.append(thread)
                 thread.start()
 
     def close(self) -> None:
-        """End all connections; no thread and no socket is left."""
-        self._listener.shutdown(socket.SHUT_RDWR)
+        """End all connections; no thread and no socket is left. Harmless if repeated."""
+        _shut(self._listener, socket.SHUT_RDWR)
         self._threads[0].join()
         self._listener.close()
         for sock in self._socks:
@@ -103,7 +119,7 @@ class Proxy:
 @contextmanager
 def proxy(port: int, script: Script, spoiled: int = 1) -> Iterator[int]:
     """Run a proxy in front of `port`; gives its port."""
-    made = Proxy(port, script, spoiled)
+    made = Proxy(("127.0.0.1", port), script, spoiled)
     try:
         yield made.port
     finally:
