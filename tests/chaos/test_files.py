@@ -102,6 +102,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "no text": lambda path: path.write_bytes(b"\xff\xfe\x00"),
     "noughts": lambda path: path.write_bytes(bytes(100)),
     "deeply nested": lambda path: path.write_bytes(b"[" * 100_000),
+    "a text where a number was": lambda path: path.write_bytes(
+        path.read_bytes().replace(b'"pid": ', b'"pid": "1", "was": ')
+    ),
     "a list": lambda path: path.write_bytes(b"[1, 2]"),
     "gone": lambda path: path.unlink(),
     "a folder": lambda path: (path.unlink(), path.mkdir()),

@@ -184,9 +184,15 @@ def _load(place: Folder) -> Record | None:
     try:
         with opened(place.record), open(place.record, encoding="utf-8") as file:
             content = json.load(file)
-        return Record(**{field.name: content[field.name] for field in fields(Record)})
+        record = Record(**{field.name: content[field.name] for field in fields(Record)})
+        return record if _has_its_kinds(record) else None
     except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _has_its_kinds(record: Record) -> bool:
+    texts = (record.host, record.start_time, record.boot_id, record.incarnation)
+    return type(record.port) is type(record.pid) is int and all(type(each) is str for each in texts)
 
 
 def _is_alive(record: Record, place: Folder) -> bool:
