@@ -232,11 +232,11 @@ def _find(
             continue
         try:
             spec = finder.find_spec(name, path)
-        except (AttributeError, ImportError):
-            continue
         except KeyError:
             # A package without a file, below one that isn't imported: `path` knows that one.
             spec = finder.find_spec(name.rpartition(".")[2], path)
+        except Exception:
+            continue  # one of another program's, which a name that no module has may surprise
         if spec is not None:
             return spec
     return None
