@@ -36,9 +36,9 @@ def allocate(size: int) -> memoryview:
     return memoryview(bytearray(size))
 
 
-def server_handshake() -> ServerHandshake:
-    """A handshake of which everything is known beforehand."""
-    return ServerHandshake(SERVER_ID, SERVER_NONCE, KEY, TERMS, WELCOME)
+def server_handshake(nonce: bytes = SERVER_NONCE) -> ServerHandshake:
+    """A handshake of which everything is known beforehand, but for another nonce."""
+    return ServerHandshake(SERVER_ID, nonce, KEY, TERMS, WELCOME)
 
 
 def client_handshake() -> ClientHandshake:
@@ -132,13 +132,13 @@ class Stage:
         self.server._reactor = cast(Reactor, self._reactor)
         listener.close()
 
-    def session(self) -> tuple[Session, Pipe]:
+    def session(self, nonce: bytes = SERVER_NONCE) -> tuple[Session, Pipe]:
         """A session that has just been accepted, and its transport."""
         pipe = Pipe()
         session = Session(
             pipe,
             "a stranger",
-            server_handshake(),
+            server_handshake(nonce),
             LIMITS,
             cast(Reactor, self._reactor),
             self.server,
