@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bgpy import BgpyError, Client, Handle, Server, StartupError, records
+from bgpy import Client, Handle, Server, StartupError, records
 from tests.chaos.tasks import TASKS, request, right_answer
 from tests.chaos.ways import Way
 from tests.hostile.aftermath import PROMPT
@@ -114,50 +114,67 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-CASES = [(name, damage) for name in ("record", "token") for damage in DAMAGES] + [
-    (name, damage)
-    for name in ("guard", "lock")
-    for damage in ("a folder", "a link into nothing", "a link to itself", "readable by others")
-]
-"""What is in guard and lock is nobody's concern."""
+ADDRESS = ("127.0.0.1", 1)
+NAMES = ("record", "token", "guard", "lock")
 
 
-@pytest.mark.parametrize(("name", "damage"), CASES)
+def _claim() -> records.Claim:
+    """Be the server at an address, with a record and a token."""
+    claim = records.claim(ADDRESS)
+    start = records.start_time(os.getpid()) or ""
+    own = records.Record(*ADDRESS, os.getpid(), start, records.boot_id().hex(), "3", "1", "00")
+    claim.write(own, "its token")
+    return claim
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_client_and_next_server_meet_a_documented_error_when_a_file_is_damaged(
-    tmp_path: Path, name: str, damage: str
+    name: str, damage: str
 ) -> None:
-    """A client finds the token or says so; the next server starts, or says what is in the way."""
-    handle = Server("127.0.0.1", 0).run_background()
-    folder = records.folder("127.0.0.1", handle.port)
-    path = Path(getattr(folder, name))
+    """The token is found, or there is none, or it is said which file is in the way."""
+    claim = _claim()
+    path = Path(getattr(claim.folder, name))
     try:
         DAMAGES[damage](path)
-        _finds_it_or_says_why(handle.port)
+        with suppress(StartupError):
+            assert isinstance(records.token_for(ADDRESS), (str, type(None)))
     finally:
-        _end(handle)
-    if damage == "a folder" or (name in ("guard", "lock") and damage.startswith("a link")):
+        with suppress(StartupError):
+            claim.release()
+        claim.close_in_child()
+    locks = name in ("guard", "lock")
+    if damage == "a folder" or (locks and damage.startswith("a link")):
         with pytest.raises(StartupError, match=path.name):
-            Server("127.0.0.1", handle.port).run_background()
+            _claim().release()
         return
-    again = Server("127.0.0.1", handle.port).run_background()
+    again = _claim()
     try:
-        with Client("127.0.0.1", handle.port, timeout=20.0) as client:
-            assert client.ping() >= 0
+        assert records.token_for(ADDRESS) == "its token"
         assert not path.is_symlink()
-        assert name in ("guard", "lock") or not path.stat().st_mode & 0o077
+        assert locks or not path.stat().st_mode & 0o077
     finally:
-        again.kill()
+        again.release()
 
 
-def _finds_it_or_says_why(port: int) -> None:
-    with Client("127.0.0.1", port, timeout=20.0) as client, suppress(BgpyError):
-        assert client.ping() >= 0
-
-
-def _end(handle: Handle) -> None:
-    with suppress(StartupError):  # what is left of its files can't be looked at
-        handle.kill()
+@pytest.mark.parametrize("name", NAMES)
+def test_start_and_client_name_the_file_when_a_folder_is_in_its_place(name: str) -> None:
+    """As users meet it: from a real server, and a client that looks for its token."""
+    handle = Server("127.0.0.1", 0).run_background()
+    path = Path(getattr(records.folder("127.0.0.1", handle.port), name))
+    try:
+        DAMAGES["a folder"](path)
+        with (
+            Client("127.0.0.1", handle.port, timeout=20.0) as client,
+            pytest.raises(StartupError, match=path.name),
+        ):
+            client.ping()
+    finally:
+        with suppress(StartupError):
+            handle.kill()
     assert not handle.is_alive()
+    with pytest.raises(StartupError, match=path.name):
+        Server("127.0.0.1", handle.port).run_background()
 
 
 @as_root
