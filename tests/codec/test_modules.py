@@ -8,6 +8,7 @@ import linecache
 import os
 import sys
 import traceback
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -353,3 +354,14 @@ def test_hashes_are_given_when_a_finder_of_others_fails(
     sys.meta_path.insert(0, Surprised())  # type: ignore[arg-type]
     hashes = Catalogue().hashes(["/", "theirs"])
     assert hashes == {"/": None, "theirs": digest(b"x = 1")}
+
+
+def test_hashes_take_little_memory_when_a_name_is_long() -> None:
+    """What a name with many dots costs is its own length, not the square of it."""
+    name = ".".join(["no_such"] * 10_000)
+    tracemalloc.start()
+    try:
+        assert Catalogue().hashes([name]) == {name: None}
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()

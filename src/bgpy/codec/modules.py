@@ -15,7 +15,7 @@ import os
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
@@ -167,9 +167,10 @@ def _module_of(value: Any) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _with_parents(name: str) -> list[str]:
+def _with_parents(name: str) -> Iterator[str]:
+    # One by one: of a long name all of them together would take the square of its length.
     parts = name.split(".")
-    return [".".join(parts[: count + 1]) for count in range(len(parts))]
+    return (".".join(parts[: count + 1]) for count in range(len(parts)))
 
 
 def _read(name: str) -> Source | None:
