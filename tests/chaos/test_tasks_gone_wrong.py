@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import psutil
 import pytest
 
 from bgpy import (
-    CallTimeout,
     Client,
     Handle,
     MessageTooLarge,
@@ -121,36 +119,6 @@ def test_server_can_be_ended_when_a_task_has_blocked_all_signals(way: Way, morta
         assert client.call(request(1)) == right_answer(1)
         client.terminate()
     assert mortal.wait(20.0)
-
-
-@pytest.mark.parametrize("jump", [-(10.0**9), -3600.0, 3600.0, 10.0**9])
-def test_nothing_changes_when_the_clock_of_the_server_jumps(
-    way: Way, steady: Handle, other: Client, jump: float
-) -> None:
-    """Handshakes, timeouts and calls go by a clock that nobody sets."""
-    before = other.call({"time": 1})
-    other.call({"jump_clock": jump})
-    assert abs(other.call({"time": 1}) - before - jump) < 1000
-    with way.client(steady.port, timeout=PROMPT) as client:
-        assert client.call(request(1)) == right_answer(1)
-        with pytest.raises(CallTimeout) as caught:
-            client.call({"sleep": 0.2}, timeout=0.05)
-        assert caught.value.progress == "started"
-        assert client.call(request(2)) == right_answer(2)
-    other.call({"jump_clock": 0.0})
-
-
-def test_client_counts_its_time_when_its_own_clock_jumps(
-    way: Way, steady: Handle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither is a call over at once, nor does one wait for ever."""
-    real = time.time
-    for jump in (-(10.0**9), 10.0**9):
-        monkeypatch.setattr(time, "time", lambda jump=jump: real() + jump)
-        with way.client(steady.port, timeout=20.0) as client:
-            assert client.call(request(1)) == right_answer(1)
-            with pytest.raises(CallTimeout):
-                client.call({"sleep": 0.2}, timeout=0.05)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS, /proc")
