@@ -32,9 +32,9 @@ def mortal(way: Way) -> Iterator[Handle]:
 
 
 @pytest.fixture
-def steady(mortal: Handle) -> Iterator[Handle]:
+def steady(way: Way, mortal: Handle) -> Iterator[Handle]:
     """A server with tasks that serves on after the test, and has all that it had before."""
-    with aftermath(mortal, TOKEN):
+    with aftermath(mortal, TOKEN, client=way.client):
         yield mortal
 
 

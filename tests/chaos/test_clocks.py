@@ -62,7 +62,7 @@ def steady(hooked: None, way: Way) -> Iterator[Handle]:
     try:
         with way.client(handle.port) as client:
             client.initialize(*TASKS)
-        with aftermath(handle, TOKEN):
+        with aftermath(handle, TOKEN, client=way.client):
             yield handle
     finally:
         handle.kill()

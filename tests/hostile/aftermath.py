@@ -12,8 +12,9 @@ and memory are what they were at its beginning; the log holds no token.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,15 +49,21 @@ class Held(NamedTuple):
 
 
 @contextmanager
-def aftermath(handle: Handle, token: str, slack: int = SLACK) -> Iterator[None]:
-    """Check after the block that the server of `handle` is as it was before it."""
-    check_call(handle.port, token)  # which warms it up
+def aftermath(
+    handle: Handle, token: str, slack: int = SLACK, client: Callable[..., Client] | None = None
+) -> Iterator[None]:
+    """Check after the block that the server of `handle` is as it was before it.
+
+    `client` makes another client of its port, where that is no plain one.
+    """
+    make = client or partial(Client, "127.0.0.1", token=token)
+    check_call(handle, make)  # which warms it up
     server, own = psutil.Process(handle.pid), psutil.Process()
     held = {each: Held.by(each) for each in (server, own)}
     threads = threading.active_count()
     memory, files = server.memory_info().rss, _files(handle)
     yield
-    check_call(handle.port, token)
+    check_call(handle, make)
     for process, before in held.items():
         _wait_within(process, before)
     wait_until(lambda: threading.active_count() <= threads, "the threads of the test have ended")
@@ -65,9 +72,9 @@ def aftermath(handle: Handle, token: str, slack: int = SLACK) -> Iterator[None]:
     check_log(handle, token)
 
 
-def check_call(port: int, token: str) -> None:
+def check_call(handle: Handle, make: Callable[..., Client]) -> None:
     """Another client's call succeeds at once."""
-    with Client("127.0.0.1", port, token, timeout=PROMPT) as other:
+    with make(handle.port, timeout=PROMPT) as other:
         for answer in ("here", "still here"):
             assert other.call({"respond": answer}) == answer
 
