@@ -41,7 +41,7 @@ fuzz: $(FUZZ)/installed
 soak: $(STAMP)
 	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS)
 
-# About four minutes; writes docs/siege.md.
+# About three minutes; writes docs/siege.md.
 siege: $(STAMP)
 	$(BIN)/python -m benchmarks.siege --save $(FIGURES)/siege.json --write docs
 

@@ -18,14 +18,14 @@ METHOD = """\
   its requests, and pickles that make a folder where they are loaded. {over_sockets:,} of them are
   sent to a server, each over a TCP connection of its own, 200 at once, while another client pings
   it. {on_stage:,} are fed to the same sessions, handshakes and handlers without sockets and
-  threads, in pieces of several sizes, which is some ten times as fast. The server counts what
+  threads, in pieces of several sizes, which is several times as fast. The server counts what
   goes through `pickle.loads`, and Python's audit event `pickle.find_class`.
 - **Unauthenticated connections**: {strangers:,} at once, half of them silent, half with their
   hello said. The memory is the server's own, of which the kernel's buffers are no part.
-- **Slow peers**: {slow_peers:,} peers in another process, each of which says its hello a byte a
-  second and comes again a second after it was dropped; an honest client calls meanwhile, in
-  {rounds} rounds without and with them. Once all of them are let stay, once the default limit
-  of 1,000 half-open connections holds.
+- **Slow peers**: at least {slow_peers:,} of them at once, from another process, each of which says
+  its hello a byte a second and comes again when it finds that it was dropped; an honest client
+  calls meanwhile, in {rounds} rounds without and with them. Once all of them are let stay for
+  their 5 seconds, once the default limit of 1,000 half-open connections holds.
 - **Long use**: {calls:,} calls one by one and {connects:,} connects, after a tenth of that as a
   warm-up.
 

@@ -99,7 +99,7 @@ def figures(results: Results) -> Table:
         for part, share in (("median", 0.5), ("p99", 0.99))
     ]
     rows = [[name, "–" if value is None else f"{1e3 * value:.3f} ms"] for name, value in millis]
-    for figure in ("storm.inputs", "stage.inputs"):
+    for figure in ("standing.all", "standing.default", "storm.inputs", "stage.inputs"):
         rows += [[_NAMES[figure], f"{value:,.0f}"] for value in results.values(figure, BGPY)]
     for figure in ("storm.growth", "stage.growth", "use.memory"):
         for value in results.values(figure, BGPY):
@@ -113,6 +113,8 @@ def met(results: Results) -> bool:
 
 
 _NAMES = {
+    "standing.all": "slow half-open peers at once, at least, all of them let stay",
+    "standing.default": "the same, by the default limits",
     "storm.inputs": "hostile inputs over connections of their own",
     "stage.inputs": "hostile inputs into sessions without sockets",
     "storm.growth": "growth of the server over the former",

@@ -1,6 +1,6 @@
 """``python -m benchmarks.siege.slow PORT COUNT``: half-open peers that send a byte now and then.
 
-Each says its hello a byte a second, and comes again a second after it is dropped. Prints
+Each says its hello a byte a second, and comes again when it finds that it was dropped. Prints
 ``ready`` when all have connected for the first time; ends with its standard input.
 """
 
@@ -30,9 +30,7 @@ class Peer:
     def act(self) -> None:
         """Connect, or send the next byte."""
         if self._sock is None:
-            self._sock, self._sent = socket.socket(), 0
-            self._sock.setblocking(False)
-            self._sock.connect_ex(("127.0.0.1", self._port))
+            self._connect()
             return
         at = self._sent % (HELLO_SIZE - 1)
         try:
@@ -44,7 +42,12 @@ class Peer:
         except OSError:
             pass
         self._sock.close()  # it was dropped
-        self._sock = None
+        self._connect()
+
+    def _connect(self) -> None:
+        self._sock, self._sent = socket.socket(), 0
+        self._sock.setblocking(False)
+        self._sock.connect_ex(("127.0.0.1", self._port))
 
 
 def main() -> None:
