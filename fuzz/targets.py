@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
 import sys
 import tempfile
@@ -220,15 +219,13 @@ def python_version(data: bytes) -> None:
 
 
 @cache
-def _folder() -> Folder:
-    path = tempfile.mkdtemp(prefix="bgpy-fuzz-")
-    os.chmod(path, 0o700)
-    return Folder(path)
+def _kept() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="bgpy-fuzz-")  # removed when the process ends
 
 
 def record(data: bytes) -> None:
     """The text of a record: a record whose fields are what they must be, or None."""
-    place = _folder()
+    place = Folder(_kept().name)
     with open(place.record, "wb") as file:
         file.write(data[1:])
     found = records._load(place)

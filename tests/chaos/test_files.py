@@ -93,7 +93,7 @@ def test_server_says_so_when_its_state_folder_has_no_room(
         (disk / "home").mkdir(0o700)
         (disk / "ballast").write_bytes(bytes(64 * 1024))
         with pytest.raises(StartupError, match="No space"):
-            way.server().run_background()
+            way.server().run_background().kill()
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
