@@ -12,7 +12,12 @@ BENCH_RAY := .venv-bench-ray
 BENCH_031 := .venv-bench-031
 FIGURES := build/bench
 
-.PHONY: demo test check bench bench-quick bench-ray bench-031 clean
+FUZZ := .venv-fuzz
+# Of all its targets together.
+FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 120
+
+.PHONY: demo test check fuzz soak siege bench bench-quick bench-ray bench-031 clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -27,6 +32,18 @@ check: $(STAMP)
 	$(BIN)/mypy --platform win32
 	$(BIN)/mypy --platform darwin
 	$(BIN)/python -m pytest tests/test_floors.py tests/test_docs.py
+
+# Guided by coverage where atheris installs, else by hypothesis.
+fuzz: $(FUZZ)/installed
+	$(FUZZ)/bin/python -m fuzz --seconds $(FUZZ_SECONDS)
+
+# A server that lives long among calls, reconnects and kills must not grow.
+soak: $(STAMP)
+	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS)
+
+# About three minutes; writes docs/siege.md.
+siege: $(STAMP)
+	$(BIN)/python -m benchmarks.siege --save $(FIGURES)/siege.json --write docs
 
 # Minutes; writes docs/benchmarks.md and docs/benchmarks.svg, with what the two below kept.
 bench: $(BENCH)/installed
@@ -46,13 +63,20 @@ bench-031: $(BENCH)/installed $(BENCH_031)/installed
 		--python bgpy031=$(BENCH_031)/bin/python --save $(FIGURES)/031.json
 
 clean:
-	rm -rf .venv $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv $(FUZZ) $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests examples benchmarks fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(STAMP)
+
+$(FUZZ)/installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --editable . hypothesis
+	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check atheris \
+		|| echo 'atheris does not install here: fuzzing is not guided by coverage'
+	touch $@
 
 $(BENCH)/installed: pyproject.toml
 	$(PYTHON) -m venv --clear $(BENCH)

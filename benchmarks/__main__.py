@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-import resource
-import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from benchmarks import chart, report
+from benchmarks.home import home, open_files, say
 from benchmarks.machine import describe
 from benchmarks.measures import Run
 from benchmarks.peers import ORDINARY, PEERS
@@ -24,8 +17,6 @@ from benchmarks.results import Results
 from benchmarks.settings import FULL, QUICK
 
 OTHERS = ("ray.json", "031.json")
-SPARE = 200
-"""File descriptors beyond those of the idle clients."""
 
 
 def main() -> None:
@@ -59,53 +50,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measure(options: argparse.Namespace) -> Results:
     settings = QUICK if options.quick else FULL
-    settings = dataclasses.replace(settings, idle_clients=_clients(settings.idle_clients))
+    settings = dataclasses.replace(settings, idle_clients=open_files(settings.idle_clients))
     names = options.peers.split(",")
     unknown = [name for name in names if name not in PEERS]
     if unknown:
         sys.exit(f"unknown peers: {', '.join(unknown)}; there are {', '.join(PEERS)}")
     pythons = dict(each.split("=", 1) for each in options.python)
     start = time.monotonic()
-    with _home():
-        results = Run(settings, names, pythons, _say).run()
-    _say(f"measured in {time.monotonic() - start:.0f} s\n")
+    with home(say):
+        results = Run(settings, names, pythons, say).run()
+    say(f"measured in {time.monotonic() - start:.0f} s\n")
     results.machine = describe()
     results.about = dataclasses.asdict(settings)
     return results
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _clients(wanted: int) -> int:
-    """Let this process and its children open as many files as they may; gives what that allows."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard - SPARE)
-
-
-@contextmanager
-def _home() -> Iterator[None]:
-    """A state folder of the run's own; what still runs there in the end is killed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        os.environ["BGPY_HOME"] = folder
-        os.environ.pop("BGPY_TOKEN", None)
-        try:
-            yield
-        finally:
-            for each in psutil.process_iter():
-                if each.pid != os.getpid() and _runs_in(each, folder):
-                    _say(f"killed a process that was left: {each}")
-                    each.kill()
-
-
-def _runs_in(each: psutil.Process, folder: str) -> bool:
-    try:
-        return each.environ().get("BGPY_HOME") == folder
-    except psutil.Error:
-        return False
 
 
 def _write(results: Results, folder: Path, others: Path | None) -> None:

@@ -8,6 +8,7 @@ import linecache
 import os
 import sys
 import traceback
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -337,3 +338,30 @@ def test_tasks_travel_without_sources_when_the_server_has_them(write: Write) -> 
     same = here.hashes(["tasks_c", "helper_c"])
     assert b"class Thing" not in _send(here, tasks, same).head
     assert b"class Thing" in _send(here, tasks, {**same, "helper_c": "another"}).head
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeError])
+def test_hashes_are_given_when_a_finder_of_others_fails(
+    write: Write, error: type[Exception]
+) -> None:
+    """Import hooks of other packages may meet a name that they can't even look at."""
+    write("theirs.py", "x = 1")
+
+    class Surprised:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            raise error(name)
+
+    sys.meta_path.insert(0, Surprised())  # type: ignore[arg-type]
+    hashes = Catalogue().hashes(["/", "theirs"])
+    assert hashes == {"/": None, "theirs": digest(b"x = 1")}
+
+
+def test_hashes_take_little_memory_when_a_name_is_long() -> None:
+    """What a name with many dots costs is its own length, not the square of it."""
+    name = ".".join(["no_such"] * 10_000)
+    tracemalloc.start()
+    try:
+        assert Catalogue().hashes([name]) == {name: None}
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()

@@ -12,6 +12,7 @@ import pytest
 
 from bgpy import Client, Handle, Limits
 from tests.hostile import tasks
+from tests.hostile.aftermath import aftermath
 from tests.hostile.peers import RawClient, connect, wait_until
 
 TOKEN = "of-a-test-and-long-enough-not-to-be-stretched"
@@ -82,7 +83,8 @@ def serve(
 
 @pytest.fixture
 def served(serve: Callable[..., Served]) -> Iterator[Served]:
-    """A server that still serves when the test is over."""
+    """A server that still serves when the test is over, and is as it was before."""
     server = serve()
-    yield server
+    with aftermath(server.handle, TOKEN):
+        yield server
     server.check()

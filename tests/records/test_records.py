@@ -257,3 +257,15 @@ def test_addresses_are_apart_when_both_have_servers(claim: records.Claim) -> Non
     assert records.find(("127.0.0.1", 54322)) is None
     other.release()
     assert records.find(ADDRESS) == own_record()
+
+
+def test_claim_removes_unfinished_files_when_their_writer_was_killed() -> None:
+    """A token that was being written does not lie about when its server is dead."""
+    place = records.claim(ADDRESS)
+    place.release()
+    unfinished = [f"{path}.0123abcd.new" for path in (place.folder.token, place.folder.record)]
+    for path in unfinished:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write("half of it")
+    records.claim(ADDRESS).release()
+    assert not any(map(os.path.exists, unfinished))

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 
 from bgpy.api.running import Running, end_soon
 from bgpy.errors import StartupError
@@ -53,8 +54,10 @@ def main(settings: Settings, ready: Ready) -> None:
         sys.exit(1)
     except BaseException as error:
         if not ready.waited_for:
+            end_soon()
             raise
-        traceback.print_exc()
+        with suppress(OSError):  # the log may have no room for it
+            traceback.print_exc()
         ready.failed(_told(error))
         sys.exit(1)
     end_soon()

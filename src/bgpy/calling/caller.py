@@ -13,14 +13,22 @@ import weakref
 from collections.abc import Iterable
 from itertools import count
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from bgpy.calling.blocking import TimeOver, seconds_left
 from bgpy.calling.calls import Done, Pending
 from bgpy.calling.channel import Channel
 from bgpy.calling.connecting import Target, connect
 from bgpy.calling.liveness import ServerProcess
-from bgpy.errors import CallingSelf, CallTimeout, Progress, ServerGone, ServerRestarted, Unreachable
+from bgpy.errors import (
+    CallingSelf,
+    CallTimeout,
+    Progress,
+    RemoteProtocolError,
+    ServerGone,
+    ServerRestarted,
+    Unreachable,
+)
 from bgpy.tasks import current
 from bgpy.wire.frames import Payload, Piece
 from bgpy.wire.messages import (
@@ -33,6 +41,8 @@ from bgpy.wire.messages import (
     Reason,
     Status,
 )
+
+T = TypeVar("T")
 
 log = logging.getLogger("bgpy.client")
 
@@ -110,8 +120,7 @@ class Caller:
         """Seconds to the server and back."""
         self._connected()
         start = monotonic()
-        answer = self.request_receipt(Ping(next(self.requests)), timeout)
-        assert isinstance(answer, Pong)
+        _expect(Pong, self.request_receipt(Ping(next(self.requests)), timeout))
         return monotonic() - start
 
     def hashes(self, names: Iterable[str], timeout: float | None) -> dict[str, str | None]:
@@ -122,9 +131,12 @@ class Caller:
         unknown = sorted(set(names) - self._hashes.keys())
         if unknown:
             text = json.dumps({"modules": unknown})
-            answer = self.request_receipt(Modules(next(self.requests), text), timeout)
-            assert isinstance(answer, Modules)
-            self._hashes.update(json.loads(answer.text)["modules"])
+            question = Modules(next(self.requests), text)
+            answer = _expect(Modules, self.request_receipt(question, timeout))
+            hashes = _told(answer.text, "modules")
+            if not isinstance(hashes, dict):
+                raise RemoteProtocolError("the server's answer about modules tells of none")
+            self._hashes.update(hashes)
         return self._hashes
 
     def terminate(self, message: Message, timeout: float | None) -> Message:
@@ -229,8 +241,6 @@ class Caller:
 
     def _ask(self, channel: Channel, pending: Pending) -> Progress:
         """Have the server withdraw a call whose time is over; how far it had come."""
-        import json
-
         target = pending.request
         try:
             deadline = monotonic() + ASK
@@ -243,9 +253,30 @@ class Caller:
                 channel.abandon(question)
         except (TimeOver, ServerGone):
             return "unknown"
-        stage: Any = json.loads(answer.text)["call"] if isinstance(answer, Status) else None
-        stages: dict[Any, Progress] = {"withdrawn": "not started", "running": "started"}
-        return stages.get(stage, "unknown")
+        stage = _told(answer.text, "call") if isinstance(answer, Status) else None
+        stages: dict[str, Progress] = {"withdrawn": "not started", "running": "started"}
+        return stages.get(stage, "unknown") if isinstance(stage, str) else "unknown"
+
+
+def _expect(kind: type[T], answer: Message) -> T:
+    """`answer`, if it is of that kind; what else a server says to such a request is a mistake."""
+    if isinstance(answer, kind):
+        return answer
+    said = f": {answer.text}" if isinstance(answer, Failure) else ""
+    raise RemoteProtocolError(
+        f"the server answered with a {type(answer).__name__}, where a {kind.__name__} was due{said}"
+    )
+
+
+def _told(text: str, key: str) -> Any:
+    """What the JSON object `text` holds under `key`; None if it is none, or holds nothing."""
+    import json
+
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found.get(key) if isinstance(found, dict) else None
 
 
 def _calls_itself() -> CallingSelf:

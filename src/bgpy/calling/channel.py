@@ -279,6 +279,10 @@ class Channel:
             try:
                 while self._broken is None and self._calls.pending:
                     self._read(None)
+            except BaseException as error:
+                # Nobody reads on from here, and no future may wait for what doesn't come.
+                self._break(f"reading was interrupted by {type(error).__name__}")
+                raise
             finally:
                 self._leave()
         return self._broken is None

@@ -14,7 +14,7 @@ import os
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
@@ -168,9 +168,10 @@ def _module_of(value: Any) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _with_parents(name: str) -> list[str]:
+def _with_parents(name: str) -> Iterator[str]:
+    # One by one: of a long name all of them together would take the square of its length.
     parts = name.split(".")
-    return [".".join(parts[: count + 1]) for count in range(len(parts))]
+    return (".".join(parts[: count + 1]) for count in range(len(parts)))
 
 
 def _read(name: str) -> Source | None:
@@ -233,11 +234,11 @@ def _find(
             continue
         try:
             spec = finder.find_spec(name, path)
-        except (AttributeError, ImportError):
-            continue
         except KeyError:
             # A package without a file, below one that isn't imported: `path` knows that one.
             spec = finder.find_spec(name.rpartition(".")[2], path)
+        except Exception:
+            continue  # one of another program's, which a name that no module has may surprise
         if spec is not None:
             return spec
     return None

@@ -46,11 +46,9 @@ def launch(options: Options, token: str, module: str, *, terminate: Terminate) -
     as `KeyboardInterrupt`, ends the process first. Raises `StartupError` with the
     reason, and the end of what the process printed, if it can't start.
     """
-    import tempfile  # 3 ms that clients never need
-
     command = _command()
     warn_of_end()
-    with tempfile.TemporaryFile() as output:
+    with _early_output() as output:
         start = _Start(_popen(command, output), output, options.log_file)
         try:
             ready = start.wait_until_ready(pack(options, token, module))
@@ -86,6 +84,17 @@ def _command() -> list[str]:
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # Not -i: a server has no prompt.
     return [sys.executable, *(flag for flag in flags if flag != "-i"), "-P", "-c", COMMAND]
+
+
+def _early_output() -> IO[bytes]:
+    import tempfile  # 3 ms that clients never need
+
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise StartupError(
+            f"a temporary file for what the server prints at first can't be made: {error}"
+        ) from error
 
 
 def _popen(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:

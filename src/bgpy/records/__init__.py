@@ -157,7 +157,8 @@ def claim(address: tuple[str, int]) -> Claim:
 def find(address: tuple[str, int]) -> Record | None:
     """Give the record of the server that runs at that (parsed) address, None without one.
 
-    Raises `StartupError` without a home, or where others could have written the record.
+    Raises `StartupError` without a home, where others could have written the record, and
+    where it can't be read.
     """
     host, port = address
     place = folder(host, port)
@@ -194,14 +195,19 @@ def forget(address: tuple[str, int]) -> None:
 
 def _load(place: Folder) -> Record | None:
     """Read the record; None where there is none or it can't be understood."""
-    try:
-        with open(place.record, encoding="utf-8") as file:
-            import json
+    import json
 
-            content = json.load(file)
-        return Record(**{field.name: content[field.name] for field in fields(Record)})
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    try:
+        content = json.loads(files.read(place.record) or "")
+        record = Record(**{field.name: content[field.name] for field in fields(Record)})
+        return record if _has_its_kinds(record) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _has_its_kinds(record: Record) -> bool:
+    texts = (record.host, record.start_time, record.boot_id, record.incarnation)
+    return type(record.port) is type(record.pid) is int and all(type(each) is str for each in texts)
 
 
 def _is_alive(record: Record, place: Folder) -> bool:
@@ -230,5 +236,5 @@ def _taken(where: object, record: Record | None) -> str:
 
 def _remove(place: Folder) -> None:
     # The record first: nobody finds one whose token is missing.
-    files.unlink(place.record)
-    files.unlink(place.token)
+    files.remove(place.record)
+    files.remove(place.token)

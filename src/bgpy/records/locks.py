@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bgpy.errors import StartupError
+
 OPEN_FLAGS = (
     os.O_RDWR
     | os.O_CREAT
@@ -23,9 +25,26 @@ OPEN_FLAGS = (
 """For files in a private folder: opened or made, no links, not for programs started."""
 
 
+@contextmanager
+def opened(path: str) -> Iterator[None]:
+    """Turn what the system says against a file of a server's folder into `StartupError`.
+
+    Only that the file is missing stays what it is: that says something about the server.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StartupError(
+            f"{path} can't be used: {error.strerror}; bgpy made a file there, remove what it is now"
+        ) from error
+
+
 def open_lock(path: str) -> int:
     """Open the lock file, made where missing; the caller closes the descriptor."""
-    return os.open(path, OPEN_FLAGS, 0o600)
+    with opened(path):
+        return os.open(path, OPEN_FLAGS, 0o600)
 
 
 def is_held(path: str) -> bool:

@@ -7,6 +7,7 @@ What a poll finds is handed to the handler that was registered with the socket.
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import socket
@@ -26,6 +27,9 @@ from bgpy.serving.role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
 log = logging.getLogger("bgpy.server")
 
 CHORES = 1.0
+
+_NO_SELECTOR = (errno.EBADF, errno.EINVAL)
+"""What polling fails with when the selector's descriptor is closed, or is something else by now."""
 
 
 class Jobs(Protocol):
@@ -123,13 +127,16 @@ class Reactor:
         """Poll and run jobs in this thread until `stop` is called.
 
         `run_job` takes one of `jobs` and runs it; `interrupted` is called after `interrupt`.
+        Raises `OSError` if a task has closed the descriptor that is polled.
         """
         self._standby.start()
         self._task_thread = get_ident()
         while not self._stopping:
             try:
                 busy = self._poll_between_jobs(jobs)
-            except Exception:
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno in _NO_SELECTOR:
+                    raise  # a task has closed its descriptor: nobody can be heard any more
                 # A signal handler that a task has set may raise here, after its task.
                 log.exception("polling was interrupted, and goes on")
                 continue

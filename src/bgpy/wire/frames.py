@@ -366,7 +366,7 @@ class FrameReader(Generic[T]):
     def _advance(self, assembly: _Assembly, size: int, made: list[T]) -> None:
         try:
             whole = assembly.filled(size, self._allocate)
-        except (MemoryError, OSError) as error:
+        except (MemoryError, OSError, OverflowError) as error:
             self.failed_request = assembly.request
             raise MessageTooLarge(f"there is no memory for a message: {error}") from error
         if whole:

@@ -1,0 +1,108 @@
+"""What honest sides say: the inputs that mutations begin with."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+
+from bgpy import records
+from bgpy.wire.messages import (
+    Cancel,
+    Execute,
+    Exit,
+    Failure,
+    Goodbye,
+    Init,
+    Message,
+    Modules,
+    Ping,
+    Pong,
+    Reason,
+    Receipt,
+    Reply,
+    Status,
+    encode,
+)
+from fuzz import stage
+
+_HEAD = pickle.dumps({"add": 1}, 5)
+
+FROM_CLIENT: list[Message] = [
+    Ping(1),
+    Execute(2, _HEAD, wait=True),
+    Execute(3, _HEAD, [memoryview(b"beside it"), memoryview(b"")]),
+    Execute(4, bytes(sys.version_info[:2]) + _HEAD, code=True),
+    Init(5, _HEAD),
+    Status(6, "{}"),
+    Status(7, '{"call": 2}'),
+    Cancel(8, 3),
+    Modules(9, '{"modules": ["json", "a.b.c", ""]}'),
+    Exit(10, b"", codec=0),
+    Exit(11, _HEAD, wait=True),
+    Goodbye("farewell"),
+]
+FROM_SERVER: list[Message] = [
+    Pong(1),
+    Reply(2, _HEAD),
+    Reply(3, _HEAD, [memoryview(b"beside it")], error=True),
+    Receipt(4, 1),
+    Failure(5, Reason.TASK, "builtins.KeyError", "'a'", "Traceback", _HEAD, codec=1),
+    Failure(0, Reason.PROTOCOL, text="é"),
+    Status(6, '{"call": "queued"}'),
+    Modules(9, '{"modules": {"json": null}}'),
+    Goodbye("the server ended"),
+]
+
+_RECORD = {
+    "host": "127.0.0.1",
+    "port": 1,
+    "pid": 4711,
+    "start_time": "1",
+    "boot_id": records.boot_id().hex(),
+    "python": "3.11.7",
+    "version": "1",
+    "incarnation": "00" * 16,
+    "log_file": None,
+    "init_file": None,
+}
+
+
+def _wire(messages: list[Message]) -> list[bytes]:
+    each = [b"".join(encode(message)) for message in messages]
+    return [*each, b"".join(each)]
+
+
+def _handshake() -> tuple[bytes, bytes]:
+    """All that the client and the server say in theirs."""
+    client, server = stage.client_handshake(), stage.server_handshake()
+    sent, received = client.hello(), b""
+    while not client.done:
+        answer = server.receive(sent[-60:] if not received else sent[60:])
+        received += answer
+        sent += client.receive(answer)
+    return sent, received
+
+
+def _corpora() -> dict[str, list[bytes]]:
+    up, down = _handshake()
+    to_server, to_client = _wire(FROM_CLIENT), _wire(FROM_SERVER)
+    questions = [b"{}", b'{"call": 1}', b'{"call": [1.5, null, "x"]}', b'{"modules": ["json"]}']
+    return {
+        "server_handshake": [up, up[:60], up + to_server[0]],
+        "client_handshake": [down, down[:108], down + to_client[0]],
+        "server_frames": to_server,
+        "client_frames": to_client,
+        "session": [up, *(up + frames for frames in to_server)],
+        "questions": [*questions, b'{"modules": ["a.b", "__main__", "\\ud800", ".", "x\\u0000"]}'],
+        "modules": [b"json", b"a.b,c", b"__main__,bgpy.wire", b"", b".", b"..", b"x\x00", b"/etc"],
+        "python_version": [bytes(sys.version_info[:2]) + _HEAD, b"\x03\x09" + _HEAD, b"\x03", b""],
+        "record": [json.dumps(_RECORD).encode(), json.dumps({**_RECORD, "pid": "1"}).encode()],
+    }
+
+
+CORPORA = {
+    # The first byte says in which pieces the rest arrives.
+    name: [bytes((way,)) + seed for seed in seeds for way in (0, 1, 7)]
+    for name, seeds in _corpora().items()
+}

@@ -1,0 +1,174 @@
+"""A server's session without sockets, threads and clocks: bytes in, bytes out, by hand.
+
+The session, its connection and the server's handlers are the real ones. What is queued never
+runs, so nothing is ever unpickled here: whatever is, is a defect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from bgpy.address import Address
+from bgpy.config import Limits
+from bgpy.serving.listening import listen
+from bgpy.serving.reactor import Reactor
+from bgpy.serving.server import Events, Server
+from bgpy.serving.session import Session
+from bgpy.serving.transport import Piece, StreamTransport
+from bgpy.wire.connection import Connection
+from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
+
+TOKEN = "of-the-fuzzer-and-long-enough-not-to-be-stretched"
+SERVER_ID, CLIENT_ID = b"s" * 16, b"c" * 16
+SERVER_NONCE, CLIENT_NONCE = b"S" * 32, b"C" * 32
+KEY = derive_key(TOKEN, SERVER_ID)
+LIMITS = Limits(max_message=2**16, max_buffers=8)
+TERMS = ServerTerms(LIMITS.max_message, LIMITS.max_buffers, 0b10)
+WELCOME = Welcome(b"i" * 16, b"b" * 16, 5, 6, (3, 11, 7), "1.0.0")
+
+ALLOCATED = 2**20
+"""Bytes that one connection may allocate for what a peer announces; the limits allow less."""
+
+
+def allocate(size: int) -> memoryview:
+    """Give memory, and fail loudly where a peer's word alone would take much."""
+    assert 0 < size <= ALLOCATED, f"{size} bytes were to be allocated"
+    return memoryview(bytearray(size))
+
+
+def server_handshake(nonce: bytes = SERVER_NONCE) -> ServerHandshake:
+    """A handshake of which everything is known beforehand, but for another nonce."""
+    return ServerHandshake(SERVER_ID, nonce, KEY, TERMS, WELCOME)
+
+
+def client_handshake() -> ClientHandshake:
+    """The client's side of the same."""
+    return ClientHandshake(CLIENT_ID, CLIENT_NONCE, TOKEN)
+
+
+def connected() -> tuple[Connection, Connection]:
+    """The client's and the server's side of a connection whose handshake is done."""
+    client = Connection.client_side(client_handshake(), allocate)
+    server = Connection.server_side(server_handshake(), LIMITS, allocate)
+    while not client.established:
+        server.receive(client.take_outgoing())
+        client.receive(server.take_outgoing())
+    return client, server
+
+
+class Pipe:
+    """A socket that gives the bytes of one list and keeps those that it gets."""
+
+    def __init__(self) -> None:
+        self.incoming: list[bytes] = []
+        self.ended = False
+        self.outgoing = bytearray()
+        self.closed = False
+
+    def recv_into(self, memory: memoryview) -> int:
+        """Give what is there."""
+        if not self.incoming:
+            if self.ended:
+                return 0
+            raise BlockingIOError
+        data = self.incoming.pop(0)
+        size = min(len(data), len(memory))
+        memory[:size] = data[:size]
+        if size < len(data):
+            self.incoming.insert(0, data[size:])
+        return size
+
+    def send(self, data: Piece) -> int:
+        """Take all."""
+        self.outgoing += data
+        return len(data)
+
+    def sendmsg(self, pieces: Sequence[Piece]) -> int:
+        """Take all."""
+        return sum(map(self.send, pieces))
+
+    def setblocking(self, flag: bool) -> None:
+        """It never waits."""
+
+    def fileno(self) -> int:
+        """It has no descriptor."""
+        return -1
+
+    def shutdown(self, how: int) -> None:
+        """Nobody reads on."""
+
+    def close(self) -> None:
+        """Note that it is over."""
+        self.closed = True
+
+
+class StillReactor:
+    """Watches nothing; what is to happen before the next poll happens at once."""
+
+    class _Deadline:
+        def cancel(self) -> None:
+            pass
+
+    def register(self, sock: Any, events: int, handler: Callable[[int], None]) -> None:
+        pass
+
+    def modify(self, sock: Any, events: int, handler: Callable[[int], None]) -> None:
+        pass
+
+    def unregister(self, sock: Any) -> None:
+        pass
+
+    def after(self, seconds: float, expired: Callable[[], None]) -> Any:
+        return self._Deadline()
+
+    def change(self, change: Callable[[], None]) -> None:
+        change()
+
+
+class Stage:
+    """A real server of which only sessions are used."""
+
+    def __init__(self) -> None:
+        listener = listen(Address("127.0.0.1", 0), secure=False)
+        nothing = lambda: None  # noqa: E731
+        events = Events(nothing, nothing, nothing, nothing)
+        self.server = Server(listener, TOKEN, LIMITS, None, events, 0)
+        self._shared = memoryview(bytearray(2**16))
+        self._reactor = StillReactor()
+        self.server._reactor.close_in_child()  # it serves nobody
+        self.server._reactor = cast(Reactor, self._reactor)
+        listener.close()
+
+    def session(self, nonce: bytes = SERVER_NONCE) -> tuple[Session, Pipe]:
+        """A session that has just been accepted, and its transport."""
+        pipe = Pipe()
+        session = Session(
+            StreamTransport(pipe),
+            "a stranger",
+            server_handshake(nonce),
+            LIMITS,
+            cast(Reactor, self._reactor),
+            self.server,
+            self._shared,
+        )
+        session.open()
+        return session, pipe
+
+    def forget(self) -> None:
+        """Drop what was queued, and that the server was asked to end."""
+        self.server._ending = False
+        self.server._jobs.clear()
+
+
+def hear(session: Session, pipe: Pipe, pieces: Sequence[bytes], ends: bool = True) -> None:
+    """Let the session read `pieces`, one at a time, and then the end of the stream."""
+    for piece in pieces:
+        if pipe.closed:
+            return
+        pipe.incoming.append(piece)
+        while pipe.incoming and not pipe.closed:
+            session._ready(1)
+    if ends and not pipe.closed:
+        pipe.ended = True
+        session._ready(1)

@@ -1,0 +1,38 @@
+"""The ways in which clients reach a server; what holds on one holds on all.
+
+A further way (TLS, a Unix socket) is one more `Way` in `WAYS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bgpy import Client, Handle, Limits, Server
+
+TOKEN = "of-the-chaos-and-long-enough-not-to-be-stretched"
+
+
+class Way(NamedTuple):
+    """How a server is started and a client made, over one sort of connection."""
+
+    name: str
+    hides: bool
+    """Whether a stranger in the middle can change nothing without being noticed."""
+    server: Callable[..., Server]
+    client: Callable[..., Client]
+
+    def start(self, **limits: Any) -> Handle:
+        """Start a server in the background, without tasks."""
+        return self.server(limits=Limits(**limits)).run_background()
+
+
+def _plain_server(**options: Any) -> Server:
+    return Server("127.0.0.1", 0, TOKEN, **options)
+
+
+def _plain_client(port: int, **options: Any) -> Client:
+    return Client("127.0.0.1", port, TOKEN, **options)
+
+
+WAYS = [Way("plain", False, _plain_server, _plain_client)]
