@@ -84,13 +84,25 @@ def _handshake() -> tuple[bytes, bytes]:
     return sent, received
 
 
+def _tls() -> tuple[bytes, bytes]:
+    """What a client and a server say first over TLS, by an engine of each."""
+    client, server = stage.tls_engine(False), stage.tls_engine(True)
+    client.begin()
+    hello = client.words.read()
+    server.decrypt(memoryview(hello), memoryview(bytearray(2**14)))
+    return hello, server.words.read()
+
+
 def _corpora() -> dict[str, list[bytes]]:
     up, down = _handshake()
+    tls_up, tls_down = _tls()
     to_server, to_client = _wire(FROM_CLIENT), _wire(FROM_SERVER)
     questions = [b"{}", b'{"call": 1}', b'{"call": [1.5, null, "x"]}', b'{"modules": ["json"]}']
     return {
         "server_handshake": [up, up[:60], up + to_server[0]],
         "client_handshake": [down, down[:108], down + to_client[0]],
+        "tls_server": [tls_up, tls_up[:100], b"GET / HTTP/1.1\r\n\r\n", up],
+        "tls_client": [tls_down, tls_down[:200], b"HTTP/1.1 400 Bad Request\r\n\r\n", down],
         "server_frames": to_server,
         "client_frames": to_client,
         "session": [up, *(up + frames for frames in to_server)],

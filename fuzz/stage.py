@@ -6,7 +6,9 @@ runs, so nothing is ever unpickled here: whatever is, is a defect.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, cast
 
 from bgpy.address import Address
@@ -16,6 +18,8 @@ from bgpy.serving.reactor import Reactor
 from bgpy.serving.server import Events, Server
 from bgpy.serving.session import Session
 from bgpy.serving.transport import Piece, StreamTransport
+from bgpy.tls import certificates, contexts
+from bgpy.tls.engine import Engine
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
 
@@ -55,6 +59,20 @@ def connected() -> tuple[Connection, Connection]:
         server.receive(client.take_outgoing())
         client.receive(server.take_outgoing())
     return client, server
+
+
+@cache
+def _identity() -> contexts.Identity:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(certificates.make())
+        file.flush()
+        return contexts.identity(file.name)
+
+
+def tls_engine(server_side: bool) -> Engine:
+    """A fresh engine of one side."""
+    context = _identity().context if server_side else contexts.for_client()
+    return Engine(context, server_side)
 
 
 class Pipe:

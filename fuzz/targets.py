@@ -20,6 +20,7 @@ from bgpy.codec import failures, payload
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import BgpyError, PythonMismatch, RemoteError
 from bgpy.records.folders import Folder
+from bgpy.tls.engine import RECORD, Engine, NotTls
 from bgpy.wire.connection import Connection, State
 from bgpy.wire.frames import Kind
 from bgpy.wire.handshake import HELLO_SIZE, SERVER_HELLO_SIZE, _proof
@@ -77,6 +78,35 @@ def _with_right_proof(data: bytes) -> bytes:
     hello = stage.client_handshake().hello()
     body, rest = data[1 : SERVER_HELLO_SIZE - 31], data[SERVER_HELLO_SIZE + 1 :]
     return data[:1] + body + _proof(stage.KEY, b"server", hello + body) + rest
+
+
+def tls_server(data: bytes) -> None:
+    """Whatever a client says to a port that speaks TLS: it ends there, and little is kept."""
+    engine = stage.tls_engine(True)
+    _tls(engine, pieces(data))
+    assert not engine.established, "a handshake was ended by what cannot end it"
+
+
+def tls_client(data: bytes) -> None:
+    """Whatever a server answers to a client's first words of TLS."""
+    engine = stage.tls_engine(False)
+    engine.begin()
+    _tls(engine, pieces(data))
+
+
+def _tls(engine: Engine, given: list[bytes]) -> None:
+    memory = memoryview(bytearray(RECORD))
+    try:
+        for piece in given:
+            left = memoryview(piece)
+            while left:
+                received = left[: engine.room(RECORD)]
+                left = left[len(received) :]
+                assert engine.decrypt(received, memory) <= RECORD
+    except NotTls:
+        pass
+    assert len(engine.partial) <= RECORD + 512
+    assert engine.words.pending <= 2**14
 
 
 def server_frames(data: bytes) -> None:
@@ -239,6 +269,8 @@ TARGETS: dict[str, Target] = {
     for each in (
         server_handshake,
         client_handshake,
+        tls_server,
+        tls_client,
         server_frames,
         client_frames,
         session,

@@ -19,7 +19,7 @@ from bgpy import (
 from bgpy.calling import caller
 from tests.chaos import proxy
 from tests.chaos.tasks import request, right_answer
-from tests.chaos.ways import Way
+from tests.chaos.ways import WAYS, Way
 from tests.hostile.aftermath import PROMPT
 
 SEEDS = range(4)
@@ -28,6 +28,13 @@ TIME = 0.2
 """Seconds of a call; on a connection that swallows all it is what ends it."""
 
 NOTHING_SENT = (ConnectError, AuthenticationError, VersionMismatch, ServerRestarted)
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: way.name)
+def way(request: pytest.FixtureRequest) -> Way:
+    """How clients reach the server, through the network."""
+    made: Way = request.param
+    return made
 
 
 @pytest.fixture(autouse=True)

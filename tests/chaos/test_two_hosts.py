@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,12 +12,14 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from bgpy import BgpyError, CallTimeout, Client, Handle, ServerGone
+from bgpy import BgpyError, CallTimeout, Client, Handle, Server, ServerGone
 from bgpy.errors import Unreachable
+from bgpy.wire.handshake import MAGIC
 from tests.chaos.namespaces import ADDRESSES, CABLES, Cable, Host, two_hosts
 from tests.chaos.proxy import Proxy
 from tests.chaos.tasks import TASKS, request, right_answer
-from tests.chaos.ways import WAYS
+from tests.chaos.ways import PLAIN, TOKEN
+from tests.hostile.peers import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="network namespaces of Linux")
 
@@ -36,7 +39,7 @@ class Wire(NamedTuple):
 
     def client(self) -> Client:
         """A client on the near host, which has not connected yet."""
-        return WAYS[0].client(self.port, connect_timeout=10.0)
+        return PLAIN.client(self.port, connect_timeout=10.0)
 
     def connected(self) -> Client:
         """A client on the near host that has."""
@@ -50,7 +53,7 @@ def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
     """A server on the far host, and forwarders to it from the near one's loopback."""
     with ExitStack() as stack:
         near, far, cable = stack.enter_context(two_hosts(request.param))
-        handle = far.inside(WAYS[0].start)
+        handle = far.inside(PLAIN.start)
         stack.callback(handle.kill)
         there = (ADDRESSES[1], 4711)
         target = ("127.0.0.1", handle.port)
@@ -104,7 +107,7 @@ def test_call_tells_the_truth_when_the_cable_is_cut_and_mended(wire: Wire) -> No
 def test_connecting_ends_in_time_when_the_cable_is_cut(wire: Wire) -> None:
     """Nothing was sent then, and the error says so; mended, the same client connects."""
     wire.cable.set(*CUT)
-    with WAYS[0].client(wire.port, connect_timeout=0.2) as client:
+    with PLAIN.client(wire.port, connect_timeout=0.2) as client:
         with pytest.raises(Unreachable, match="in time"):
             wire.near.inside(client.ping)
         wire.cable.set(*GOOD)
@@ -131,6 +134,45 @@ def test_waiting_call_hears_of_it_when_the_far_forwarder_ends(wire: Wire) -> Non
         assert error.progress == "unknown"
         with pytest.raises(BgpyError):
             wire.near.inside(client.ping)
+
+
+@pytest.fixture(params=CABLES)
+def far_server(request: pytest.FixtureRequest) -> Iterator[tuple[Host, Cable, Client]]:
+    """The near host, the cable, and a client there of a server that listens on the far one."""
+    with ExitStack() as stack:
+        near, far, cable = stack.enter_context(two_hosts(request.param))
+        handle = far.inside(Server(ADDRESSES[1], 0, TOKEN).run_background)
+        stack.callback(handle.kill)
+        client = stack.enter_context(Client(handle.address, token=TOKEN, connect_timeout=10.0))
+        near.inside(lambda: client.initialize(*TASKS))
+        yield near, cable, client
+
+
+def test_calls_are_right_when_tls_crosses_a_bad_cable(
+    far_server: tuple[Host, Cable, Client],
+) -> None:
+    """Between two hosts nothing was set up but the token; a large array crosses it too."""
+    near, cable, client = far_server
+    cable.set(*LOSSY)
+    data = os.urandom(2**18)
+    assert near.inside(lambda: client.call({"respond": data}, timeout=60.0)) == data
+    futures = [client.submit(request(number)) for number in range(50)]
+    assert [future.result(60.0) for future in futures] == [right_answer(n) for n in range(50)]
+    assert client.call({"counts": 1}) == dict.fromkeys(range(50), 1)
+
+
+def test_nothing_is_said_plainly_when_the_server_is_another_host(
+    far_server: tuple[Host, Cable, Client],
+) -> None:
+    """A plain hello is answered by the end of the connection, and no client says one."""
+    near, _, client = far_server
+    place = (client.host, client.port)
+    with near.inside(lambda: socket.create_connection(place, PATIENCE)) as sock:
+        sock.sendall(MAGIC + bytes(52))
+        assert not sock.recv(1000).startswith(MAGIC)
+    plain = Client(*place, TOKEN, tls=False)
+    with pytest.raises(Unreachable, match="TLS only"):
+        near.inside(plain.ping)
 
 
 def test_hosts_leave_nothing_when_the_test_is_over() -> None:

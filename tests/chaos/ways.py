@@ -1,6 +1,6 @@
 """The ways in which clients reach a server; what holds on one holds on all.
 
-A further way (TLS, a Unix socket) is one more `Way` in `WAYS`.
+Where a network is in between, a test goes all `WAYS`; elsewhere `PLAIN` is enough.
 """
 
 from __future__ import annotations
@@ -35,4 +35,14 @@ def _plain_client(port: int, **options: Any) -> Client:
     return Client("127.0.0.1", port, TOKEN, **options)
 
 
-WAYS = [Way("plain", False, _plain_server, _plain_client)]
+def _tls_server(**options: Any) -> Server:
+    return Server("127.0.0.1", 0, TOKEN, tls=True, **options)
+
+
+def _tls_client(port: int, **options: Any) -> Client:
+    return Client("127.0.0.1", port, TOKEN, tls=True, **options)
+
+
+PLAIN = Way("plain", False, _plain_server, _plain_client)
+TLS = Way("tls", True, _tls_server, _tls_client)
+WAYS = [PLAIN, TLS]
