@@ -80,9 +80,10 @@ def _shake_hands(
     except BgpyError:
         raise
     except OSError as error:
+        tls = "" if reached.binding or address.path else "it speaks TLS only (give tls=True), "
         raise NotBgpy(
             f"{address} closed the connection during the handshake: it is not a bgpy server, "
-            "or it is just ending"
+            f"{tls}or it is just ending"
         ) from error
 
 
