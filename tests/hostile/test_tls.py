@@ -57,7 +57,7 @@ def secure() -> Iterator[Secure]:
 @pytest.fixture
 def both(start: Callable[..., tuple[Handle, Client]]) -> Iterator[Served]:
     """A server that others can reach, and that speaks plainly too with whom is here."""
-    handle = Server("0.0.0.0:0", None, TOKEN).run_background()
+    handle = Server("[::]:0", None, TOKEN).run_background()
     client = Client("127.0.0.1", handle.port, TOKEN)
     client.initialize(tasks.init_task, tasks.exec_task, tasks.exit_task)
     yield Served(handle, client)
@@ -395,6 +395,33 @@ def test_client_that_asks_a_silent_port_for_tls_is_told_when_its_time_is_over() 
         pytest.raises(Unreachable, match="in time"),
     ):
         client.ping()
+
+
+def test_client_whose_server_trickles_tls_is_told_when_its_time_is_over() -> None:
+    """Bytes now and then, of a record that never is whole, don't move the deadline."""
+    go_on = threading.Event()
+
+    def deed(raw: socket.socket) -> None:
+        with server_identity().context.wrap_socket(raw, server_side=True) as sock:
+            sock.recv(4096)
+            plain = socket.socket(fileno=os.dup(sock.fileno()))
+            with plain:
+                plain.sendall(b"\x17\x03\x03\x40\x00")
+                try:
+                    while not go_on.wait(0.02):
+                        plain.sendall(b"x")
+                except OSError:
+                    pass
+
+    try:
+        with (
+            thief_that(deed) as port,
+            Client("127.0.0.1", port, TOKEN, tls=True, connect_timeout=0.6) as client,
+            pytest.raises(Unreachable, match="in time"),
+        ):
+            client.ping()
+    finally:
+        go_on.set()
 
 
 def test_client_that_finds_another_tls_server_is_told() -> None:

@@ -66,7 +66,10 @@ def _shake_hands(
             while outgoing:
                 outgoing = outgoing[sock.send(outgoing) :]
             sock.settimeout(max(0.001, deadline - monotonic()))
-            count = sock.recv_into(buffer)
+            try:
+                count = sock.recv_into(buffer)
+            except BlockingIOError:
+                continue  # a part of what TLS says: the time goes on
             if not count:
                 raise ConnectionResetError("the stream ended")
             connection.receive(buffer[:count])

@@ -17,9 +17,6 @@ from bgpy.tls.engine import FIRST_BYTE, RECORD, Engine, NotTls
 CHUNK = 4 * RECORD
 """Bytes that are encrypted and sent at once; with their ciphertext they stay in the cache."""
 
-EMPTY_RECEIVES = 16
-"""Receives without data before others get their turn: a peer may send nothing but handshakes."""
-
 MOST_UNSENT = 2**16
 """Bytes of TLS's own words that may wait for a peer that makes us answer and reads nothing."""
 
@@ -73,13 +70,15 @@ class TlsSocket:
         return self._engine.peer_fingerprint()
 
     def recv_into(self, memory: memoryview) -> int:
-        """Receive plaintext into `memory` (at least 16 KiB); 0 at the end of the stream."""
+        """Receive plaintext into `memory` (at least 16 KiB); 0 at the end of the stream.
+
+        Raises `BlockingIOError` if what came made none: whoever waits looks at the time
+        then, and who serves many gives others their turn.
+        """
         count = self._receive(memory)
-        for _ in range(EMPTY_RECEIVES):
-            if count is not None:
-                return count
-            count = self._receive(memory)
-        raise BlockingIOError
+        if count is None:
+            raise BlockingIOError
+        return count
 
     def send(self, data: Piece) -> int:
         """Send as much of `data` as the socket takes; see `sendmsg`."""
