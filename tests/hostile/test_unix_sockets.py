@@ -16,8 +16,17 @@ from time import monotonic
 
 import pytest
 
-from bgpy import AuthenticationError, Client, Handle, NotRunning, Server, StartupError, records
-from bgpy.api.server import Limits
+from bgpy import (
+    AuthenticationError,
+    Client,
+    Handle,
+    Limits,
+    NotRunning,
+    Server,
+    StartupError,
+    address,
+    records,
+)
 from bgpy.calling import reaching
 from bgpy.errors import NotBgpy, Unreachable
 from bgpy.serving import listening
@@ -134,10 +143,26 @@ def test_bgpy_home_that_is_too_deep_gives_a_socket_in_the_temporary_folder(
         default()
 
 
+def test_server_without_an_address_gets_a_free_port_where_there_are_no_unix_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on Windows; one that is given a port, or a host, gets no socket anywhere."""
+    assert Server(port=0).address == Server("127.0.0.1", 0).address == "127.0.0.1:0"
+    monkeypatch.setattr(address, "HAS_UNIX_SOCKETS", False)
+    server = Server()
+    assert server.address == "127.0.0.1:0"
+    handle = server.run_background()
+    try:
+        assert server.address == handle.address == f"127.0.0.1:{handle.port}"
+        assert handle.port > 0
+    finally:
+        handle.kill()
+
+
 # The folder
 
 
-@pytest.mark.parametrize("mode", [0o750, 0o701, 0o777, 0o1777])
+@pytest.mark.parametrize("mode", [0o750, 0o701, 0o777])
 def test_folder_that_others_can_get_at_is_refused(folder: Path, mode: int) -> None:
     """With what mends it."""
     shared = folder / "shared"
@@ -146,6 +171,17 @@ def test_folder_that_others_can_get_at_is_refused(folder: Path, mode: int) -> No
     with pytest.raises(StartupError, match=f"chmod 700 {shared}"):
         Server(f"unix:{shared}/socket").run()
     assert os.listdir(shared) == []
+
+
+@pytest.mark.parametrize("shared", ["/", "/usr", "sticky"])
+def test_folder_of_the_system_is_refused_without_a_word_of_chmod(folder: Path, shared: str) -> None:
+    """Who runs as root might enter it, and nobody else could use ``/tmp`` any more."""
+    if shared == "sticky":
+        folder.chmod(0o1777)
+        shared = str(folder)
+    with pytest.raises(StartupError, match="a folder of your own") as caught:
+        Server(f"unix:{shared}/bgpy-test").run()
+    assert "chmod" not in str(caught.value)
 
 
 def test_folder_that_is_a_link_is_refused(folder: Path) -> None:
