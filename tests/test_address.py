@@ -147,3 +147,80 @@ def test_in_ephemeral_range_tells_when_system_has_one(
     assert [address.in_ephemeral_range(port) for port in ports] == [False, True, True, False]
     path.write_text("nonsense")
     assert not address.in_ephemeral_range(40000)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:5", ("127.0.0.1", 5)),
+        ("localhost:0", ("127.0.0.1", 0)),
+        (":5", ("127.0.0.1", 5)),
+        ("[::1]:65535", ("::1", 65535)),
+        ("[0:0::1]:5", ("::1", 5)),
+        ("Box.Example.ORG:5", ("box.example.org", 5)),
+        ("unix:/run/me/model", ("unix:/run/me/model", 0)),
+        ("unix://run//me/./x/../model/", ("unix:/run/me/model", 0)),
+        ("unix:/with:colon:5", ("unix:/with:colon:5", 0)),
+        ("unix:/\u00e9", ("unix:/\u00e9", 0)),
+    ],
+)
+def test_parse_takes_a_whole_address_when_no_port_is_given(
+    text: str, expected: tuple[str, int]
+) -> None:
+    """What is printed of it is read as the same."""
+    address = parse(text)
+    assert address == expected
+    assert parse(str(address)) == parse(*address) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("127.0.0.1", "host:port"),
+        ("", "no port"),
+        ("::1", "brackets"),
+        ("::1:5", r"\[::1\]:5"),
+        ("[::1]", "no port"),
+        ("[::1]:", "no port"),
+        ("box:http", "no port"),
+        ("box:-1", "no port"),
+        ("box:65536", "65536"),
+        ("box:\u0665", "no port"),
+        ("http://box:5", "brackets|not a host|neither"),
+        ("unix:", "whole path"),
+        ("unix:relative", "whole path"),
+        ("unix:/", "whole path"),
+        ("unix:///", "whole path"),
+        ("unix:/a\0b", "null"),
+        ("unix:/" + "x" * 107, "108"),
+        ("unix:/" + "\u00e9" * 54, "109"),
+    ],
+)
+def test_parse_names_the_mistake_when_a_whole_address_is_bad(text: str, named: str) -> None:
+    """With the notation that is meant."""
+    with pytest.raises(ValueError, match=named):
+        parse(text)
+
+
+def test_unix_socket_has_no_port() -> None:
+    """One that is given is a mistake, but for 0, which the old pair needs."""
+    assert parse("unix:/x", 0) == parse("unix:/x")
+    with pytest.raises(ValueError, match="no port"):
+        parse("unix:/x", 5)
+
+
+def test_unix_socket_is_here_and_its_own_place() -> None:
+    """Nobody is asked for it."""
+    there = parse("unix:/x")
+    assert address.resolve(there) == [there]
+    assert address.is_loopback(there)
+    assert address.dialled(there) == there
+    assert address.wildcards(there) == []
+    assert (there.path, parse("box:5").path) == ("/x", None)
+
+
+@pytest.mark.parametrize(("host", "reached"), [("0.0.0.0", "127.0.0.1"), ("::", "::1")])
+def test_server_on_all_interfaces_is_reached_over_loopback(host: str, reached: str) -> None:
+    """And who looks there may find one that is on all."""
+    assert address.dialled(Address(host, 5)) == (reached, 5)
+    assert Address(host, 5) in address.wildcards(Address(reached, 5))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +32,57 @@ from bgpy.version import __version__
 def test_old_path_gives_the_same_object_when_imported(module: str, name: str, home: str) -> None:
     """A class has one identity, whichever path it is imported by."""
     assert getattr(import_module(module), name) is getattr(import_module(home), name)
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        (bgpy.Server, ["host", "port", "token", "log_level", "log_file", "init_file"]),
+        (bgpy.Client, ["host", "port", "token", "log_level", "log_file"]),
+        (bgpy.Client.initialize, ["self", "init_task", "exec_task", "exit_task"]),
+        (bgpy.Client.execute, ["self", "exec_args", "await_response"]),
+        (bgpy.Client.terminate, ["self", "exit_args", "await_response"]),
+        (bgpy.respond, ["client_socket", "response", "error"]),
+    ],
+)
+def test_signature_begins_as_it_was(what: object, names: list[str]) -> None:
+    """By position and by name; what came later is given by name only."""
+    parameters = inspect.signature(what).parameters.values()  # type: ignore[arg-type]
+    given = [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY]
+    assert given == names
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_server_and_client_take_the_old_arguments(tmp_path: Path, by_name: bool) -> None:
+    """Host and port apart, and all that came behind them."""
+    token, logs = "x" * 32, [str(tmp_path / name) for name in ("server.log", "client.log")]
+    (tmp_path / "old_tasks.py").write_text(
+        "from bgpy import respond\ndef init_task(): return 'of the file'\n"
+        "def exec_task(sock, state, args): respond(sock, state)\n"
+        "def exit_task(sock, state, args): respond(sock, 'left')\n"
+    )
+    init_file = str(tmp_path / "old_tasks.py")
+    if by_name:
+        server = bgpy.Server(
+            host="127.0.0.1",
+            port=0,
+            token=token,
+            log_level="DEBUG",
+            log_file=logs[0],
+            init_file=init_file,
+        )
+        server.run_background()
+        client = bgpy.Client(
+            host="127.0.0.1", port=server.port, token=token, log_level="DEBUG", log_file=logs[1]
+        )
+    else:
+        server = bgpy.Server("127.0.0.1", 0, token, "DEBUG", logs[0], init_file)
+        server.run_background()
+        client = bgpy.Client("127.0.0.1", server.port, token, "DEBUG", logs[1])
+    assert (server.host, client.host, client.port) == ("127.0.0.1", "127.0.0.1", server.port)
+    assert client.execute({}, True) == "of the file"
+    assert client.terminate({}, True) == "left"
+    assert "listening" in Path(logs[0]).read_text()
 
 
 @pytest.mark.parametrize("use", ["bgpy.client.Client", "bgpy.server.respond"])

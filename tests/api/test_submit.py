@@ -50,6 +50,14 @@ def test_futures_give_their_responses_in_order_when_many_are_submitted(client: C
     assert [answer["state"] for answer in answers] == list(range(1, 2001))
 
 
+@pytest.mark.parametrize("size", [0, 2**12, 2**22])
+def test_first_future_has_its_whole_request_when_it_is_large(client: Client, size: int) -> None:
+    """Whether anything is under way before it decides how it leaves, not that all of it does."""
+    futures = [client.submit({"number": n, "data": b"x" * size}) for n in range(3)]
+    assert [future.result(60)["state"] for future in futures] == [1, 2, 3]
+    assert client.call({})["state"] == 4
+
+
 def test_future_raises_what_the_task_raises(client: Client) -> None:
     """A failure ends its own future; the others go on."""
     first, second, third = (client.submit(args) for args in ({}, {"fail": "no"}, {}))

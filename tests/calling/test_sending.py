@@ -167,3 +167,22 @@ def test_gathered_requests_stay_when_the_next_one_runs_out_of_time(
     while not data.endswith(b"kept"):
         data = data[-4:] + sock.recv(2**16)
     thread.join()
+
+
+def test_gathered_request_waits_when_another_one_has_left_in_part(
+    ends: tuple[Sender, socket.socket],
+) -> None:
+    """What another thread gathers meanwhile doesn't land in the middle of a request."""
+    sender, sock = ends
+    takes_all = sender._sock
+
+    class TakesHalf:
+        def send(self, data: bytes) -> int:
+            sender._sock = takes_all
+            sender.gather(7, b"gathered")
+            return takes_all.send(data[: len(data) // 2])
+
+    sender._sock = TakesHalf()  # type: ignore[assignment]
+    sender.send([b"a whole request"], None)
+    sender.flush(None)
+    assert _read(sock, 23) == b"a whole requestgathered"

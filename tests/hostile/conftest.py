@@ -22,6 +22,8 @@ class Served:
     """A background server with tasks, a client of it, and what attackers need to know."""
 
     token = TOKEN
+    tls: bool | None = None
+    """Whether its clients ask for TLS."""
     tracebacks = 0
     """How many tracebacks the test expects in the log."""
 
@@ -61,7 +63,7 @@ class Served:
 
     def check(self) -> None:
         """A second client's call succeeds."""
-        with Client("127.0.0.1", self.port, TOKEN, timeout=20.0) as second:
+        with Client("127.0.0.1", self.port, TOKEN, timeout=20.0, tls=self.tls) as second:
             before = second.call({"add": 0})
             assert second.call({"add": 1}) == before + 1
         assert self.log().count("Traceback") == self.tracebacks

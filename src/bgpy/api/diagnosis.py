@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from bgpy import tokens
-from bgpy.address import Address, is_loopback_host
+from bgpy.address import Address, dialled, is_loopback_host
 from bgpy.api.client import known_token
 from bgpy.calling.connecting import Connected, Target, connect
 from bgpy.errors import (
@@ -15,8 +15,8 @@ from bgpy.errors import (
     BgpyError,
     NotBgpy,
     NotRunning,
+    ProtocolError,
     Unreachable,
-    VersionMismatch,
 )
 from bgpy.process.wsl import firewall_rule, windows_host
 from bgpy.version import __version__
@@ -80,10 +80,12 @@ def _described(connected: Connected, seconds: float) -> list[tuple[str, str]]:
 
 def _advice(place: Address, error: BgpyError, windows: str | None) -> list[str]:
     """What to do about `error`; `windows` is Windows' address where this is WSL."""
-    local = is_loopback_host(place.host)
+    local = is_loopback_host(dialled(place).host)
     if isinstance(error, NotRunning):
         return _not_running(place, local, windows)
     if isinstance(error, NotBgpy):
+        if place.path is not None:
+            return [f"Another program has that socket; 'ss -lxp src {place.path}' tells which."]
         return [
             "Another program has that port, or a tunnel leads to where no server listens.",
             f"Look who it is: 'ss -ltnp sport = :{place.port}' or 'netstat -ano' over there.",
@@ -95,7 +97,7 @@ def _advice(place: Address, error: BgpyError, windows: str | None) -> list[str]:
             "Ask the account that runs the server: 'bgpy token show ADDRESS' over there,",
             f"then 'bgpy add {place}' here keeps it. BGPY_TOKEN, if set, comes first.",
         ]
-    if isinstance(error, VersionMismatch):
+    if isinstance(error, ProtocolError):
         return ["Bring both sides to the same version: 'pip install --upgrade bgpy'."]
     return []
 

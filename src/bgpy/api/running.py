@@ -126,10 +126,16 @@ class Running:
 
 def _tidy(place: address.Address) -> None:
     """Remove what dead servers that were given no address have left beside this one."""
-    if place.path is not None:
-        folder = os.path.dirname(place.path)
-        if folder == records.socket_folder(address.LONGEST_PATH):
-            unix.remove_stale(folder)
+    if place.path is None:
+        return
+    folder = os.path.dirname(place.path)
+
+    def lives(path: str) -> bool:
+        there = address.Address(address.UNIX + path, 0)
+        return there == place or records.find(there) is not None
+
+    if folder == records.socket_folder(address.LONGEST_PATH):
+        unix.remove_stale(folder, lives)
 
 
 def _named(place: address.Address, error: StartupError) -> StartupError:

@@ -66,7 +66,10 @@ def _shake_hands(
             while outgoing:
                 outgoing = outgoing[sock.send(outgoing) :]
             sock.settimeout(max(0.001, deadline - monotonic()))
-            count = sock.recv_into(buffer)
+            try:
+                count = sock.recv_into(buffer)
+            except BlockingIOError:
+                continue  # a part of what TLS says: the time goes on
             if not count:
                 raise ConnectionResetError("the stream ended")
             connection.receive(buffer[:count])
@@ -80,9 +83,10 @@ def _shake_hands(
     except BgpyError:
         raise
     except OSError as error:
+        tls = "" if reached.binding or address.path else "it speaks TLS only (give tls=True), "
         raise NotBgpy(
             f"{address} closed the connection during the handshake: it is not a bgpy server, "
-            "or it is just ending"
+            f"{tls}or it is just ending"
         ) from error
 
 

@@ -93,6 +93,11 @@ def _no_way(address: Address, error: OSError) -> ConnectError:
             f"nothing runs at {address}: start a server there, or correct the address"
         )
     if isinstance(error, TimeoutError):
+        if address.path is not None:
+            return Unreachable(
+                f"{address} takes no connection: its backlog stayed full, so its process may be "
+                "stopped or hang"
+            )
         return Unreachable(
             f"{address} can't be reached: no answer in time. Is that machine on, and does a "
             f"firewall between let TCP to port {address.port} through?"

@@ -129,10 +129,10 @@ def check_folder(path: str, forbidden: int = 0o077, use: str = f"set {ENV_HOME} 
             f"{path} belongs to another user (uid {status.st_uid}); {use} a folder of your own"
         )
     if status.st_mode & forbidden:
-        raise StartupError(
-            f"other users can get at {path}; `chmod 700 {path}` mends that, or {use} a folder "
-            "of your own"
-        )
+        # Never advised for /tmp, /run and the like: root would take them from everybody.
+        shared = status.st_mode & stat.S_ISVTX or os.path.dirname(os.path.dirname(path)) == "/"
+        mend = "" if shared else f"`chmod 700 {path}` mends that, or "
+        raise StartupError(f"other users can get at {path}; {mend}{use} a folder of your own")
 
 
 def _below(root: str, place: str) -> list[str]:

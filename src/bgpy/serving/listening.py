@@ -116,7 +116,8 @@ def listen(address: Address, secure: bool) -> Listener:
             "tls=False out, or use 127.0.0.1"
         )
     sock = _bind(address, place)
-    return Listener(sock, Address(*sock.getsockname()[:2]))
+    # Not the host that the socket tells, which lacks the interface of a link-local address.
+    return Listener(sock, place._replace(port=sock.getsockname()[1]))
 
 
 def speak_tls(listener: Listener, identity: Identity, plain_loopback: bool) -> None:

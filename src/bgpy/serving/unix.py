@@ -12,7 +12,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from bgpy import records
@@ -33,7 +33,7 @@ if sys.platform == "win32":
     def remove(path: str) -> None:
         """Remove what `bind` made."""
 
-    def remove_stale(folder: str) -> None:
+    def remove_stale(folder: str, lives: Callable[[str], bool]) -> None:
         """Remove the sockets of dead servers."""
 
 else:
@@ -75,12 +75,16 @@ else:
         except FileNotFoundError:
             pass
 
-    def remove_stale(folder: str) -> None:
-        """Remove the sockets of dead servers in a folder that holds nothing but sockets."""
+    def remove_stale(folder: str, lives: Callable[[str], bool]) -> None:
+        """Remove the sockets of dead servers in a folder that holds nothing but sockets.
+
+        Those of which `lives` knows that they do are left alone: the others have a
+        connection tried, which a living server notes as a stranger's.
+        """
         with _locked(folder):
             for name in os.listdir(folder):
                 path = os.path.join(folder, name)
-                if _is_socket(path) and not _listens(path):
+                if _is_socket(path) and not lives(path) and not _listens(path):
                     remove(path)
 
     def _make(folder: str) -> None:

@@ -6,6 +6,7 @@ and the order in which its ciphertext leaves, since OpenSSL's objects are for on
 
 from __future__ import annotations
 
+import select
 import socket
 import sys
 import threading
@@ -16,11 +17,14 @@ from bgpy.tls.engine import FIRST_BYTE, RECORD, Engine, NotTls
 CHUNK = 4 * RECORD
 """Bytes that are encrypted and sent at once; with their ciphertext they stay in the cache."""
 
-EMPTY_RECEIVES = 16
-"""Receives without data before others get their turn: a peer may send nothing but handshakes."""
-
 MOST_UNSENT = 2**16
 """Bytes of TLS's own words that may wait for a peer that makes us answer and reads nothing."""
+
+WAIT = 0.5
+"""Seconds that a socket which blocks waits to send, before it says that it could not."""
+
+# Who waited in `send` would hold the lock, and nothing could be received meanwhile.
+_AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 
 Piece = bytes | bytearray | memoryview
 
@@ -48,13 +52,16 @@ class TlsSocket:
         self._encrypt = engine.encrypt
 
     def shake_hands(self) -> bool:
-        """Go one step on, as a client; whether TLS is established and `fingerprint` is known."""
+        """Go one step on, as a client; whether TLS is established and `fingerprint` is known.
+
+        Raises `ConnectionResetError` where the stream ends before.
+        """
         with self._lock:
             if not self._engine.established and not self._unsent:
                 self._engine.begin()
                 self._tell()
-        if not self._engine.established:
-            self._receive(memoryview(bytearray(RECORD)))
+        if not self._engine.established and self._receive(memoryview(bytearray(RECORD))) == 0:
+            raise ConnectionResetError("the stream ended")
         return self._engine.established
 
     @property
@@ -63,13 +70,15 @@ class TlsSocket:
         return self._engine.peer_fingerprint()
 
     def recv_into(self, memory: memoryview) -> int:
-        """Receive plaintext into `memory` (at least 16 KiB); 0 at the end of the stream."""
+        """Receive plaintext into `memory` (at least 16 KiB); 0 at the end of the stream.
+
+        Raises `BlockingIOError` if what came made none: whoever waits looks at the time
+        then, and who serves many gives others their turn.
+        """
         count = self._receive(memory)
-        for _ in range(EMPTY_RECEIVES):
-            if count is not None:
-                return count
-            count = self._receive(memory)
-        raise BlockingIOError
+        if count is None:
+            raise BlockingIOError
+        return count
 
     def send(self, data: Piece) -> int:
         """Send as much of `data` as the socket takes; see `sendmsg`."""
@@ -84,17 +93,13 @@ class TlsSocket:
         What was encrypted must leave. So while its ciphertext waits, all of it but the last
         byte counts as sent: the caller comes back with at least that byte, first.
         """
-        with self._lock:
-            if self._unsent:
-                self._flush()  # raises if nothing can be sent
-            if self._unsent:
-                return 0
-            sent, self._owed = self._owed, 0
-            for chunk in chunks(pieces, sent):
-                sent += self._send_chunk(chunk)
-                if self._unsent:
-                    break
-            return sent
+        try:
+            return self._send_pieces(pieces)
+        except BlockingIOError:
+            if self._sock.gettimeout() == 0:
+                raise
+        self._wait_writable()
+        return self._send_pieces(pieces)
 
     def shutdown(self, how: int) -> None:
         """End the connection, and say so before if that can be done at once."""
@@ -130,11 +135,24 @@ class TlsSocket:
         """As the socket's."""
         self._sock.setsockopt(level, option, value)
 
+    def _send_pieces(self, pieces: Sequence[Piece]) -> int:
+        with self._lock:
+            if self._unsent:
+                self._flush()  # raises if nothing can be sent
+            if self._unsent:
+                return 0
+            sent, self._owed = self._owed, 0
+            for chunk in chunks(pieces, sent):
+                sent += self._send_chunk(chunk)
+                if self._unsent:
+                    break
+            return sent
+
     def _send_chunk(self, chunk: Piece) -> int:
         """Encrypt and send `chunk` while nothing is unsent; how many of its bytes count as sent."""
         ciphertext = self._encrypt(chunk)
         try:
-            taken = self._send_to_socket(ciphertext)
+            taken = self._send_to_socket(ciphertext, _AT_ONCE)
         except (BlockingIOError, TimeoutError):
             taken = 0  # what is sent before it, and that it must follow, has to be told
         except BaseException:
@@ -177,8 +195,17 @@ class TlsSocket:
             raise NotTls("the other side wants answers and reads none")
 
     def _flush(self) -> None:
-        taken = self._sock.send(self._unsent)
+        taken = self._send_to_socket(self._unsent, _AT_ONCE)
         self._unsent = self._unsent[taken:]
+
+    def _wait_writable(self) -> None:
+        if sys.platform != "win32":  # where sockets that block have time-outs of Python's
+            poller = select.poll()
+            try:
+                poller.register(self._sock, select.POLLOUT)
+            except ValueError:
+                return  # closed by another thread: using it tells
+            poller.poll(WAIT * 1000)
 
 
 class PlainOrTls:

@@ -1,0 +1,158 @@
+"""Truths of ``bgpy doctor``: what it says of each trouble, and its exit code."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bgpy import Client, Handle, Server, __version__, token_create
+from bgpy.api import diagnosis
+from bgpy.cli.commands import program
+from bgpy.records import keep_token
+from bgpy.wire.handshake import MAGIC, SERVER_HELLO_SIZE, Refusal
+from tests.hostile.test_impostors import _answer, thief_that
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., tuple[Handle, Client]]
+
+TOKEN = token_create()
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., Handle]]:
+    """Start a server; takes what `Server` takes."""
+    handles: list[Handle] = []
+
+    def start(*args: object, **options: object) -> Handle:
+        handles.append(Server(*args, **options).run_background())  # type: ignore[arg-type]
+        return handles[-1]
+
+    yield start
+    for handle in handles:
+        handle.kill()
+
+
+def _doctor(*args: object, typed: str | None = None) -> Result:
+    """Run it here, with `typed` as what stands on its standard input."""
+    words = ["doctor", *map(str, args)] + (["-t"] if typed is not None else [])
+    return CliRunner().invoke(program, words, input=typed)
+
+
+def test_doctor_finds_all_well(started: Callable[..., Handle]) -> None:
+    """Over each transport, with who answers and what is spoken."""
+    for handle, options, spoken in (
+        (started(), (), "plain"),
+        (started("127.0.0.1", 0), (), "plain"),
+        (started("127.0.0.1:0", tls=True), ("--tls",), "TLS, certificate "),
+    ):
+        done = _doctor(handle.address, *options)
+        assert done.exit_code == 0, done.output
+        lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
+        assert list(lines) == ["address", "token", "server", "client", "spoken", "result"]
+        assert lines["address"] == handle.address
+        assert lines["token"] == "kept for this address"
+        assert f"process {handle.pid}" in lines["server"]
+        assert __version__ in lines["server"]
+        assert lines["spoken"].startswith(spoken)
+        assert lines["result"].startswith("all is well")
+
+
+def test_doctor_is_a_command_of_its_own(bgpy: Run, started: Callable[..., Handle]) -> None:
+    """With the old pair as well; all it finds is on stdout."""
+    handle = started("127.0.0.1", 0)
+    done = bgpy("doctor", "127.0.0.1", handle.port)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "all is well" in done.stdout
+
+
+def test_doctor_finds_that_nothing_runs_there(free_port: int) -> None:
+    """3, and what starts a server there."""
+    done = _doctor(f"127.0.0.1:{free_port}")
+    assert done.exit_code == 3
+    assert f"problem   nothing runs at 127.0.0.1:{free_port}" in done.output
+    assert f"bgpy server 127.0.0.1:{free_port}" in done.output
+
+
+def test_doctor_finds_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4, when its time is over; with TLS as without."""
+    monkeypatch.setattr(diagnosis, "TIME", 0.2)
+    with thief_that(partial(_answer, data=b"")) as port:
+        for options in ((), ("--tls",)):
+            done = _doctor(f"127.0.0.1:{port}", *options)
+            assert done.exit_code == 4
+            assert "did not answer in time" in done.output
+            assert "may be stopped or hang" in done.output
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_doctor_finds_another_program(tls: bool) -> None:
+    """4, with what it looks like, and how to find who it is."""
+    with thief_that(partial(_answer, data=b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+        done = _doctor(f"127.0.0.1:{port}", *(["--tls"] if tls else []))
+    assert done.exit_code == 4
+    assert "not a bgpy server" in done.output
+    assert f"sport = :{port}" in done.output
+
+
+def test_doctor_finds_a_server_that_speaks_tls_only(started: Callable[..., Handle]) -> None:
+    """4, with the option that is missing; and the other way round."""
+    done = _doctor(started("127.0.0.1:0", tls=True).address)
+    assert done.exit_code == 4
+    assert "tls=True" in done.output
+    done = _doctor(started("127.0.0.1:0").address, "--tls")
+    assert done.exit_code == 4
+    assert "without TLS" in done.output
+
+
+def test_doctor_finds_a_wrong_token(
+    started: Callable[..., Handle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5, whether it was typed, kept, of the environment or not there, and where it is from."""
+    handle = started("127.0.0.1:0", token=TOKEN)
+    place = (handle.host, handle.port)
+    assert "none is known" in _fails_with_5(_doctor(handle.address))
+    assert "typed" in _fails_with_5(_doctor(handle.address, typed="wrong\n"))
+    keep_token(place, "wrong")
+    assert "kept" in _fails_with_5(_doctor(handle.address))
+    monkeypatch.setenv("BGPY_TOKEN", "wrong")
+    assert "BGPY_TOKEN" in _fails_with_5(_doctor(handle.address))
+    assert _doctor(handle.address, typed=f"{TOKEN}\n").exit_code == 0
+
+
+def _fails_with_5(done: Result) -> str:
+    """The line about the token."""
+    assert done.exit_code == 5, done.output
+    assert "bgpy add" in done.output
+    assert "wrong" not in done.output
+    return done.output.splitlines()[1]
+
+
+def test_doctor_finds_another_version() -> None:
+    """1, with both versions and the way out."""
+    refusal = MAGIC + bytes((0, 9, 9, Refusal.VERSION)) + bytes(SERVER_HELLO_SIZE - 12)
+    with thief_that(partial(_answer, data=refusal)) as port:
+        done = _doctor(f"127.0.0.1:{port}", typed="some token\n")
+    assert done.exit_code == 1
+    assert "versions 9 to 9" in done.output
+    assert "pip install --upgrade bgpy" in done.output
+
+
+def test_doctor_finds_a_name_that_nobody_has() -> None:
+    """4."""
+    done = _doctor("no-such-host.invalid:5")
+    assert done.exit_code == 4
+    assert "no known host" in done.output
+
+
+def test_doctor_takes_each_notation_and_refuses_what_is_none() -> None:
+    """2, as any wrong usage."""
+    for args in (("127.0.0.1",), ("unix:x",), ("unix:/x", "5"), ("::1:5",), ("box", "65536")):
+        assert _doctor(*args).exit_code == 2, args
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as probe:
+        port = probe.getsockname()[1]
+    assert _doctor(f"[::1]:{port}").exit_code == _doctor("::1", port).exit_code == 3

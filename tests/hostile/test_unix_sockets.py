@@ -1,0 +1,494 @@
+"""Unix sockets among strangers: who may come, what is in the place, and what stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from bgpy import (
+    AuthenticationError,
+    Client,
+    Handle,
+    Limits,
+    NotRunning,
+    Server,
+    StartupError,
+    address,
+    records,
+)
+from bgpy.calling import reaching
+from bgpy.errors import NotBgpy, Unreachable
+from bgpy.serving import listening
+from tests.api.gate import Gate
+from tests.api.tasks import TASKS
+from tests.hostile.peers import wait_until
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="Python has Unix sockets on POSIX only")
+
+TOKEN = "of-a-test-and-long-enough-not-to-be-stretched"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of this user's with a short path."""
+    with tempfile.TemporaryDirectory(prefix="bgpy-") as folder:
+        yield Path(os.path.realpath(folder))
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., Handle]]:
+    """Start a server at ``socket`` in `folder`, or at another address."""
+    started: list[Handle] = []
+
+    def start(address: str | None = None, **options: object) -> Handle:
+        where = f"unix:{folder}/socket" if address is None else address
+        started.append(Server(where, None, TOKEN, **options).run_background())  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for handle in started:
+        handle.kill()
+
+
+@pytest.fixture
+def default() -> Iterator[Callable[[], Handle]]:
+    """Start a server that is given no address."""
+    started: list[Handle] = []
+
+    def start() -> Handle:
+        started.append(Server().run_background())
+        return started[-1]
+
+    yield start
+    for handle in started:
+        handle.kill()
+
+
+def _log(handle: Handle) -> str:
+    return Path(handle.log_file or "").read_text()
+
+
+# Where nothing is given
+
+
+def test_server_without_an_address_gets_a_socket_of_its_own(
+    default: Callable[[], Handle],
+) -> None:
+    """Each another one, in a folder that is this user's alone; clients find the tokens."""
+    first, second = default(), default()
+    assert first.address != second.address
+    for handle in (first, second):
+        path = Path(handle.address.removeprefix("unix:"))
+        assert handle.address.startswith("unix:")
+        assert (handle.host, handle.port) == (handle.address, 0)
+        assert path.parent == Path(records.socket_folder(107))
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert path.stat().st_mode & 0o777 == 0o600
+        with Client(handle.address) as client:
+            assert client.ping() > 0
+
+
+def test_servers_without_addresses_do_not_knock_at_each_other(
+    default: Callable[[], Handle],
+) -> None:
+    """The next one looks for dead ones without a stranger's line in anybody's log."""
+    handles = [default() for _ in range(3)]
+    for handle in handles:
+        with Client(handle.address) as client:
+            client.ping()  # handled by the thread that would have written of it
+        assert "WARNING" not in _log(handle)
+
+
+def test_next_server_without_an_address_removes_what_a_killed_one_left(
+    default: Callable[[], Handle],
+) -> None:
+    """And nothing of those that live."""
+    dead, living = default(), default()
+    dead.kill()
+    path = Path(dead.address.removeprefix("unix:"))
+    assert path.exists()
+    new = default()
+    assert not path.exists()
+    for handle in (living, new):
+        with Client(handle.address) as client:
+            assert client.ping() > 0
+    assert len(os.listdir(path.parent)) == 2
+
+
+def test_bgpy_home_that_is_too_deep_gives_a_socket_in_the_temporary_folder(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, default: Callable[[], Handle]
+) -> None:
+    """Record and token stay where they are; the folder there is this user's alone as well."""
+    deep = tmp_path / ("deep" * 20)
+    monkeypatch.setenv("BGPY_HOME", str(deep))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    handle = default()
+    assert handle.address.startswith(f"unix:{folder}/bgpy-{os.geteuid()}/")
+    with Client(handle.address) as client:
+        client.terminate()
+    os.chmod(folder / f"bgpy-{os.geteuid()}", 0o755)
+    with pytest.raises(StartupError, match="chmod 700"):
+        default()
+
+
+def test_server_without_an_address_gets_a_free_port_where_there_are_no_unix_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on Windows; one that is given a port, or a host, gets no socket anywhere."""
+    assert Server(port=0).address == Server("127.0.0.1", 0).address == "127.0.0.1:0"
+    monkeypatch.setattr(address, "HAS_UNIX_SOCKETS", False)
+    server = Server()
+    assert server.address == "127.0.0.1:0"
+    handle = server.run_background()
+    try:
+        assert server.address == handle.address == f"127.0.0.1:{handle.port}"
+        assert handle.port > 0
+    finally:
+        handle.kill()
+
+
+# The folder
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o701, 0o777])
+def test_folder_that_others_can_get_at_is_refused(folder: Path, mode: int) -> None:
+    """With what mends it."""
+    shared = folder / "shared"
+    shared.mkdir()
+    shared.chmod(mode)
+    with pytest.raises(StartupError, match=f"chmod 700 {shared}"):
+        Server(f"unix:{shared}/socket").run()
+    assert os.listdir(shared) == []
+
+
+@pytest.mark.parametrize("shared", ["/", "/usr", "sticky"])
+def test_folder_of_the_system_is_refused_without_a_word_of_chmod(folder: Path, shared: str) -> None:
+    """Who runs as root might enter it, and nobody else could use ``/tmp`` any more."""
+    if shared == "sticky":
+        folder.chmod(0o1777)
+        shared = str(folder)
+    with pytest.raises(StartupError, match="a folder of your own") as caught:
+        Server(f"unix:{shared}/bgpy-test").run()
+    assert "chmod" not in str(caught.value)
+
+
+def test_folder_that_is_a_link_is_refused(folder: Path) -> None:
+    """Whoever made it could lead it elsewhere, also where it leads to nothing."""
+    (folder / "real").mkdir(0o700)
+    for target in ("real", "nowhere"):
+        (folder / "link").unlink(missing_ok=True)
+        (folder / "link").symlink_to(folder / target)
+        with pytest.raises(StartupError, match="no link"):
+            Server(f"unix:{folder}/link/socket").run()
+
+
+def test_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its mode."""
+    (folder / "other").mkdir(0o700)
+    uid = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
+    with pytest.raises(StartupError, match="belongs to another user"):
+        listening.unix.bind(f"{folder}/other/socket", 1)
+
+
+def test_folder_is_made_for_this_user_alone(folder: Path, start: Callable[..., Handle]) -> None:
+    """With those above it that are missing, whatever the umask."""
+    before = os.umask(0)
+    try:
+        start(f"unix:{folder}/a/b/socket")
+    finally:
+        os.umask(before)
+    for each in (folder / "a", folder / "a/b"):
+        assert each.stat().st_mode & 0o777 == 0o700
+    assert (folder / "a/b/socket").stat().st_mode & 0o777 == 0o600
+
+
+def test_folder_that_can_not_be_made_is_a_startup_error(folder: Path) -> None:
+    """Below a file there are none."""
+    (folder / "file").touch()
+    with pytest.raises(StartupError, match=r"can.t be made|no link"):
+        Server(f"unix:{folder}/file/below/socket").run()
+
+
+# Who comes
+
+CLIENT_OF_ANOTHER_USER = """
+import os, socket, sys
+os.setuid(65534)
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+sock.settimeout(20)
+try:
+    sock.send(b"hello")
+    print(sock.recv(10))
+except ConnectionError:
+    print(b"")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can be others")
+def test_client_of_another_user_is_turned_away(folder: Path, start: Callable[..., Handle]) -> None:
+    """Though somebody opened folder and socket to all; one line tells of it."""
+    handle = start()
+    folder.chmod(0o777)
+    (folder / "socket").chmod(0o777)
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT_OF_ANOTHER_USER, str(folder / "socket")],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("b''\n", "")
+    with Client(handle.address, token=TOKEN) as client:
+        assert client.ping() > 0
+    (line,) = [line for line in _log(handle).splitlines() if "65534" in line]
+    assert "WARNING" in line
+    assert "refused" in line
+
+
+SERVER_OF_ANOTHER_USER = """
+import os, socket, sys
+os.setuid(65534)
+sock = socket.socket(socket.AF_UNIX)
+sock.bind(sys.argv[1])
+sock.listen()
+print("listening", flush=True)
+peer = sock.accept()[0]
+print(len(peer.recv(100)))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can be others")
+def test_server_of_another_user_gets_no_word(folder: Path) -> None:
+    """The client looks who it is before it says hello."""
+    folder.chmod(0o777)
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER_OF_ANOTHER_USER, str(folder / "socket")],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "listening\n"
+        with (
+            Client(f"unix:{folder}/socket", token=TOKEN) as client,
+            pytest.raises(AuthenticationError, match="uid 65534"),
+        ):
+            client.ping()
+        assert process.stdout.read() == "0\n"
+
+
+@pytest.mark.parametrize("side", [listening, reaching])
+def test_uid_is_looked_at_on_both_sides(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, side: object
+) -> None:
+    """Each by itself: the other may have been built by anyone."""
+    monkeypatch.setattr(side.records, "peer_uid", lambda sock: os.geteuid() + 1)  # type: ignore[attr-defined]
+    listener = listening.listen(listening.Address(f"unix:{folder}/socket", 0), True)
+    try:
+        if side is reaching:
+            with pytest.raises(AuthenticationError):
+                reaching.reach(listener.address, None, monotonic() + 30)
+            return
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(f"{folder}/socket")
+            with pytest.raises(listening.TurnedAway) as caught:
+                listener.accept()
+            assert str(os.geteuid() + 1) in caught.value.args[0]
+            assert sock.recv(1) == b""
+    finally:
+        listener.close()
+
+
+# What is in the place
+
+
+def test_socket_of_a_killed_server_is_taken_over(
+    folder: Path, start: Callable[..., Handle]
+) -> None:
+    """Nobody listens there; clients are told so until the next one does."""
+    first = start()
+    first.kill()
+    assert (folder / "socket").exists()
+    with Client(first.address, token=TOKEN) as client:
+        with pytest.raises(NotRunning):
+            client.ping()
+        start()
+        assert client.ping() > 0
+
+
+def test_socket_of_a_living_server_is_left_alone(start: Callable[..., Handle]) -> None:
+    """The second one is refused, and told who is there."""
+    first = start()
+    for run in (Server(first.address).run, Server(first.address).run_background):
+        with pytest.raises(StartupError, match=f"pid {first.pid}"):
+            run()
+    with Client(first.address, token=TOKEN) as client:
+        assert client.ping() > 0
+
+
+def test_socket_of_another_program_is_left_alone(folder: Path) -> None:
+    """Also where its backlog is full, so that nobody can see whether it accepts."""
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as waiting:
+        other.bind(f"{folder}/socket")
+        other.listen(0)
+        waiting.connect(f"{folder}/socket")
+        for _ in range(2):
+            with pytest.raises(StartupError, match="another program listens"):
+                Server(f"unix:{folder}/socket").run()
+        assert (folder / "socket").exists()
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "link", "link to nothing"])
+def test_something_else_in_the_place_is_left_alone(folder: Path, what: str) -> None:
+    """Only the socket of a dead server is removed."""
+    path = folder / "socket"
+    if what == "file":
+        path.write_text("precious")
+    elif what == "folder":
+        path.mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(f"{folder}/dead")
+        path.symlink_to(folder / ("dead" if what == "link" else "nothing"))
+    before = sorted(os.listdir(folder))
+    with pytest.raises(StartupError, match=f"{path} is there"):
+        Server(f"unix:{path}").run()
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_one_of_many_that_start_at_once_gets_the_socket(
+    folder: Path, start: Callable[..., Handle]
+) -> None:
+    """Over what a dead one left; the others are refused, and the one serves."""
+    start().kill()
+
+    def attempt(_: int) -> Handle | None:
+        try:
+            return start()
+        except StartupError:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        (handle,) = [each for each in pool.map(attempt, range(4)) if each is not None]
+    with Client(handle.address, token=TOKEN) as client:
+        assert client.ping() > 0
+
+
+@pytest.mark.parametrize("length", [108, 4096])
+def test_path_that_is_too_long_is_said(length: int) -> None:
+    """On both sides, before anything is tried, with how long it may be."""
+    path = "/" + "x" * (length - 1)
+    for make in (Server, Client):
+        with pytest.raises(ValueError, match=r"\d+ bytes"):
+            make(f"unix:{path}")
+
+
+# A full backlog
+
+
+@pytest.fixture
+def full(folder: Path) -> Iterator[socket.socket]:
+    """A listener that nobody else can reach before it accepts."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as waiting:
+        listener.bind(f"{folder}/socket")
+        listener.listen(0)
+        waiting.connect(f"{folder}/socket")
+        yield listener
+
+
+def test_full_backlog_is_tried_again_until_there_is_room(
+    folder: Path, full: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a TCP connection waits by itself."""
+    refused = threading.Semaphore(0)
+    sleep = reaching.time.sleep
+
+    def tried(seconds: float) -> None:
+        refused.release()
+        sleep(seconds)
+
+    monkeypatch.setattr(reaching.time, "sleep", tried)
+
+    def accept() -> None:
+        for _ in range(3):
+            assert refused.acquire(timeout=30)
+        full.accept()[0].close()
+        with full.accept()[0] as peer:
+            peer.recv(100)
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    with (
+        Client(f"unix:{folder}/socket", token=TOKEN, connect_timeout=30.0) as client,
+        pytest.raises(NotBgpy),
+    ):
+        client.ping()
+    thread.join(30)
+
+
+def test_full_backlog_that_stays_is_unreachable(folder: Path, full: socket.socket) -> None:
+    """The error speaks of a socket, and not of machines and ports."""
+    with (
+        Client(f"unix:{folder}/socket", token=TOKEN, connect_timeout=0.1) as client,
+        pytest.raises(Unreachable, match="backlog") as caught,
+    ):
+        client.ping()
+    assert "port" not in str(caught.value)
+
+
+# The end
+
+
+@pytest.mark.parametrize("how", ["one signal", "two signals"])
+def test_socket_is_removed_when_a_signal_ends_the_server(
+    folder: Path, start: Callable[..., Handle], how: str
+) -> None:
+    """Also where the second one ends it in the middle of a task."""
+    handle = start()
+    with Client(handle.address, token=TOKEN) as client, Gate() as gate:
+        client.initialize(*TASKS)
+        if how == "two signals":
+            client.execute({"run": gate.passing()})
+            gate.wait()
+            os.kill(handle.pid, signal.SIGTERM)
+        os.kill(handle.pid, signal.SIGINT)
+        assert handle.wait(30)
+    assert os.listdir(folder) == []
+
+
+def test_socket_that_another_program_put_there_stays(
+    folder: Path, start: Callable[..., Handle]
+) -> None:
+    """Who ends removes its own socket, and no other that has its name by now."""
+    first = start()
+    (folder / "socket").unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"{folder}/socket")
+        os.kill(first.pid, signal.SIGTERM)
+        assert first.wait(30)
+        assert os.listdir(folder) == ["socket"]
+
+
+def test_strangers_without_the_token_get_nothing_from_a_unix_socket(
+    folder: Path, start: Callable[..., Handle]
+) -> None:
+    """It is the same protocol: garbage ends it at once, and silence when its time is over."""
+    handle = start(limits=Limits(handshake_timeout=0.2))
+    for sent in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b""):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(f"{folder}/socket")
+            sock.settimeout(20)
+            sock.sendall(sent)
+            assert sock.recv(100) == b""
+    wait_until(lambda: _log(handle).count("WARNING") == 3, "each has its line")

@@ -1,0 +1,313 @@
+"""Sockets that speak TLS: each byte once and in order, however little is taken at a time."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bgpy.serving.unsent import after
+from bgpy.tls.engine import RECORD, Engine, NotTls
+from bgpy.tls.stream import CHUNK, MOST_UNSENT, PlainOrTls, TlsSocket, chunks
+from tests.tls.ends import LONG, engines, established
+
+Pair = tuple[TlsSocket, TlsSocket]
+
+
+def _over(sock: socket.socket, engine: Engine) -> TlsSocket:
+    return TlsSocket(sock, engine, memoryview(bytearray(2**17)))
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two connected sockets that take little at a time."""
+    pair = socket.socketpair()
+    for sock in pair:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with pair[0], pair[1]:
+        yield pair
+
+
+@pytest.fixture
+def pair(sockets: tuple[socket.socket, socket.socket]) -> Pair:
+    """Both ends of a connection over which TLS is spoken; they block."""
+    client, server = map(_over, sockets, established())
+    return client, server
+
+
+def _pieces(sizes: Sequence[int]) -> list[bytes | memoryview]:
+    """Pieces of these sizes that go on where the one before ended, in both kinds of memory."""
+    whole = bytes(number * 7 % 256 for number in range(256)) * (sum(sizes) // 256 + 1)
+    made: list[bytes | memoryview] = []
+    at = 0
+    for size in sizes:
+        piece = whole[at : at + size]
+        made.append(memoryview(piece) if len(made) % 2 else piece)
+        at += size
+    return made
+
+
+def _receive(end: TlsSocket, size: int) -> bytes:
+    """The next `size` bytes, or those until the stream ends."""
+    memory = memoryview(bytearray(2**16))
+    received = bytearray()
+    while len(received) < size:
+        try:
+            count = end.recv_into(memory)
+        except BlockingIOError:
+            continue
+        if not count:
+            break
+        received += memory[:count]
+    return bytes(received)
+
+
+@given(
+    st.lists(st.integers(0, 2 * CHUNK) | st.integers(0, 40), max_size=6), st.integers(0, 3 * CHUNK)
+)
+@example([CHUNK], 1)
+@example([1, CHUNK], 1)
+@example([0, 1, 0], 0)
+def test_chunks_are_whole_and_in_order_when_pieces_have_any_size(
+    sizes: list[int], skipped: int
+) -> None:
+    """All but the last are full, and what is skipped is skipped."""
+    pieces = _pieces(sizes)
+    made = chunks(pieces, skipped)
+    assert b"".join(made) == b"".join(pieces)[skipped:]
+    assert all(len(each) == CHUNK for each in made[:-1])
+    assert all(0 < len(each) <= CHUNK for each in made)
+
+
+class Stingy:
+    """A socket that takes as many bytes at a time as it is told, and keeps them."""
+
+    def __init__(self, takes: Sequence[int]) -> None:
+        self._takes = cycle(takes)
+        self.taken = bytearray()
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        takes = min(next(self._takes), len(data))
+        if not takes:
+            raise BlockingIOError
+        self.taken += data[:takes]
+        return takes
+
+    def recv_into(self, *_: object) -> int:
+        raise BlockingIOError
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 70_000) | st.integers(1, 20), min_size=1, max_size=6),
+    st.lists(st.integers(0, 90_000) | st.integers(0, 3), min_size=1, max_size=6).filter(any),
+    st.booleans(),
+)
+@example([1], [0, 1], False)
+@example([1, 1, 1], [0, 0, 22], True)
+@example([CHUNK + 1], [CHUNK, 1, 0, 2**20], False)
+@example([16, 2 * CHUNK], [21, 0], False)
+def test_sendmsg_sends_each_byte_once_when_the_socket_takes_any_part(
+    sizes: list[int], takes: list[int], one_by_one: bool
+) -> None:
+    """What is reported sent has been encrypted, and what was not is asked for again, first."""
+    client, server = established()
+    sock = Stingy([each * 100 if sum(takes) < 50 else each for each in takes])
+    end = _over(sock, client)  # type: ignore[arg-type]
+    pieces = _pieces(sizes)
+    left = pieces
+    while left:
+        try:
+            taken = end.send(left[0]) if one_by_one else end.sendmsg(left)
+        except BlockingIOError:
+            taken = 0
+        left = after(left, taken)
+    # Nobody comes again when all is sent: no ciphertext may wait then.
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        writer = threading.Thread(target=lambda: (ours.sendall(sock.taken), ours.close()))
+        writer.start()
+        assert _receive(_over(theirs, server), sum(sizes) + 1) == b"".join(pieces)
+        writer.join()
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_both_directions_are_whole_when_buffers_are_tiny(pair: Pair, blocks: bool) -> None:
+    """At the same time, from two threads at each end."""
+    pieces = _pieces([16, 300_000, 5, CHUNK, 100_000])
+    size = sum(map(len, pieces))
+
+    def send(end: TlsSocket) -> None:
+        left = pieces
+        while left:
+            try:
+                left = after(left, end.sendmsg(left))
+            except BlockingIOError:
+                pass
+
+    for end in pair:
+        end.setblocking(blocks)
+    threads = [threading.Thread(target=send, args=(end,)) for end in pair]
+    received: list[bytes] = []
+    threads += [
+        threading.Thread(target=lambda end=end: received.append(_receive(end, size)))  # type: ignore[misc]
+        for end in pair
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert received == [b"".join(pieces)] * 2
+
+
+def test_receiving_goes_on_while_another_thread_waits_to_send(pair: Pair) -> None:
+    """The other side may take nothing before its own words are heard."""
+    client, server = pair
+    data, received = bytes(2**20), []
+
+    def send() -> None:
+        left: list[bytes | memoryview] = [data]
+        while left:
+            try:
+                left = after(left, client.sendmsg(left))
+            except BlockingIOError:
+                pass
+
+    sender = threading.Thread(target=send)
+    reader = threading.Thread(target=lambda: received.append(_receive(client, 5)))
+    sender.start()
+    assert not any(_receive(server, 1))  # it is at it, and stuck from now on
+    reader.start()
+    server.send(b"hello")
+    reader.join(LONG)
+    stuck = reader.is_alive()
+    rest = threading.Thread(target=_receive, args=(server, 2**30))
+    rest.start()
+    sender.join(LONG)
+    client.shutdown(socket.SHUT_RDWR)
+    rest.join(LONG)
+    assert not stuck
+    assert received == [b"hello"]
+
+
+class Talker:
+    """An engine of a peer that makes this side say much, and sends no data."""
+
+    ended = False
+    partial = b""
+
+    def __init__(self, words: int) -> None:
+        import ssl
+
+        self.words = ssl.MemoryBIO()
+        self._answer = bytes(words)
+        self.heard = 0
+        self.encrypt = None
+
+    def decrypt(self, received: memoryview, memory: memoryview) -> int:
+        self.heard += 1
+        self.words.write(self._answer)
+        return 0
+
+
+def test_peer_that_wants_answers_and_reads_none_is_let_go(
+    sockets: tuple[socket.socket, socket.socket],
+) -> None:
+    """What TLS itself has to say doesn't pile up."""
+    ours, theirs = sockets
+    ours.setblocking(False)
+    engine = Talker(1000)
+    end = _over(ours, engine)  # type: ignore[arg-type]
+    memory = memoryview(bytearray(RECORD))
+    with pytest.raises(NotTls, match="reads none"):  # noqa: PT012
+        for _ in range(10_000):
+            theirs.send(b"x")
+            with pytest.raises(BlockingIOError):
+                end.recv_into(memory)
+    assert len(end._unsent) <= CHUNK + MOST_UNSENT + 1000
+
+
+def test_peer_that_sends_no_data_leaves_others_their_turn(
+    sockets: tuple[socket.socket, socket.socket],
+) -> None:
+    """After a receive without data it says that there is none, though more is there."""
+    ours, theirs = sockets
+    ours.setblocking(False)
+    engine = Talker(0)
+    end = TlsSocket(ours, engine, memoryview(bytearray(1)))  # type: ignore[arg-type]
+    theirs.send(bytes(100))
+    with pytest.raises(BlockingIOError):
+        end.recv_into(memoryview(bytearray(RECORD)))
+    assert engine.heard == 1
+
+
+@pytest.mark.parametrize("before", [b"", b"\x16", b"\x16\x03\x03\x00\x50"])
+def test_shake_hands_raises_when_the_stream_ends_before(
+    sockets: tuple[socket.socket, socket.socket], before: bytes
+) -> None:
+    """A server that closes leaves nobody asking it again and again."""
+    ours, theirs = sockets
+    client = _over(ours, engines()[0])
+    theirs.sendall(before)
+    theirs.shutdown(socket.SHUT_WR)
+    with pytest.raises(ConnectionResetError):  # noqa: PT012
+        while not client.shake_hands():
+            pass
+
+
+def test_shutdown_tells_the_other_side(pair: Pair) -> None:
+    """The end of the stream is said, not only seen."""
+    client, server = pair
+    client.send(b"last")
+    client.shutdown(socket.SHUT_RDWR)
+    memory = memoryview(bytearray(RECORD))
+    assert server.recv_into(memory) == 4
+    assert server.recv_into(memory) == 0
+    assert server._engine.ended
+
+
+def test_shutdown_does_not_wait_when_the_other_side_takes_nothing(pair: Pair) -> None:
+    """In the middle of something there is no room for a word."""
+    client, _ = pair
+    client.setblocking(False)
+    left: list[bytes | memoryview] = [bytes(2**20)]
+    with pytest.raises(BlockingIOError):  # noqa: PT012
+        while True:
+            left = after(left, client.sendmsg(left))
+    client.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(OSError, match=r".+"):
+        client.sendmsg(left)
+
+
+@pytest.mark.parametrize(("first", "is_tls"), [(b"\x16", True), (b"\xb9", False), (b"", False)])
+def test_first_byte_tells_whether_tls_is_spoken(
+    sockets: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    first: bytes,
+    is_tls: bool,
+) -> None:
+    """It is looked at only, and belongs to what is spoken; the end of the stream is plain."""
+    ours, theirs = sockets
+    received: list[bytes] = []
+    make: Callable[[], TlsSocket] = lambda: _over(ours, engines()[1])  # noqa: E731
+
+    def keep(end: TlsSocket, memory: memoryview) -> int:
+        received.append(ours.recv(10))
+        return 1
+
+    monkeypatch.setattr(TlsSocket, "recv_into", keep)
+    either = PlainOrTls(ours, make)
+    theirs.sendall(first)
+    theirs.shutdown(socket.SHUT_WR)
+    memory = memoryview(bytearray(RECORD))
+    count = either.recv_into(memory)
+    assert either.is_tls is is_tls
+    assert (received or [bytes(memory[:count])]) == [first]
