@@ -79,6 +79,11 @@ def _log(handle: Handle) -> str:
     return Path(handle.log_file or "").read_text()
 
 
+def _bind(path: str) -> None:
+    """Listen at `path`, as a server does, and end."""
+    listening.listen(address.parse(f"unix:{path}"), True).close()
+
+
 # Where nothing is given
 
 
@@ -169,7 +174,7 @@ def test_folder_that_others_can_get_at_is_refused(folder: Path, mode: int) -> No
     shared.mkdir()
     shared.chmod(mode)
     with pytest.raises(StartupError, match=f"chmod 700 {shared}"):
-        Server(f"unix:{shared}/socket").run()
+        _bind(f"{shared}/socket")
     assert os.listdir(shared) == []
 
 
@@ -180,7 +185,7 @@ def test_folder_of_the_system_is_refused_without_a_word_of_chmod(folder: Path, s
         folder.chmod(0o1777)
         shared = str(folder)
     with pytest.raises(StartupError, match="a folder of your own") as caught:
-        Server(f"unix:{shared}/bgpy-test").run()
+        _bind(f"{shared}/bgpy-test")
     assert "chmod" not in str(caught.value)
 
 
@@ -191,7 +196,7 @@ def test_folder_that_is_a_link_is_refused(folder: Path) -> None:
         (folder / "link").unlink(missing_ok=True)
         (folder / "link").symlink_to(folder / target)
         with pytest.raises(StartupError, match="no link"):
-            Server(f"unix:{folder}/link/socket").run()
+            _bind(f"{folder}/link/socket")
 
 
 def test_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +205,7 @@ def test_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.Mon
     uid = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
     with pytest.raises(StartupError, match="belongs to another user"):
-        listening.unix.bind(f"{folder}/other/socket", 1)
+        _bind(f"{folder}/other/socket")
 
 
 def test_folder_is_made_for_this_user_alone(folder: Path, start: Callable[..., Handle]) -> None:
@@ -219,7 +224,7 @@ def test_folder_that_can_not_be_made_is_a_startup_error(folder: Path) -> None:
     """Below a file there are none."""
     (folder / "file").touch()
     with pytest.raises(StartupError, match=r"can.t be made|no link"):
-        Server(f"unix:{folder}/file/below/socket").run()
+        _bind(f"{folder}/file/below/socket")
 
 
 # Who comes
@@ -345,7 +350,7 @@ def test_socket_of_another_program_is_left_alone(folder: Path) -> None:
         waiting.connect(f"{folder}/socket")
         for _ in range(2):
             with pytest.raises(StartupError, match="another program listens"):
-                Server(f"unix:{folder}/socket").run()
+                _bind(f"{folder}/socket")
         assert (folder / "socket").exists()
 
 
@@ -363,7 +368,7 @@ def test_something_else_in_the_place_is_left_alone(folder: Path, what: str) -> N
         path.symlink_to(folder / ("dead" if what == "link" else "nothing"))
     before = sorted(os.listdir(folder))
     with pytest.raises(StartupError, match=f"{path} is there"):
-        Server(f"unix:{path}").run()
+        _bind(str(path))
     assert sorted(os.listdir(folder)) == before
 
 
@@ -383,6 +388,34 @@ def test_one_of_many_that_start_at_once_gets_the_socket(
         (handle,) = [each for each in pool.map(attempt, range(4)) if each is not None]
     with Client(handle.address, token=TOKEN) as client:
         assert client.ping() > 0
+
+
+def test_place_is_looked_at_and_taken_under_one_lock(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that find a dead one's socket, the second must not remove that of the first."""
+    import fcntl
+
+    seen: list[bool] = []
+
+    def watched(act: Callable[..., None]) -> Callable[..., None]:
+        def wrapped(*args: object) -> None:
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                seen.append(False)
+            except BlockingIOError:
+                seen.append(True)
+            finally:
+                os.close(descriptor)
+            act(*args)
+
+        return wrapped
+
+    monkeypatch.setattr(listening.unix, "_take_over", watched(listening.unix._take_over))
+    monkeypatch.setattr(listening.unix.os, "chmod", watched(os.chmod))
+    _bind(f"{folder}/socket")
+    assert seen == [True, True]
 
 
 @pytest.mark.parametrize("length", [108, 4096])
