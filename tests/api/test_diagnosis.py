@@ -52,6 +52,8 @@ def test_advice_is_there_whatever_goes_wrong(
         (NotBgpy, "box:5", None, ["ss -ltnp sport = :5"]),
         (NotBgpy, "unix:/x", None, ["ss -lxp src /x"]),
         (Unreachable, "127.0.0.1:5", None, ["log"]),
+        (Unreachable, "unix:/x", None, ["log", "another account"]),
+        (AuthenticationError, "unix:/x", None, ["same account", "bgpy add unix:/x"]),
         (Unreachable, "0.0.0.0:5", None, ["log"]),
         (Unreachable, "box:5", None, ["ufw allow 5/tcp", "New-NetFirewallRule", "ssh -L 5:"]),
         (Unreachable, f"{WINDOWS}:5", WINDOWS, ["That is Windows", "New-NetFirewallRule"]),

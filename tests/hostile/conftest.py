@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from bgpy import Client, Handle, Limits
+from bgpy import Client, Handle, Limits, Server
 from tests.hostile import tasks
 from tests.hostile.aftermath import aftermath
 from tests.hostile.peers import RawClient, connect, wait_until
@@ -90,3 +92,25 @@ def served(serve: Callable[..., Served]) -> Iterator[Served]:
     with aftermath(server.handle, TOKEN):
         yield server
     server.check()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of this user's with a short path."""
+    with tempfile.TemporaryDirectory(prefix="bgpy-") as folder:
+        yield Path(os.path.realpath(folder))
+
+
+@pytest.fixture
+def start_at(folder: Path) -> Iterator[Callable[..., Handle]]:
+    """Start a server at ``socket`` in `folder`, or at another address."""
+    started: list[Handle] = []
+
+    def start(address: str | None = None, **options: object) -> Handle:
+        where = f"unix:{folder}/socket" if address is None else address
+        started.append(Server(where, None, TOKEN, **options).run_background())  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for handle in started:
+        handle.kill()

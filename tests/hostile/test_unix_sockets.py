@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,201 +24,25 @@ from bgpy import (
     Server,
     StartupError,
     address,
-    records,
 )
 from bgpy.calling import reaching
 from bgpy.errors import NotBgpy, Unreachable
 from bgpy.serving import listening
 from tests.api.gate import Gate
 from tests.api.tasks import TASKS
+from tests.hostile.conftest import TOKEN
 from tests.hostile.peers import wait_until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Python has Unix sockets on POSIX only")
-
-TOKEN = "of-a-test-and-long-enough-not-to-be-stretched"
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder of this user's with a short path."""
-    with tempfile.TemporaryDirectory(prefix="bgpy-") as folder:
-        yield Path(os.path.realpath(folder))
-
-
-@pytest.fixture
-def start(folder: Path) -> Iterator[Callable[..., Handle]]:
-    """Start a server at ``socket`` in `folder`, or at another address."""
-    started: list[Handle] = []
-
-    def start(address: str | None = None, **options: object) -> Handle:
-        where = f"unix:{folder}/socket" if address is None else address
-        started.append(Server(where, None, TOKEN, **options).run_background())  # type: ignore[arg-type]
-        return started[-1]
-
-    yield start
-    for handle in started:
-        handle.kill()
-
-
-@pytest.fixture
-def default() -> Iterator[Callable[[], Handle]]:
-    """Start a server that is given no address."""
-    started: list[Handle] = []
-
-    def start() -> Handle:
-        started.append(Server().run_background())
-        return started[-1]
-
-    yield start
-    for handle in started:
-        handle.kill()
 
 
 def _log(handle: Handle) -> str:
     return Path(handle.log_file or "").read_text()
 
 
-# Where nothing is given
-
-
-def test_server_without_an_address_gets_a_socket_of_its_own(
-    default: Callable[[], Handle],
-) -> None:
-    """Each another one, in a folder that is this user's alone; clients find the tokens."""
-    first, second = default(), default()
-    assert first.address != second.address
-    for handle in (first, second):
-        path = Path(handle.address.removeprefix("unix:"))
-        assert handle.address.startswith("unix:")
-        assert (handle.host, handle.port) == (handle.address, 0)
-        assert path.parent == Path(records.socket_folder(107))
-        assert path.parent.stat().st_mode & 0o777 == 0o700
-        assert path.stat().st_mode & 0o777 == 0o600
-        with Client(handle.address) as client:
-            assert client.ping() > 0
-
-
-def test_servers_without_addresses_do_not_knock_at_each_other(
-    default: Callable[[], Handle],
-) -> None:
-    """The next one looks for dead ones without a stranger's line in anybody's log."""
-    handles = [default() for _ in range(3)]
-    for handle in handles:
-        with Client(handle.address) as client:
-            client.ping()  # handled by the thread that would have written of it
-        assert "WARNING" not in _log(handle)
-
-
-def test_next_server_without_an_address_removes_what_a_killed_one_left(
-    default: Callable[[], Handle],
-) -> None:
-    """And nothing of those that live."""
-    dead, living = default(), default()
-    dead.kill()
-    path = Path(dead.address.removeprefix("unix:"))
-    assert path.exists()
-    new = default()
-    assert not path.exists()
-    for handle in (living, new):
-        with Client(handle.address) as client:
-            assert client.ping() > 0
-    assert len(os.listdir(path.parent)) == 2
-
-
-def test_bgpy_home_that_is_too_deep_gives_a_socket_in_the_temporary_folder(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, default: Callable[[], Handle]
-) -> None:
-    """Record and token stay where they are; the folder there is this user's alone as well."""
-    deep = tmp_path / ("deep" * 20)
-    monkeypatch.setenv("BGPY_HOME", str(deep))
-    monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    handle = default()
-    assert handle.address.startswith(f"unix:{folder}/bgpy-{os.geteuid()}/")
-    with Client(handle.address) as client:
-        client.terminate()
-    os.chmod(folder / f"bgpy-{os.geteuid()}", 0o755)
-    with pytest.raises(StartupError, match="chmod 700"):
-        default()
-
-
-def test_server_without_an_address_gets_a_free_port_where_there_are_no_unix_sockets(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As on Windows; one that is given a port, or a host, gets no socket anywhere."""
-    assert Server(port=0).address == Server("127.0.0.1", 0).address == "127.0.0.1:0"
-    monkeypatch.setattr(address, "HAS_UNIX_SOCKETS", False)
-    server = Server()
-    assert server.address == "127.0.0.1:0"
-    handle = server.run_background()
-    try:
-        assert server.address == handle.address == f"127.0.0.1:{handle.port}"
-        assert handle.port > 0
-    finally:
-        handle.kill()
-
-
-# The folder
-
-
-@pytest.mark.parametrize("mode", [0o750, 0o701, 0o777])
-def test_folder_that_others_can_get_at_is_refused(folder: Path, mode: int) -> None:
-    """With what mends it."""
-    shared = folder / "shared"
-    shared.mkdir()
-    shared.chmod(mode)
-    with pytest.raises(StartupError, match=f"chmod 700 {shared}"):
-        Server(f"unix:{shared}/socket").run()
-    assert os.listdir(shared) == []
-
-
-@pytest.mark.parametrize("shared", ["/", "/usr", "sticky"])
-def test_folder_of_the_system_is_refused_without_a_word_of_chmod(folder: Path, shared: str) -> None:
-    """Who runs as root might enter it, and nobody else could use ``/tmp`` any more."""
-    if shared == "sticky":
-        folder.chmod(0o1777)
-        shared = str(folder)
-    with pytest.raises(StartupError, match="a folder of your own") as caught:
-        Server(f"unix:{shared}/bgpy-test").run()
-    assert "chmod" not in str(caught.value)
-
-
-def test_folder_that_is_a_link_is_refused(folder: Path) -> None:
-    """Whoever made it could lead it elsewhere, also where it leads to nothing."""
-    (folder / "real").mkdir(0o700)
-    for target in ("real", "nowhere"):
-        (folder / "link").unlink(missing_ok=True)
-        (folder / "link").symlink_to(folder / target)
-        with pytest.raises(StartupError, match="no link"):
-            Server(f"unix:{folder}/link/socket").run()
-
-
-def test_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever its mode."""
-    (folder / "other").mkdir(0o700)
-    uid = os.geteuid()
-    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
-    with pytest.raises(StartupError, match="belongs to another user"):
-        listening.unix.bind(f"{folder}/other/socket", 1)
-
-
-def test_folder_is_made_for_this_user_alone(folder: Path, start: Callable[..., Handle]) -> None:
-    """With those above it that are missing, whatever the umask."""
-    before = os.umask(0)
-    try:
-        start(f"unix:{folder}/a/b/socket")
-    finally:
-        os.umask(before)
-    for each in (folder / "a", folder / "a/b"):
-        assert each.stat().st_mode & 0o777 == 0o700
-    assert (folder / "a/b/socket").stat().st_mode & 0o777 == 0o600
-
-
-def test_folder_that_can_not_be_made_is_a_startup_error(folder: Path) -> None:
-    """Below a file there are none."""
-    (folder / "file").touch()
-    with pytest.raises(StartupError, match=r"can.t be made|no link"):
-        Server(f"unix:{folder}/file/below/socket").run()
+def _bind(path: str) -> None:
+    """Listen at `path`, as a server does, and end."""
+    listening.listen(address.parse(f"unix:{path}"), True).close()
 
 
 # Who comes
@@ -239,9 +62,11 @@ except ConnectionError:
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can be others")
-def test_client_of_another_user_is_turned_away(folder: Path, start: Callable[..., Handle]) -> None:
+def test_client_of_another_user_is_turned_away(
+    folder: Path, start_at: Callable[..., Handle]
+) -> None:
     """Though somebody opened folder and socket to all; one line tells of it."""
-    handle = start()
+    handle = start_at()
     folder.chmod(0o777)
     (folder / "socket").chmod(0o777)
     done = subprocess.run(
@@ -314,22 +139,22 @@ def test_uid_is_looked_at_on_both_sides(
 
 
 def test_socket_of_a_killed_server_is_taken_over(
-    folder: Path, start: Callable[..., Handle]
+    folder: Path, start_at: Callable[..., Handle]
 ) -> None:
     """Nobody listens there; clients are told so until the next one does."""
-    first = start()
+    first = start_at()
     first.kill()
     assert (folder / "socket").exists()
     with Client(first.address, token=TOKEN) as client:
         with pytest.raises(NotRunning):
             client.ping()
-        start()
+        start_at()
         assert client.ping() > 0
 
 
-def test_socket_of_a_living_server_is_left_alone(start: Callable[..., Handle]) -> None:
+def test_socket_of_a_living_server_is_left_alone(start_at: Callable[..., Handle]) -> None:
     """The second one is refused, and told who is there."""
-    first = start()
+    first = start_at()
     for run in (Server(first.address).run, Server(first.address).run_background):
         with pytest.raises(StartupError, match=f"pid {first.pid}"):
             run()
@@ -345,7 +170,7 @@ def test_socket_of_another_program_is_left_alone(folder: Path) -> None:
         waiting.connect(f"{folder}/socket")
         for _ in range(2):
             with pytest.raises(StartupError, match="another program listens"):
-                Server(f"unix:{folder}/socket").run()
+                _bind(f"{folder}/socket")
         assert (folder / "socket").exists()
 
 
@@ -363,19 +188,19 @@ def test_something_else_in_the_place_is_left_alone(folder: Path, what: str) -> N
         path.symlink_to(folder / ("dead" if what == "link" else "nothing"))
     before = sorted(os.listdir(folder))
     with pytest.raises(StartupError, match=f"{path} is there"):
-        Server(f"unix:{path}").run()
+        _bind(str(path))
     assert sorted(os.listdir(folder)) == before
 
 
 def test_one_of_many_that_start_at_once_gets_the_socket(
-    folder: Path, start: Callable[..., Handle]
+    folder: Path, start_at: Callable[..., Handle]
 ) -> None:
     """Over what a dead one left; the others are refused, and the one serves."""
-    start().kill()
+    start_at().kill()
 
     def attempt(_: int) -> Handle | None:
         try:
-            return start()
+            return start_at()
         except StartupError:
             return None
 
@@ -383,6 +208,34 @@ def test_one_of_many_that_start_at_once_gets_the_socket(
         (handle,) = [each for each in pool.map(attempt, range(4)) if each is not None]
     with Client(handle.address, token=TOKEN) as client:
         assert client.ping() > 0
+
+
+def test_place_is_looked_at_and_taken_under_one_lock(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that find a dead one's socket, the second must not remove that of the first."""
+    import fcntl
+
+    seen: list[bool] = []
+
+    def watched(act: Callable[..., None]) -> Callable[..., None]:
+        def wrapped(*args: object) -> None:
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                seen.append(False)
+            except BlockingIOError:
+                seen.append(True)
+            finally:
+                os.close(descriptor)
+            act(*args)
+
+        return wrapped
+
+    monkeypatch.setattr(listening.unix, "_take_over", watched(listening.unix._take_over))
+    monkeypatch.setattr(listening.unix.os, "chmod", watched(os.chmod))
+    _bind(f"{folder}/socket")
+    assert seen == [True, True]
 
 
 @pytest.mark.parametrize("length", [108, 4096])
@@ -452,10 +305,10 @@ def test_full_backlog_that_stays_is_unreachable(folder: Path, full: socket.socke
 
 @pytest.mark.parametrize("how", ["one signal", "two signals"])
 def test_socket_is_removed_when_a_signal_ends_the_server(
-    folder: Path, start: Callable[..., Handle], how: str
+    folder: Path, start_at: Callable[..., Handle], how: str
 ) -> None:
     """Also where the second one ends it in the middle of a task."""
-    handle = start()
+    handle = start_at()
     with Client(handle.address, token=TOKEN) as client, Gate() as gate:
         client.initialize(*TASKS)
         if how == "two signals":
@@ -468,10 +321,10 @@ def test_socket_is_removed_when_a_signal_ends_the_server(
 
 
 def test_socket_that_another_program_put_there_stays(
-    folder: Path, start: Callable[..., Handle]
+    folder: Path, start_at: Callable[..., Handle]
 ) -> None:
     """Who ends removes its own socket, and no other that has its name by now."""
-    first = start()
+    first = start_at()
     (folder / "socket").unlink()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(f"{folder}/socket")
@@ -481,10 +334,10 @@ def test_socket_that_another_program_put_there_stays(
 
 
 def test_strangers_without_the_token_get_nothing_from_a_unix_socket(
-    folder: Path, start: Callable[..., Handle]
+    folder: Path, start_at: Callable[..., Handle]
 ) -> None:
     """It is the same protocol: garbage ends it at once, and silence when its time is over."""
-    handle = start(limits=Limits(handshake_timeout=0.2))
+    handle = start_at(limits=Limits(handshake_timeout=0.2))
     for sent in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b""):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(f"{folder}/socket")

@@ -8,6 +8,8 @@ import pytest
 
 from bgpy.address import parse
 from bgpy.serving import listening
+from bgpy.tls.stream import PlainOrTls, TlsSocket
+from tests.tls.ends import server_identity
 
 
 class _Bound:
@@ -36,3 +38,43 @@ def test_listener_tells_the_port_that_it_got(text: str) -> None:
             pass
     finally:
         listener.close()
+
+
+class _Accepted:
+    """A connection between two addresses."""
+
+    def __init__(self, ours: str, theirs: str) -> None:
+        self._ours, self._theirs = ours, theirs
+
+    def getsockname(self) -> tuple[str, int]:
+        return self._ours, 5
+
+    def getpeername(self) -> tuple[str, int]:
+        return self._theirs, 6
+
+    recv_into = send = None
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "plain"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.2", "127.9.9.9", True),
+        ("::1", "::1", True),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", True),
+        ("192.0.2.1", "192.0.2.1", False),
+        ("192.0.2.1", "127.0.0.1", False),
+        ("127.0.0.1", "192.0.2.1", False),
+        ("::ffff:192.0.2.1", "::ffff:127.0.0.1", False),
+        ("2001:db8::1", "2001:db8::2", False),
+    ],
+)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_plain_is_for_connections_between_loopback_addresses_alone(
+    ours: str, theirs: str, plain: bool, allowed: bool
+) -> None:
+    """All others speak TLS, and so do these where it is wished."""
+    listener = listening.Listener(_Bound(), parse("0.0.0.0:5"))  # type: ignore[arg-type]
+    listening.speak_tls(listener, server_identity(), allowed)
+    stream, _ = listener.wrap(_Accepted(ours, theirs))  # type: ignore[arg-type]
+    assert type(stream) is (PlainOrTls if plain and allowed else TlsSocket)

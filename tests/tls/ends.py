@@ -38,6 +38,17 @@ def client_of(version: ssl.TLSVersion) -> ssl.SSLContext:
     return context
 
 
+def server_of(version: ssl.TLSVersion) -> ssl.SSLContext:
+    """The context of a server that speaks `version` at most, and shows the same."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = version
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "certificate.pem"
+        path.write_bytes(PEM)
+        context.load_cert_chain(path)
+    return context
+
+
 def engines() -> tuple[Engine, Engine]:
     """A client's and a server's, which have not spoken yet."""
     return Engine(for_client(), False), Engine(server_identity().context, True)

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bgpy.tls.engine import FIRST_BYTE, RECORD, Engine, NotTls
-from tests.tls.ends import PEM, client_of, engines, established, receive, server_identity
+from tests.tls.ends import PEM, client_of, engines, established, receive, server_identity, server_of
 
 WHOLE = [2**20]
 LONGEST = 5 + RECORD + 256
@@ -150,9 +150,8 @@ def test_client_that_speaks_less_than_tls_1_3_is_refused_with_a_word(
 
 def test_server_that_speaks_less_than_tls_1_3_is_refused_by_the_client() -> None:
     """Nobody in the middle can talk a client down."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    server, (client, _) = Engine(context, True), engines()
+    old, (client, server) = server_of(ssl.TLSVersion.TLSv1_2), engines()
+    server = Engine(old, True)
     client.begin()
     with pytest.raises(NotTls):
         receive(server, client.words.read())

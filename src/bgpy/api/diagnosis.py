@@ -93,7 +93,8 @@ def _advice(place: Address, error: BgpyError, windows: str | None) -> list[str]:
     if isinstance(error, Unreachable):
         return _unreachable(place, local, windows)
     if isinstance(error, AuthenticationError):
-        return [
+        one_account = ["Both sides of a Unix socket have to run as the same account."]
+        return (one_account if place.path is not None else []) + [
             "Ask the account that runs the server: 'bgpy token show ADDRESS' over there,",
             f"then 'bgpy add {place}' here keeps it. BGPY_TOKEN, if set, comes first.",
         ]
@@ -123,7 +124,10 @@ def _not_running(place: Address, local: bool, windows: str | None) -> list[str]:
 
 def _unreachable(place: Address, local: bool, windows: str | None) -> list[str]:
     if local:
-        return ["Its process may be stopped or hang: look at it, and at its log."]
+        advice = ["Its process may be stopped or hang: look at it, and at its log."]
+        if place.path is not None:
+            advice.append("Permission denied means that another account's server is meant.")
+        return advice
     if place.host == windows:
         return [
             "That is Windows, whose firewall lets nobody in from WSL by default. In PowerShell,",
