@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -156,3 +157,10 @@ def test_doctor_takes_each_notation_and_refuses_what_is_none() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as probe:
         port = probe.getsockname()[1]
     assert _doctor(f"[::1]:{port}").exit_code == _doctor("::1", port).exit_code == 3
+
+
+def test_doctor_refuses_tls_where_there_is_none(tmp_path: Path) -> None:
+    """A Unix socket speaks none: that is a mistake in the command."""
+    done = _doctor(f"unix:{tmp_path}/x", "--tls")
+    assert done.exit_code == 2
+    assert "leave tls=True out" in done.output

@@ -219,6 +219,15 @@ def test_other_protocols_are_closed_at_once(secure: Secure) -> None:
     served.check()
 
 
+def test_certificate_is_refused_where_no_tls_is_spoken(tmp_path: Path) -> None:
+    """It would be taken for protection that is not there."""
+    path = tmp_path / "own.pem"
+    path.write_bytes(certificates.make())
+    server = Server("127.0.0.1", 0, certfile=str(path))
+    with pytest.raises(StartupError, match="tls=True"):
+        server.run_background()
+
+
 def test_client_that_speaks_tls_1_2_is_refused(secure: Secure) -> None:
     """It is told so by an alert."""
     served = secure()

@@ -62,7 +62,7 @@ class Client:
         self._timeout = checked_seconds(timeout, "timeout")
         connecting = checked_seconds(connect_timeout, "connect_timeout")
         self._caller = Caller(
-            Target(self._address, _checked_tls(tls, self._address), self._find_token),
+            Target(self._address, checked_tls(tls, self._address), self._find_token),
             A_DAY if connecting is None else min(connecting, A_DAY),
         )
         _log_to(log_level, log_file)
@@ -231,7 +231,8 @@ def known_token(place: address.Address) -> str | None:
     return records.kept_token(place)
 
 
-def _checked_tls(tls: bool | None, place: address.Address) -> bool | None:
+def checked_tls(tls: bool | None, place: address.Address) -> bool | None:
+    """`tls`, if it can be asked for at `place`; else raises `TypeError` or `ValueError`."""
     if tls is not None and not isinstance(tls, bool):
         raise TypeError(f"tls must be True, False or None, not {type(tls).__name__}")
     if tls and place.path is not None:

@@ -8,7 +8,7 @@ from time import monotonic
 
 from bgpy import tokens
 from bgpy.address import Address, dialled, is_loopback_host
-from bgpy.api.client import known_token
+from bgpy.api.client import checked_tls, known_token
 from bgpy.calling.connecting import Connected, Target, connect
 from bgpy.errors import (
     AuthenticationError,
@@ -38,7 +38,11 @@ class Findings:
 
 
 def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
-    """Try to reach the server at `place`, with the token that a `Client` would use."""
+    """Try to reach the server at `place`, with the token that a `Client` would use.
+
+    Raises `ValueError` for TLS where there is none.
+    """
+    tls = checked_tls(tls, place)
     findings = Findings([("address", str(place))])
     found, source = _find_token(place, token)
     findings.known.append(("token", source))

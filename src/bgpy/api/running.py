@@ -55,6 +55,11 @@ class Running:
         """Speak TLS where others can reach the server, or where it was asked for."""
         options, local = self._options, address.is_loopback(place)
         if options.tls is False or (local and not options.tls):
+            if options.certfile is not None:
+                raise StartupError(
+                    f"a certfile was given, and no TLS is spoken at {place}: give tls=True as "
+                    "well, or leave it out"
+                )
             return
         if place.path is not None:
             raise StartupError("a Unix socket never leaves this machine: leave tls=True out")

@@ -179,7 +179,8 @@ def doctor(address: str, port: int | None, token: str | None, tls: bool | None) 
         from bgpy.api.diagnosis import diagnose
 
         place = parsed(address, port)
-        findings = diagnose(place, token, tls)
+        with usage():
+            findings = diagnose(place, token, tls)
         for name, text in findings.known:
             click.echo(f"{name:<9} {text}")
         if findings.error is not None:
