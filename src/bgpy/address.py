@@ -93,9 +93,18 @@ def _unix(path: str) -> Address:
 
 def _apart(text: str) -> tuple[str, int]:
     """Host and port of ``host:port``."""
+    if "://" in text:
+        raise ValueError(
+            f"{text!r} is an address of the web: leave {text.partition('//')[0]}// out"
+        )
     host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()):
-        raise ValueError(f"{text!r} has no port: write host:port, [::1]:port or unix:/path")
+    if not colon:
+        example = f"127.0.0.1:{text}" if text.isdigit() else f"{text}:54321"
+        raise ValueError(
+            f"{text!r} has no port: write host:port (such as {example}), [::1]:port or unix:/path"
+        )
+    if not (port.isascii() and port.isdigit()):
+        raise ValueError(f"{port!r} in {text!r} is no port: it is a number from 0 to 65535")
     if ":" in host and not host.startswith("["):
         raise ValueError(f"an IPv6 address stands in brackets before its port: [{host}]:{port}")
     return host, int(port)

@@ -104,7 +104,8 @@ def test_doctor_finds_a_server_that_speaks_tls_only(started: Callable[..., Handl
     """4, with the option that is missing; and the other way round."""
     done = _doctor(started("127.0.0.1:0", tls=True).address)
     assert done.exit_code == 4
-    assert "tls=True" in done.output
+    assert "use --tls here" in done.output
+    assert "Another program" not in done.output
     done = _doctor(started("127.0.0.1:0").address, "--tls")
     assert done.exit_code == 4
     assert "without TLS" in done.output
@@ -163,4 +164,4 @@ def test_doctor_refuses_tls_where_there_is_none(tmp_path: Path) -> None:
     """A Unix socket speaks none: that is a mistake in the command."""
     done = _doctor(f"unix:{tmp_path}/x", "--tls")
     assert done.exit_code == 2
-    assert "leave tls=True out" in done.output
+    assert "leave --tls out" in done.output

@@ -91,10 +91,12 @@ def test_add_asks_at_a_terminal(handle: Handle) -> None:
 
 
 def test_add_keeps_nothing_that_is_wrong(handle: Handle, bgpy_home: Path, free_port: int) -> None:
-    """Refused, with nobody there, or empty: 5, 3 and 2; what was kept before stays."""
+    """Refused, with nobody there, or empty: 5, 3 and 1; what was kept before stays."""
     assert _add("wrong\n", handle.address).returncode == 5
     assert _add(f"{TOKEN}\n", f"127.0.0.1:{free_port}").returncode == 3
-    assert _add("\n", handle.address).returncode == 2
+    empty = _add("", handle.address)
+    assert empty.returncode == 1
+    assert "before the pipe" in empty.stderr
     assert not list(bgpy_home.glob("*/tokens"))
     assert _add(TOKEN, handle.address).returncode == 0
     assert _add("wrong\n", handle.address).returncode == 5

@@ -87,7 +87,7 @@ def test_load_says_what_is_wrong_when_the_file_will_not_do(
 def test_load_refuses_a_folder_when_it_is_named_as_a_file(tmp_path: Path) -> None:
     """Only a file will do."""
     (tmp_path / "tasks.py").mkdir()
-    with pytest.raises(StartupError, match="does not exist"):
+    with pytest.raises(StartupError, match="is a folder"):
         init_file.load(str(tmp_path / "tasks.py"))
 
 

@@ -122,7 +122,10 @@ class Client:
         return received
 
     def call(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Any:
-        """Run `exec_task` with `args` and return what it responds.
+        """Run `exec_task` with `args`, a dict, and return what it responds.
+
+        The task finds the key ``await_response`` in it besides, as in 0.3.1: whether the
+        caller waits.
 
         Raises what the task raises, `NoResponse` if it doesn't respond,
         `NotInitialized` if the server has no tasks, `EncodeError` or `DecodeError` for
@@ -241,7 +244,9 @@ def checked_tls(tls: bool | None, place: address.Address) -> bool | None:
 
 
 def _no_dict(args: object, name: str) -> TypeError:
-    return TypeError(f"{name} must be a dict, not {type(args).__name__}")
+    return TypeError(
+        f"{name} must be a dict, not {type(args).__name__}: put the value under a key of it"
+    )
 
 
 def _log_to(level: str, file: str | None) -> None:

@@ -51,11 +51,29 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
         connected = connect(Target(place, tls, lambda: found), os.urandom(16), TIME)
     except BgpyError as error:
         findings.error = error
-        findings.advice = _advice(place, error, windows_host())
+        if isinstance(error, NotBgpy) and tls is None and _speaks_tls(place):
+            findings.advice = [
+                "It is one that speaks TLS only: use --tls here, and Client(..., tls=True)."
+            ]
+        else:
+            findings.advice = _advice(place, error, windows_host())
         return findings
-    findings.known += _described(connected, monotonic() - started)
+    findings.known += _described(place, connected, monotonic() - started)
     connected.reached.sock.close()
     return findings
+
+
+def _speaks_tls(place: Address) -> bool:
+    """Whether a bgpy server answers there over TLS, whatever its token."""
+    if place.path is not None:
+        return False
+    try:
+        connect(Target(place, True, lambda: None), os.urandom(16), TIME).reached.sock.close()
+    except AuthenticationError:
+        return True
+    except BgpyError:
+        return False
+    return True
 
 
 def _find_token(place: Address, given: str | None) -> tuple[str | None, str]:
@@ -67,11 +85,13 @@ def _find_token(place: Address, given: str | None) -> tuple[str | None, str]:
     return known, "none is known here" if known is None else "kept for this address"
 
 
-def _described(connected: Connected, seconds: float) -> list[tuple[str, str]]:
+def _described(place: Address, connected: Connected, seconds: float) -> list[tuple[str, str]]:
     welcome = connected.welcome
     python = ".".join(map(str, welcome.python))
     if connected.reached.binding:
         spoken = f"TLS, certificate {connected.reached.binding.hex()[:16]}…"
+    elif place.path is not None:
+        spoken = "plain, over a Unix socket"
     else:
         spoken = "plain, within this machine or a tunnel"
     return [
@@ -99,8 +119,9 @@ def _advice(place: Address, error: BgpyError, windows: str | None) -> list[str]:
     if isinstance(error, AuthenticationError):
         one_account = ["Both sides of a Unix socket have to run as the same account."]
         return (one_account if place.path is not None else []) + [
-            "Ask the account that runs the server: 'bgpy token show ADDRESS' over there,",
-            f"then 'bgpy add {place}' here keeps it. BGPY_TOKEN, if set, comes first.",
+            "If the server was given a token (BGPY_TOKEN, --token, token=...), use that one.",
+            "If it made its own, 'bgpy token show ADDRESS' tells it to the account that runs it.",
+            f"'bgpy add {place}' keeps it here; BGPY_TOKEN, if set, comes first.",
         ]
     if isinstance(error, ProtocolError):
         return ["Bring both sides to the same version: 'pip install --upgrade bgpy'."]
@@ -110,7 +131,9 @@ def _advice(place: Address, error: BgpyError, windows: str | None) -> list[str]:
 def _not_running(place: Address, local: bool, windows: str | None) -> list[str]:
     if place.path is not None:
         return [f"Start the server: 'bgpy server {place}'."]
-    advice = [f"The machine answers, and nothing listens: 'bgpy server {place}' over there."]
+    if not place.port:
+        return ["Port 0 stands for any free one: ask for the port that the server got."]
+    advice = [f"The machine answers, and nothing listens: 'bgpy server {place}' starts a server."]
     if not local:
         advice.append(
             f"A server on 127.0.0.1 is not reached from here: let it listen on "

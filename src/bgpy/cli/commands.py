@@ -19,11 +19,16 @@ from bgpy.cli.common import (
     tls_option,
     token_option,
     usage,
+    worded,
 )
 from bgpy.errors import BgpyError, StartupError
+from bgpy.version import __version__
+
+KEPT = "the one that this account keeps for ADDRESS"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bgpy", message="%(prog)s %(version)s")
 def program() -> None:
     """Python processes that stay alive in the background, hold state and answer.
 
@@ -34,10 +39,10 @@ def program() -> None:
     """
 
 
-@program.command()
+@program.command(short_help="Run a server in the foreground.")
 @click.argument("address", required=False)
 @port_argument
-@token_option
+@token_option("a new one is made, and kept for this account while the server runs")
 @logs
 @click.option(
     "-i",
@@ -97,9 +102,9 @@ def server(
         end_soon()
 
 
-@program.command()
+@program.command(short_help="End a server, with its exit_task.")
 @at_address
-@token_option
+@token_option(KEPT)
 @logs
 @tls_option
 def terminate(
@@ -139,14 +144,14 @@ def show(address: str, port: int | None) -> None:
         known = known_token(place)
         if known is None:
             leave(
-                f"no token is known here for {place}: a server keeps one while it runs if it made "
-                "it itself; if it was given one, that is the one (BGPY_TOKEN, or token=...)",
+                f"no token is known here for {place}. Does a server run there, under this account? "
+                "One that was given a token (BGPY_TOKEN, --token, token=) keeps none: use that one",
                 FAILED,
             )
         click.echo(known)
 
 
-@program.command()
+@program.command(short_help="Keep the token of a server elsewhere.")
 @at_address
 @tls_option
 def add(address: str, port: int | None, tls: bool | None) -> None:
@@ -163,15 +168,17 @@ def add(address: str, port: int | None, tls: bool | None) -> None:
 
         place = parsed(address, port)
         given = ask_for_token()
+        if not given:
+            leave("no token came in: did the command before the pipe fail?", FAILED)
         with usage(), Client(*place, given, tls=tls) as client:
             client.ping()
         records.keep_token(place, given)
         click.echo(f"the token of {place} is kept", err=True)
 
 
-@program.command()
+@program.command(short_help="Find out why a server can't be reached.")
 @at_address
-@token_option
+@token_option(KEPT)
 @tls_option
 def doctor(address: str, port: int | None, token: str | None, tls: bool | None) -> None:
     """Find out why the server at ADDRESS can't be talked to, and what to do about it."""
@@ -184,7 +191,7 @@ def doctor(address: str, port: int | None, token: str | None, tls: bool | None) 
         for name, text in findings.known:
             click.echo(f"{name:<9} {text}")
         if findings.error is not None:
-            click.echo(f"problem   {findings.error}")
+            click.echo(f"problem   {worded(findings.error)}")
             for advice in findings.advice:
                 click.echo(f"          {advice}")
             sys.exit(exit_code(findings.error))
@@ -193,8 +200,6 @@ def doctor(address: str, port: int | None, token: str | None, tls: bool | None) 
 @program.command()
 def version() -> None:
     """Print the version."""
-    from bgpy.version import __version__
-
     click.echo(f"bgpy {__version__}")
 
 
@@ -203,5 +208,7 @@ def _described(error: BaseException) -> str:
     import traceback
 
     text = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{text} ({error.filename}, line {error.lineno})"
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{text} ({place.filename}, line {place.lineno})"

@@ -15,6 +15,14 @@ from bgpy.errors import AuthenticationError, BgpyError, ConnectError, NotRunning
 if TYPE_CHECKING:
     from bgpy.address import Address
 
+_WORDS = {
+    "give tls=True": "give --tls",
+    "leave tls=True out": "leave --tls out",
+    "token=...": "--token",
+    "best made by token_create()": "or unset BGPY_TOKEN, and one is made",
+}
+"""What errors advise users of the API, and what that is called here."""
+
 FAILED, NOT_RUNNING, UNREACHABLE, REFUSED, INTERRUPTED = 1, 3, 4, 5, 130
 
 LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
@@ -34,13 +42,16 @@ def ask_for_token() -> str:
     return sys.stdin.readline().strip()
 
 
-token_option = click.option(
-    "-t",
-    "--token",
-    is_flag=True,
-    callback=_ask,
-    help="Ask for the token. Without it: BGPY_TOKEN, else the one kept for this account.",
-)
+def token_option(without: str) -> Callable[[Command], Command]:
+    """Take the token from a prompt; `without` says what it is else, after BGPY_TOKEN."""
+    return click.option(
+        "-t",
+        "--token",
+        is_flag=True,
+        callback=_ask,
+        help=f"Ask for the token. Without it: BGPY_TOKEN, else {without}.",
+    )
+
 
 tls_option = click.option(
     "--tls", is_flag=True, default=None, help="TLS on loopback too; beyond, it is always spoken."
@@ -81,7 +92,7 @@ def usage() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(worded(error)) from error
 
 
 @contextmanager
@@ -110,5 +121,13 @@ def exit_code(error: BgpyError) -> int:
 
 def leave(reason: object, code: int) -> NoReturn:
     """Say why on stderr, in one line, and exit with `code`."""
-    click.echo(f"bgpy: {' '.join(str(reason).split())}", err=True)
+    click.echo(f"bgpy: {' '.join(worded(reason).split())}", err=True)
     sys.exit(code)
+
+
+def worded(reason: object) -> str:
+    """What an error advises, in the words of the command line."""
+    text = str(reason)
+    for api, here in _WORDS.items():
+        text = text.replace(api, here)
+    return text

@@ -101,7 +101,9 @@ class Job(ClientSocket):
         if error:
             log.error("the task responded with an error: %.1000r", response)
         if peer is None or message is None:
-            log.warning("a response was dropped: nobody asked for it")
+            # An exit task responds at each end, also where a signal asked for it.
+            level = logging.DEBUG if self.kind is Kind.EXIT else logging.WARNING
+            log.log(level, "a response was dropped: nobody asked for it")
         elif self.waits:
             peer.reply(message[0], payload.encode(response, "response"), error, self.more)
 

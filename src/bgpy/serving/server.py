@@ -209,7 +209,7 @@ class Server:
     def _end_early(self) -> None:
         if self._ending:
             return
-        log.info("asked to end: %d queued requests won't run", self._jobs.queued())
+        log.info("asked to end; queued requests that won't run: %d", self._jobs.queued())
         self._ending = True
         for job in self._jobs.clear():
             self._refuse_ending(job)

@@ -13,7 +13,8 @@ from bgpy.tasks.signatures import Functions, check
 def check_exists(path: str) -> str:
     """The absolute path of an init file; raises `StartupError` if it is none."""
     if not os.path.isfile(path):
-        raise StartupError(f"the init file {path} does not exist")
+        wrong = "is a folder, not a file" if os.path.isdir(path) else "does not exist"
+        raise StartupError(f"the init file {path} {wrong}")
     if not os.path.splitext(os.path.basename(path))[0].isidentifier() or path[-3:] != ".py":
         raise StartupError(f"the init file {path} must be named as a module, like tasks.py")
     return os.path.abspath(path)

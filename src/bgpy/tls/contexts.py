@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from functools import lru_cache
 from hashlib import sha256
@@ -35,8 +36,9 @@ def identity(certfile: str, keyfile: str | None = None) -> Identity:
             text = file.read()
         return Identity(context, fingerprint(ssl.PEM_cert_to_DER_cert(_first(text))))
     except FileNotFoundError as error:
-        missing = error.filename or f"one of {certfile}, {keyfile}"
-        raise StartupError(f"the certificate can't be loaded: {missing} is not there") from error
+        paths = [path for path in (certfile, keyfile) if path is not None]
+        missing = [path for path in paths if not os.path.exists(path)] or paths
+        raise StartupError(f"the certificate can't be loaded: no {missing[0]}") from error
     except ssl.SSLError as error:
         raise StartupError(
             f"the certificate {certfile} can't be used: {reason(error)}; it and its key must be "

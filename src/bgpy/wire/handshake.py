@@ -260,8 +260,8 @@ class ClientHandshake(_Handshake):
             raise _no_common_version("the server chose", version, version)
         if not self._token:
             raise AuthenticationError(
-                "the server wants a token and none is known here: "
-                "give token=..., or set BGPY_TOKEN to the server's token"
+                "the server wants a token and none is known here: give token=..., set BGPY_TOKEN, "
+                "or keep it once with 'bgpy add'"
             )
         key = derive_key(self._token, server_id)
         body, proof = message[:-PROOF_SIZE], message[-PROOF_SIZE:]
