@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from bgpy.address import parse
+from bgpy.errors import StartupError
 from bgpy.serving import listening
 
 
@@ -36,3 +37,17 @@ def test_listener_tells_the_port_that_it_got(text: str) -> None:
             pass
     finally:
         listener.close()
+
+
+def test_listen_goes_by_the_address_that_it_binds_when_a_name_changes_its_meaning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What others can reach is never taken for this machine's loopback."""
+    meanings = iter(["192.0.2.1"])
+
+    def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(meanings, "127.0.0.1"), port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(StartupError, match="from other machines"):
+        listening.listen(parse("box:0"), False)
