@@ -359,7 +359,8 @@ class Channel:
                 if message is None:
                     messages = frames.feed(self._buffer[:count])
                 elif own is not None and message.request == own.request:
-                    self._calls.take(own.request)  # gone if another thread has just closed
+                    # Not there any more if another thread has just closed the channel.
+                    self._calls.pending.pop(own.request, None)
                     own.answer = message
                     return
                 else:
