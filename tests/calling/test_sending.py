@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from time import monotonic
 
 import pytest
@@ -155,8 +156,11 @@ def test_gathered_requests_stay_when_the_next_one_runs_out_of_time(
     """Whose time is over takes only its own request away."""
     sender, sock = ends
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    with pytest.raises(CutOff):
-        sender.send([bytes(2**22)], monotonic() + 0.05)
+    sender._sock.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            sender._sock.send(bytes(2**16))
+    set_tick(sender._sock)
     sender.gather(1, b"kept")
     with pytest.raises(TimeOver) as caught:
         sender.send([b"late"], monotonic() + 0.05)
@@ -186,3 +190,35 @@ def test_gathered_request_waits_when_another_one_has_left_in_part(
     sender.send([b"a whole request"], None)
     sender.flush(None)
     assert _read(sock, 23) == b"a whole requestgathered"
+
+
+def test_nothing_leaves_when_an_earlier_request_has_left_in_part(
+    ends: tuple[Sender, socket.socket],
+) -> None:
+    """Another thread's request would be taken for the rest of it."""
+    sender, sock = ends
+    with pytest.raises(CutOff):
+        sender.send([bytes(2**22)], monotonic() + 0.05)
+    seen = []
+
+    def read_to_end() -> None:
+        while data := sock.recv(2**16):
+            seen.append(data)
+
+    thread = threading.Thread(target=read_to_end)
+    thread.start()
+    with pytest.raises(BrokenPipeError):
+        sender.send([b"x"], None)
+    thread.join()
+    assert b"x" not in b"".join(seen)
+
+
+def test_send_raises_os_error_when_who_has_the_turn_was_interrupted_and_the_connection_has_ended(
+    ends: tuple[Sender, socket.socket],
+) -> None:
+    """A turn that nobody lets go of keeps no other thread."""
+    sender, _ = ends
+    sender._turn.acquire()
+    sender.forget()
+    with pytest.raises(OSError, match="ended"):
+        sender.send([b"x"], None)

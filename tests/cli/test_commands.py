@@ -143,6 +143,24 @@ def test_token_can_be_given_in_the_environment(
     _assert_fails(bgpy("terminate", "127.0.0.1", free_port), 5, "token")
 
 
+def test_server_keeps_the_token_of_its_environment_from_what_its_tasks_start(
+    serve: Serve, free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a background server does."""
+    (tmp_path / "environment_tasks.py").write_text(
+        "import os\nfrom bgpy import respond\n"
+        "def init_task(): return {}\n"
+        "def exec_task(client_socket, state, args): respond(client_socket, dict(os.environ))\n"
+        "def exit_task(client_socket, state, args): pass\n"
+    )
+    token = token_create()
+    monkeypatch.setenv("BGPY_TOKEN", token)
+    serve(free_port, "-i", tmp_path / "environment_tasks.py")
+    with Client("127.0.0.1", free_port, token) as client:
+        assert token not in client.call({}).values()
+        client.terminate()
+
+
 def test_terminate_ends_a_background_server(bgpy: Run, start: Start) -> None:
     """However it was started."""
     handle, _ = start()

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from bgpy.address import parse
+from bgpy.errors import StartupError
 from bgpy.serving import listening
 from bgpy.tls.stream import PlainOrTls, TlsSocket
 from tests.tls.ends import server_identity
@@ -78,3 +79,17 @@ def test_plain_is_for_connections_between_loopback_addresses_alone(
     listening.speak_tls(listener, server_identity(), allowed)
     stream, _ = listener.wrap(_Accepted(ours, theirs))  # type: ignore[arg-type]
     assert type(stream) is (PlainOrTls if plain and allowed else TlsSocket)
+
+
+def test_listen_goes_by_the_address_that_it_binds_when_a_name_changes_its_meaning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What others can reach is never taken for this machine's loopback."""
+    meanings = iter(["192.0.2.1"])
+
+    def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(meanings, "127.0.0.1"), port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(StartupError, match="from other machines"):
+        listening.listen(parse("box:0"), False)

@@ -7,6 +7,7 @@ import ssl
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -18,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from bgpy.errors import StartupError
 from bgpy.tls import certificates
-from bgpy.tls.contexts import identity
-from tests.tls.ends import PEM
+from bgpy.tls.contexts import for_client, identity
+from bgpy.tls.engine import Engine
+from tests.tls.ends import PEM, receive
 
 DAY = 86400
 KEY, CERTIFICATE = PEM[: PEM.index(b"-----BEGIN CERT")], PEM[PEM.index(b"-----BEGIN CERT") :]
@@ -135,3 +137,30 @@ def test_identity_that_is_a_folder_is_a_startup_error(tmp_path: Path) -> None:
     """As anything that can't be read."""
     with pytest.raises(StartupError, match=str(tmp_path)):
         identity(str(tmp_path))
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_identity_is_of_one_certificate_when_it_is_renewed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    """Else no client could ever prove the token: what is shown is what the proof is bound to."""
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(PEM)
+    load = ssl.SSLContext.load_cert_chain
+    renewed = [certificates.make()]
+
+    def meanwhile(context: ssl.SSLContext, *args: Any, **options: Any) -> None:
+        if renewed and before:  # the certificate was read, the key was not
+            path.write_bytes(renewed.pop())
+            raise ssl.SSLError("key values mismatch")
+        load(context, *args, **options)
+        if renewed:
+            path.write_bytes(renewed.pop())
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", meanwhile)
+    found = identity(str(path))
+    client, server = Engine(for_client(), False), Engine(found.context, True)
+    client.begin()
+    receive(server, client.words.read())
+    receive(client, server.words.read())
+    assert client.peer_fingerprint() == found.binding

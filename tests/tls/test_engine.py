@@ -131,6 +131,16 @@ def test_record_that_can_not_be_is_refused_at_its_header(header: bytes) -> None:
         receive(server, header, [1])
 
 
+@pytest.mark.parametrize("cut", [1, 3, 100])
+@pytest.mark.parametrize("announced", [RECORD, 131_000, 2**24 - 1])
+def test_hello_that_announces_more_than_its_record_is_refused(announced: int, cut: int) -> None:
+    """Memory for it would be taken from whoever can connect."""
+    _, server = engines()
+    hello = (b"\x01" + announced.to_bytes(3) + b"\x03\x03" + bytes(100))[:cut]
+    with pytest.raises(NotTls, match="hello"):
+        receive(server, b"\x16\x03\x01" + len(hello).to_bytes(2) + hello)
+
+
 @pytest.mark.parametrize(
     "version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.MINIMUM_SUPPORTED], ids=["1.2", "oldest"]
 )

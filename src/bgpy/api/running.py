@@ -45,7 +45,7 @@ class Running:
         self.address = self._listener.address
         try:
             _tidy(place)
-            self._secure(place)
+            self._secure(self.address)
             self.claim = records.claim(self.address)
         except BaseException:
             self._listener.close()

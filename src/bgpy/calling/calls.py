@@ -52,7 +52,8 @@ class Calls:
         """Answer all that is under way with `error`; gives what it was, by request id."""
         failed, self.pending = self.pending, {}
         for pending in failed.values():
-            pending.answer = error
+            if pending.answer is None:
+                pending.answer = error
         return failed
 
     def sleeper(self) -> Pending | None:

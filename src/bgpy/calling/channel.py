@@ -155,7 +155,12 @@ class Channel:
                 try:
                     self._read_for_all(pending, deadline)
                 finally:
-                    self._leave()
+                    try:
+                        self._leave()
+                    except BaseException:
+                        # A signal handler's, perhaps before another thread was woken to read.
+                        self._break("a call was interrupted")
+                        raise
             elif self._reader == get_ident():
                 self._read_for_all(pending, deadline)  # in a future's callback, which it runs
             else:
@@ -168,6 +173,8 @@ class Channel:
     def abandon(self, pending: Pending) -> None:
         """Wait no longer for `pending`: a late answer will be dropped."""
         self._calls.abandon(pending)
+        with self._lock:
+            self._wake_reader()  # it may have been its turn to read
 
     def wait_closed(self, deadline: float | None) -> None:
         """Read until the server closes the connection; raises `TimeOver` at `deadline`."""
@@ -275,17 +282,30 @@ class Channel:
 
     def serve_futures(self) -> bool:
         """Read while anything is under way; False if the channel has ended."""
-        if self._broken is None and self._begin_to_read():
-            try:
-                while self._broken is None and self._calls.pending:
-                    self._read(None)
-            except BaseException as error:
-                # Nobody reads on from here, and no future may wait for what doesn't come.
-                self._break(f"reading was interrupted by {type(error).__name__}")
-                raise
-            finally:
-                self._leave()
+        self._read_while(lambda: bool(self._calls.pending))
         return self._broken is None
+
+    def _look(self) -> None:
+        """Read what came while nobody waited, to find a connection that has ended."""
+        self._read_while(lambda: poll(self._sock, 0.0, READABLE))
+
+    def _read_while(self, more: Callable[[], bool]) -> None:
+        """Read as long as there is `more`, unless another thread reads."""
+        if self._broken is not None or not self._begin_to_read():
+            return
+        try:
+            while self._broken is None and more():
+                self._read(None)
+        except BaseException as error:
+            # Nobody reads on from here, and no future may wait for what doesn't come.
+            self._break(f"reading was interrupted by {type(error).__name__}")
+            raise
+        finally:
+            try:
+                self._leave()
+            except BaseException:
+                self._break("a call was interrupted")
+                raise
 
     def _begin_to_read(self) -> bool:
         """Whether this thread reads from now on, until `_leave`."""
@@ -339,7 +359,8 @@ class Channel:
                 if message is None:
                     messages = frames.feed(self._buffer[:count])
                 elif own is not None and message.request == own.request:
-                    del self._calls.pending[own.request]
+                    # Not there any more if another thread has just closed the channel.
+                    self._calls.pending.pop(own.request, None)
                     own.answer = message
                     return
                 else:
@@ -361,9 +382,10 @@ class Channel:
                 self._hand_out(message, own)
 
     def _hand_out(self, message: Message, own: Pending | None) -> None:
-        pending = self._calls.take(message.request)
+        pending = self._calls.pending.get(message.request)
         if pending is own and own is not None:
             own.answer = message
+            self._calls.take(message.request)
         elif pending is not None:
             self._hand_over(pending, message)
         elif message.request == 0 and isinstance(message, (Goodbye, Failure)):
@@ -371,21 +393,14 @@ class Channel:
 
     def _hand_over(self, pending: Pending, answer: Answer) -> None:
         if pending.done is not None:
-            pending.done(answer)
+            if self._calls.take(pending.request) is pending:
+                pending.done(answer)
             return
         with self._lock:
             pending.answer = answer
             _wake(pending)
-
-    def _look(self) -> None:
-        """Read what came while nobody waited, to find a connection that has ended."""
-        if self._broken is not None or not self._begin_to_read():
-            return
-        try:
-            while self._broken is None and poll(self._sock, 0.0, READABLE):
-                self._read(None)
-        finally:
-            self._leave()
+        # Only now: who is interrupted before it breaks the channel, which wakes those it knows of.
+        self._calls.take(pending.request)
 
     # The end
 
@@ -442,5 +457,5 @@ def _finish(sock: Stream, sender: Sender, futures: threading.Lock) -> None:
 
 def _wake(pending: Pending | None) -> None:
     if pending is not None and pending.gate is not None:
-        gate, pending.gate = pending.gate, None
-        open_gate(gate)
+        open_gate(pending.gate)
+        pending.gate = None

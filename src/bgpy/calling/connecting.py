@@ -8,7 +8,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from bgpy.address import Address
-from bgpy.calling.reaching import Reached, reach
+from bgpy.calling.reaching import Reached, limit, reach
 from bgpy.codec.memory import allocate
 from bgpy.errors import BgpyError, NotBgpy, Unreachable
 from bgpy.wire.connection import Connection
@@ -65,7 +65,7 @@ def _shake_hands(
             outgoing = connection.take_outgoing()
             while outgoing:
                 outgoing = outgoing[sock.send(outgoing) :]
-            sock.settimeout(max(0.001, deadline - monotonic()))
+            limit(sock, deadline)
             try:
                 count = sock.recv_into(buffer)
             except BlockingIOError:

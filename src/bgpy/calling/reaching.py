@@ -149,6 +149,17 @@ else:
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
+def limit(sock: Stream, deadline: float) -> None:
+    """Let `sock` wait until `deadline`; raises `TimeoutError` where that is over.
+
+    Who sends a little again and again would be waited for without end otherwise.
+    """
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError(errno.ETIMEDOUT, "the time is over")
+    sock.settimeout(left)
+
+
 def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
     # Inside: `ssl` takes longer than all that a client imports that doesn't need it.
     from bgpy.tls.contexts import for_client
@@ -159,7 +170,7 @@ def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
     secured = TlsSocket(sock, Engine(for_client(), False), buffer)
     try:
         while not secured.shake_hands():
-            sock.settimeout(max(0.001, deadline - monotonic()))
+            limit(sock, deadline)
     except TimeoutError as error:
         raise Unreachable(
             f"{address} accepts connections and did not answer in time: is it a bgpy server, "

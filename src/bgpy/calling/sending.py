@@ -8,6 +8,7 @@ gathers them has let another one run (milliseconds, at most).
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ class Sender:
         self._gathering = threading.Lock()
         self._gathered: list[tuple[int, Piece]] = []
         self._size = 0
+        self._forgotten = False
         self.bell = closed_gate()
         """Opened when something has been gathered: whoever waits here calls `flush`."""
 
@@ -52,10 +54,8 @@ class Sender:
         Raises `TimeOver` if nothing had left by `deadline`, `CutOff` if a part had, and
         `OSError` if the connection or the server is gone.
         """
-        if deadline is None:
-            self._turn.acquire()
-        elif not self._turn.acquire(timeout=seconds_left(deadline, -1)):
-            raise TimeOver
+        if not self._turn.acquire(False):
+            self._wait_for_turn(deadline)
         try:
             begun = False
             if self._gathered:
@@ -74,6 +74,10 @@ class Sender:
                     return
                 pieces = [memoryview(piece)[taken:]]
             self._send_all(pieces, deadline, begun)
+        except BaseException as error:
+            if isinstance(error, CutOff) or not isinstance(error, TimeOver):
+                self._end()
+            raise
         finally:
             self._turn.release()
 
@@ -105,10 +109,27 @@ class Sender:
 
     def forget(self) -> list[int]:
         """Forget what was gathered and never sent; gives the request ids."""
+        self._forgotten = True
         with self._gathering:
             requests = [request for request, _ in self._gathered]
             self._gathered.clear()
             return requests
+
+    def _wait_for_turn(self, deadline: float | None) -> None:
+        """Wait until no other thread sends; one that was interrupted may never let go."""
+        while not self._forgotten:
+            if self._turn.acquire(timeout=min(TICK, seconds_left(deadline, TICK))):
+                return
+            if deadline is not None and monotonic() >= deadline:
+                raise TimeOver
+        raise ConnectionResetError("the connection has ended")
+
+    def _end(self) -> None:
+        """See that nothing more leaves: it would be taken for the rest of what left in part."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it is gone already
 
     def _take(self) -> list[Piece]:
         with self._gathering:

@@ -79,6 +79,7 @@ def server(
     with failures():
         from bgpy.api.running import end_soon
         from bgpy.api.server import Server
+        from bgpy.tokens import remove_environment
 
         with usage():
             started = Server(
@@ -93,6 +94,8 @@ def server(
                 keyfile=keyfile,
                 plain_loopback=not no_plain_loopback,
             )
+        # As in the background: what tasks start shouldn't find the token.
+        remove_environment()
         try:
             started.run()
         except (SystemExit, Exception) as error:

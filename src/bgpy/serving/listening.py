@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgpy import records
-from bgpy.address import Address, in_ephemeral_range, is_loopback, is_loopback_host, resolve
+from bgpy.address import Address, in_ephemeral_range, is_loopback_host, resolve
 from bgpy.address import family as family_of
 from bgpy.errors import StartupError
 from bgpy.serving import unix
@@ -107,10 +107,10 @@ def listen(address: Address, secure: bool) -> Listener:
         return Listener(sock, address, file=unix.identity(address.path))
     try:
         place = resolve(address)[0]
-        here = is_loopback(address)
     except OSError as error:
         raise StartupError(f"{address.host} is no known host: {error}") from error
-    if not here and not secure:
+    # Of the address that is bound: the name may mean another one when it is looked up again.
+    if not is_loopback_host(place.host) and not secure:
         raise StartupError(
             f"{address.host} can be reached from other machines, where bgpy speaks TLS: leave "
             "tls=False out, or use 127.0.0.1"

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from bgpy import records
 from bgpy.errors import StartupError
 
-USE = "put the socket in"
+USE = "listen at unix:/path in"
 
 if sys.platform == "win32":
 

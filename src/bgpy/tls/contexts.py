@@ -30,10 +30,7 @@ def identity(certfile: str, keyfile: str | None = None) -> Identity:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0  # connections are kept, not resumed
     try:
-        # Without a password given OpenSSL would ask for one at the terminal.
-        context.load_cert_chain(certfile, keyfile, password=lambda: "")
-        with open(certfile, encoding="ascii", errors="replace") as file:
-            text = file.read()
+        text = _load(context, certfile, keyfile)
         return Identity(context, fingerprint(ssl.PEM_cert_to_DER_cert(_first(text))))
     except FileNotFoundError as error:
         paths = [path for path in (certfile, keyfile) if path is not None]
@@ -66,6 +63,28 @@ def fingerprint(certificate: bytes) -> bytes:
 def reason(error: ssl.SSLError) -> str:
     """What went wrong, in OpenSSL's words."""
     return (error.reason or str(error)).replace("_", " ").lower()
+
+
+def _load(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> str:
+    """Load certificate and key; gives the text that the certificate was loaded from."""
+    while True:
+        text = _read(certfile)
+        try:
+            # Without a password given OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(certfile, keyfile, password=lambda: "")
+        except ssl.SSLError:
+            if text == _read(certfile):
+                raise
+        else:
+            if text == _read(certfile):
+                return text
+        # It was renewed meanwhile, as by another server that starts: what is shown, the key
+        # and what the proof is bound to must be of one kind.
+
+
+def _read(certfile: str) -> str:
+    with open(certfile, encoding="ascii", errors="replace") as file:
+        return file.read()
 
 
 def _first(text: str) -> str:

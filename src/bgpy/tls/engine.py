@@ -41,6 +41,7 @@ class Engine:
         self.words = ssl.MemoryBIO()
         """What TLS itself has to say and must be sent: handshakes, alerts, ends."""
         self._feed = self._incoming.write
+        self._server_side = server_side
         self._tls = context.wrap_bio(self._incoming, self.words, server_side)
         self.partial = bytearray()
         """Ciphertext of a record that isn't whole yet."""
@@ -129,6 +130,11 @@ class Engine:
             raise NotTls(f"TLS is broken: {reason(error)}") from error
         return filled
 
+    def _feed_whole(self, records: memoryview | bytearray) -> None:
+        if self._server_side and not self.established:
+            _check_hellos(records)
+        self._feed(records)
+
     def _feed_records(self, received: memoryview) -> None:
         """Hand the whole records on, and keep what is left."""
         while received:
@@ -137,11 +143,11 @@ class Engine:
                 received = received[len(taken) :]
                 self.partial += taken
                 if not self._missing():
-                    self._feed(self.partial)
+                    self._feed_whole(self.partial)
                     self.partial.clear()
             else:
                 whole = _whole_records(received)
-                self._feed(received[:whole])
+                self._feed_whole(received[:whole])
                 self.partial += received[whole:]
                 return
 
@@ -172,6 +178,21 @@ def _record(data: memoryview | bytearray, at: int) -> int:
     if length > _LONGEST:
         raise NotTls(f"the other side sent a TLS record of {length} bytes")
     return _HEADER + length
+
+
+def _check_hellos(records: memoryview | bytearray) -> None:
+    """Raise `NotTls` if a client's hello is longer than the record it begins in.
+
+    OpenSSL would take 128 KiB at once for a stranger that but announces so much.
+    """
+    at = 0
+    while at < len(records):
+        end = at + _record(records, at)
+        if records[at] == FIRST_BYTE:
+            length = int.from_bytes(records[at + _HEADER + 1 : at + _HEADER + 4])
+            if end - at < _HEADER + 4 or length > end - at - _HEADER - 4:
+                raise NotTls("the other side's hello is not whole in one record")
+        at = end
 
 
 def _check_start(start: memoryview | bytearray) -> None:
