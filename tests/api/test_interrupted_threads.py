@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
-from bgpy import Client
+from bgpy import Client, ServerGone
 from bgpy.calling.blocking import READABLE, poll
+from bgpy.calling.calls import Pending
 from bgpy.calling.channel import Channel
 from bgpy.wire.messages import Ping
+from tests.api.gate import Gate
 from tests.api.tasks import count
 
 LONG = 30.0
@@ -86,3 +89,40 @@ def test_connection_ends_when_looking_at_it_is_interrupted(client: Client) -> No
     channel._receive = receive
     assert not channel.usable()
     assert client.call({"run": count}) == 1
+
+
+def test_other_threads_get_their_answers_when_a_reader_is_interrupted_as_it_hands_one_over(
+    client: Client, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for it hears that the connection has ended, and doesn't wait for ever."""
+    _channel(client)
+    wake = Pending.wake
+    struck = []
+
+    def interrupted(pending: Pending) -> None:
+        if not struck:
+            struck.append(pending)
+            raise Struck
+        wake(pending)
+
+    monkeypatch.setattr(Pending, "wake", interrupted)
+    outcomes: list[object] = []
+
+    def ask(question: Callable[[], object]) -> threading.Thread:
+        def asking() -> None:
+            try:
+                outcomes.append(question())
+            except (Struck, ServerGone) as error:
+                outcomes.append(error)
+
+        thread = threading.Thread(target=asking, daemon=True)
+        thread.start()
+        return thread
+
+    reader = ask(lambda: client.call({"run": gate.passing()}))
+    gate.wait()
+    sleeper = ask(client.ping)
+    sleeper.join(LONG)
+    gate.open()
+    reader.join(LONG)
+    assert len(outcomes) == 2

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from bgpy.errors import ServerGone
+from bgpy.gates import open_gate
 from bgpy.wire.messages import Message
 
 Answer = Message | ServerGone
@@ -26,6 +27,12 @@ class Pending:
         self.done = done
         self.gate: threading.Lock | None = None
         """What its thread sleeps on while another one reads for it."""
+
+    def wake(self) -> None:
+        """Wake its thread, if that sleeps; may be repeated where it was interrupted."""
+        if self.gate is not None:
+            open_gate(self.gate)
+            self.gate = None
 
 
 class Calls:

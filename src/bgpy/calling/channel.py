@@ -20,14 +20,7 @@ from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from bgpy.calling.blocking import (
-    READABLE,
-    TICK,
-    TimeOver,
-    poll,
-    seconds_left,
-    set_tick,
-)
+from bgpy.calling.blocking import READABLE, TICK, TimeOver, poll, seconds_left, set_tick
 from bgpy.calling.calls import Answer, Calls, Done, Pending
 from bgpy.calling.connecting import Connected
 from bgpy.calling.liveness import ServerWatch
@@ -333,7 +326,7 @@ class Channel:
         elif not self._reading.locked():
             sleeper = self._calls.sleeper()
             if sleeper is not None:
-                _wake(sleeper)
+                sleeper.wake()
             elif self._futures_served:
                 open_gate(self._futures)
 
@@ -398,7 +391,7 @@ class Channel:
             return
         with self._lock:
             pending.answer = answer
-            _wake(pending)
+            pending.wake()
         # Only now: who is interrupted before it breaks the channel, which wakes those it knows of.
         self._calls.take(pending.request)
 
@@ -417,7 +410,7 @@ class Channel:
                 if request in failed:
                     failed[request].answer = unsent
             for pending in failed.values():
-                _wake(pending)
+                pending.wake()
             try:
                 self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
             except OSError:
@@ -453,9 +446,3 @@ def _finish(sock: Stream, sender: Sender, futures: threading.Lock) -> None:
     sock.close()
     open_gate(futures)
     open_gate(sender.bell)
-
-
-def _wake(pending: Pending | None) -> None:
-    if pending is not None and pending.gate is not None:
-        open_gate(pending.gate)
-        pending.gate = None
