@@ -82,7 +82,12 @@ CALLS: dict[str, Callable[[Client], object]] = {
 
 
 def _serve(sock: socket.socket, answer: Callable[[int], list[Message] | bytes]) -> None:
-    """Prove the token, answer the first request, and close."""
+    """Prove the token, answer the first request, and close, unless the client is the first to."""
+    with suppress(ConnectionError):
+        _answer(sock, answer)
+
+
+def _answer(sock: socket.socket, answer: Callable[[int], list[Message] | bytes]) -> None:
     terms = ServerTerms(2**64 - 1, 0xFFFE)
     server_id = secrets.token_bytes(16)
     handshake = ServerHandshake(
