@@ -258,6 +258,17 @@ def test_stop_ends_serve_after_the_job_that_runs(loop: Loop) -> None:
     assert (later, len(loop.jobs)) == ([], 1)
 
 
+def test_serve_goes_on_when_what_surrounds_a_job_raises(loop: Loop) -> None:
+    """A signal handler that a task has set may raise there; what is queued behind it runs."""
+    ran = threading.Event()
+
+    def fail() -> None:
+        raise RuntimeError("of a signal handler")
+
+    loop.run(fail, fail, ran.set)
+    assert ran.wait(LONG)
+
+
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "while a job runs"])
 def test_interrupt_is_heeded_by_the_task_thread_once(loop: Loop, busy: bool) -> None:
     """An interrupt ends the poll, or waits for the job that runs; another one comes again."""

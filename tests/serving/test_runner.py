@@ -362,6 +362,21 @@ def test_runner_knows_what_runs_when_asked_meanwhile(bench: Bench) -> None:
     assert not runner.runs(Kind.EXEC)
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_broken_off_ends_the_call_when_it_is_open_still(bench: Bench, answered: bool) -> None:
+    """What a signal handler raised reaches who waits; who was answered gets nothing more."""
+    peer = Peer()
+    job = Job(Kind.EXEC, peer, Execute(2, b"", wait=True), True)
+    job.answered = answered
+    outcome = bench.runner.broken_off(job, LookupError("of a handler"))
+    assert outcome.result is Result.RAISED
+    assert bench.runner.current is None
+    if answered:
+        assert not peer.sent
+    else:
+        assert isinstance(peer.failure(), LookupError)
+
+
 def test_runner_tells_of_what_can_not_be_read_before_the_client_hears_of_it(bench: Bench) -> None:
     """So a client that asks again at once finds the server as it is then."""
     bench.init(lambda client_socket, state, args: None)

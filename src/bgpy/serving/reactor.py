@@ -140,13 +140,23 @@ class Reactor:
                 # A signal handler that a task has set may raise here, after its task.
                 log.exception("polling was interrupted, and goes on")
                 continue
-            if self._interrupted:
-                self._interrupted = False
-                interrupted()
-                continue  # what it left to do is new to the standby
-            while busy and not (self._stopping or self._interrupted):
-                run_job()
-                busy = jobs.count > 0 and monotonic() - self._row_began < POLL_AGAIN
+            try:
+                self._run_row(busy, jobs, run_job, interrupted)
+            except Exception:
+                # The same, just before or after a task; who waited for it has been told.
+                log.exception("a row of jobs was interrupted, and goes on")
+
+    def _run_row(
+        self, busy: bool, jobs: Jobs, run_job: Callable[[], None], interrupted: Callable[[], None]
+    ) -> None:
+        """Run jobs until there are none, or it is time to poll."""
+        if self._interrupted:
+            self._interrupted = False
+            interrupted()
+            return  # what it left to do is new to the standby
+        while busy and not (self._stopping or self._interrupted):
+            run_job()
+            busy = jobs.count > 0 and monotonic() - self._row_began < POLL_AGAIN
 
     def interrupt(self) -> None:
         """Have `serve` call its `interrupted` soon; from any thread or a signal handler."""

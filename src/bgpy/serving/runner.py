@@ -69,6 +69,16 @@ class Runner:
             log.exception("%s_task: its failure could not be told", job.kind.name.lower())
         return outcome
 
+    def broken_off(self, job: Job, error: Exception) -> Outcome:
+        """Answer `job`, whose run was broken off outside of its task.
+
+        A signal handler that a task has set may raise anywhere in this thread.
+        """
+        self.current = None
+        outcome = Outcome(Result.RAISED, error)
+        outbox.finish(job, outcome)
+        return outcome
+
     def runs(self, kind: Kind) -> bool:
         """Whether a job of that kind runs now; asked by the thread that polls."""
         job = self.current

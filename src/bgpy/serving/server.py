@@ -191,7 +191,10 @@ class Server:
         job = self._jobs.pop()
         if job is None:
             return
-        outcome = self._runner.run(job)
+        try:
+            outcome = self._runner.run(job)
+        except Exception as error:
+            outcome = self._runner.broken_off(job, error)
         if outcome is DONE and job.kind is EXEC:
             return
         if outcome.result is Result.UNREADABLE and job.peer is not None:
