@@ -29,7 +29,25 @@ _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 Piece = bytes | bytearray | memoryview
 
 
-class TlsSocket:
+class _OverSocket:
+    """What is handed on to the socket below."""
+
+    _sock: socket.socket
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._sock.close()
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for polling: what can be read here can be read there."""
+        return self._sock.fileno()
+
+    def setblocking(self, flag: bool) -> None:
+        """As the socket's."""
+        self._sock.setblocking(flag)
+
+
+class TlsSocket(_OverSocket):
     """A connected socket that speaks TLS.
 
     It blocks, or not, as the socket does, and raises what that raises; besides it `NotTls`.
@@ -115,18 +133,6 @@ class TlsSocket:
                 self._lock.release()
         self._sock.shutdown(how)
 
-    def close(self) -> None:
-        """Give the descriptor back."""
-        self._sock.close()
-
-    def fileno(self) -> int:
-        """The socket's descriptor, for polling: what can be read here can be read there."""
-        return self._sock.fileno()
-
-    def setblocking(self, flag: bool) -> None:
-        """As the socket's."""
-        self._sock.setblocking(flag)
-
     def settimeout(self, seconds: float | None) -> None:
         """As the socket's."""
         self._sock.settimeout(seconds)
@@ -208,7 +214,7 @@ class TlsSocket:
             poller.poll(WAIT * 1000)
 
 
-class PlainOrTls:
+class PlainOrTls(_OverSocket):
     """An accepted connection whose first byte tells whether its client speaks TLS."""
 
     def __init__(self, sock: socket.socket, tls: Callable[[], TlsSocket]) -> None:
@@ -245,18 +251,6 @@ class PlainOrTls:
     def shutdown(self, how: int) -> None:
         """Likewise."""
         self._chosen.shutdown(how)
-
-    def close(self) -> None:
-        """Give the descriptor back."""
-        self._sock.close()
-
-    def fileno(self) -> int:
-        """The socket's descriptor."""
-        return self._sock.fileno()
-
-    def setblocking(self, flag: bool) -> None:
-        """As the socket's."""
-        self._sock.setblocking(flag)
 
 
 def chunks(pieces: Sequence[Piece], skipped: int) -> list[Piece]:
