@@ -125,8 +125,7 @@ class TlsSocket(_OverSocket):
             try:
                 if self._engine.established and not self._unsent:
                     self._engine.end()
-                    self._sock.setblocking(False)
-                    self._sock.send(self._engine.words.read())
+                    self._send_to_socket(self._engine.words.read(), _AT_ONCE)
             except OSError:
                 pass  # the other side was first
             finally:
