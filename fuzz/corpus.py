@@ -6,7 +6,7 @@ import json
 import pickle
 import sys
 
-from bgpy import records
+from bgpy.system import processes
 from bgpy.wire.messages import (
     Cancel,
     Execute,
@@ -59,7 +59,7 @@ _RECORD = {
     "port": 1,
     "pid": 4711,
     "start_time": "1",
-    "boot_id": records.boot_id().hex(),
+    "boot_id": processes.boot_id().hex(),
     "python": "3.11.7",
     "version": "1",
     "incarnation": "00" * 16,

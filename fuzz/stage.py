@@ -13,13 +13,14 @@ from typing import Any, cast
 
 from bgpy.address import Address
 from bgpy.config import Limits
-from bgpy.serving.listening import listen
-from bgpy.serving.reactor import Reactor
-from bgpy.serving.server import Events, Server
-from bgpy.serving.session import Session
-from bgpy.serving.transport import Piece, StreamTransport
+from bgpy.memory import Piece
+from bgpy.serving.core import Events, ServerCore
+from bgpy.serving.io.listener import listen
+from bgpy.serving.io.reactor import Reactor
+from bgpy.serving.io.transport import StreamTransport
+from bgpy.serving.sessions.session import Session
 from bgpy.tls import certificates, contexts
-from bgpy.tls.engine import Engine
+from bgpy.tls.layer import TlsLayer
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
 
@@ -69,10 +70,10 @@ def _identity() -> contexts.Identity:
         return contexts.identity(file.name)
 
 
-def tls_engine(server_side: bool) -> Engine:
+def tls_engine(server_side: bool) -> TlsLayer:
     """A fresh engine of one side."""
     context = _identity().context if server_side else contexts.for_client()
-    return Engine(context, server_side)
+    return TlsLayer(context, server_side)
 
 
 class Pipe:
@@ -151,7 +152,7 @@ class Stage:
         listener = listen(Address("127.0.0.1", 0), secure=False)
         nothing = lambda: None  # noqa: E731
         events = Events(nothing, nothing, nothing, nothing)
-        self.server = Server(listener, TOKEN, LIMITS, None, events, 0)
+        self.server = ServerCore(listener, TOKEN, LIMITS, None, events, 0)
         self._shared = memoryview(bytearray(2**16))
         self._reactor = StillReactor()
         self.server._reactor.close_in_child()  # it serves nobody

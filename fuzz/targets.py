@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, NoReturn
 
-from bgpy import records
 from bgpy.codec import failures, payload
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import BgpyError, PythonMismatch, RemoteError
-from bgpy.records.folders import Folder
-from bgpy.tls.engine import RECORD, Engine, NotTls
+from bgpy.state import records
+from bgpy.state.folders import Folder
+from bgpy.tls.layer import RECORD, NotTls, TlsLayer
 from bgpy.wire.connection import Connection, State
 from bgpy.wire.frames import Kind
 from bgpy.wire.handshake import HELLO_SIZE, SERVER_HELLO_SIZE, _proof
@@ -94,7 +94,7 @@ def tls_client(data: bytes) -> None:
     _tls(engine, pieces(data))
 
 
-def _tls(engine: Engine, given: list[bytes]) -> None:
+def _tls(engine: TlsLayer, given: list[bytes]) -> None:
     memory = memoryview(bytearray(RECORD))
     try:
         for piece in given:

@@ -25,8 +25,8 @@ from bgpy.version import __version__
         ("bgpy.server", "Server", "bgpy.api.server"),
         ("bgpy.server", "respond", "bgpy.tasks.client_socket"),
         ("bgpy.core.sockets", "ClientSocket", "bgpy.tasks.client_socket"),
-        ("bgpy.core.message", "Message", "bgpy.tasks.message"),
-        ("bgpy.core.message", "MessageType", "bgpy.tasks.message"),
+        ("bgpy.core.message", "Message", "bgpy.tasks.compatibility"),
+        ("bgpy.core.message", "MessageType", "bgpy.tasks.compatibility"),
     ],
 )
 def test_old_path_gives_the_same_object_when_imported(module: str, name: str, home: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bgpy import tokens
+from bgpy.state import tokens
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
 

@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 
-from bgpy.codec.memory import allocate
+from bgpy.memory import allocate
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake
 from bgpy.wire.messages import Execute, Init, encode

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from bgpy.api.client import Client
+    from bgpy.api.handles import Handle
     from bgpy.api.server import Server
     from bgpy.config import Limits
     from bgpy.errors import (
@@ -40,9 +41,8 @@ if TYPE_CHECKING:
         Unreachable,
         VersionMismatch,
     )
-    from bgpy.process.handle import Handle
+    from bgpy.state.tokens import create as token_create
     from bgpy.tasks.client_socket import respond
-    from bgpy.tokens import create as token_create
     from bgpy.version import __version__
 
 __all__ = [
@@ -80,12 +80,12 @@ __all__ = [
 
 _ELSEWHERE = {
     "Client": ("bgpy.api.client", "Client"),
-    "Handle": ("bgpy.process.handle", "Handle"),
+    "Handle": ("bgpy.api.handles", "Handle"),
     "Limits": ("bgpy.config", "Limits"),
     "Server": ("bgpy.api.server", "Server"),
     "__version__": ("bgpy.version", "__version__"),
     "respond": ("bgpy.tasks.client_socket", "respond"),
-    "token_create": ("bgpy.tokens", "create"),
+    "token_create": ("bgpy.state.tokens", "create"),
 }
 """The public names that are not errors: module, and name in it."""
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bgpy import Client, Handle, Server, StartupError, records
+from bgpy import Client, Handle, Server, StartupError
+from bgpy.system import processes
 from tests.api.gate import Gate
 
 Start = Callable[..., tuple[Handle, Client]]
@@ -173,12 +174,12 @@ def test_server_is_gone_when_its_parent_was_killed_before_it_was_ready(
 ) -> None:
     """Nobody was told of it: it ends instead of staying unknown."""
     server = gate.wait()
-    start_time = records.start_time(server)
+    start_time = processes.start_time(server)
     assert start_time is not None
     slow_start.kill()
     slow_start.wait()
     gate.open()
-    assert records.wait_gone(server, start_time, 30)
+    assert processes.wait_gone(server, start_time, 30)
 
 
 def test_run_background_starts_this_interpreter_and_nothing_from_path(

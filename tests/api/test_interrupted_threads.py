@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from bgpy import Client, ServerGone
-from bgpy.calling.blocking import READABLE, poll
-from bgpy.calling.calls import Pending
-from bgpy.calling.channel import Channel
+from bgpy.calling.blocking.channel import Channel
+from bgpy.calling.blocking.waiting import READABLE, poll
+from bgpy.calling.conversation import Pending
 from bgpy.wire.messages import Ping
 from tests.api.gate import Gate
 from tests.api.tasks import count

@@ -259,7 +259,7 @@ def test_forked_client_opens_a_connection_of_its_own(running: Running, script: S
 KILLED = """
 import os, signal, sys
 from bgpy import Client
-from bgpy.calling.sending import Sender
+from bgpy.calling.blocking.sender import Sender
 client = Client(sys.argv[1], token=sys.argv[2], tls=sys.argv[3] == "True" or None)
 client.ping()
 send = Sender._send_some

@@ -16,7 +16,7 @@ from bgpy import (
     ServerRestarted,
     VersionMismatch,
 )
-from bgpy.calling import caller
+from bgpy.calling.blocking import caller
 from tests.chaos import proxy
 from tests.chaos.tasks import request, right_answer
 from tests.chaos.ways import WAYS, Way

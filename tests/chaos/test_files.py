@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bgpy import Client, Handle, Server, StartupError, records
+from bgpy import Client, Handle, Server, StartupError
+from bgpy.state import folders, records
+from bgpy.system import processes
 from tests.chaos.tasks import TASKS, request, right_answer
 from tests.chaos.ways import Way
 from tests.hostile.aftermath import PROMPT
@@ -121,8 +123,8 @@ NAMES = ("record", "token", "guard", "lock")
 def _claim() -> records.Claim:
     """Be the server at an address, with a record and a token."""
     claim = records.claim(ADDRESS)
-    start = records.start_time(os.getpid()) or ""
-    own = records.Record(*ADDRESS, os.getpid(), start, records.boot_id().hex(), "3", "1", "00")
+    start = processes.start_time(os.getpid()) or ""
+    own = records.Record(*ADDRESS, os.getpid(), start, processes.boot_id().hex(), "3", "1", "00")
     claim.write(own, "its token")
     return claim
 
@@ -161,7 +163,7 @@ def test_client_and_next_server_meet_a_documented_error_when_a_file_is_damaged(
 def test_start_and_client_name_the_file_when_a_folder_is_in_its_place(name: str) -> None:
     """As users meet it: from a real server, and a client that looks for its token."""
     handle = Server("127.0.0.1", 0).run_background()
-    path = Path(getattr(records.folder("127.0.0.1", handle.port), name))
+    path = Path(getattr(folders.folder("127.0.0.1", handle.port), name))
     try:
         DAMAGES["a folder"](path)
         with (
@@ -182,7 +184,7 @@ def test_start_and_client_name_the_file_when_a_folder_is_in_its_place(name: str)
 def test_folder_is_refused_when_it_is_anothers(what: str) -> None:
     """A folder of another account is never trusted; a file in one's own is what it says."""
     handle = Server("127.0.0.1", 0).run_background()
-    folder = records.folder("127.0.0.1", handle.port)
+    folder = folders.folder("127.0.0.1", handle.port)
     path = getattr(folder, what)
     try:
         os.chown(path, 4242, 4242)
@@ -200,7 +202,7 @@ def test_folder_is_refused_when_it_is_anothers(what: str) -> None:
 _AS_ANOTHER = """
 import os, sys
 import encodings.idna, json, secrets
-import bgpy, bgpy.api.running, bgpy.api.client, platformdirs, platformdirs.unix
+import bgpy, bgpy.hosting.host, bgpy.api.client, platformdirs, platformdirs.unix
 from bgpy import BgpyError, Client, Server
 os.environ.pop("BGPY_HOME", None)
 {change}

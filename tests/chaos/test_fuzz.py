@@ -52,7 +52,7 @@ def test_mutations_are_the_same_when_the_seed_is() -> None:
 
 def test_targets_notice_when_something_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watch of the other tests works: a server that loads what it hears is found out."""
-    from bgpy.serving import server
+    from bgpy.serving import core as server
 
     def load(session: object, message: object) -> None:
         import pickle

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bgpy import Client, Server, address, records
+from bgpy import Client, Server, address
+from bgpy.state import folders, records
 from tests.api import conftest
 from tests.chaos.stages import STAGES, stopped_at
 from tests.hostile.peers import wait_until
@@ -29,7 +30,7 @@ def port(free_port: int) -> Iterator[int]:
         assert handle.stop(20.0)
     finally:
         handle.kill()
-    left = {each.name for each in Path(records.folder("127.0.0.1", free_port).path).iterdir()}
+    left = {each.name for each in Path(folders.folder("127.0.0.1", free_port).path).iterdir()}
     assert left == {"guard", "lock", "log"}
 
 

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bgpy import Client, Handle, Server, __version__, token_create
-from bgpy.api import diagnosis
+from bgpy.api import doctor
 from bgpy.cli.commands import program
-from bgpy.records import keep_token
+from bgpy.state.tokens import keep_token
 from bgpy.wire.handshake import MAGIC, SERVER_HELLO_SIZE, Refusal
 from tests.hostile.test_impostors import _answer, thief_that
 
@@ -81,7 +81,7 @@ def test_doctor_finds_that_nothing_runs_there(free_port: int) -> None:
 
 def test_doctor_finds_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """4, when its time is over; with TLS as without."""
-    monkeypatch.setattr(diagnosis, "TIME", 0.2)
+    monkeypatch.setattr(doctor, "TIME", 0.2)
     with thief_that(partial(_answer, data=b"")) as port:
         for options in ((), ("--tls",)):
             done = _doctor(f"127.0.0.1:{port}", *options)

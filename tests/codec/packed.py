@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bgpy.codec import functions, modules, payload
+from bgpy.memory import Head
 
 
 class Packed(NamedTuple):
-    """A `bgpy.codec.payload.Payload`."""
+    """A `bgpy.codec.Payload`."""
 
-    head: payload.Head
+    head: Head
     buffers: Any
     code: bool
 

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpy.codec import payload
-from bgpy.codec.memory import allocate
 from bgpy.codec.payload import OUT_OF_BAND, decode, joined
 from bgpy.errors import BgpyError, DecodeError, EncodeError, NotInitialized, PythonMismatch
+from bgpy.memory import allocate
 from tests.codec.packed import Packed, encode
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from bgpy.codec.memory import allocate
+from bgpy.memory import allocate
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import MAGIC, ClientHandshake
 from bgpy.wire.messages import Message, Status

@@ -7,7 +7,7 @@ import secrets
 import socket
 from typing import NamedTuple
 
-from bgpy.codec.memory import allocate
+from bgpy.memory import allocate
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake
 from bgpy.wire.messages import (

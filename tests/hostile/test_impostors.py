@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from bgpy import AuthenticationError, Client
-from bgpy.calling import reaching
+from bgpy.calling.blocking import dialling
 from bgpy.errors import BgpyError, ConnectError, NotBgpy, NotRunning, RemoteProtocolError
 from bgpy.wire.handshake import (
     HELLO_SIZE,
@@ -207,7 +207,7 @@ def test_client_raises_not_running_when_it_connects_to_itself(
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     itself = partial(socket.create_connection, source_address=("127.0.0.1", port))
-    monkeypatch.setattr(reaching.socket, "create_connection", itself)
+    monkeypatch.setattr(dialling.socket, "create_connection", itself)
     with Client("127.0.0.1", port, "a token") as client, pytest.raises(NotRunning):
         client.ping()
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from bgpy import BgpyError, Client, ServerGone
-from bgpy.codec.memory import allocate
 from bgpy.config import Limits
+from bgpy.memory import allocate
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ServerHandshake, ServerTerms, Welcome, derive_key
 from bgpy.wire.messages import (

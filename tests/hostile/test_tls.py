@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from bgpy import AuthenticationError, Client, Handle, Limits, Server, StartupError, records
-from bgpy.calling import reaching
+from bgpy import AuthenticationError, Client, Handle, Limits, Server, StartupError
+from bgpy.calling.blocking import dialling
 from bgpy.errors import BgpyError, NotBgpy, Unreachable
+from bgpy.state import folders
 from bgpy.tls import certificates
 from bgpy.wire.handshake import HELLO_SIZE, SERVER_HELLO_SIZE
 from tests.hostile import tasks
@@ -149,7 +150,7 @@ def test_tls_is_for_sockets_that_can_leave_the_machine(tmp_path: Path) -> None:
 
 def test_client_never_speaks_plainly_beyond_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where loopback counts as beyond, `tls=False` is an error before a byte is sent."""
-    monkeypatch.setattr(reaching, "is_loopback_host", lambda host: False)
+    monkeypatch.setattr(dialling, "is_loopback_host", lambda host: False)
     heard: list[bytes] = []
     with thief_that(lambda sock: heard.append(read_to_end(sock))) as port:
         for tls, error in ((False, Unreachable), (None, BgpyError)):
@@ -167,7 +168,7 @@ def test_certificate_is_kept_privately_and_serves_all_servers(secure: Secure) ->
     """An old one is renewed by the next server, and nobody has to be told."""
     first, second = secure(), secure("0.0.0.0:0")
     assert _shown(first.port) == _shown(second.port)
-    path = Path(records.below_host("certificate.pem"))
+    path = Path(folders.below_host("certificate.pem"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     os.utime(path, (time.time() - 340 * 86400,) * 2)
     third = secure()
@@ -188,7 +189,7 @@ def test_certificate_of_ones_own_is_shown(secure: Secure, tmp_path: Path) -> Non
         os.chdir(here)
     own = pem[pem.index(b"-----BEGIN CERT") :].decode()
     assert _shown(served.port) == ssl.PEM_cert_to_DER_cert(own)
-    assert not os.path.exists(records.below_host("certificate.pem"))
+    assert not os.path.exists(folders.below_host("certificate.pem"))
     served.check()
 
 

@@ -15,9 +15,9 @@ from bgpy import (
     Server,
     StartupError,
     address,
-    records,
 )
-from bgpy.serving import listening
+from bgpy.serving.io import listener
+from bgpy.state import sockets
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Python has Unix sockets on POSIX only")
 
@@ -42,7 +42,7 @@ def _log(handle: Handle) -> str:
 
 def _bind(path: str) -> None:
     """Listen at `path`, as a server does, and end."""
-    listening.listen(address.parse(f"unix:{path}"), True).close()
+    listener.listen(address.parse(f"unix:{path}"), True).close()
 
 
 # Where nothing is given
@@ -58,7 +58,7 @@ def test_server_without_an_address_gets_a_socket_of_its_own(
         path = Path(handle.address.removeprefix("unix:"))
         assert handle.address.startswith("unix:")
         assert (handle.host, handle.port) == (handle.address, 0)
-        assert path.parent == Path(records.socket_folder(107))
+        assert path.parent == Path(sockets.socket_folder(107))
         assert path.parent.stat().st_mode & 0o777 == 0o700
         assert path.stat().st_mode & 0o777 == 0o600
         with Client(handle.address) as client:

@@ -25,9 +25,9 @@ from bgpy import (
     StartupError,
     address,
 )
-from bgpy.calling import reaching
+from bgpy.calling.blocking import dialling
 from bgpy.errors import NotBgpy, Unreachable
-from bgpy.serving import listening
+from bgpy.serving.io import listener
 from tests.api.gate import Gate
 from tests.api.tasks import TASKS
 from tests.hostile.conftest import TOKEN
@@ -42,7 +42,7 @@ def _log(handle: Handle) -> str:
 
 def _bind(path: str) -> None:
     """Listen at `path`, as a server does, and end."""
-    listening.listen(address.parse(f"unix:{path}"), True).close()
+    listener.listen(address.parse(f"unix:{path}"), True).close()
 
 
 # Who comes
@@ -113,26 +113,26 @@ def test_server_of_another_user_gets_no_word(folder: Path) -> None:
         assert process.stdout.read() == "0\n"
 
 
-@pytest.mark.parametrize("side", [listening, reaching])
+@pytest.mark.parametrize("side", [listener, dialling])
 def test_uid_is_looked_at_on_both_sides(
     folder: Path, monkeypatch: pytest.MonkeyPatch, side: object
 ) -> None:
     """Each by itself: the other may have been built by anyone."""
-    monkeypatch.setattr(side.records, "peer_uid", lambda sock: os.geteuid() + 1)  # type: ignore[attr-defined]
-    listener = listening.listen(listening.Address(f"unix:{folder}/socket", 0), True)
+    monkeypatch.setattr(side.processes, "peer_uid", lambda sock: os.geteuid() + 1)  # type: ignore[attr-defined]
+    door = listener.listen(listener.Address(f"unix:{folder}/socket", 0), True)
     try:
-        if side is reaching:
+        if side is dialling:
             with pytest.raises(AuthenticationError):
-                reaching.reach(listener.address, None, monotonic() + 30)
+                dialling.reach(door.address, None, monotonic() + 30)
             return
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(f"{folder}/socket")
-            with pytest.raises(listening.TurnedAway) as caught:
-                listener.accept()
+            with pytest.raises(listener.TurnedAway) as caught:
+                door.accept()
             assert str(os.geteuid() + 1) in caught.value.args[0]
             assert sock.recv(1) == b""
     finally:
-        listener.close()
+        door.close()
 
 
 # What is in the place
@@ -232,8 +232,8 @@ def test_place_is_looked_at_and_taken_under_one_lock(
 
         return wrapped
 
-    monkeypatch.setattr(listening.unix, "_take_over", watched(listening.unix._take_over))
-    monkeypatch.setattr(listening.unix.os, "chmod", watched(os.chmod))
+    monkeypatch.setattr(listener.unix, "_take_over", watched(listener.unix._take_over))
+    monkeypatch.setattr(listener.unix.os, "chmod", watched(os.chmod))
     _bind(f"{folder}/socket")
     assert seen == [True, True]
 
@@ -265,13 +265,13 @@ def test_full_backlog_is_tried_again_until_there_is_room(
 ) -> None:
     """As a TCP connection waits by itself."""
     refused = threading.Semaphore(0)
-    sleep = reaching.time.sleep
+    sleep = dialling.time.sleep
 
     def tried(seconds: float) -> None:
         refused.release()
         sleep(seconds)
 
-    monkeypatch.setattr(reaching.time, "sleep", tried)
+    monkeypatch.setattr(dialling.time, "sleep", tried)
 
     def accept() -> None:
         for _ in range(3):

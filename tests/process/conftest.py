@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import pytest
 
-from bgpy import records
+from bgpy.system import processes
 
 HERE = str(Path(__file__).parent)
 
@@ -37,7 +37,7 @@ class Meeting:
         """Wait for a fake server that says its pid; give that, its start time, the connection."""
         connection, lines = self.accept()
         pid = int(lines.readline())
-        start = records.start_time(pid)
+        start = processes.start_time(pid)
         assert start is not None
         self._met.append((pid, start))
         return pid, start, connection
@@ -46,7 +46,7 @@ class Meeting:
         for one in [*self._open, self._listener]:
             one.close()
         for pid, start in self._met:
-            if not records.wait_gone(pid, start, 60):
+            if not processes.wait_gone(pid, start, 60):
                 os.kill(pid, 9)
                 raise AssertionError(f"the fake server {pid} did not end")
 

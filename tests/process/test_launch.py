@@ -14,19 +14,19 @@ from typing import Any
 import psutil
 import pytest
 
-from bgpy import records
+from bgpy.api.handles import Handle
 from bgpy.config import Options
 from bgpy.errors import StartupError
 from bgpy.process.bootstrap import COMMAND, MAGIC
-from bgpy.process.handle import Handle
 from bgpy.process.launch import launch
 from bgpy.process.readiness import pack
+from bgpy.system import processes
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="sessions and forks are POSIX's")
 TOKEN = "t" * 64
 
 
-def do_nothing(host: str, port: int) -> None:
+def do_nothing(timeout: float | None) -> None:
     """Stand in for what a client does to terminate a server."""
 
 
@@ -34,7 +34,7 @@ def start(what: str, port: int = 1, log_file: Path | None = None) -> Handle:
     """Launch the fake server that does `what`."""
     log = None if log_file is None else str(log_file)
     options = Options(port=port, init_file=what, log_file=log)
-    return launch(options, TOKEN, "fake_server", terminate=do_nothing)
+    return Handle(launch(options, TOKEN, "fake_server"), terminate=do_nothing)
 
 
 def start_answering(meeting: Any) -> tuple[Handle, dict[str, Any]]:
@@ -57,7 +57,7 @@ from bgpy.process.launch import launch
 signal.signal(signal.SIGINT, signal.default_int_handler)
 print("launching", flush=True)
 try:
-    launch(Options(port={port}, init_file={what!r}), "t", "fake_server", terminate=print)
+    launch(Options(port={port}, init_file={what!r}), "t", "fake_server")
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 else:
@@ -160,7 +160,7 @@ def test_launch_says_why_when_server_cannot_start(what: str, told: list[str]) ->
 def test_launch_says_why_when_module_is_missing() -> None:
     """A module that can't be imported over there is named."""
     with pytest.raises(StartupError, match="No module named 'no_such_module'"):
-        launch(Options(), TOKEN, "no_such_module", terminate=do_nothing)
+        Handle(launch(Options(), TOKEN, "no_such_module"), terminate=do_nothing)
 
 
 def test_launch_says_why_when_bgpy_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +242,7 @@ def test_launch_ends_server_when_interrupted(
         launcher.send_signal(signal.SIGINT)
         out, _ = launcher.communicate(timeout=60)
         assert out.split() == [b"launching", b"interrupted"]
-        assert records.start_time(pid) != start_time
+        assert processes.start_time(pid) != start_time
 
 
 @posix_only
@@ -262,7 +262,7 @@ def test_launch_ends_server_when_interrupt_swallows_its_pid(
     with pytest.raises(KeyboardInterrupt):
         start("hang", meeting.port)
     [(pid, start_time)] = meeting._met
-    assert records.start_time(pid) != start_time
+    assert processes.start_time(pid) != start_time
 
 
 @posix_only
@@ -274,13 +274,13 @@ def test_server_ends_when_launcher_was_killed_before_ready(
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as launcher:
         pid, start_time, connection = meeting.accept_pid()
         starter = psutil.Process(pid).ppid()
-        starter_start = records.start_time(starter)
+        starter_start = processes.start_time(starter)
         launcher.kill()
         launcher.communicate()
     connection.sendall(b".")
-    assert records.wait_gone(pid, start_time, 60)
+    assert processes.wait_gone(pid, start_time, 60)
     assert starter_start is not None
-    assert records.wait_gone(starter, starter_start, 60)
+    assert processes.wait_gone(starter, starter_start, 60)
 
 
 @posix_only
@@ -310,4 +310,4 @@ def test_server_lives_when_launcher_session_is_killed(
         os.killpg(launcher.pid, signal.SIGKILL)
         launcher.communicate()
     assert os.getsid(pid) != launcher.pid
-    assert records.start_time(pid) == start_time
+    assert processes.start_time(pid) == start_time

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bgpy.api.handles import Handle
 from bgpy.config import Options
 from bgpy.errors import StartupError
 from bgpy.process import logs
@@ -34,7 +35,7 @@ def test_log_has_every_line_when_server_prints_in_every_way(meeting: Any, tmp_pa
     """Python, C code, children and logging write into one file, line by line, while it runs."""
     path = tmp_path / "folder" / "log"
     options = Options(port=meeting.port, init_file="print_all", log_file=str(path))
-    handle = launch(options, "t" * 64, "fake_server", terminate=print)
+    handle = Handle(launch(options, "t" * 64, "fake_server"), terminate=print)
     _, lines = meeting.accept()
     assert lines.readline() == b"printed\n"
     found = path.read_text().splitlines()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bgpy.serving.poller import READ
-from bgpy.serving.reactor import Reactor
+from bgpy.serving.io.poller import READ
+from bgpy.serving.io.reactor import Reactor
 
 LONG = 30.0
 """Seconds after which a test has failed; nothing waits that long."""

@@ -10,8 +10,8 @@ from typing import get_args
 
 from bgpy.config import Limits
 from bgpy.errors import BgpyError
-from bgpy.serving.session import Session
-from bgpy.serving.transport import StreamTransport
+from bgpy.serving.io.transport import StreamTransport
+from bgpy.serving.sessions.session import Session
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
 from bgpy.wire.messages import FromClient, Goodbye, Message
@@ -25,7 +25,7 @@ LIMITS = Limits(max_message=2**24, max_buffers=64, handshake_timeout=LONG)
 TERMS = ServerTerms(LIMITS.max_message, LIMITS.max_buffers)
 
 
-class Service:
+class SessionOwner:
     """What a session hands its messages to: keeps them."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Pair:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.sock.settimeout(LONG)
         self.transport = transport(ours)
-        self.service = Service()
+        self.service = SessionOwner()
         handshake = ServerHandshake(SERVER_ID, secrets.token_bytes(32), KEY, TERMS, WELCOME)
         self.session = Session(
             self.transport,

@@ -1,6 +1,6 @@
 """The reactor's two threads as a model whose every interleaving can be walked.
 
-`bgpy.serving.reactor` mirrored with program counters: each step of a thread is one
+`bgpy.serving.io.reactor` mirrored with program counters: each step of a thread is one
 critical section, one look at shared data or one system call. The polling role is the
 real `PollingRole`. Around the threads are a network, which delivers a bounded number
 of requests and makes room for bytes whenever it likes, and a third thread, which acts
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from bgpy.serving.role import Look, PollingRole
+from bgpy.serving.io.polling_role import Look, PollingRole
 
 Job = tuple[int, int]
 """The client and the number of its request."""

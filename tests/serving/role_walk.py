@@ -1,7 +1,7 @@
 """The walk through all states of the model of the two threads, and what must hold in each.
 
 `explore` raises `Broken`, with the way there, at the first state that breaks an
-invariant of `bgpy.serving.role`. That something happens in the end is checked as:
+invariant of `bgpy.serving.io.polling_role`. That something happens in the end is checked as:
 from each state there is a way to it.
 """
 
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from bgpy.serving.role import Look
+from bgpy.serving.io.polling_role import Look
 from tests.serving.role_model import CHORES, JOB_ENDS, Broken, Model, World, found
 
 POLLING = ("timeout", "changes", "select", "handle")

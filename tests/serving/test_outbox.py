@@ -16,10 +16,10 @@ from bgpy.errors import (
     PythonMismatch,
     ServerGone,
 )
+from bgpy.memory import Payload
 from bgpy.serving import outbox
 from bgpy.serving.outbox import Job
-from bgpy.tasks.engine import Kind, Outcome, Result
-from bgpy.wire.frames import Payload
+from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.wire.messages import (
     Execute,
     Exit,

@@ -13,12 +13,12 @@ import pytest
 from bgpy.codec import failures, payload
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import DecodeError, MessageTooLarge
+from bgpy.memory import Payload
 from bgpy.serving.outbox import Job
 from bgpy.serving.runner import Runner
 from bgpy.tasks.client_socket import Deferred
-from bgpy.tasks.engine import Kind, Outcome, Result
+from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.tasks.signatures import Functions
-from bgpy.wire.frames import Payload
 from bgpy.wire.messages import (
     Execute,
     Exit,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from bgpy.tasks.engine import Kind, Tasks
 from bgpy.tasks.interrupts import call_user, interruptible
+from bgpy.tasks.lifecycle import Kind, Tasks
 from bgpy.tasks.signatures import Functions
 from tests.tasks.outlets import Through
 
@@ -116,7 +116,7 @@ def test_interruptible_is_true_when_a_task_runs_in_the_engine(look: Looks) -> No
     ("name", "expected"),
     [
         ("bgpy", False),
-        ("bgpy.serving.session", False),
+        ("bgpy.serving.sessions.session", False),
         ("bgpy.example.tasks", True),
         ("bgpylike", True),
         ("users.bgpy", True),

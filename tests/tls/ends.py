@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bgpy.tls import certificates
 from bgpy.tls.contexts import Identity, for_client, identity
-from bgpy.tls.engine import Engine
+from bgpy.tls.layer import TlsLayer
 
 PEM = certificates.make()
 """A key and its certificate."""
@@ -49,12 +49,12 @@ def server_of(version: ssl.TLSVersion) -> ssl.SSLContext:
     return context
 
 
-def engines() -> tuple[Engine, Engine]:
+def engines() -> tuple[TlsLayer, TlsLayer]:
     """A client's and a server's, which have not spoken yet."""
-    return Engine(for_client(), False), Engine(server_identity().context, True)
+    return TlsLayer(for_client(), False), TlsLayer(server_identity().context, True)
 
 
-def established(cuts: Iterable[int] = (2**20,)) -> tuple[Engine, Engine]:
+def established(cuts: Iterable[int] = (2**20,)) -> tuple[TlsLayer, TlsLayer]:
     """The same when they have agreed on keys; what they said was cut so."""
     client, server = engines()
     client.begin()
@@ -65,7 +65,7 @@ def established(cuts: Iterable[int] = (2**20,)) -> tuple[Engine, Engine]:
 
 
 def receive(
-    engine: Engine, ciphertext: bytes, cuts: Iterable[int] = (2**20,), size: int = 2**14
+    engine: TlsLayer, ciphertext: bytes, cuts: Iterable[int] = (2**20,), size: int = 2**14
 ) -> bytes:
     """The plaintext of `ciphertext`, received in parts of these lengths, again and again.
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from bgpy.errors import StartupError
 from bgpy.tls import certificates
 from bgpy.tls.contexts import for_client, identity
-from bgpy.tls.engine import Engine
+from bgpy.tls.layer import TlsLayer
 from tests.tls.ends import PEM, receive
 
 DAY = 86400
@@ -159,7 +159,7 @@ def test_identity_is_of_one_certificate_when_it_is_renewed_meanwhile(
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", meanwhile)
     found = identity(str(path))
-    client, server = Engine(for_client(), False), Engine(found.context, True)
+    client, server = TlsLayer(for_client(), False), TlsLayer(found.context, True)
     client.begin()
     receive(server, client.words.read())
     receive(client, server.words.read())

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bgpy.serving.unsent import after
-from bgpy.tls.engine import RECORD, Engine, NotTls
+from bgpy.serving.sessions.send_buffer import after
+from bgpy.tls.layer import RECORD, NotTls, TlsLayer
 from bgpy.tls.stream import CHUNK, MOST_UNSENT, PlainOrTls, TlsSocket, chunks
 from tests.tls.ends import LONG, engines, established
 
 Pair = tuple[TlsSocket, TlsSocket]
 
 
-def _over(sock: socket.socket, engine: Engine) -> TlsSocket:
+def _over(sock: socket.socket, engine: TlsLayer) -> TlsSocket:
     return TlsSocket(sock, engine, memoryview(bytearray(2**17)))
 
 

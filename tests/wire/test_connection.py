@@ -18,8 +18,9 @@ from bgpy.errors import (
     NotBgpy,
     RemoteProtocolError,
 )
+from bgpy.memory import Payload
 from bgpy.wire.connection import Connection, State
-from bgpy.wire.frames import FrameReader, Payload
+from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import (
     MAGIC,
     ClientHandshake,

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from bgpy import address, records, tokens
-from bgpy.calling.answers import value_of
-from bgpy.calling.caller import Caller
-from bgpy.calling.calls import Answer
-from bgpy.calling.connecting import Target
+from bgpy import address
+from bgpy.calling.blocking.caller import Caller
+from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.conversation import Answer
+from bgpy.calling.results import value_of
 from bgpy.codec import functions, modules, payload
 from bgpy.config import LOG_LEVEL, checked_level, checked_seconds
+from bgpy.state import records, tokens
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init
 
@@ -231,7 +232,7 @@ def known_token(place: address.Address) -> str | None:
         token = records.token_for(candidate)
         if token is not None:
             return token
-    return records.kept_token(place)
+    return tokens.kept_token(place)
 
 
 def checked_tls(tls: bool | None, place: address.Address) -> bool | None:

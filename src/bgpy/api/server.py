@@ -6,15 +6,17 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
-from bgpy import address, records, tokens
+from bgpy import address
+from bgpy.api.handles import Handle
 from bgpy.config import HOST, LOG_LEVEL, Limits, Options, checked_level
 from bgpy.errors import StartupError
-from bgpy.process.handle import Handle
 from bgpy.process.launch import launch
+from bgpy.state import sockets, tokens
 from bgpy.tasks import init_file as init_files
 
-_PROGRAM = "bgpy.api.program"
+_PROGRAM = "bgpy.hosting.main"
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -103,7 +105,7 @@ class Server:
         is queued fails as not started, `exit_task` runs; a second one ends the process
         at once. Raises `StartupError` if it can't start, and what an init file raises.
         """
-        from bgpy.api.running import Running
+        from bgpy.hosting.host import Running
 
         with _logging_to_stderr(self._options.log_level, self._options.log_file):
             running = Running(self._options, self._token)
@@ -124,9 +126,9 @@ class Server:
         """
         if self._options.init_file is not None:
             init_files.check_exists(self._options.init_file)
-        handle = launch(self._options, self._token, _PROGRAM, terminate=self._terminate)
-        self._port = handle.port
-        return handle
+        started = launch(self._options, self._token, _PROGRAM)
+        self._port = started.port
+        return Handle(started, terminate=partial(self._terminate, started.host, started.port))
 
     def _terminate(self, host: str, port: int, timeout: float | None) -> None:
         from bgpy.api.client import Client
@@ -143,7 +145,7 @@ def _place(host: str | None, port: int | None) -> address.Address:
         return address.parse(host, port)
     if port is not None or not address.HAS_UNIX_SOCKETS:
         return address.parse(HOST, port or 0)
-    folder = records.socket_folder(address.LONGEST_PATH)
+    folder = sockets.socket_folder(address.LONGEST_PATH)
     return address.parse(f"unix:{folder}/{os.urandom(4).hex()}")
 
 

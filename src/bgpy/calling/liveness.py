@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from bgpy import records
+from bgpy.system import processes
 from bgpy.wire.handshake import Welcome
 
 
@@ -17,12 +17,12 @@ class ServerProcess:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._start_time = records.start_time(pid)
+        self._start_time = processes.start_time(pid)
 
     @classmethod
     def of(cls, welcome: Welcome) -> ServerProcess | None:
         """The server's process, if it is provably on this machine and not this one."""
-        here = (records.boot_id(), records.pid_namespace())
+        here = (processes.boot_id(), processes.pid_namespace())
         if welcome.pid in (0, os.getpid()) or not any(here[0]):
             return None
         if here != (welcome.boot_id, welcome.pid_namespace):
@@ -33,13 +33,13 @@ class ServerProcess:
         """Whether it has ended, for whatever reason."""
         if self._start_time is None:
             return True
-        return records.start_time(self.pid) != self._start_time
+        return processes.start_time(self.pid) != self._start_time
 
     def wait_gone(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for its end; whether it has ended."""
         if self._start_time is None:
             return True
-        return records.wait_gone(self.pid, self._start_time, timeout)
+        return processes.wait_gone(self.pid, self._start_time, timeout)
 
 
 class ServerWatch:

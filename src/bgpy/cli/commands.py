@@ -77,9 +77,9 @@ def server(
     second Ctrl-C ends it at once.
     """
     with failures():
-        from bgpy.api.running import end_soon
         from bgpy.api.server import Server
-        from bgpy.tokens import remove_environment
+        from bgpy.hosting.host import end_soon
+        from bgpy.state.tokens import remove_environment
 
         with usage():
             started = Server(
@@ -166,8 +166,8 @@ def add(address: str, port: int | None, tls: bool | None) -> None:
         ssh HOST bgpy token show ADDRESS | bgpy add ADDRESS
     """
     with failures():
-        from bgpy import records
         from bgpy.api.client import Client
+        from bgpy.state import tokens
 
         place = parsed(address, port)
         given = ask_for_token()
@@ -175,7 +175,7 @@ def add(address: str, port: int | None, tls: bool | None) -> None:
             leave("no token came in: did the command before the pipe fail?", FAILED)
         with usage(), Client(*place, given, tls=tls) as client:
             client.ping()
-        records.keep_token(place, given)
+        tokens.keep_token(place, given)
         click.echo(f"the token of {place} is kept", err=True)
 
 
@@ -186,7 +186,7 @@ def add(address: str, port: int | None, tls: bool | None) -> None:
 def doctor(address: str, port: int | None, token: str | None, tls: bool | None) -> None:
     """Find out why the server at ADDRESS can't be talked to, and what to do about it."""
     with failures():
-        from bgpy.api.diagnosis import diagnose
+        from bgpy.api.doctor import diagnose
 
         place = parsed(address, port)
         with usage():

@@ -14,8 +14,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bgpy.codec.payload import Head, Payload, decode, encode
+from bgpy.codec.payload import decode, encode
 from bgpy.errors import EncodeError, RemoteError
+from bgpy.memory import Head, Parts, Payload
 
 
 class Description(NamedTuple):
@@ -57,7 +58,7 @@ def rebuild(
     type_name: str,
     text: str,
     remote_traceback: str,
-    head: Head,
+    head: Head | Parts,
     buffers: Sequence[memoryview],
     code: bool,
 ) -> Exception:
@@ -96,7 +97,7 @@ def _pack(error: BaseException) -> Payload | None:
         return None
 
 
-def _unpack(head: Head, buffers: Sequence[memoryview], code: bool) -> Exception | None:
+def _unpack(head: Head | Parts, buffers: Sequence[memoryview], code: bool) -> Exception | None:
     try:
         module, qualname, given, args, state = decode(head, buffers, code, "exception")
         kind: Any = importlib.import_module(module)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bgpy.codec import modules
-from bgpy.codec.payload import Payload, decode, encode, joined
+from bgpy.codec.payload import decode, encode, joined
+from bgpy.memory import Payload
 
 Tasks = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 

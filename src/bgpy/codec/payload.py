@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bgpy.errors import BgpyError, DecodeError, EncodeError, PythonMismatch
+from bgpy.memory import Head, Parts, Payload
 
 PICKLE = 1
 """The number of this codec on the wire."""
@@ -31,23 +32,10 @@ Its frames end at 64 KiB and what it is at then (PEP 3154); larger data goes by 
 SMALL = 2**12
 """Bytes: a pickler that made more is not used again, since its memo keeps the size it had."""
 
-Piece = bytes | memoryview
-Head = bytes | memoryview | tuple[Piece, ...]
-"""A pickle, or its pieces in order, of which the large ones are the objects' own memory."""
-
 KeepIn = Callable[[pickle.PickleBuffer], bool]
 """Whether a buffer travels inside the pickle."""
 
 _PYTHON = bytes(sys.version_info[:2])
-
-
-Payload = tuple[Head, Sequence[memoryview], bool]
-"""An object ready to travel: its head, the buffers beside it, and whether the head starts
-with a Python version.
-
-Large buffers, `bytes` and `bytearray` are not copied: they must stay unchanged until it
-has been sent. (Plain, since making a named tuple takes as long as pickling a small dict.)
-"""
 
 
 class _Pieces(list[Any]):
@@ -104,7 +92,7 @@ def _encode_large(obj: Any, what: str, pieces: list[Any], buffers: list[memoryvi
     return _head_of(pieces), buffers, False
 
 
-def decode(head: Head, buffers: Sequence[memoryview], code: bool, what: str) -> Any:
+def decode(head: Head | Parts, buffers: Sequence[memoryview], code: bool, what: str) -> Any:
     """Rebuild an object; `what` is its name in errors.
 
     Raises `PythonMismatch` for bytecode of another Python version, before any of it is
@@ -122,12 +110,12 @@ def decode(head: Head, buffers: Sequence[memoryview], code: bool, what: str) -> 
         raise DecodeError(f"{what} can't be rebuilt here: {_reason(error)}") from error
 
 
-def joined(head: Head) -> bytes:
+def joined(head: Head | Parts) -> bytes:
     """A copy of `head` in one piece."""
     return b"".join(head) if isinstance(head, tuple) else bytes(head)
 
 
-def _head_of(pieces: list[Any]) -> Head:
+def _head_of(pieces: list[Any]) -> Head | Parts:
     if len(pieces) == 1:
         return bytes(pieces[0])
     # A view says that the memory is the user's, who may change it once a call is over.

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bgpy.tasks.message import Message, MessageType
+from bgpy.tasks.compatibility import Message, MessageType
 
 __all__ = ["Message", "MessageType"]

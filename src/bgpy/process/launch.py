@@ -12,21 +12,22 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from bgpy import records
 from bgpy.config import ENV_TOKEN, Options
 from bgpy.errors import StartupError
 from bgpy.process.bootstrap import COMMAND
-from bgpy.process.handle import Handle, end_process
 from bgpy.process.readiness import Message, messages, pack
 from bgpy.process.surroundings import warn_of_end
+from bgpy.system.processes import ProcessId
 
 if TYPE_CHECKING:
     import subprocess
+
+NOBODY = ProcessId(0, "")
+"""Stands for a server's process that is not known yet."""
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 16384
@@ -34,15 +35,19 @@ _ENDING = 5.0
 """Seconds for a server that failed to end by itself."""
 
 
-Terminate = Callable[[str, int, float | None], None]
-"""Ends the server at that host and port as a client does, within so many seconds."""
+class Started(NamedTuple):
+    """A server that is ready, in a process of its own."""
+
+    process: ProcessId
+    host: str
+    port: int
+    log_file: str | None
 
 
-def launch(options: Options, token: str, module: str, *, terminate: Terminate) -> Handle:
+def launch(options: Options, token: str, module: str) -> Started:
     """Start ``module.main(settings, ready)`` in a new process; return when it is ready.
 
-    `terminate` is called with host, port and seconds when the handle's ``stop`` is. There is no
-    time limit while the process lives; an exception that interrupts the waiting, such
+    There is no time limit while the process lives; an exception that interrupts the waiting, such
     as `KeyboardInterrupt`, ends the process first. Raises `StartupError` with the
     reason, and the end of what the process printed, if it can't start.
     """
@@ -57,15 +62,7 @@ def launch(options: Options, token: str, module: str, *, terminate: Terminate) -
             raise
         finally:
             start.close()
-    host, port, log_file = ready[1:]
-    return Handle(
-        start.pid,
-        host,
-        port,
-        log_file,
-        start_time=start.start_time,
-        terminate=partial(terminate, host, port),
-    )
+    return Started(start.server, *ready[1:])
 
 
 def _command() -> list[str]:
@@ -135,8 +132,7 @@ class _Start:
     output: IO[bytes]
     log_file: str | None
     log_offset: int = 0
-    pid: int = 0
-    start_time: str = ""
+    server: ProcessId = NOBODY
 
     def wait_until_ready(self, settings: bytes) -> Message:
         """Send the settings and give the message ``ready``, or raise `StartupError`."""
@@ -149,7 +145,7 @@ class _Start:
                     return message
                 case ("failed", text):
                     # Its last act: time to write out what it printed, and not to hold its port.
-                    records.wait_gone(self.pid, self.start_time, _ENDING)
+                    self.server.wait(_ENDING)
                     self.cancel()
                     raise StartupError(f"the server could not start: {text}{self._tail()}")
                 case ("died", code):
@@ -164,14 +160,13 @@ class _Start:
 
     def cancel(self) -> None:
         """End what was started, however far it came, and wait until it is gone."""
-        if not self.pid:
+        if self.server is NOBODY:
             self._end_children()
             self.process.kill()
             # The server may have been made just then; it says so, or the pipe ends.
-            while not self.pid and next(self._messages(), None):
+            while self.server is NOBODY and next(self._messages(), None):
                 pass
-        if self.start_time:
-            end_process(self.pid, self.start_time)
+        self.server.kill()
         self.process.kill()
 
     def close(self) -> None:
@@ -203,18 +198,15 @@ class _Start:
 
         try:
             for child in psutil.Process(self.process.pid).children():
-                self._note(child.pid)
-                end_process(self.pid, self.start_time)
+                self.server = ProcessId.of(child.pid)
+                self.server.kill()
         except psutil.NoSuchProcess:
             pass
-
-    def _note(self, pid: int) -> None:
-        self.pid, self.start_time = pid, records.start_time(pid) or ""
 
     def _messages(self) -> Iterator[Message]:
         for message in messages(self.process.stdout or ()):
             if message[0] == "started":
-                self._note(message[1])
+                self.server = ProcessId.of(message[1])
             yield message
 
     def _tail(self) -> str:

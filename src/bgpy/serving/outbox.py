@@ -18,8 +18,9 @@ from bgpy.errors import (
     PythonMismatch,
     ServerGone,
 )
+from bgpy.memory import Payload
 from bgpy.tasks.client_socket import ClientSocket
-from bgpy.tasks.engine import Kind, Outcome, Result
+from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.wire.messages import (
     CODEC_PICKLE,
     Execute,
@@ -57,7 +58,7 @@ class Peer(Protocol):
     def send(self, message: Message) -> None:
         """Send `message` to the peer, or drop it if the peer is gone."""
 
-    def reply(self, request: int, packed: payload.Payload, error: bool, more: bool) -> None:
+    def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
         """As `send` of a `Reply`; with `more` it may wait a moment for what is sent next."""
 
 

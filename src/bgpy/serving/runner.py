@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 from bgpy.codec import functions, modules, payload
 from bgpy.errors import DecodeError
 from bgpy.serving import outbox
-from bgpy.serving.leaving import leave
 from bgpy.serving.outbox import Job
-from bgpy.tasks.engine import DONE, EXEC, INIT, Kind, Outcome, Result, Tasks
+from bgpy.system.exiting import leave
 from bgpy.tasks.interrupts import call_user
+from bgpy.tasks.lifecycle import DONE, EXEC, INIT, Kind, Outcome, Result, Tasks
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_NONE
 

@@ -19,7 +19,7 @@ from bgpy.errors import AlreadyResponded, NoResponse
 
 if TYPE_CHECKING:
     # Making its dataclass takes 2 ms, and whoever has a message has imported it.
-    from bgpy.tasks.message import Message
+    from bgpy.tasks.compatibility import Message
 
 # One lock for all calls: it is held for two assignments, and only deferred answers come
 # from other threads. Reentrant, since the collector may drop a `Deferred` anywhere.

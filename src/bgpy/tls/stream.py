@@ -12,7 +12,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from bgpy.tls.engine import FIRST_BYTE, RECORD, Engine, NotTls
+from bgpy.memory import Piece
+from bgpy.tls.layer import FIRST_BYTE, RECORD, NotTls, TlsLayer
 
 CHUNK = 4 * RECORD
 """Bytes that are encrypted and sent at once; with their ciphertext they stay in the cache."""
@@ -25,8 +26,6 @@ WAIT = 0.5
 
 # Who waited in `send` would hold the lock, and nothing could be received meanwhile.
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
-
-Piece = bytes | bytearray | memoryview
 
 
 class _OverSocket:
@@ -53,7 +52,7 @@ class TlsSocket(_OverSocket):
     It blocks, or not, as the socket does, and raises what that raises; besides it `NotTls`.
     """
 
-    def __init__(self, sock: socket.socket, engine: Engine, buffer: memoryview) -> None:
+    def __init__(self, sock: socket.socket, engine: TlsLayer, buffer: memoryview) -> None:
         """`buffer` holds ciphertext while it is received: at least 16 KiB, and nobody else uses
         it meanwhile."""
         self._sock = sock

@@ -29,14 +29,12 @@ from enum import Enum
 from typing import NoReturn
 
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
+from bgpy.memory import Allocate, Payload, Piece
 from bgpy.wire.frames import (
     HEADER_SIZE,
     SMALL,
-    Allocate,
     FrameReader,
     Kind,
-    Payload,
-    Piece,
     SizeLimits,
     pack_header,
 )

@@ -41,6 +41,7 @@ from enum import IntEnum
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
+from bgpy.memory import Allocate, Head, Parts, Piece
 
 HEADER_SIZE = 16
 SMALL = 64 * 1024
@@ -51,15 +52,6 @@ DIRECT = 16 * 1024
 _header = struct.Struct("<BBHIQ")
 pack_header = _header.pack
 _unpack_from = _header.unpack_from
-
-Allocate = Callable[[int], memoryview]
-"""Gives that many (> 0) bytes of writable memory, as a flat memoryview."""
-Piece = bytes | memoryview
-Head = bytes | memoryview
-Parts = tuple[Piece, ...]
-"""A head that lies in several places and is sent as if it were one."""
-Payload = tuple[Head | Parts, Sequence[memoryview], bool]
-"""Head, buffers, and whether there is bytecode in them."""
 
 
 class Kind(IntEnum):

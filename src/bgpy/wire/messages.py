@@ -25,18 +25,16 @@ Status never change their meaning between versions.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple, get_args
 
 from bgpy.errors import RemoteProtocolError
+from bgpy.memory import Buffers, Head, Parts, Piece
 from bgpy.wire.frames import (
     SMALL,
-    Head,
     Kind,
     Make,
-    Parts,
-    Piece,
     encode_frame,
     pack_header,
     whole,
@@ -51,8 +49,6 @@ CODE = 4
 
 CODEC_NONE = 0
 CODEC_PICKLE = 1
-
-Buffers = Sequence[memoryview]
 
 # Half the time of calling the class, on the way that every call takes.
 _new = tuple.__new__

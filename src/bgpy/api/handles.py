@@ -1,0 +1,70 @@
+"""A server's process as seen from outside: it is held by pid and start time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from bgpy.address import Address
+from bgpy.errors import CallTimeout
+from bgpy.process.launch import Started
+from bgpy.state import records
+
+Terminate = Callable[[float | None], None]
+"""Ends the server as a client does, within so many seconds."""
+
+
+class Handle:
+    """A server that was started in a process of its own.
+
+    It goes on when the handle, or the process that holds it, is gone.
+    """
+
+    def __init__(self, started: Started, *, terminate: Terminate) -> None:
+        self.host = started.host
+        self.port = started.port
+        self.log_file = started.log_file
+        self._process = started.process
+        self._terminate = terminate
+
+    def __repr__(self) -> str:
+        return f"<Handle of the server at {self.address}, pid {self.pid}>"
+
+    @property
+    def pid(self) -> int:
+        """The pid of the server's process."""
+        return self._process.pid
+
+    @property
+    def address(self) -> str:
+        """Where the server listens, as it may be given to a `Client` alone."""
+        return str(Address(self.host, self.port))
+
+    def is_alive(self) -> bool:
+        """Tell whether the process exists. It may be busy; `Client.ping` asks the server."""
+        return self._process.is_alive()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the process is gone, at most `timeout` seconds; tell whether it is."""
+        return self._process.wait(timeout)
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Terminate the server as a client does, and wait until its process is gone.
+
+        Takes at most `timeout` seconds, and one more to learn how far it came, and tells
+        whether the process is gone; if not, a task still runs: wait longer, or `kill`.
+        Raises what terminating raises; nothing to do if the process is gone already.
+        """
+        if not self.is_alive():
+            return True
+        deadline = None if timeout is None else monotonic() + timeout
+        try:
+            self._terminate(timeout)
+        except CallTimeout:
+            return not self.is_alive()
+        return self.wait(None if deadline is None else max(0.0, deadline - monotonic()))
+
+    def kill(self) -> None:
+        """End the process at once, without ``exit_task``; returns when it is gone."""
+        self._process.kill()
+        records.forget((self.host, self.port))

@@ -1,0 +1,186 @@
+"""From an address to a connected socket, over which TLS is spoken where it has to be.
+
+::
+
+    Unix socket          plain, and the server's user is looked at
+    loopback             plain, or TLS where it was asked for
+    beyond loopback      TLS, always
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+import time
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from bgpy.address import Address, dialled, is_loopback_host, resolve
+from bgpy.errors import AuthenticationError, ConnectError, NotBgpy, NotRunning, Unreachable
+from bgpy.system import processes
+
+if TYPE_CHECKING:
+    from bgpy.calling.blocking.waiting import Stream
+
+CIPHERTEXT = 2**17
+"""Bytes of ciphertext received at once."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
+"""Seconds between two attempts at a Unix socket whose backlog is full."""
+
+
+class Reached(NamedTuple):
+    """A connection to something that listens at an address."""
+
+    sock: Stream
+    binding: bytes
+    """SHA-256 of the server's certificate over TLS, else empty."""
+
+
+def reach(address: Address, tls: bool | None, deadline: float) -> Reached:
+    """Connect to `address` by `deadline`; `tls` is None where the address decides.
+
+    Raises `NotRunning`, `Unreachable`, `NotBgpy` or `AuthenticationError`.
+    """
+    if address.path is not None:
+        return Reached(_reach_unix(address, address.path, deadline), b"")
+    sock, place = _reach_tcp(address, deadline)
+    beyond = not is_loopback_host(place.host)
+    if not (beyond if tls is None else tls):
+        if not beyond:
+            return Reached(sock, b"")
+        sock.close()
+        raise Unreachable(
+            f"{address} is beyond this machine, where bgpy speaks TLS only: leave tls=False out"
+        )
+    try:
+        return _secured(sock, address, deadline)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Address]:
+    try:
+        places = resolve(dialled(address))
+    except OSError as error:
+        raise Unreachable(
+            f"{address.host} is no known host ({error}): correct the name, or use an IP address"
+        ) from error
+    for place in places:
+        try:
+            sock = socket.create_connection(place, max(0.001, deadline - monotonic()))
+        except OSError as error:
+            failure: OSError = error
+            continue
+        try:
+            if sock.getsockname() != sock.getpeername():
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return sock, place
+            # A port of the ephemeral range that nobody listens on can connect to itself.
+            failure = ConnectionRefusedError("nothing listens there")
+        except OSError as error:
+            failure = error  # closed already by the other side
+        sock.close()
+    raise _no_way(address, failure) from failure
+
+
+def _no_way(address: Address, error: OSError) -> ConnectError:
+    if isinstance(error, ConnectionRefusedError):
+        return NotRunning(
+            f"nothing runs at {address}: start a server there, or correct the address"
+        )
+    if isinstance(error, TimeoutError):
+        if address.path is not None:
+            return Unreachable(
+                f"{address} takes no connection: its backlog stayed full, so its process may be "
+                "stopped or hang"
+            )
+        return Unreachable(
+            f"{address} can't be reached: no answer in time. Is that machine on, and does a "
+            f"firewall between let TCP to port {address.port} through?"
+        )
+    return Unreachable(f"{address} can't be reached: {error}")
+
+
+if sys.platform == "win32":
+
+    def _reach_unix(address: Address, path: str, deadline: float) -> socket.socket:
+        raise Unreachable("Python has no Unix sockets on Windows: use 127.0.0.1 and a port")
+
+else:
+
+    def _reach_unix(address: Address, path: str, deadline: float) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _connect_unix(sock, path, deadline)
+            uid = processes.peer_uid(sock)
+            if uid != os.geteuid():
+                raise AuthenticationError(
+                    f"the server at {address} runs as another user (uid {uid}), and this is uid "
+                    f"{os.geteuid()}: a Unix socket is for one user; use a port on 127.0.0.1"
+                )
+            return sock
+        except OSError as error:
+            sock.close()
+            if isinstance(error, (ConnectError, AuthenticationError)):
+                raise
+            if isinstance(error, FileNotFoundError):
+                error = ConnectionRefusedError(error.errno, "no such socket")
+            raise _no_way(address, error) from error
+        except BaseException:
+            sock.close()
+            raise
+
+    def _connect_unix(sock: socket.socket, path: str, deadline: float) -> None:
+        """Connect; where the backlog is full nothing tells when there is room: try again."""
+        pause = FIRST_PAUSE
+        while True:
+            left = deadline - monotonic()
+            sock.settimeout(max(0.001, left))
+            try:
+                return sock.connect(path)
+            except BlockingIOError:
+                if left <= pause:
+                    raise TimeoutError(errno.ETIMEDOUT, "its backlog is full") from None
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def limit(sock: Stream, deadline: float) -> None:
+    """Let `sock` wait until `deadline`; raises `TimeoutError` where that is over.
+
+    Who sends a little again and again would be waited for without end otherwise.
+    """
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError(errno.ETIMEDOUT, "the time is over")
+    sock.settimeout(left)
+
+
+def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
+    # Inside: `ssl` takes longer than all that a client imports that doesn't need it.
+    from bgpy.tls.contexts import for_client
+    from bgpy.tls.layer import NotTls, TlsLayer
+    from bgpy.tls.stream import TlsSocket
+
+    buffer = memoryview(bytearray(CIPHERTEXT))
+    secured = TlsSocket(sock, TlsLayer(for_client(), False), buffer)
+    try:
+        while not secured.shake_hands():
+            limit(sock, deadline)
+    except TimeoutError as error:
+        raise Unreachable(
+            f"{address} accepts connections and did not answer in time: is it a bgpy server, "
+            "and is its process running?"
+        ) from error
+    except NotTls as error:
+        raise NotBgpy(f"{address} is not a bgpy server that speaks TLS: {error}") from error
+    except OSError as error:
+        raise NotBgpy(
+            f"{address} closed the connection as TLS began: it is not a bgpy server, it is one "
+            "that was started without TLS, or it is just ending"
+        ) from error
+    return Reached(secured, secured.fingerprint)

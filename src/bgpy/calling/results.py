@@ -1,0 +1,69 @@
+"""What a server answered, as a value or as the exception to raise."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from bgpy.calling.conversation import Answer
+from bgpy.codec import failures, payload
+from bgpy.errors import (
+    BgpyError,
+    DecodeError,
+    EncodeError,
+    MessageTooLarge,
+    NoResponse,
+    NotInitialized,
+    PythonMismatch,
+    RemoteProtocolError,
+    ServerGone,
+)
+from bgpy.wire.messages import Failure, Reason, Receipt, ReceiptCode, Reply
+
+log = logging.getLogger("bgpy.client")
+
+_ERRORS: dict[int, type[BgpyError]] = {
+    Reason.NOT_INITIALIZED: NotInitialized,
+    Reason.NO_RESPONSE: NoResponse,
+    Reason.PROTOCOL: RemoteProtocolError,
+    Reason.TOO_LARGE: MessageTooLarge,
+    Reason.DECODE: DecodeError,
+    Reason.PYTHON: PythonMismatch,
+    Reason.CODEC: EncodeError,
+}
+
+_RECEIPTS = {
+    ReceiptCode.INITIALIZED: "Initialization successful.",
+    ReceiptCode.ALREADY_INITIALIZED: "Already initialized.",
+}
+
+
+def value_of(answer: Answer, received: str) -> Any:
+    """The value of an answer; a plain receipt says ``Received 'received'``.
+
+    Raises what a `Failure` tells of, `ServerGone`, and `DecodeError` for a value that
+    can't be rebuilt here.
+    """
+    if isinstance(answer, Reply):
+        _, head, buffers, _, code, error = answer
+        value = payload.decode(head, buffers, code, "response")
+        if error:
+            log.error("the task responded with an error: %.1000r", value)
+        return value
+    if isinstance(answer, Failure):
+        raise _error_of(answer)
+    if isinstance(answer, Receipt):
+        return {"message": _RECEIPTS.get(ReceiptCode(answer.code), f"Received '{received}'")}
+    if isinstance(answer, ServerGone):
+        raise ServerGone.at(answer.progress, str(answer))
+    raise RemoteProtocolError(f"the server answered with a {type(answer).__name__}")
+
+
+def _error_of(failure: Failure) -> Exception:
+    if failure.reason == Reason.NOT_STARTED:
+        return ServerGone.at("not started", failure.text)
+    kind = _ERRORS.get(failure.reason)
+    if kind is not None:
+        return kind(failure.text)
+    _, _, name, text, traceback, head, buffers, _, code = failure
+    return failures.rebuild(name, text, traceback, head, buffers, code)

@@ -1,0 +1,166 @@
+"""One server's life in this process: its port, its record, its signals, its tasks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from bgpy import address
+from bgpy.config import Options
+from bgpy.errors import StartupError
+from bgpy.hosting import signals
+from bgpy.serving.core import Events, ServerCore
+from bgpy.serving.io import listener, unix
+from bgpy.state import folders, records, sockets, tokens
+from bgpy.system import processes
+from bgpy.system.exiting import leave
+from bgpy.tasks import init_file
+from bgpy.version import __version__
+
+Chores = Callable[[], None]
+
+LAST_THREADS = 5.0
+"""Seconds that threads of the user's keep a server's process that has ended."""
+
+
+class Running:
+    """A server that listens; `serve` runs it to its end.
+
+    The port and the record's folder belong to it from the moment it is made. Raises
+    `StartupError` if either can't be had.
+    """
+
+    def __init__(self, options: Options, token: str) -> None:
+        self._options = options
+        self._token = token
+        self.log_file = options.log_file
+        if options.init_file is not None:
+            init_file.check_exists(options.init_file)
+        place = address.parse(options.host, options.port)
+        try:
+            self._listener = listener.listen(place, options.tls is not False)
+        except StartupError as error:
+            raise _named(place, error) from error
+        self.address = self._listener.address
+        try:
+            _tidy(place)
+            self._secure(self.address)
+            self.claim = records.claim(self.address)
+        except BaseException:
+            self._listener.close()
+            raise
+
+    def _secure(self, place: address.Address) -> None:
+        """Speak TLS where others can reach the server, or where it was asked for."""
+        options, local = self._options, address.is_loopback(place)
+        if options.tls is False or (local and not options.tls):
+            if options.certfile is not None:
+                raise StartupError(
+                    f"a certfile was given, and no TLS is spoken at {place}: give tls=True as "
+                    "well, or leave it out"
+                )
+            return
+        if place.path is not None:
+            raise StartupError("a Unix socket never leaves this machine: leave tls=True out")
+        if not local and len(self._token) < tokens.ADVISED_LENGTH:
+            raise StartupError(
+                f"the token has {len(self._token)} characters, and others can reach {place}: "
+                f"use one of {tokens.ADVISED_LENGTH} or more, best made by token_create()"
+            )
+        # Inside, since a server that speaks no TLS need not load it.
+        from bgpy.tls import certificates, contexts
+
+        certfile = options.certfile
+        if certfile is None:
+            folder = folders.below_host()
+            folders.make_private(folder)
+            certfile = certificates.own(folder)
+        identity = contexts.identity(certfile, options.keyfile)
+        listener.speak_tls(self._listener, identity, options.plain_loopback and not local)
+
+    def serve(self, ready: Callable[[], None], chores: Chores = lambda: None) -> None:
+        """Serve in this thread until the server ends; `ready` is called when it is ready.
+
+        `chores` is called now and then while there is work. Raises what an init file
+        and its `init_task` raise.
+        """
+        options = self._options
+        path = options.init_file
+        load = None if path is None else partial(init_file.load, path)
+        events = Events(ready, self.claim.release, self._in_child, chores)
+        in_main = threading.current_thread() is threading.main_thread()
+        pid = os.getpid() if in_main else 0
+        try:
+            server = ServerCore(self._listener, self._token, options.limits, load, events, pid)
+            self.claim.write(self._record(server), self._token if options.keep_token else None)
+            with signals.ending(server.interrupt, server.wakeup_fd, self._drop):
+                server.serve()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give port and record back; done by `serve` in any case."""
+        self.claim.release()
+        self._listener.close()
+
+    def _drop(self) -> None:
+        """Leave no file behind: this process exits now."""
+        self.claim.drop()
+        self._listener.close()
+
+    def _in_child(self) -> None:
+        self.claim.close_in_child()
+        signals.restore_in_child()
+
+    def _record(self, server: ServerCore) -> records.Record:
+        pid = os.getpid()
+        return records.Record(
+            host=self.address.host,
+            port=self.address.port,
+            pid=pid,
+            start_time=processes.start_time(pid) or "",
+            boot_id=processes.boot_id().hex(),
+            python=".".join(map(str, sys.version_info[:3])),
+            version=__version__,
+            incarnation=server.welcome.incarnation.hex(),
+            log_file=self.log_file,
+            init_file=self._options.init_file,
+        )
+
+
+def _tidy(place: address.Address) -> None:
+    """Remove what dead servers that were given no address have left beside this one."""
+    if place.path is None:
+        return
+    folder = os.path.dirname(place.path)
+
+    def lives(path: str) -> bool:
+        there = address.Address(address.UNIX + path, 0)
+        return there == place or records.find(there) is not None
+
+    if folder == sockets.socket_folder(address.LONGEST_PATH):
+        unix.remove_stale(folder, lives)
+
+
+def _named(place: address.Address, error: StartupError) -> StartupError:
+    """The error of a port that can't be had, which names a server of ours that has it."""
+    record = records.find(place)
+    if record is None:
+        return error
+    return StartupError(
+        f"a bgpy server runs at {place} already (pid {record.pid}): talk to it with a Client, "
+        f"terminate it, or use another {'port (0 takes a free one)' if place.port else 'path'}"
+    )
+
+
+def end_soon() -> None:
+    """See that this process ends within `LAST_THREADS` seconds, whatever its threads do.
+
+    Called when a server that owns its process has ended.
+    """
+    watchdog = threading.Timer(LAST_THREADS, leave, (0,))
+    watchdog.daemon = True
+    watchdog.start()

@@ -1,0 +1,70 @@
+"""The program of a background server: what its process runs once bgpy can be imported."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import traceback
+from contextlib import suppress
+
+from bgpy.errors import StartupError
+from bgpy.hosting.host import Running, end_soon
+from bgpy.process import logs
+from bgpy.process.readiness import Ready, Settings, options_of
+
+log = logging.getLogger("bgpy.server")
+
+
+def main(settings: Settings, ready: Ready) -> None:
+    """Serve until the server ends; tell the launcher through `ready` how far it is."""
+    options = options_of(settings)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=ready.close_in_child)
+    try:
+        running = Running(options, settings["token"])
+        log_file = running.log_file = os.path.abspath(options.log_file or running.claim.folder.log)
+        fd = logs.open_log(log_file)
+    except StartupError as error:
+        ready.failed(str(error))
+        sys.exit(1)
+    ready.logs_to(log_file)
+    logs.redirect(fd)
+    logs.configure_logging(options.log_level)
+    rotation = logs.Rotation(log_file, fd, options.limits.log_size)
+
+    def tell() -> None:
+        host, port = running.address
+        log.info("listening on %s", running.address)
+        ready.ready(host, port, log_file)
+
+    def rotate() -> None:
+        if not rotation.due(time.monotonic()):
+            return
+        try:
+            rotation.rotate()
+        except OSError as error:
+            log.warning("the log can't be rotated: %s", error)
+
+    try:
+        running.serve(tell, rotate)
+    except BrokenPipeError:
+        log.error("the program that started this server ended before it was ready")
+        sys.exit(1)
+    except BaseException as error:
+        if not ready.waited_for:
+            end_soon()
+            raise
+        with suppress(OSError):  # the log may have no room for it
+            traceback.print_exc()
+        ready.failed(_told(error))
+        sys.exit(1)
+    end_soon()
+
+
+def _told(error: BaseException) -> str:
+    """A failure of the init file in one line, for the launcher."""
+    if isinstance(error, StartupError):
+        return str(error)
+    return f"init_task failed: {traceback.format_exception_only(error)[-1].strip()}"

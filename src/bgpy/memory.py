@@ -1,0 +1,41 @@
+"""Memory on its way between user and socket: what it is called, and where it is received."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from collections.abc import Callable, Sequence
+
+Piece = bytes | bytearray | memoryview
+"""Bytes to be sent."""
+Head = bytes | memoryview
+"""A pickle without its large buffers."""
+Parts = tuple[Piece, ...]
+"""A head that lies in several places and is sent as if it were one."""
+Buffers = Sequence[memoryview]
+"""Out-of-band buffers (pickle protocol 5), flat."""
+Payload = tuple[Head | Parts, Buffers, bool]
+"""Head, buffers, and whether there is bytecode in them."""
+Allocate = Callable[[int], memoryview]
+"""Gives that many (> 0) bytes of writable memory, as a flat memoryview."""
+
+LARGE = 2**22
+"""From this size on, in bytes, a buffer gets pages of its own (docs/design/0007)."""
+
+
+def allocate(size: int) -> memoryview:
+    """Writable memory of `size` bytes, given back to the system when its last user is gone.
+
+    Fresh memory costs a page fault every 4 KiB, so large buffers ask for huge pages.
+    """
+    if size < LARGE:
+        return memoryview(bytearray(size))
+    if sys.platform == "win32":
+        return memoryview(mmap.mmap(-1, size))
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if sys.platform == "linux":
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            pass  # a kernel without huge pages: the memory works all the same
+    return memoryview(memory)

@@ -1,0 +1,311 @@
+"""The reactor: one selector, polled by whichever of two threads has the role.
+
+Only the holder of the role touches the selector (kqueue and select pollers don't see
+what another thread registers); the others append to a list of changes and wake it.
+What a poll finds is handed to the handler that was registered with the socket.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from threading import get_ident
+from time import monotonic
+from typing import Protocol
+
+from bgpy.serving.io.poller import READ, Handler, Poller, Watched
+from bgpy.serving.io.polling_role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
+from bgpy.system.latch import Latch
+
+log = logging.getLogger("bgpy.server")
+
+CHORES = 1.0
+
+_NO_SELECTOR = (errno.EBADF, errno.EINVAL)
+"""What polling fails with when the selector's descriptor is closed, or is something else by now."""
+
+
+class Jobs(Protocol):
+    """What waits for the task thread."""
+
+    count: int
+
+
+class Deadline:
+    """Something that happens when its time comes, unless it is cancelled before."""
+
+    __slots__ = ("at", "expired")
+
+    def __lt__(self, other: Deadline) -> bool:
+        return self.at < other.at
+
+    def __init__(self, at: float, expired: Callable[[], None]) -> None:
+        self.at = at
+        self.expired: Callable[[], None] | None = expired
+
+    def cancel(self) -> None:
+        """Let the time pass without a word."""
+        self.expired = None
+
+
+class Reactor:
+    """Polls sockets for the task thread, and for the standby while that runs a job."""
+
+    def __init__(self, chores: Callable[[], None]) -> None:
+        """`chores` is called about once in `CHORES` seconds while there is work."""
+        self._chores = chores
+        self._chores_done = monotonic()
+        self._sockets = Poller()
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
+        self._woken.setblocking(False)
+        self._sockets.register(self._woken, READ, self._drain_wakes)
+        self._lock = threading.Lock()
+        self._role = PollingRole()
+        self._bell = Latch()
+        self._freed = Latch()
+        self._changes: deque[Callable[[], None]] = deque()
+        self._deadlines: list[Deadline] = []  # a heap
+        self._poller: int | None = None
+        self._task_thread = 0
+        self._row_began = 0.0
+        self._stopping = False
+        self._interrupted = False
+        self._standby = threading.Thread(target=self._stand_by, name="bgpy-standby", daemon=True)
+
+    # What handlers and sessions use
+
+    def register(self, sock: Watched, events: int, handler: Handler) -> None:
+        """Watch `sock`; called by the holder of the role or before `serve`."""
+        self._sockets.register(sock, events, handler)
+
+    def modify(self, sock: Watched, events: int, handler: Handler) -> None:
+        """Watch `sock` for other `events`; called by the holder of the role."""
+        self._sockets.modify(sock, events, handler)
+
+    def unregister(self, sock: Watched) -> None:
+        """Watch `sock` no longer; called by the holder of the role."""
+        self._sockets.unregister(sock)
+
+    def change(self, change: Callable[[], None]) -> None:
+        """Have the holder of the role call `change` before its next poll; from any thread."""
+        self._changes.append(change)
+        # Whoever begins to poll says so before it looks for changes.
+        if self._poller not in (None, get_ident()):
+            self.wake()
+
+    def after(self, seconds: float, expired: Callable[[], None]) -> Deadline:
+        """Call `expired` when `seconds` are over; called by the holder of the role."""
+        deadline = Deadline(monotonic() + seconds, expired)
+        heappush(self._deadlines, deadline)
+        return deadline
+
+    def wake(self) -> None:
+        """End the poll that is under way, if one is; from any thread or a signal handler."""
+        try:
+            self._waker.send(b"\0")
+        except (BlockingIOError, OSError):
+            pass  # full: it will wake anyway; closed: nobody polls any more
+
+    @property
+    def wakeup_fd(self) -> int:
+        """For `signal.set_wakeup_fd`: a signal ends the poll also where select ignores it."""
+        return self._waker.fileno()
+
+    # The task thread
+
+    def serve(
+        self, jobs: Jobs, run_job: Callable[[], None], interrupted: Callable[[], None]
+    ) -> None:
+        """Poll and run jobs in this thread until `stop` is called.
+
+        `run_job` takes one of `jobs` and runs it; `interrupted` is called after `interrupt`.
+        Raises `OSError` if a task has closed the descriptor that is polled.
+        """
+        self._standby.start()
+        self._task_thread = get_ident()
+        while not self._stopping:
+            try:
+                busy = self._poll_between_jobs(jobs)
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno in _NO_SELECTOR:
+                    raise  # a task has closed its descriptor: nobody can be heard any more
+                # A signal handler that a task has set may raise here, after its task.
+                log.exception("polling was interrupted, and goes on")
+                continue
+            try:
+                self._run_row(busy, jobs, run_job, interrupted)
+            except Exception:
+                # The same, just before or after a task; who waited for it has been told.
+                log.exception("a row of jobs was interrupted, and goes on")
+
+    def _run_row(
+        self, busy: bool, jobs: Jobs, run_job: Callable[[], None], interrupted: Callable[[], None]
+    ) -> None:
+        """Run jobs until there are none, or it is time to poll."""
+        if self._interrupted:
+            self._interrupted = False
+            interrupted()
+            return  # what it left to do is new to the standby
+        while busy and not (self._stopping or self._interrupted):
+            run_job()
+            busy = jobs.count > 0 and monotonic() - self._row_began < POLL_AGAIN
+
+    def interrupt(self) -> None:
+        """Have `serve` call its `interrupted` soon; from any thread or a signal handler."""
+        self._interrupted = True
+        self.wake()
+
+    def stop(self) -> None:
+        """Have `serve` return after the job that runs; from any thread or a signal handler."""
+        self._stopping = True
+        self.wake()
+
+    def drain(self, busy: Callable[[], bool], seconds: float) -> None:
+        """Go on polling after `serve`, until not `busy` or `seconds` are over."""
+        until = monotonic() + seconds
+        self._ask_for_role(False)
+        self._poller = get_ident()
+        while busy() and (left := until - monotonic()) > 0:
+            self._poll(0.0)  # a change may send the last of it
+            if busy():
+                self._poll(left)
+
+    def close(self) -> None:
+        """End the standby and give back the descriptors; called after `serve` has returned."""
+        self._stopping = True
+        if self._standby.ident is not None:
+            self.wake()
+            self._bell.open()
+            self._standby.join()
+        self.close_in_child()
+
+    def close_in_child(self) -> None:
+        """Give back the descriptors without touching what a forked parent watches."""
+        self._sockets.close()
+        self._waker.close()
+        self._woken.close()
+
+    def _poll_between_jobs(self, jobs: Jobs) -> bool:
+        """Poll once; whether there are jobs to run, of which the standby knows then."""
+        role = self._role
+        if not role.polling.acquire(False):
+            self._ask_for_role(jobs.count > 0)
+        try:
+            self._poller = self._task_thread
+            # Asked only now: the standby may have met the wake of a job or a stop.
+            role.running = has_jobs = jobs.count > 0
+            timeout = 0.0 if has_jobs or self._stopping or self._interrupted else None
+            if self._changes or self._deadlines:
+                self._poll(timeout)
+            else:
+                self._sockets.poll(timeout)
+        finally:
+            self._poller = None
+            count = jobs.count
+            role.running = has_jobs = count > 0
+            role.polling.release()
+        if has_jobs:
+            role.calls += 1
+            if not role.armed:
+                self._arm()
+            # One that is alone is followed by a poll, whatever time it took.
+            self._row_began = monotonic() if count > 1 else 0.0
+        return has_jobs
+
+    def _ask_for_role(self, has_jobs: bool) -> None:
+        """Have the standby give the role back, if it has it."""
+        while True:
+            with self._lock:
+                if self._role.ask(has_jobs):
+                    return
+            self.wake()
+            self._freed.wait()
+
+    def _arm(self) -> None:
+        with self._lock:
+            ring = self._role.arm()
+        if ring:
+            self._bell.open()
+
+    # The standby
+
+    def _stand_by(self) -> None:
+        if sys.platform != "win32":
+            # Taken by this thread they would not interrupt what the task thread waits for.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        look = Look.SLEEP
+        while not self._stopping:
+            self._bell.wait(-1 if look is Look.SLEEP else TAKE_OVER)
+            with self._lock:
+                look = self._role.look()
+                if look is Look.POLL:
+                    self._poller = get_ident()
+            self._do_chores_in_time()
+            if look is Look.POLL:
+                self._poll_until_asked()
+            elif look is Look.SLEEP:
+                self._role.disarm()
+                if not self._role.is_quiet():
+                    look = Look.TICK
+
+    def _poll_until_asked(self) -> None:
+        try:
+            while not self._role.asked and not self._stopping:
+                self._poll(CHORES)
+                self._do_chores_in_time()
+        finally:
+            with self._lock:
+                self._poller = None
+                asked = self._role.yield_role()
+            if asked:
+                self._freed.open()
+
+    def _do_chores_in_time(self) -> None:
+        now = monotonic()
+        if now - self._chores_done >= CHORES:
+            self._chores_done = now
+            _attempt(self._chores)
+
+    # The poll
+
+    def _poll(self, timeout: float | None) -> None:
+        while self._changes:
+            _attempt(self._changes.popleft())
+        if self._deadlines:
+            timeout = self._expire(timeout)
+        self._sockets.poll(timeout)
+
+    def _expire(self, timeout: float | None) -> float | None:
+        """Serve the deadlines that are over; the time to poll until the next one."""
+        while self._deadlines:
+            deadline = self._deadlines[0]
+            left = deadline.at - monotonic()
+            if deadline.expired is not None and left > 0:
+                return left if timeout is None else min(timeout, left)
+            heappop(self._deadlines)
+            if deadline.expired is not None:
+                _attempt(deadline.expired)
+        return timeout
+
+    def _drain_wakes(self, events: int) -> None:
+        try:
+            while len(self._woken.recv(4096)) == 4096:
+                pass
+        except BlockingIOError:
+            pass
+
+
+def _attempt(action: Callable[[], None]) -> None:
+    """Call `action`; its failure must not take the thread that polls with it."""
+    try:
+        action()
+    except Exception:
+        log.exception("a change, a deadline or a chore of the reactor failed")

@@ -1,0 +1,118 @@
+"""The seam between a session and its socket, which may be one that speaks TLS.
+
+Nothing here blocks, but for `wait_writable`.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from bgpy.memory import Piece
+
+Receive = Callable[[memoryview], int | None]
+Send = Callable[[Piece], int]
+
+MOST_PIECES = 512
+"""Pieces in one system call; below every platform's IOV_MAX."""
+
+
+class Stream(Protocol):
+    """What is used of a connected socket; `bgpy.tls.stream` has those that speak TLS."""
+
+    def recv_into(self, memory: memoryview, /) -> int:
+        """Bytes received into `memory` (at least 16 KiB); 0 at the end of the stream."""
+
+    def send(self, data: Piece, /) -> int:
+        """Bytes taken of `data`. What was not is offered again, first, with the next call."""
+
+    if sys.platform != "win32":
+
+        def sendmsg(self, pieces: Sequence[Piece], /) -> int:
+            """Bytes taken of `pieces`, in their order; likewise."""
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Whether the others wait, or raise `BlockingIOError`."""
+
+    def fileno(self) -> int:
+        """The descriptor to be polled."""
+
+    def shutdown(self, how: int, /) -> None:
+        """Tell the peer that it is over."""
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+
+
+class Transport(Protocol):
+    """A connection as a session sees it."""
+
+    sock: Stream
+
+    def direct(self) -> tuple[Receive, Send]:
+        """What a session calls for each small message: `receive_into`, and `send` for one piece.
+
+        Both may raise `BlockingIOError` where the methods give None or 0, so that they can
+        be the socket's own.
+        """
+
+    def receive_into(self, memory: memoryview) -> int | None:
+        """Bytes received into `memory`; 0 at the end of the stream, None if nothing is there."""
+
+    def send(self, pieces: Sequence[Piece]) -> int:
+        """Bytes taken of `pieces`, in their order; 0 if it takes none now."""
+
+    def wait_writable(self, seconds: float) -> bool:
+        """Whether it takes more, within `seconds`."""
+
+    def shut_down(self) -> None:
+        """Tell the peer that it is over; the descriptor stays."""
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+
+
+class StreamTransport:
+    """A connection over a socket that doesn't block."""
+
+    __slots__ = ("sock",)
+
+    def __init__(self, sock: Stream) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+
+    def direct(self) -> tuple[Receive, Send]:
+        return self.sock.recv_into, self.sock.send
+
+    def receive_into(self, memory: memoryview) -> int | None:
+        try:
+            return self.sock.recv_into(memory)
+        except (BlockingIOError, InterruptedError):
+            return None
+
+    def send(self, pieces: Sequence[Piece]) -> int:
+        try:
+            if len(pieces) == 1 or sys.platform == "win32":
+                return self.sock.send(pieces[0])
+            return self.sock.sendmsg(pieces[:MOST_PIECES])
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    def wait_writable(self, seconds: float) -> bool:
+        if sys.platform == "win32":
+            return bool(select.select([], [self.sock], [], seconds)[1])
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT)
+        return bool(poll.poll(seconds * 1000))
+
+    def shut_down(self) -> None:
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was first
+
+    def close(self) -> None:
+        self.sock.close()

@@ -1,0 +1,1 @@
+"""One client each: the door, what was received and is to be sent, and the log of who came."""

@@ -1,0 +1,130 @@
+"""The door: takes connections from the listener as long as there is room for them.
+
+A connection is *half-open* until its client has proved the token. Where there are too
+many of those, or no room is left at all, the oldest of them makes room for the next:
+an honest client needs one round trip, so those that are old are slow or worse. Where
+nobody can be dropped, clients wait in the backlog.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable
+from time import monotonic
+
+from bgpy.config import Limits
+from bgpy.serving.io.listener import Arrival, Listener, TurnedAway
+from bgpy.serving.io.poller import READ
+from bgpy.serving.io.reactor import Reactor
+from bgpy.serving.sessions.session import Session
+
+log = logging.getLogger("bgpy.server")
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Acceptor:
+    """Accepts connections, and knows which are half-open; on the thread that polls."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        limits: Limits,
+        reactor: Reactor,
+        make_session: Callable[[Arrival], Session],
+        turned_away: Callable[[str, str], None],
+    ) -> None:
+        """`turned_away` hears of who got no session: the peer, and why."""
+        self._listener = listener
+        self._limits = limits
+        self._reactor = reactor
+        self._make_session = make_session
+        self._turned_away = turned_away
+        self.sessions: set[Session] = set()
+        self._half_open: dict[Session, None] = {}  # the oldest first
+        self._accepting = False
+        self._refusal_logged = -limits.handshake_timeout
+
+    def open(self) -> None:
+        """Begin to accept; called before `Reactor.serve`."""
+        self._listener.sock.setblocking(False)
+        self._resume()
+
+    def close(self) -> None:
+        """Accept no more and give the port back; the sessions stay."""
+        if self._accepting:
+            self._accepting = False
+            self._reactor.unregister(self._listener.sock)
+        self._listener.close()
+
+    def close_in_child(self) -> None:
+        """In a forked child: give back every descriptor without a word to anyone."""
+        self._listener.close_in_child()
+        for session in self.sessions:
+            session.close_in_child()
+
+    def proved(self, session: Session) -> None:
+        """Note that the client of `session` has proved the token."""
+        self._half_open.pop(session, None)
+
+    def closed(self, session: Session) -> None:
+        """Forget a session that has closed."""
+        self.sessions.discard(session)
+        self._half_open.pop(session, None)
+        self._resume()
+
+    def _accept(self, events: int) -> None:
+        if len(self.sessions) >= self._limits.max_connections:
+            why = f"there are {len(self.sessions)} connections (max_connections)"
+            if not self._make_room(why):
+                return
+        try:
+            arrival = self._listener.accept()
+        except TurnedAway as error:
+            self._turned_away(*error.args)
+            return
+        except (OSError, MemoryError) as error:
+            self._failed(error)
+            return
+        try:
+            self._welcome(arrival)
+        except (OSError, MemoryError) as error:
+            arrival.stream.close()
+            self._failed(error)
+
+    def _failed(self, error: OSError | MemoryError) -> None:
+        if isinstance(error, MemoryError) or error.errno in _EXHAUSTED:
+            self._make_room(str(error) or "out of memory")
+        # Else it was gone already.
+
+    def _welcome(self, arrival: Arrival) -> None:
+        session = self._make_session(arrival)
+        self.sessions.add(session)
+        self._half_open[session] = None
+        session.open()
+        if len(self._half_open) > self._limits.max_half_open:
+            self._drop_oldest("too many had not proved the token (max_half_open)")
+
+    def _make_room(self, why: str) -> bool:
+        """Drop the oldest that is half-open; without one, accept nobody for a time."""
+        if monotonic() - self._refusal_logged > self._limits.handshake_timeout:
+            self._refusal_logged = monotonic()
+            log.warning("clients can't be accepted: %s", why)
+        if self._half_open:
+            self._drop_oldest(why)
+            return True
+        # They stay in the backlog: it is readable, and polling it would only spin.
+        self._accepting = False
+        self._reactor.unregister(self._listener.sock)
+        self._reactor.after(self._limits.handshake_timeout, self._resume)
+        return False
+
+    def _drop_oldest(self, why: str) -> None:
+        oldest = next(iter(self._half_open))
+        oldest.drop(f"dropped without a proof of the token: {why}")
+
+    def _resume(self) -> None:
+        if not self._accepting and self._listener.sock.fileno() >= 0:
+            self._reactor.register(self._listener.sock, READ, self._accept)
+            self._accepting = True

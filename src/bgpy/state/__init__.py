@@ -1,0 +1,1 @@
+"""What bgpy keeps on disk for this account: folders, records of servers, tokens, sockets."""

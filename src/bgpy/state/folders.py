@@ -1,0 +1,155 @@
+"""Where a server's files are, and whether only this user can get at them.
+
+The layout is drawn in `bgpy.state.records`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+import sys
+from contextlib import suppress
+from typing import NamedTuple
+
+from bgpy.config import ENV_HOME
+from bgpy.errors import StartupError
+
+_LONGEST_NAME = 200
+"""Characters of a file name; 255 is what file systems take."""
+
+
+class Folder(NamedTuple):
+    """The paths of one server's folder, whether they exist or not."""
+
+    path: str
+
+    @property
+    def record(self) -> str:
+        return os.path.join(self.path, "record.json")
+
+    @property
+    def token(self) -> str:
+        return os.path.join(self.path, "token")
+
+    @property
+    def lock(self) -> str:
+        return os.path.join(self.path, "lock")
+
+    @property
+    def guard(self) -> str:
+        return os.path.join(self.path, "guard")
+
+    @property
+    def log(self) -> str:
+        return os.path.join(self.path, "log")
+
+
+def home() -> str:
+    """Give the absolute path of bgpy's folder, without making it.
+
+    Raises `StartupError`, naming ``BGPY_HOME``, where this account has no home.
+    """
+    chosen = os.environ.get(ENV_HOME)
+    if chosen:
+        path = os.path.expanduser(chosen)
+        if path.startswith("~"):
+            raise StartupError(f"{ENV_HOME} is {chosen!r}, and there is no such home")
+        return os.path.realpath(path)
+    # Inside, since it is dear to import and needed only without BGPY_HOME.
+    import platformdirs
+
+    try:
+        path = platformdirs.user_state_dir("bgpy", appauthor=False)
+    except RuntimeError:
+        # Some of its versions raise where others give a path that starts with "~".
+        path = ""
+    if not os.path.isabs(path) or os.environ.get("HOME") == "":
+        raise StartupError(
+            f"this account has no home folder; set {ENV_HOME} to a folder for bgpy's files"
+        )
+    return os.path.realpath(path)
+
+
+def folder(host: str, port: int) -> Folder:
+    """Give the folder of the server at that (parsed) address, without making it."""
+    return Folder(os.path.join(below_host("servers"), safe(f"{host}-{port}")))
+
+
+def below_host(*names: str) -> str:
+    """Give the path of what is kept for this machine under these names, without making it."""
+    return os.path.join(home(), safe(socket.gethostname() or "localhost"), *names)
+
+
+def make_private(place: str) -> None:
+    """Make a folder below `below_host`, and those above it; `StartupError` if that can't be."""
+    root = home()
+    try:
+        os.makedirs(root, 0o700, exist_ok=True)
+        for path in _below(root, place):
+            with suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+    except OSError as error:
+        raise StartupError(
+            f"bgpy can't keep its files in {root} ({error.strerror}); "
+            f"set {ENV_HOME} to a folder that this user can write in"
+        ) from error
+    exists_privately(place)
+
+
+def exists_privately(place: str) -> bool:
+    """Tell whether a folder below `below_host` is there.
+
+    Raises `StartupError` if others could meddle with it, or with one above it.
+    """
+    root = home()
+    try:
+        # The root may be a folder that the user made: readable to all, but not writable.
+        check_folder(root, 0o022)
+        for path in _below(root, place):
+            check_folder(path, 0o077)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def check_folder(path: str, forbidden: int = 0o077, use: str = f"set {ENV_HOME} to") -> None:
+    """Raise `StartupError` if `path` is no folder, not ours, or has any `forbidden` mode.
+
+    `use` begins the advice: ``use a folder of your own``.
+    """
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        raise StartupError(f"{path} must be a folder, and no link; remove it")
+    if sys.platform == "win32":
+        return
+    if status.st_uid != os.geteuid():
+        raise StartupError(
+            f"{path} belongs to another user (uid {status.st_uid}); {use} a folder of your own"
+        )
+    if status.st_mode & forbidden:
+        # Never advised for /tmp, /run and the like: root would take them from everybody.
+        shared = status.st_mode & stat.S_ISVTX or os.path.dirname(os.path.dirname(path)) == "/"
+        mend = "" if shared else f"`chmod 700 {path}` mends that, or "
+        raise StartupError(f"other users can get at {path}; {mend}{use} a folder of your own")
+
+
+def _below(root: str, place: str) -> list[str]:
+    """The folders from `root` down to `place`, without `root`."""
+    paths = []
+    while place != root:
+        paths.append(place)
+        place = os.path.dirname(place)
+    return paths[::-1]
+
+
+def safe(name: str) -> str:
+    """Make a file name of it that no other name gets."""
+    spelt = re.sub(r"[^A-Za-z0-9.-]", lambda m: "_" if m[0] == ":" else f"={ord(m[0]):x}=", name)
+    if len(spelt) > _LONGEST_NAME:
+        # Inside, since only paths of Unix sockets get that long.
+        from hashlib import sha256
+
+        return "=" + sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return spelt if spelt.strip(".") else f"={spelt}"

@@ -1,0 +1,1 @@
+"""What the operating system gives, the same on each platform: processes, files, locks."""

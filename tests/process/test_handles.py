@@ -1,0 +1,95 @@
+"""Tests of the handle, on processes that are no children of this one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bgpy.api.handles import Handle
+from bgpy.config import Options
+from bgpy.process.launch import launch
+from bgpy.state import folders, records
+from bgpy.system import processes
+from bgpy.system.processes import ProcessId
+
+
+class Stop:
+    """What the handle calls to terminate the server: ends the fake server's connection."""
+
+    def __init__(self, meeting: Any) -> None:
+        self.meeting = meeting
+        self.calls = 0
+        self.connection: Any = None
+
+    def __call__(self, timeout: float | None) -> None:
+        self.calls += 1
+        self.connection.sendall(b".")
+
+
+@pytest.fixture
+def stop(meeting: Any) -> Stop:
+    return Stop(meeting)
+
+
+@pytest.fixture
+def handle(meeting: Any, stop: Stop) -> Iterator[Handle]:
+    options = Options(port=meeting.port, init_file="answer")
+    handle = Handle(launch(options, "t" * 64, "fake_server"), terminate=stop)
+    stop.connection, _ = meeting.accept()
+    yield handle
+    handle.kill()
+
+
+def test_stop_terminates_and_waits_when_server_lives(handle: Handle, stop: Stop) -> None:
+    """Stopping calls what terminates, and waits for the process."""
+    assert handle.stop(60)
+    assert stop.calls == 1
+    assert not handle.is_alive()
+
+
+def test_stop_does_nothing_when_server_is_gone(handle: Handle, stop: Stop) -> None:
+    """A server that is gone already needs no terminating."""
+    handle.kill()
+    assert handle.stop(0)
+    assert stop.calls == 0
+
+
+def test_wait_gives_false_when_time_is_over(handle: Handle) -> None:
+    """Waiting for a living server ends with its time."""
+    assert not handle.wait(0)
+    assert not handle.wait(-1)
+    assert not handle.wait(0.01)
+
+
+def test_kill_ends_process_when_it_is_no_child(handle: Handle) -> None:
+    """After a kill the process is gone, and killing again is harmless."""
+    handle.kill()
+    assert not handle.is_alive()
+    assert handle.wait(0)
+    handle.kill()
+
+
+def test_kill_removes_record_when_server_left_it(handle: Handle) -> None:
+    """The record and token of a killed server go with it."""
+    address = (handle.host, handle.port)
+    start_time = processes.start_time(handle.pid)
+    assert start_time is not None
+    claim = records.claim(address)
+    boot = processes.boot_id().hex()
+    record = records.Record(*address, handle.pid, start_time, boot, "3", "1", "00")
+    claim.write(record, "secret")
+    assert records.token_for(address) == "secret"
+    claim.close_in_child()
+    handle.kill()
+    place = folders.folder(*address)
+    assert not os.path.exists(place.record)
+    assert not os.path.exists(place.token)
+
+
+def test_kill_spares_process_when_start_time_differs(handle: Handle) -> None:
+    """A process that has the pid now, but is another one, is left alone."""
+    ProcessId(handle.pid, "0").kill()
+    assert handle.is_alive()

@@ -1,0 +1,383 @@
+"""The reactor with real threads and sockets."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bgpy import Client, Handle
+from bgpy.example import tasks
+from bgpy.serving.io import reactor as reactor_module
+from bgpy.serving.io.poller import READ, WRITE
+from bgpy.serving.io.reactor import Deadline, Reactor
+from tests.serving.loop import LONG, Jobs, Loop
+
+NUMBER = struct.Struct("<I")
+
+
+@pytest.fixture
+def hasty_switches() -> Iterator[None]:
+    """Threads take turns a hundred times as often as usual."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+class Numbers:
+    """A client that sends numbers, each of which becomes a job.
+
+    Each `EVERY`th job waits for numbers that are sent once it runs: whoever receives
+    them, it is not the task thread.
+    """
+
+    COUNT = 1_500
+    EVERY = 15
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._received = bytearray()
+        self._arrived = 0
+        self._more = threading.Condition()
+        self.ran: list[int] = []
+        self.pollers: list[int] = []
+        self._sock = loop.client(self._receive)
+        self._sender = threading.Thread(target=self._send)
+        self._sender.start()
+
+    def _send(self) -> None:
+        for first in range(0, self.COUNT, self.EVERY):
+            self._sock.sendall(NUMBER.pack(first))
+            self._wait_run(first)
+            for number in range(first + 1, first + self.EVERY):
+                self._sock.sendall(NUMBER.pack(number))
+            self._wait_run(first + self.EVERY - 1)
+
+    def _wait_run(self, number: int) -> None:
+        with self._more:
+            assert self._more.wait_for(lambda: self.ran[-1:] == [number], LONG)
+
+    def _receive(self, data: bytes) -> None:
+        self._received += data
+        if self.pollers[-1:] != [threading.get_ident()]:
+            self.pollers.append(threading.get_ident())
+        while len(self._received) >= NUMBER.size:
+            (number,) = NUMBER.unpack_from(self._received)
+            del self._received[: NUMBER.size]
+            self._loop.jobs.append(lambda number=number: self._run(number))
+            with self._more:
+                self._arrived = number
+                self._more.notify_all()
+
+    def _run(self, number: int) -> None:
+        with self._more:
+            self.ran.append(number)
+            self._more.notify_all()
+            if number % self.EVERY == 0:
+                assert self._more.wait_for(lambda: self._arrived > number, LONG)
+
+    def wait_sent(self) -> None:
+        self._sender.join(LONG)
+
+
+@pytest.mark.usefixtures("hasty_switches")
+def test_reactor_runs_each_job_once_in_order_when_the_role_moves_all_the_time(loop: Loop) -> None:
+    """Thousands of jobs with takeovers between: none lost, none twice, each client in order."""
+    clients = [Numbers(loop) for _ in range(4)]
+    for client in clients:
+        client.wait_sent()
+        assert client.ran == list(range(client.COUNT))
+    assert sum(len(client.pollers) for client in clients) > 20
+
+
+def test_reactor_polls_in_the_task_thread_when_nothing_runs(loop: Loop) -> None:
+    """What comes to an idle server is received without a hand-over."""
+    threads: list[int] = []
+    came = threading.Event()
+    client = loop.client(lambda data: (threads.append(threading.get_ident()), came.set()))
+    client.sendall(b"x")
+    assert came.wait(LONG)
+    assert threads == [loop.ident]
+
+
+def test_reactor_receives_in_the_standby_while_a_job_runs(loop: Loop) -> None:
+    """A job that takes long doesn't keep the sockets: a ping is received meanwhile."""
+    threads: list[str] = []
+    pinged = threading.Event()
+    client = loop.client(
+        lambda data: (threads.append(threading.current_thread().name), pinged.set())
+    )
+    with loop.busy():
+        client.sendall(b"ping")
+        assert pinged.wait(LONG)
+    assert threads == ["bgpy-standby"]
+
+
+def test_reactor_gives_the_role_back_when_the_job_has_ended(loop: Loop) -> None:
+    """After a takeover the task thread polls again as soon as it is idle."""
+    for _ in range(20):
+        with loop.busy():
+            assert loop.on_poller(threading.get_ident) != loop.ident
+        pollers = iter(lambda: loop.on_poller(threading.get_ident), loop.ident)
+        until = time.monotonic() + LONG
+        assert all(time.monotonic() < until for _ in pollers)
+
+
+def test_change_is_made_by_the_poller_when_it_sleeps_in_the_poll(loop: Loop) -> None:
+    """A change from another thread wakes the poller and is made by it."""
+    assert loop.on_poller(threading.get_ident) == loop.ident
+
+
+def test_change_is_made_before_the_next_poll_when_the_poller_makes_it_itself(loop: Loop) -> None:
+    """A handler may append a change; no wake is needed for it."""
+    made = threading.Event()
+    loop.on_poller(lambda: loop.reactor.change(made.set))
+    assert made.wait(LONG)
+
+
+def test_change_and_handler_that_fail_are_logged_when_others_go_on(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure in what is called doesn't take the polling thread with it."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a handler's own mistake")
+
+    with caplog.at_level(logging.ERROR, "bgpy.server"):
+        loop.reactor.change(fail)
+        sock = loop.client(lambda data: fail())
+        sock.sendall(b"x")
+        assert loop.on_poller(threading.get_ident) == loop.ident
+        loop.on_poller(lambda: loop.reactor.after(0.0, fail))
+        expired = threading.Event()
+        loop.on_poller(lambda: loop.reactor.after(0.0, expired.set))
+        assert expired.wait(LONG)
+    assert [record.exc_info is not None for record in caplog.records] == [True] * 3
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "while a job runs"])
+def test_deadline_expires_when_its_time_is_over(loop: Loop, busy: bool) -> None:
+    """Deadlines are served by whoever polls, in the order made."""
+    expired: list[int] = []
+    last = threading.Event()
+    reactor = loop.reactor
+
+    def make() -> None:
+        reactor.after(0.01, lambda: expired.append(1))
+        reactor.after(0.01, lambda: (expired.append(2), last.set()))
+
+    if busy:
+        loop.run(lambda: last.wait(LONG))
+    loop.on_poller(make)
+    assert last.wait(LONG)
+    assert expired == [1, 2]
+
+
+def test_deadline_stays_silent_when_it_was_cancelled(loop: Loop) -> None:
+    """What was cancelled doesn't happen, and doesn't keep what comes after it."""
+    expired: list[str] = []
+    last = threading.Event()
+
+    def make() -> Deadline:
+        cancelled = loop.reactor.after(0.01, lambda: expired.append("cancelled"))
+        loop.reactor.after(0.01, last.set)
+        return cancelled
+
+    loop.on_poller(lambda: make().cancel())
+    assert last.wait(LONG)
+    assert expired == []
+
+
+def test_modify_watches_for_writing_when_asked(loop: Loop) -> None:
+    """A handler gets the events that its socket is ready for."""
+    ours, theirs = socket.socketpair()
+    events: list[int] = []
+    ready = threading.Event()
+
+    def handle(event: int) -> None:
+        events.append(event)
+        loop.reactor.unregister(ours)
+        ready.set()
+
+    with ours, theirs:
+        loop.on_poller(lambda: loop.reactor.register(ours, READ, handle))
+        loop.on_poller(lambda: loop.reactor.modify(ours, READ | WRITE, handle))
+        assert ready.wait(LONG)
+    assert events == [WRITE]
+
+
+def test_stop_ends_serve_when_the_standby_polls() -> None:
+    """Whoever meets the byte that a stop sends: the task thread doesn't poll on."""
+    for _ in range(30):
+        loop = Loop()
+        loop.start()
+        with loop.busy():
+            assert loop.on_poller(threading.get_ident) != loop.ident
+        loop.end()
+
+
+def test_stop_ends_serve_when_the_standby_has_met_its_wake() -> None:
+    """The task thread looks once more before it waits, since the byte may be gone."""
+
+    class Stopping(Jobs):
+        stop = False
+
+        @property
+        def count(self) -> int:
+            if self.stop:
+                self.stop = False
+                loop.reactor.stop()
+                for thread in threading.enumerate():
+                    if thread.name == "bgpy-standby":
+                        thread.join(LONG)
+            return len(self)
+
+    loop = Loop()
+    loop.jobs = Stopping()
+    loop.start()
+    with loop.busy():
+        assert loop.on_poller(threading.get_ident) != loop.ident
+        loop.jobs.stop = True
+    loop.end()
+
+
+def test_stop_ends_serve_after_the_job_that_runs(loop: Loop) -> None:
+    """A job may stop the reactor; what is queued behind it stays."""
+    later: list[int] = []
+    loop.run(loop.reactor.stop, lambda: later.append(1))
+    loop.wait_served()
+    assert (later, len(loop.jobs)) == ([], 1)
+
+
+def test_serve_goes_on_when_what_surrounds_a_job_raises(loop: Loop) -> None:
+    """A signal handler that a task has set may raise there; what is queued behind it runs."""
+    ran = threading.Event()
+
+    def fail() -> None:
+        raise RuntimeError("of a signal handler")
+
+    loop.run(fail, fail, ran.set)
+    assert ran.wait(LONG)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "while a job runs"])
+def test_interrupt_is_heeded_by_the_task_thread_once(loop: Loop, busy: bool) -> None:
+    """An interrupt ends the poll, or waits for the job that runs; another one comes again."""
+    for count in range(1, 20):
+        if busy:
+            with loop.busy():
+                loop.reactor.interrupt()
+                assert loop.on_poller(lambda: loop.interrupts) == count - 1
+        else:
+            loop.reactor.interrupt()
+        ended = threading.Event()
+        loop.run(ended.set)
+        assert ended.wait(LONG)
+        assert loop.interrupts == count
+
+
+def test_drain_polls_on_when_serve_has_returned(loop: Loop) -> None:
+    """Bytes still move after the last job, until nothing is left."""
+    got: list[bytes] = []
+    client = loop.client(got.append)
+    loop.reactor.stop()
+    loop.wait_served()
+    client.sendall(b"rest")
+    loop.reactor.drain(lambda: not got, LONG)
+    assert got == [b"rest"]
+
+
+def test_drain_gives_up_when_its_time_is_over(loop: Loop) -> None:
+    """A peer that takes nothing can't keep the server from ending."""
+    loop.reactor.stop()
+    loop.wait_served()
+    loop.reactor.drain(lambda: True, 0.01)
+
+
+def test_drain_takes_the_role_back_when_the_standby_had_it() -> None:
+    """A last job long enough for a takeover doesn't leave drain waiting."""
+    loop = Loop()
+    loop.start()
+    loop.run(lambda: loop.on_poller(loop.reactor.stop))
+    loop.wait_served()
+    loop.reactor.drain(lambda: False, LONG)
+    loop.end()
+
+
+def test_close_leaves_nothing_behind_when_it_returns() -> None:
+    """No thread, no descriptor; a wake or a change afterwards is harmless."""
+    before = sorted(os.listdir("/dev/fd"))
+    for started in (True, False):
+        loop = Loop()
+        if started:
+            loop.start()
+            loop.run(lambda: None)
+        loop.end()
+        loop.reactor.wake()
+        loop.reactor.change(lambda: None)
+    assert sorted(os.listdir("/dev/fd")) == before
+    assert "bgpy-standby" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_wake_is_harmless_when_the_pipe_is_full() -> None:
+    """A hundred thousand wakes that nobody reads don't block or raise."""
+    reactor = Reactor(lambda: None)
+    for _ in range(100_000):
+        reactor.wake()
+    reactor.close()
+
+
+def test_chores_are_done_when_their_time_has_come(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner's chores ride on the ticks and polls of the standby."""
+    monkeypatch.setattr(reactor_module, "CHORES", 0.0)
+    loop.run(lambda: None)
+    before = loop.on_poller(lambda: loop.chores)
+    with loop.busy():
+        loop.on_poller(lambda: None)
+    assert loop.on_poller(lambda: loop.chores) > before
+
+
+def _switches(pid: int) -> dict[str, str]:
+    """How often each thread of a process has gone to sleep, by its id."""
+    counts = {}
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        lines = status.read_text().splitlines()
+        counts[status.parent.name] = next(
+            line for line in lines if line.startswith("voluntary_ctxt_switches")
+        )
+    return counts
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="tells nothing of its threads")
+def test_server_never_wakes_up_when_nothing_is_called(
+    start: Callable[..., tuple[Handle, Client]],
+) -> None:
+    """Soon after its last call, with a client still connected, no thread runs any more."""
+    handle, client = start()
+    client.initialize(tasks.init_task, tasks.exec_task, tasks.exit_task)
+    for _ in range(100):
+        client.execute({"command": "rest"})
+    client.ping()
+    before: dict[str, str] = {}
+    for _ in range(10):
+        now = _switches(handle.pid)
+        if now == before:
+            break
+        before = now
+        # Longer than every timer that could be running.
+        time.sleep(1.3 * reactor_module.CHORES)
+    else:
+        raise AssertionError(f"it goes on waking up: {before}, {now}")
+    assert len(now) == 2
+    assert client.ping() > 0

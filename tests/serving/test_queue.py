@@ -1,0 +1,321 @@
+"""The queue: each client's requests in order, the clients in turn, the last job last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgpy.memory import Payload
+from bgpy.serving.outbox import Job
+from bgpy.serving.queue import JobQueue
+from bgpy.tasks.lifecycle import Kind
+from bgpy.wire.messages import Execute, Exit, Message
+
+
+class Peer:
+    """A client that only has an id."""
+
+    def __init__(self, client_id: bytes) -> None:
+        self.client_id = client_id
+
+    def send(self, message: Message) -> None:
+        raise AssertionError("a queue doesn't answer")
+
+    def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
+        raise AssertionError("a queue doesn't answer")
+
+
+def _job(owner: str, request: int, kind: Kind = Kind.EXEC) -> Job:
+    return Job(kind, Peer(owner.encode()), Execute(request, b""), False)
+
+
+def _queue() -> JobQueue:
+    return JobQueue(100_000, 2**30, lambda owner: None)
+
+
+def _push(queue: JobQueue, *jobs: Job) -> None:
+    for job in jobs:
+        queue.push(job, job.owner)
+
+
+def _names(jobs: list[Job]) -> list[str]:
+    return [f"{job.owner.decode()}{job.request}" for job in jobs]
+
+
+LAST = Job(Kind.EXIT, Peer(b"z"), Exit(9, b""), True)
+
+
+def test_queue_serves_clients_in_turn_when_one_asks_for_more() -> None:
+    """A client with many requests doesn't keep the others waiting."""
+    queue = _queue()
+    _push(queue, *(_job("a", n) for n in range(1, 5)), _job("b", 1), _job("c", 1), _job("c", 2))
+    assert queue.count == 7
+    assert _names(queue.clear()) == ["a1", "b1", "c1", "a2", "c2", "a3", "a4"]
+    assert queue.count == 0
+    assert queue.pop() is None
+
+
+def test_queue_gives_the_last_job_when_all_others_have_run() -> None:
+    """What is pushed after the last job still comes before it."""
+    queue = _queue()
+    queue.push_last(LAST)
+    _push(queue, _job("a", 1), _job("b", 1))
+    assert queue.count == 3
+    assert _names(queue.clear()) == ["a1", "b1", "z9"]
+
+
+def test_queue_withdraws_a_request_when_it_waits() -> None:
+    """A withdrawn request never runs; neither a stranger's nor one that runs is withdrawn."""
+    queue = _queue()
+    _push(queue, _job("a", 1), _job("a", 2), _job("b", 2))
+    running = queue.pop()
+    assert running is not None
+    assert not queue.withdraw(b"a", 1)
+    assert not queue.withdraw(b"c", 2)
+    assert queue.withdraw(b"a", 2)
+    assert not queue.withdraw(b"a", 2)
+    assert queue.count == 1
+    assert _names(queue.clear()) == ["b2"]
+
+
+def test_queue_knows_the_kinds_that_wait_when_asked() -> None:
+    """Whether an initialisation waits decides whether requests are taken."""
+    queue = _queue()
+    _push(queue, _job("a", 1))
+    assert not queue.holds(Kind.INIT)
+    _push(queue, _job("a", 2, Kind.INIT))
+    assert queue.holds(Kind.INIT)
+    queue.clear()
+    assert not queue.holds(Kind.INIT)
+
+
+def test_job_has_no_owner_when_it_is_the_servers_own() -> None:
+    """The init file's job belongs to no client and has no request."""
+    job = Job(Kind.INIT, None, None, False)
+    assert (job.owner, job.request) == (b"", 0)
+
+
+def _sized(owner: str, request: int, size: int) -> Job:
+    return Job(Kind.EXEC, Peer(owner.encode()), Execute(request, bytes(size)), False)
+
+
+def test_line_is_full_at_a_number_of_requests_until_half_have_run() -> None:
+    """Whoever reads for the client hears once that there is room again."""
+    drained: list[bytes] = []
+    queue = JobQueue(4, 2**30, drained.append)
+    full = [queue.push(_job("a", number), b"a") for number in range(1, 6)]
+    assert full == [False, False, False, True, True]
+    assert not queue.push(_job("b", 1), b"b")
+    for _ in range(3):
+        queue.pop()
+    assert drained == []
+    assert queue.push(_job("a", 6), b"a")
+    assert _names(queue.clear()) == ["a3", "a4", "a5", "a6"]
+    assert drained == [b"a"]
+    assert not queue.push(_job("a", 7), b"a")
+
+
+def test_line_is_full_at_a_number_of_bytes_until_half_have_run() -> None:
+    """Arguments and their buffers count; withdrawing makes room as well."""
+    drained: list[bytes] = []
+    queue = JobQueue(1000, 100, drained.append)
+    assert not queue.push(_sized("a", 1, 60), b"a")
+    buffers = Execute(2, bytes(10), [memoryview(bytes(30))])
+    assert queue.push(Job(Kind.EXEC, Peer(b"a"), buffers, False), b"a")
+    queue.push(_sized("a", 3, 5), b"a")
+    assert queue.withdraw(b"a", 3)
+    assert drained == []
+    assert queue.withdraw(b"a", 2)
+    assert drained == []
+    assert queue.withdraw(b"a", 1)
+    assert drained == [b"a"]
+
+
+def test_line_gets_no_turns_while_it_is_held() -> None:
+    """Its requests are kept in order; the others run; nothing that can't run counts as work."""
+    queue = _queue()
+    _push(queue, _job("a", 1), _job("a", 2), _job("b", 1))
+    queue.hold(b"a")
+    queue.hold(b"c")
+    _push(queue, _job("a", 3), _job("c", 1))
+    assert (queue.count, queue.queued()) == (1, 5)
+    job = queue.pop()
+    assert job is not None
+    assert (_names([job]), queue.pop()) == (["b1"], None)
+    queue.release(b"a")
+    queue.release(b"a")
+    queue.release(b"c")
+    queue.release(b"unknown")
+    assert queue.count == queue.queued() == 4
+    assert _names(queue.clear()) == ["a1", "c1", "a2", "a3"]
+
+
+def test_withdraw_makes_room_in_a_line_while_it_is_held() -> None:
+    """Neither the turns nor the count of the others change; its client is read again."""
+    drained: list[bytes] = []
+    queue = JobQueue(2, 2**30, drained.append)
+    _push(queue, _job("a", 1), _job("a", 2), _job("b", 1))
+    queue.hold(b"a")
+    assert queue.withdraw(b"a", 1)
+    assert (queue.count, queue.queued(), drained) == (1, 2, [b"a"])
+    assert queue.withdraw(b"a", 2)
+    queue.release(b"a")
+    assert _names(queue.clear()) == ["b1"]
+
+
+def test_held_line_runs_when_the_last_job_waits() -> None:
+    """There is no later any more, and holding begins no more."""
+    queue = _queue()
+    _push(queue, _job("a", 1))
+    queue.hold(b"a")
+    queue.push_last(LAST)
+    queue.hold(b"a")
+    assert _names(queue.clear()) == ["a1", "z9"]
+
+
+def test_clear_gives_what_is_held() -> None:
+    """Nothing is lost when a server ends early."""
+    queue = _queue()
+    _push(queue, _job("a", 1))
+    queue.hold(b"a")
+    assert _names(queue.clear()) == ["a1"]
+
+
+def test_line_of_a_client_that_left_runs_and_is_forgotten() -> None:
+    """What was handed over isn't lost; what is over takes no memory."""
+    queue = _queue()
+    _push(queue, _job("a", 1), _job("a", 2))
+    queue.hold(b"a")
+    queue.leave(b"a")
+    queue.leave(b"b")
+    assert _names(queue.clear()) == ["a1", "a2"]
+    assert not queue._lines
+    _push(queue, _job("a", 3))
+    queue.clear()
+    queue.leave(b"a")
+    assert not queue._lines
+
+
+OWNERS = st.sampled_from("abc")
+STEPS = st.one_of(
+    st.tuples(st.just("push"), OWNERS),
+    st.tuples(st.just("pop"), st.just("")),
+    st.tuples(st.just("withdraw"), OWNERS),
+    st.tuples(st.just("hold"), OWNERS),
+    st.tuples(st.just("release"), OWNERS),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_queue_keeps_order_and_turns_when_used_in_any_way(steps: list[tuple[str, str]]) -> None:
+    """Against a plain model: a list of who is next, lists of requests, who is held or full."""
+    drained: list[bytes] = []
+    queue = JobQueue(4, 2**30, drained.append)
+    turns: list[str] = []
+    waiting: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+    held: set[str] = set()
+    full: set[str] = set()
+    for request, (step, owner) in enumerate(steps):
+        drained.clear()
+        if step == "push":
+            waiting[owner].append(request)
+            if len(waiting[owner]) >= 4:
+                full.add(owner)
+            assert queue.push(_job(owner, request), owner.encode()) is (owner in full)
+        elif step == "withdraw":
+            target = waiting[owner][-1] if waiting[owner] else -1
+            assert queue.withdraw(owner.encode(), target) is bool(waiting[owner])
+            del waiting[owner][-1:]
+        elif step == "hold":
+            queue.hold(owner.encode())
+            held.add(owner)
+        elif step == "release":
+            queue.release(owner.encode())
+            held.discard(owner)
+        else:
+            job = queue.pop()
+            expected = None
+            if turns:
+                owner = turns.pop(0)
+                expected = f"{owner}{waiting[owner].pop(0)}"
+            assert (job and _names([job])[0]) == expected
+        turns = [each for each in turns if waiting[each] and each not in held]
+        turns += [each for each in "abc" if waiting[each] and each not in held | set(turns)]
+        has_room = step in ("pop", "withdraw") and owner in full and len(waiting[owner]) <= 2
+        full -= {owner} if has_room else set()
+        assert drained == ([owner.encode()] if has_room else [])
+        assert queue.count == sum(len(waiting[each]) for each in "abc" if each not in held)
+        assert queue.queued() == sum(map(len, waiting.values()))
+
+
+def test_queue_loses_nothing_when_threads_push_and_pop_at_once() -> None:
+    """The thread that polls pushes while the task thread pops."""
+    queue = _queue()
+    total = 4_000
+
+    def push(owner: str) -> None:
+        for number in range(1, total // 2 + 1):
+            _push(queue, _job(owner, number))
+
+    threads = [threading.Thread(target=push, args=(owner,)) for owner in "ab"]
+    for thread in threads:
+        thread.start()
+    taken: list[Job] = []
+    while len(taken) < total and (queue.count or any(each.is_alive() for each in threads)):
+        if (job := queue.pop()) is not None:
+            taken.append(job)
+    for thread in threads:
+        thread.join()
+    taken += queue.clear()
+    for owner in (b"a", b"b"):
+        requests = [job.request for job in taken if job.owner == owner]
+        assert requests == list(range(1, total // 2 + 1))
+
+
+def _hold_and_release(queue: JobQueue) -> None:
+    queue.hold(b"a")
+    assert queue.count == 0
+    queue.release(b"a")
+
+
+LOOKS: list[Callable[[JobQueue], object]] = [
+    lambda queue: queue.has(b"a", 1),
+    lambda queue: queue.holds(Kind.EXEC),
+    lambda queue: queue.leave(b"a"),
+    lambda queue: queue.release(b"a"),
+    lambda queue: queue.withdraw(b"a", 7),
+    _hold_and_release,
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_lone_job_runs_once_and_first_whatever_is_asked_meanwhile(
+    look: Callable[[JobQueue], object],
+) -> None:
+    """It has no line as long as nobody asks for the lines, and one from then on."""
+    queue = _queue()
+    _push(queue, _job("a", 1))
+    assert (queue.count, queue.queued()) == (1, 1)
+    look(queue)
+    assert (queue.count, queue.queued()) == (1, 1)
+    _push(queue, _job("b", 1), _job("a", 2))
+    assert _names(queue.clear()) == ["a1", "b1", "a2"]
+    assert queue.count == 0
+
+
+def test_lone_job_is_withdrawn_when_its_client_asks() -> None:
+    """As any that waits."""
+    queue = _queue()
+    _push(queue, _job("a", 1))
+    assert queue.withdraw(b"a", 1)
+    assert (queue.count, queue.pop()) == (0, None)
+
+
+def test_line_is_full_when_one_request_is_the_limit() -> None:
+    """A lone job counts as well."""
+    queue = JobQueue(1, 2**30, lambda owner: None)
+    assert queue.push(_job("a", 1), b"a")

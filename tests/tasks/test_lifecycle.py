@@ -1,0 +1,175 @@
+"""The state machine of the three functions, without a server around it."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import Any
+
+import pytest
+
+from bgpy.errors import NotInitialized
+from bgpy.tasks.client_socket import ClientSocket
+from bgpy.tasks.lifecycle import Kind, Outcome, Result, Tasks
+from bgpy.tasks.signatures import Functions
+from tests.tasks.outlets import Outlet, Through
+
+
+def _exec(client_socket: Any, state: Any, args: Any) -> Any:
+    """Gives what it is told to, and raises what it is told to."""
+    if "raise" in args:
+        raise args["raise"]
+    return args.get("next")
+
+
+def _exit(client_socket: Any, state: Any, args: Any) -> None:
+    if "raise" in args:
+        raise args["raise"]
+    args["seen"] = state
+
+
+FUNCTIONS = Functions(lambda: "first", _exec, _exit)
+
+
+def _socket() -> ClientSocket:
+    return Through(Outlet(), True)
+
+
+def _handle(tasks: Tasks, kind: Kind, value: Any = None) -> Outcome:
+    return tasks.handle(kind, {} if value is None else value, _socket())
+
+
+def _state(tasks: Tasks) -> Any:
+    """The state, as the exit task is given it."""
+    args: dict[str, Any] = {}
+    assert _handle(tasks, Kind.EXIT, args).result is Result.DONE
+    return args["seen"]
+
+
+def _initialized() -> Tasks:
+    tasks = Tasks()
+    assert _handle(tasks, Kind.INIT, FUNCTIONS) == Outcome(Result.DONE)
+    return tasks
+
+
+def _failing_init() -> Any:
+    raise OSError("no device")
+
+
+TRANSITIONS = [
+    # whether there are tasks, call, value, result, type of the error, whether there are tasks then
+    (False, Kind.INIT, FUNCTIONS, Result.DONE, None, True),
+    (False, Kind.INIT, FUNCTIONS._replace(init_task=_failing_init), Result.RAISED, OSError, False),
+    (False, Kind.EXEC, {}, Result.RAISED, NotInitialized, False),
+    (False, Kind.EXIT, {}, Result.WITHOUT_TASKS, None, False),
+    (True, Kind.INIT, None, Result.ALREADY_INITIALIZED, None, True),
+    (True, Kind.EXEC, {}, Result.DONE, None, True),
+    (True, Kind.EXEC, {"raise": KeyError()}, Result.RAISED, KeyError, True),
+    (True, Kind.EXIT, {}, Result.DONE, None, True),
+    (True, Kind.EXIT, {"raise": KeyError()}, Result.RAISED, KeyError, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("initialized", "kind", "value", "result", "error", "initialized_then"), TRANSITIONS
+)
+def test_handle_moves_as_the_table_says(
+    initialized: bool,
+    kind: Kind,
+    value: Any,
+    result: Result,
+    error: type[BaseException] | None,
+    initialized_then: bool,
+) -> None:
+    """Each call in each state has one end."""
+    tasks = _initialized() if initialized else Tasks()
+    outcome = _handle(tasks, kind, value)
+    assert outcome.result is result
+    assert type(outcome.error) is (type(None) if error is None else error)
+    assert tasks.initialized is initialized_then
+
+
+def test_handle_may_initialise_when_an_earlier_try_failed() -> None:
+    """A failed `init_task` leaves the way free for the next one."""
+    tasks = Tasks()
+    _handle(tasks, Kind.INIT, FUNCTIONS._replace(init_task=_failing_init))
+    assert _handle(tasks, Kind.INIT, FUNCTIONS).result is Result.DONE
+    assert _state(tasks) == "first"
+
+
+@pytest.mark.parametrize("following", [0, False, "", [], {"a": 1}])
+def test_handle_takes_what_a_task_returns_as_the_next_state(following: Any) -> None:
+    """Anything but None, also what is false."""
+    tasks = _initialized()
+    _handle(tasks, Kind.EXEC, {"next": following})
+    assert _state(tasks) is following
+
+
+def test_handle_keeps_the_state_when_a_task_returns_none() -> None:
+    """A task that only looks needn't hand the state on."""
+    tasks = _initialized()
+    _handle(tasks, Kind.EXEC, {"next": "second"})
+    _handle(tasks, Kind.EXEC, {})
+    assert _state(tasks) == "second"
+
+
+RAISED: list[BaseException] = [
+    ValueError("a value"),
+    AssertionError(),
+    MemoryError(),
+    RecursionError(),
+    StopIteration(),
+    ExceptionGroup("several", [ValueError()]),
+    SystemExit(1),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    asyncio.CancelledError(),
+    BaseException("the root"),
+]
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_handle_keeps_the_last_good_state_when_a_task_raises(error: BaseException) -> None:
+    """Whatever is raised ends in the outcome, and the state is that of the last success."""
+    tasks = _initialized()
+    _handle(tasks, Kind.EXEC, {"next": "second"})
+    outcome = _handle(tasks, Kind.EXEC, {"next": "third", "raise": error})
+    assert outcome == Outcome(Result.RAISED, error)
+    assert _state(tasks) == "second"
+
+
+def test_handle_cuts_its_own_frames_when_a_task_raises() -> None:
+    """A traceback begins with the user's function."""
+    outcome = _handle(_initialized(), Kind.EXEC, {"raise": ValueError("why")})
+    assert outcome.error is not None
+    frames = traceback.extract_tb(outcome.error.__traceback__)
+    assert [frame.name for frame in frames] == ["_exec"]
+
+
+@pytest.mark.parametrize(
+    ("init_task", "expected"),
+    [
+        (lambda: "nothing", False),
+        (lambda client_socket: client_socket, True),
+        (lambda client_socket=None: client_socket, True),
+        (lambda *sockets: sockets[0], True),
+    ],
+)
+def test_handle_gives_init_task_the_client_socket_when_it_takes_one(
+    init_task: Any, expected: bool
+) -> None:
+    """Both forms of 0.3.1 work."""
+    tasks = Tasks()
+    functions, client_socket = FUNCTIONS._replace(init_task=init_task), _socket()
+    assert tasks.handle(Kind.INIT, functions, client_socket).result is Result.DONE
+    assert (_state(tasks) is client_socket) is expected
+
+
+def test_handle_hands_on_client_socket_and_args_when_a_task_runs() -> None:
+    """The three parameters come as they are."""
+    seen: list[Any] = []
+    tasks = Tasks()
+    _handle(tasks, Kind.INIT, Functions(lambda: "s", lambda *each: seen.append(each), print))
+    client_socket = _socket()
+    tasks.handle(Kind.EXEC, {"a": 1}, client_socket)
+    assert seen == [(client_socket, "s", {"a": 1})]
