@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from bgpy.address import Address
+from bgpy.config import checked_seconds
 from bgpy.errors import CallTimeout
 from bgpy.process.launch import Started
 from bgpy.state import records
@@ -46,7 +47,7 @@ class Handle:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the process is gone, at most `timeout` seconds; tell whether it is."""
-        return self._process.wait(timeout)
+        return self._process.wait(checked_seconds(timeout, "timeout"))
 
     def stop(self, timeout: float | None = None) -> bool:
         """Terminate the server as a client does, and wait until its process is gone.
@@ -55,6 +56,7 @@ class Handle:
         whether the process is gone; if not, a task still runs: wait longer, or `kill`.
         Raises what terminating raises; nothing to do if the process is gone already.
         """
+        timeout = checked_seconds(timeout, "timeout")
         if not self.is_alive():
             return True
         deadline = None if timeout is None else monotonic() + timeout
