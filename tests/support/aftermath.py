@@ -21,7 +21,7 @@ from typing import NamedTuple
 import psutil
 
 from bgpy import Client, Handle
-from tests.hostile.peers import wait_until
+from tests.support.peers import wait_until
 
 PROMPT = 1.0
 """Seconds within which another client's call succeeds, whatever happened before."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.hostile.peers import wait_until
+from tests.support.peers import wait_until
 
 STAGES = {
     "it imports bgpy": ("import", "bgpy.process.readiness"),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from bgpy.serving.io.polling_role import Look
-from tests.serving.role_model import CHORES, JOB_ENDS, Broken, Model, World, found
+from tests.support.role_model import CHORES, JOB_ENDS, Broken, Model, World, found
 
 POLLING = ("timeout", "changes", "select", "handle")
 

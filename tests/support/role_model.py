@@ -6,7 +6,7 @@ real `PollingRole`. Around the threads are a network, which delivers a bounded n
 of requests and makes room for bytes whenever it likes, and a third thread, which acts
 once. Time is a choice: the standby ticks whenever it likes.
 
-`tests.serving.role_walk` walks all states.
+`tests.support.role_walk` walks all states.
 """
 
 from __future__ import annotations

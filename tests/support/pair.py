@@ -15,7 +15,7 @@ from bgpy.serving.sessions.session import Session
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
 from bgpy.wire.messages import FromClient, Goodbye, Message
-from tests.serving.loop import LONG, Loop
+from tests.support.loop import LONG, Loop
 
 TOKEN = "t" * 32
 SERVER_ID = b"s" * 16

@@ -19,7 +19,7 @@ from bgpy.wire.messages import (
     Ping,
     Status,
 )
-from tests.hostile.peers import connect
+from tests.support.peers import connect
 
 
 class Recording(NamedTuple):

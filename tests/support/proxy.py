@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from tests.hostile.peers import PATIENCE
+from tests.support.peers import PATIENCE
 
 UP, DOWN = "up", "down"
 HANDSHAKE = {UP: 60 + 32, DOWN: 108 + 80}
