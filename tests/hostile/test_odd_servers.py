@@ -27,8 +27,8 @@ from bgpy.wire.messages import (
     Receipt,
     Reply,
     Status,
-    encode,
 )
+from bgpy.wire.table import encode
 from tests.hostile import tasks
 from tests.hostile.conftest import Served
 from tests.hostile.peers import frame
