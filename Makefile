@@ -39,11 +39,11 @@ fuzz: $(FUZZ)/installed
 
 # A server that lives long among calls, reconnects and kills must not grow.
 soak: $(STAMP)
-	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS)
+	$(BIN)/python -m endurance.soak --seconds $(SOAK_SECONDS)
 
 # About three minutes; writes docs/siege.md.
 siege: $(STAMP)
-	$(BIN)/python -m benchmarks.siege --save $(FIGURES)/siege.json --write docs
+	$(BIN)/python -m endurance.siege --save $(FIGURES)/siege.json --write docs
 
 # Minutes; writes docs/benchmarks.md and docs/benchmarks.svg, with what the two below kept.
 bench: $(BENCH)/installed
@@ -64,7 +64,7 @@ bench-031: $(BENCH)/installed $(BENCH_031)/installed
 
 clean:
 	rm -rf .venv $(FUZZ) $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests examples benchmarks fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests examples benchmarks endurance fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv --clear .venv

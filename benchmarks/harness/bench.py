@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from benchmarks import process
+from benchmarks.harness import process
 
 LOG_LINES = 8
 """Lines of a failed process's output that its error shows."""
@@ -90,9 +90,9 @@ class Bench:
 
     def __init__(self, name: str, python: str = sys.executable) -> None:
         self.name = name
-        self._server = Program(python, "benchmarks.server", name)
+        self._server = Program(python, "benchmarks.harness.server", name)
         try:
-            self._client = Program(python, "benchmarks.client", name)
+            self._client = Program(python, "benchmarks.harness.client", name)
         except BaseException:
             self._server.end()
             raise
