@@ -16,8 +16,9 @@ FUZZ := .venv-fuzz
 # Of all its targets together.
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 120
+AFTER ?= .
 
-.PHONY: demo test check fuzz soak siege bench bench-quick bench-ray bench-031 clean
+.PHONY: demo test check fuzz soak siege bench bench-quick bench-compare bench-ray bench-031 clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -53,6 +54,10 @@ bench: $(BENCH)/installed
 bench-quick: $(BENCH)/installed
 	$(BENCH)/bin/python -m compileall -q src
 	$(BENCH)/bin/python -m benchmarks --quick
+
+# Two checkouts against each other: make bench-compare BEFORE=../before AFTER=.
+bench-compare: $(STAMP)
+	$(BIN)/python -m benchmarks.compare $(BEFORE) $(AFTER)
 
 bench-ray: $(BENCH)/installed $(BENCH_RAY)/installed
 	$(BENCH)/bin/python -m benchmarks --peers raw,bgpy,ray \
