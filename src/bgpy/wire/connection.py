@@ -48,7 +48,7 @@ from bgpy.wire.messages import (
     Reason,
     Reply,
 )
-from bgpy.wire.table import NUMBERS, PAYLOADS, TO_CLIENT, TO_SERVER, Encoders, encode
+from bgpy.wire.table import NUMBERS, TO_CLIENT, TO_SERVER, Encoders, encode
 
 _EXECUTE, _REPLY = NUMBERS[Execute], NUMBERS[Reply]
 _PICKLED = CODEC_PICKLE << 4
@@ -204,8 +204,9 @@ class Connection:
                 f"{type(message).__name__} can't be sent on this side of a connection "
                 f"that is {self.state.value}"
             )
-        if message.__class__ in PAYLOADS:
-            message = self._within_limits(message)
+        buffers = getattr(message, "buffers", None)
+        if buffers and len(buffers) > self._most_buffers:
+            message = self._with_fewer_buffers(message)
         pieces = encode(message)
         if len(pieces) > 1 or len(pieces[0]) > self._plain_size:
             self._check_size(pieces)
@@ -284,11 +285,9 @@ class Connection:
         self._most_buffers = min(limits.max_buffers, MOST_BUFFERS)
         self._move(Event.PROVED)
 
-    def _within_limits(self, message: Any) -> Any:
-        """`message`, or the same with as many buffers as the limits allow."""
-        if len(message.buffers) <= self._most_buffers or self._within is None:
-            return message
-        if message.codec != CODEC_PICKLE:
+    def _with_fewer_buffers(self, message: Any) -> Any:
+        """`message` with as many buffers as the limits allow, if the codec has a way."""
+        if self._within is None or message.codec != CODEC_PICKLE:
             return message
         payload = (message.head, message.buffers, message.code)
         head, buffers, _ = self._within(payload, self._most_buffers)
