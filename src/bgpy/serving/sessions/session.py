@@ -16,6 +16,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
+from bgpy.codec.payload import within
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload, Piece, allocate
@@ -61,7 +62,7 @@ class Session:
         self._receive, self._send_piece = transport.direct()
         self._handshake = handshake
         self._limits = limits
-        self._connection = Connection.server_side(handshake, limits, allocate)
+        self._connection = Connection.server_side(handshake, limits, allocate, within)
         self._reader: FrameReader[Message] | None = None  # until the client has proved the token
         self._reactor = reactor
         self._service = service

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from html import escape
 
+from benchmarks.harness.results import Results
 from benchmarks.peers import PEERS
-from benchmarks.results import Results
 
 WIDTH = 760
 LEFT, RIGHT = 220, 90

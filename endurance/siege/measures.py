@@ -16,15 +16,15 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.home import say
-from benchmarks.process import private_memory
-from benchmarks.results import Results
-from benchmarks.siege import guarded, onstage
-from benchmarks.siege.inputs import inputs, recorded
-from benchmarks.siege.slow import HELLO
-from benchmarks.siege.storm import storm
+from benchmarks.harness.home import say
+from benchmarks.harness.process import private_memory
+from benchmarks.harness.results import Results
 from bgpy import Client, Handle, Limits, Server
 from bgpy.codec.payload import encode
+from endurance.siege import guarded, onstage
+from endurance.siege.inputs import inputs, recorded
+from endurance.siege.slow import HELLO
+from endurance.siege.storm import storm
 
 BGPY = "bgpy"
 SEED = 20260101
@@ -205,7 +205,7 @@ def _quantiles(samples: list[float]) -> list[float]:
 
 @contextmanager
 def _slow(handle: Handle, count: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "benchmarks.siege.slow", str(handle.port), str(count)]
+    command = [sys.executable, "-m", "endurance.siege.slow", str(handle.port), str(count)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from benchmarks import process
+from benchmarks.harness import process
 
 LOG_LINES = 8
 """Lines of a failed process's output that its error shows."""
@@ -27,7 +27,9 @@ class PeerFailed(Exception):
 class Program:
     """A process of the run that answers in lines of JSON."""
 
-    def __init__(self, python: str, module: str, name: str) -> None:
+    def __init__(
+        self, python: str, module: str, name: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._what = f"{module} {name}"
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         self._rest = b""
@@ -38,6 +40,7 @@ class Program:
             stderr=self._log,
             bufsize=0,
             start_new_session=True,
+            env=environment,
         )
         self.pid = self._popen.pid
 
@@ -88,11 +91,16 @@ class Program:
 class Bench:
     """A server and a client of one peer."""
 
-    def __init__(self, name: str, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        name: str,
+        python: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
-        self._server = Program(python, "benchmarks.server", name)
+        self._server = Program(python, "benchmarks.harness.server", name, environment)
         try:
-            self._client = Program(python, "benchmarks.client", name)
+            self._client = Program(python, "benchmarks.harness.client", name, environment)
         except BaseException:
             self._server.end()
             raise

@@ -6,7 +6,7 @@
                    │
                    ├── storm     hostile inputs over real connections, many at once
                    ├── onstage   hostile inputs into real sessions without sockets
-                   └── slow      ``python -m benchmarks.siege.slow``: half-open peers, in a process
+                   └── slow      ``python -m endurance.siege.slow``: half-open peers, in a process
 
 The hostile inputs come from `fuzz`: mutations of recorded conversations, by a seed.
 """

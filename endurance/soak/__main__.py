@@ -1,4 +1,4 @@
-"""``python -m benchmarks.soak``: one server for a long time, among clients that come, go and die.
+"""``python -m endurance.soak``: one server for a long time, among clients that come, go and die.
 
 Workers call, submit, reconnect, fail, time out, break the protocol and are killed, at random by
 a seed. Memory, descriptors and threads of the server must be flat; the exit code tells.
@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 import psutil
 
-from benchmarks.bars import MEBIBYTE
-from benchmarks.flatness import trend
-from benchmarks.home import home, say
-from benchmarks.process import private_memory
-from benchmarks.siege.measures import TOKEN, served
-from benchmarks.siege.slow import HELLO
-from benchmarks.tables import Table
+from benchmarks.harness.flatness import trend
+from benchmarks.harness.home import home, say
+from benchmarks.harness.process import private_memory
+from benchmarks.report.bars import MEBIBYTE
+from benchmarks.report.tables import Table
 from bgpy import BgpyError, CallTimeout, Client, Handle
+from endurance.siege.measures import TOKEN, served
+from endurance.siege.slow import HELLO
 
 WORKERS = 4
 SAMPLE = 0.25
@@ -54,7 +54,7 @@ FIGURES = [
 
 def main() -> None:
     """Run as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m endurance.soak", description=main.__doc__)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--worker", type=int, metavar="PORT", help=argparse.SUPPRESS)
@@ -100,7 +100,7 @@ def _soak(handle: Handle, seconds: float, chance: random.Random) -> list[list[fl
 
 
 def _worker(port: int, chance: random.Random) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "benchmarks.soak", "--worker", str(port)]
+    command = [sys.executable, "-m", "endurance.soak", "--worker", str(port)]
     return subprocess.Popen([*command, "--seed", str(chance.randrange(2**32))])
 
 

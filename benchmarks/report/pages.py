@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks import tables
-from benchmarks.chart import round_trips
+from benchmarks.harness.results import Results
 from benchmarks.peers import PEERS
-from benchmarks.results import Results
+from benchmarks.report import tables
+from benchmarks.report.chart import round_trips
 
 METHOD = """\
 Each peer has a server in a process of its own and a client in another, on loopback, with

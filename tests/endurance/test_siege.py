@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.flatness import BLOCKS, trend
-from benchmarks.results import Results
-from benchmarks.siege import bars
-from benchmarks.siege.inputs import Bomb, inputs, recorded
-from benchmarks.siege.measures import (
+from benchmarks.harness.flatness import BLOCKS, trend
+from benchmarks.harness.results import Results
+from endurance.siege import bars
+from endurance.siege.inputs import Bomb, inputs, recorded
+from endurance.siege.measures import (
     FULL,
     OWN,
     TOKEN,
@@ -24,8 +24,8 @@ from benchmarks.siege.measures import (
     recorded_of_stage,
     served,
 )
-from benchmarks.siege.onstage import play
-from benchmarks.siege.storm import storm
+from endurance.siege.onstage import play
+from endurance.siege.storm import storm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import process
-from benchmarks.bench import Bench, PeerFailed
+from benchmarks.harness import process
+from benchmarks.harness.bench import Bench, PeerFailed
+from benchmarks.harness.results import Results
+from benchmarks.harness.settings import Settings
 from benchmarks.peers import PEERS
-from benchmarks.results import Results
-from benchmarks.settings import Settings
 
 PATIENCE = 90.0
 """Seconds after which a slice counts as hung."""
@@ -194,7 +194,7 @@ class Run:
             times = [_seconds(command) for _ in range(self._settings.programs)]
             self.results.add(f"program.{name}", "bgpy", turn, sorted(times)[len(times) // 2])
         for name, (peer, *variant) in self._starts().items():
-            command = [self._python(peer), "-m", "benchmarks.startup", peer, *variant]
+            command = [self._python(peer), "-m", "benchmarks.harness.startup", peer, *variant]
             try:
                 seconds = json.loads(_output(command))["seconds"]
             except (subprocess.SubprocessError, ValueError):

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.server NAME``: a peer's server, until standard input ends.
+"""``python -m benchmarks.harness.server NAME``: a peer's server, until standard input ends.
 
 It writes one line: ``{"pid": ..., "address": ..., "token": ...}``.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import peers
-from benchmarks.pipes import claim_stdout
+from benchmarks.harness.pipes import claim_stdout
 
 if __name__ == "__main__":
     peers.load(sys.argv[1]).serve(claim_stdout())

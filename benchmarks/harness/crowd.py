@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks.settings import SETTLING
+from benchmarks.harness.settings import SETTLING
 
 PATIENCE = 30.0
 """Seconds for all to connect, and beyond their time for all to tell."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from benchmarks.bars import BARS, MEBIBYTE
+from benchmarks.harness.results import Results, Spread
+from benchmarks.harness.settings import ARRAY_SIZE
 from benchmarks.peers import PEERS
-from benchmarks.results import Results, Spread
-from benchmarks.settings import ARRAY_SIZE
+from benchmarks.report.bars import BARS, MEBIBYTE
 
 NOTHING = "–"
 _STARTS = {

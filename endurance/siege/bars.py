@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.bars import MEBIBYTE, Bar
-from benchmarks.results import Results
-from benchmarks.siege.measures import BGPY
-from benchmarks.tables import Table
+from benchmarks.harness.results import Results
+from benchmarks.report.bars import MEBIBYTE, Bar
+from benchmarks.report.tables import Table
+from endurance.siege.measures import BGPY
 
 
 def _sum(*figures: str, scale: float = 1.0) -> Callable[[Results], float | None]:

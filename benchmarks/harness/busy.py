@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.process import private_memory
+from benchmarks.harness.process import private_memory
 
 SHORT = 0.004
 """Seconds of one task of the row of short ones."""

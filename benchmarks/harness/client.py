@@ -1,4 +1,4 @@
-"""``python -m benchmarks.client NAME``: the client's side of one peer, told what to measure.
+"""``python -m benchmarks.harness.client NAME``: one peer's client, told what to measure.
 
 Each line on standard input is ``{"do": NAME OF A SLICE, ...}``, each line written its
 figures, or ``{"unsupported": REASON}``. Times are in seconds, sizes in bytes.
@@ -15,9 +15,10 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from benchmarks import busy, crowd, peers, process
-from benchmarks.pipes import claim_stdout
-from benchmarks.settings import ARRAY_SIZE, BATCH
+from benchmarks import peers
+from benchmarks.harness import busy, crowd, process
+from benchmarks.harness.pipes import claim_stdout
+from benchmarks.harness.settings import ARRAY_SIZE, BATCH
 
 Figures = dict[str, Any]
 ENOUGH = 3

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.startup NAME [value|fork|spawn]``: from nothing to the first reply.
+"""``python -m benchmarks.harness.startup NAME [value|fork|spawn]``: time to the first reply.
 
 It prints the seconds from the order to start a server until its first reply, with the
 client's library imported before. A peer without a launcher of its own is started as a program.
@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from benchmarks import peers
-from benchmarks.pipes import claim_stdout
+from benchmarks.harness.pipes import claim_stdout
 
 
 def init_task() -> dict[str, Any]:
@@ -43,7 +43,7 @@ def background(by_value: bool) -> float:
     if by_value:
         functions = (init_task, exec_task, exit_task)
     else:
-        from benchmarks import tasks
+        from benchmarks.harness import tasks
 
         functions = (tasks.init_task, tasks.exec_task, tasks.exit_task)
     token = token_create()
@@ -80,7 +80,7 @@ def managers(method: str) -> float:
 def program(name: str) -> float:
     """The peer's server as a program."""
     module = peers.load(name)
-    command = [sys.executable, "-m", "benchmarks.server", name]
+    command = [sys.executable, "-m", "benchmarks.harness.server", name]
     start = time.perf_counter()
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert server.stdin is not None

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from benchmarks.results import Results, Spread
-from benchmarks.settings import ARRAY_SIZE
+from benchmarks.harness.results import Results, Spread
+from benchmarks.harness.settings import ARRAY_SIZE
 
 MEBIBYTE = 2**20
 

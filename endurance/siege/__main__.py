@@ -1,4 +1,4 @@
-"""``python -m benchmarks.siege``: lay siege, print the bars, write docs/siege.md if asked."""
+"""``python -m endurance.siege``: lay siege, print the bars, write docs/siege.md if asked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from benchmarks.home import home, open_files, say
-from benchmarks.machine import describe
-from benchmarks.results import Results
-from benchmarks.siege import bars
-from benchmarks.siege.measures import FULL, QUICK, run
+from benchmarks.harness.home import home, open_files, say
+from benchmarks.harness.machine import describe
+from benchmarks.harness.results import Results
+from endurance.siege import bars
+from endurance.siege.measures import FULL, QUICK, run
 
 METHOD = """\
 - **Hostile inputs** are mutations, by a fixed seed, of what an honest client says: its handshake,
@@ -36,7 +36,7 @@ def main() -> None:
     """Run as the command line says; the exit code tells whether all bars are met."""
     if not sys.platform.startswith("linux"):
         sys.exit("the siege needs Linux: it looks into /proc")
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.siege", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m endurance.siege", description=main.__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="under a minute, for a first look")
     add("--save", type=Path, metavar="FILE", help="keep the figures as JSON")

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.siege.slow PORT COUNT``: half-open peers that send a byte now and then.
+"""``python -m endurance.siege.slow PORT COUNT``: half-open peers that send a byte now and then.
 
 Each says its hello a byte a second, and comes again when it finds that it was dropped. Prints
 ``ready`` when all have connected for the first time; ends with its standard input.
@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 
-from benchmarks.home import open_files
+from benchmarks.harness.home import open_files
 from bgpy.wire.handshake import HELLO_SIZE, MAGIC
 
 HELLO = MAGIC + bytes((1, 1, 0, 0)) + bytes(HELLO_SIZE - 12)
