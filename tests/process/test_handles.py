@@ -11,7 +11,7 @@ import pytest
 from bgpy.api.handles import Handle
 from bgpy.config import Options
 from bgpy.process.launch import launch
-from bgpy.state import folders, records
+from bgpy.state import claims, folders, records
 from bgpy.system import processes
 from bgpy.system.processes import ProcessId
 
@@ -77,7 +77,7 @@ def test_kill_removes_record_when_server_left_it(handle: Handle) -> None:
     address = (handle.host, handle.port)
     start_time = processes.start_time(handle.pid)
     assert start_time is not None
-    claim = records.claim(address)
+    claim = claims.claim(address)
     boot = processes.boot_id().hex()
     record = records.Record(*address, handle.pid, start_time, boot, "3", "1", "00")
     claim.write(record, "secret")

@@ -59,15 +59,15 @@ class Server:
         plain_loopback: bool = True,
     ) -> None:
         place = _place(host, port)
-        given = tokens.check(token) or tokens.from_environment()
-        self._token = given or tokens.create()
+        found = tokens.for_server(tokens.check(token))
+        self._token = found.token
         self._options = Options(
             host=place.host,
             port=place.port,
             log_level=log_level,
             log_file=checked_path(log_file, "log_file"),
             init_file=checked_path(init_file, "init_file"),
-            keep_token=given is None,
+            keep_token=found.source is tokens.Source.MADE,
             limits=Limits.from_environment() if limits is None else limits,
             tls=tls,
             certfile=_absolute(certfile, "certfile"),

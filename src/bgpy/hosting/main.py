@@ -27,7 +27,7 @@ def main(settings: Settings, ready: Ready) -> None:
         log_file = running.log_file = os.path.abspath(options.log_file or running.claim.folder.log)
         fd = logs.open_log(log_file)
     except StartupError as error:
-        ready.failed(str(error))
+        ready.failed(error)
         sys.exit(1)
     ready.logs_to(log_file)
     logs.redirect(fd)
@@ -58,13 +58,13 @@ def main(settings: Settings, ready: Ready) -> None:
             raise
         with suppress(OSError):  # the log may have no room for it
             traceback.print_exc()
-        ready.failed(_told(error))
+        ready.failed(_as_startup_error(error))
         sys.exit(1)
     end_soon()
 
 
-def _told(error: BaseException) -> str:
-    """A failure of the init file in one line, for the launcher."""
+def _as_startup_error(error: BaseException) -> StartupError:
+    """A failure of the init file, for the launcher."""
     if isinstance(error, StartupError):
-        return str(error)
-    return f"init_task failed: {traceback.format_exception_only(error)[-1].strip()}"
+        return error
+    return StartupError(f"init_task failed: {traceback.format_exception_only(error)[-1].strip()}")
