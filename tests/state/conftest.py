@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.claimed import ADDRESS, own_record
 
 from bgpy.state import claims
+from tests.support.claimed import ADDRESS, own_record
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import signal
 import stat
 
 import pytest
-from support.claimed import ADDRESS, own_record, server
 
 from bgpy.errors import StartupError
 from bgpy.state import claims, folders, records
 from bgpy.system import processes
+from tests.support.claimed import ADDRESS, own_record, server
 
 fork_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

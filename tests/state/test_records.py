@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.claimed import ADDRESS, own_record, server
 
 from bgpy.errors import StartupError
 from bgpy.state import claims, folders, records
 from bgpy.system import processes
+from tests.support.claimed import ADDRESS, own_record, server
 
 fork_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
