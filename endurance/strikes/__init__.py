@@ -4,8 +4,7 @@
 
     __main__ ─┬─ client_walk   one act of a client, struck at its 1st, 2nd, 3rd ... instruction
               ├─ server_walk   the same at what a server's task thread does around a task
-              ├─ storm         signals at random, both sides, beside threads that call
-              └─ crowd         50 threads with time-outs on one client
+              └─ storm         signals at random, on both sides, beside 50 threads with time-outs
 
 Each runs in a process of its own, with a server of its own, under a `watch` that shows all
 stacks when nothing moves any more. What was asked and what was told is kept in `book`, and

@@ -73,9 +73,9 @@ class Book:
         self._wrong.append(text)
 
     @property
-    def mistakes(self) -> int:
-        """How many wrong things were noted so far."""
-        return len(self._wrong)
+    def wrongs(self) -> list[str]:
+        """What was found wrong so far, whatever ran."""
+        return list(self._wrong)
 
     def counts(self) -> dict[str, int]:
         """How many calls ended in which way."""

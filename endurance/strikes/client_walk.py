@@ -1,6 +1,6 @@
-"""``python -m endurance.strikes.client_walk ACT STRIKE``: one act of a client, struck everywhere.
+"""``python -m endurance.strikes.client_walk STRIKE [ACT ...]``: a client struck everywhere.
 
-In turn n the act is struck at the nth place where it can be, until it has no more. After
+In turn n an act is struck at the nth place where it can be, until it has no more. After
 each turn another call on the same client has to give its value, in this thread and in one
 beside it; at the end every future is done, and the server's count of what ran agrees with
 what each call was told.
@@ -12,7 +12,7 @@ import argparse
 import gc
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import FrameType
 from typing import Any
@@ -25,63 +25,73 @@ from endurance.strikes.watch import Watch
 
 PATIENCE = 10.0
 """Seconds for a call that nothing keeps from its answer."""
-PLACES = 3000
+PLACES = 4000
 """More places than any act has."""
+APART = {"initialize": 29, "reconnect": 3}
+"""Acts with many places, most of them in loops: every so manyth of them is struck."""
 MOST_FAULTS = 5
 """Faults after which a walk ends: the rest would be the same."""
 
 
-class Walk:
-    """One client, and the acts it is struck in."""
+Act = Callable[[int], None]
 
-    def __init__(self, act: str, strike: str) -> None:
+
+class Walk:
+    """One client, and the acts that it is struck in."""
+
+    def __init__(self, strike: str) -> None:
         self._served = Served()
         self.book = Book()
-        self._act = self._acts()[act]
         self._strike = self._strikes()[strike]
         self._collecting = strike == "collect"
-        self._what = f"client: {act}, {strike}"
+        self._name = strike
         self._striker = Striker()
         self._client = self._served.client()
         self._futures: list[tuple[int, Future[Any]]] = []
         self._again = 0
         self.turns = 0
 
-    def run(self, start: int, step: int) -> list[str]:
-        """The faults found, turn by turn from `start`."""
-        watch = Watch(self._what)
+    def run(self, acts: Sequence[str], start: int, step: int) -> list[str]:
+        """The faults found in `acts`, turn by turn from `start`."""
+        watch = Watch(f"client, {self._name}")
         self._fresh("before anything")
-        for turn in range(start, PLACES, step):
-            watch.step(f"turn {turn}")
-            self._again = 1 + turn % 7
-            self._one(turn)
-            watch.step(f"turn {turn}, struck at {self._striker.where}")
-            self._fresh(f"turn {turn}, struck at {self._striker.where}")
-            self.turns += 1
-            if self._striker.left > 0 or self.book.mistakes > MOST_FAULTS:
-                break
+        for name in acts or self.acts():
+            self._walk(watch, name, start, step * APART.get(name, 1))
         watch.step("the end")
         self._finish_futures()
         self._client.close()
         return self._served.verdict(self.book)
 
-    def _one(self, turn: int) -> None:
+    def _walk(self, watch: Watch, name: str, start: int, step: int) -> None:
+        act, faults = self.acts()[name], len(self.book.wrongs)
+        for turn in range(start, PLACES, step):
+            watch.step(f"{name}, turn {turn}")
+            self._again = 1 + turn % 7
+            fallen = self._striker.fallen
+            self._one(act, f"{name}, turn {turn}", turn)
+            when = f"{name}, turn {turn}, struck at {self._striker.where}"
+            watch.step(when)
+            self._fresh(when)
+            self.turns += 1
+            if self._striker.fallen == fallen or len(self.book.wrongs) > faults + MOST_FAULTS:
+                break
+
+    def _one(self, act: Act, name: str, turn: int) -> None:
         number = self.book.take()
         try:
             self._striker.arm(turn, self._strike, collecting=self._collecting)
             try:
-                self._act(number)
+                act(number)
             finally:
                 self._striker.disarm()
         except (Struck, KeyboardInterrupt) as error:
             self.book.error(number, error)
         except Exception as error:
             self.book.error(number, error)
-            self.book.wrong(f"turn {turn}, struck at {self._striker.where}: {error!r}")
+            self.book.wrong(f"{name}, struck at {self._striker.where}: {error!r}")
 
-    # The acts; each calls with `number`, if it calls.
-
-    def _acts(self) -> dict[str, Callable[[int], None]]:
+    def acts(self) -> dict[str, Act]:
+        """By name; each calls with the number that it is given, if it calls."""
         return {
             "call": self._call,
             "submit": self._submit,
@@ -185,14 +195,14 @@ class Garbage:
 def main() -> None:
     """Run as the command line says; the faults go to standard output."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("act")
     parser.add_argument("strike")
+    parser.add_argument("acts", nargs="*")
     parser.add_argument("--start", type=int, default=1)
     parser.add_argument("--step", type=int, default=1)
     options = parser.parse_args()
-    walk = Walk(options.act, options.strike)
-    faults = walk.run(options.start, options.step)
-    print(f"{options.act}, {options.strike}: {walk.turns} turns, {walk.book.counts()}")
+    walk = Walk(options.strike)
+    faults = walk.run(options.acts, options.start, options.step)
+    print(f"client, {options.strike}: {walk.turns} turns, {walk.book.counts()}")
     print("\n".join(faults))
     sys.exit(1 if faults else 0)
 

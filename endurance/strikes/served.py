@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+from pathlib import Path
 from time import monotonic, sleep
 
 import psutil
@@ -12,7 +13,7 @@ from bgpy import BgpyError, Client, Server
 from endurance.strikes.book import Book
 from endurance.strikes.tasks import TASKS
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds until what has to run has run, and until the server has ended."""
 IDLE = 0.5
 """Seconds that the server is looked at while nobody asks anything."""
@@ -24,14 +25,20 @@ class Served:
     """A background server with the tasks of `tasks`."""
 
     def __init__(self) -> None:
-        self._server = Server("127.0.0.1", 0, token=secrets.token_hex(32))
-        self.handle = self._server.run_background()
+        self.token = secrets.token_hex(32)
+        self.handle = Server("127.0.0.1", 0, token=self.token).run_background()
         with self.client() as client:
             client.initialize(*TASKS)
 
     def client(self) -> Client:
         """A new client of it."""
-        return Client("127.0.0.1", self.handle.port, self._server.token)
+        return Client("127.0.0.1", self.handle.port, self.token)
+
+    def last_line(self) -> str:
+        """What the server's log says of the last strike there."""
+        assert self.handle.log_file is not None
+        lines = Path(self.handle.log_file).read_text("utf-8", "replace").splitlines()
+        return next((line for line in reversed(lines) if " at " in line), "not struck")
 
     def verdict(self, book: Book) -> list[str]:
         """End the server; the faults found, in what it counted and in how it is."""
@@ -47,7 +54,7 @@ class Served:
                 faults += self._noise()
                 client.terminate(timeout=PATIENCE)
         except BgpyError as error:
-            faults = [*book.faults({}), f"the server does not serve afterwards: {error!r}"]
+            faults = [*book.wrongs, f"the server does not serve afterwards: {error!r}"]
         if not self.handle.wait(PATIENCE):
             faults.append("the server's process did not end")
             self.handle.kill()

@@ -48,8 +48,11 @@ class Striker:
 
     def __init__(self) -> None:
         self.left = 0
-        """Places to go until the strike; above 0 after an act that had fewer."""
-        self.where = ""
+        """Places to go until the strike."""
+        self.where = "nowhere"
+        """Where the last strike fell."""
+        self.fallen = 0
+        """How many strikes fell so far."""
         self._strike: Strike = raise_struck
         self._collecting = False
         signal.signal(NUMBER, self._handle)
@@ -57,7 +60,6 @@ class Striker:
     def arm(self, at: int, strike: Strike, *, collecting: bool = False) -> None:
         """Strike at the `at`th place from here on, in functions called from now on."""
         self.left, self._strike, self._collecting = at, strike, collecting
-        self.where = "nowhere"
         sys.settrace(self._trace)
 
     def arm_around(self, frame: FrameType | None, at: int, strike: Strike) -> None:
@@ -97,6 +99,7 @@ class Striker:
     def _now(self, frame: FrameType) -> None:
         sys.settrace(None)
         self.where = describe(frame)
+        self.fallen += 1
         self._strike(frame)
 
 

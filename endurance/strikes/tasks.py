@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from bgpy import respond
-from endurance.strikes.striker import Striker, Struck, raise_struck
+from endurance.strikes.striker import Striker, Struck, describe, raise_struck
 
 _strikers: list[Striker] = []
 _open: dict[int, Any] = {}
@@ -48,7 +48,7 @@ def exec_task(client_socket: Any, state: dict[int, int], args: dict[str, Any]) -
             _striker().arm_around(sys._getframe(), args["leave"], _collect)
         return state
     if "strike" in args:
-        _striker().arm_around(sys._getframe(), args["strike"], raise_struck)
+        _striker().arm_around(sys._getframe(), args["strike"], _say_and_raise)
     respond(client_socket, {"id": number})
     return state
 
@@ -75,7 +75,13 @@ def _striker() -> Striker:
     return _strikers[0]
 
 
+def _say_and_raise(frame: FrameType) -> None:
+    print(f"struck at {describe(frame)}", flush=True)
+    raise_struck(frame)
+
+
 def _collect(frame: FrameType) -> None:
+    print(f"collected at {describe(frame)}", flush=True)
     gc.collect()
 
 
