@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from bgpy.memory import allocate
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake
-from bgpy.wire.messages import Execute, Init, encode
+from bgpy.wire.messages import Execute, Init
+from bgpy.wire.table import encode
 from fuzz.corpus import FROM_CLIENT
 from fuzz.mutation import mutations
 

@@ -27,8 +27,8 @@ from bgpy.wire.messages import (
     Receipt,
     Reply,
     Status,
-    encode,
 )
+from bgpy.wire.table import encode
 from tests.support.peers import frame
 from tests.support.served import Served
 from tests.support.tasks import attacked as tasks

@@ -6,15 +6,16 @@ import secrets
 import socket
 import threading
 from dataclasses import asdict
-from typing import get_args
 
 from bgpy.config import Limits
 from bgpy.errors import BgpyError
+from bgpy.serving.budget import Budget
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions.session import Session
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
-from bgpy.wire.messages import FromClient, Goodbye, Message
+from bgpy.wire.messages import Goodbye, Message
+from bgpy.wire.table import TO_SERVER
 from tests.support.loop import LONG, Loop
 
 TOKEN = "t" * 32
@@ -36,7 +37,7 @@ class SessionOwner:
         self.not_clogged = threading.Event()
         self.times_closed = 0
         self.proofs = 0
-        kept = dict.fromkeys(get_args(FromClient), self._keep)
+        kept = dict.fromkeys(TO_SERVER.encoders, self._keep)
         self.handlers = {**kept, Goodbye: lambda session, message: session.close()}
 
     def _keep(self, session: Session, message: Message) -> None:
@@ -45,6 +46,9 @@ class SessionOwner:
 
     def proved(self, session: Session) -> None:
         self.proofs += 1
+
+    def queued(self, client_id: bytes) -> int:
+        return 0
 
     def clogged(self, session: Session) -> None:
         self.is_clogged.set()
@@ -76,6 +80,7 @@ class Pair:
         self.sock.settimeout(LONG)
         self.transport = transport(ours)
         self.service = SessionOwner()
+        self.budget = Budget(int(limits.get("max_memory", LIMITS.max_memory)))
         handshake = ServerHandshake(SERVER_ID, secrets.token_bytes(32), KEY, TERMS, WELCOME)
         self.session = Session(
             self.transport,
@@ -85,6 +90,7 @@ class Pair:
             loop.reactor,
             self.service,
             memoryview(bytearray(2**16)),
+            self.budget,
         )
         client = ClientHandshake(b"c" * 16, secrets.token_bytes(32), token)
         self.connection = Connection.client_side(client, lambda size: memoryview(bytearray(size)))
