@@ -46,7 +46,7 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
     def make(handle: Handle) -> Client:
         client = Client(handle.host, handle.port, TOKEN)
         client.ping()
-        channel = client._caller._channel
+        channel = client._caller.channel
         assert channel is not None
         # The role of the reader is taken by nobody who reads.
         assert channel._reading.acquire(False)
@@ -56,7 +56,7 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
 
     yield make
     for client in clients:
-        channel = client._caller._channel
+        channel = client._caller.channel
         if channel is not None:
             channel._sock.shutdown(socket.SHUT_RDWR)
             if channel._reader == -1:
@@ -121,7 +121,7 @@ def test_client_gets_its_answers_in_order_when_it_reads_at_last(
     futures = [silent.submit({"number": n, "size": 4 * MEBIBYTE}) for n in range(40)]
     # In turn, 60 calls of the other client would let all 40 run.
     assert [client.call({"number": -1}) for _ in range(60)][-1] < 100
-    channel = silent._caller._channel
+    channel = silent._caller.channel
     assert channel is not None
     channel._leave()
     assert [len(future.result(60)) for future in futures] == [4 * MEBIBYTE] * 40

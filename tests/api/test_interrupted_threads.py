@@ -24,7 +24,7 @@ class Struck(BaseException):
 
 def _channel(client: Client) -> Channel:
     client.call({"run": count})
-    channel = client._caller._channel
+    channel = client._caller.channel
     assert channel is not None
     return channel
 

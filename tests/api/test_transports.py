@@ -355,7 +355,7 @@ def test_client_that_never_reads_is_dropped_and_costs_bounded_memory(
     before = server.memory_info().rss
     with running.client() as client, running.client() as deaf:
         deaf.ping()
-        channel = deaf._caller._channel
+        channel = deaf._caller.channel
         assert channel is not None
         # The role of the reader is taken by nobody who reads.
         assert channel._reading.acquire(False)

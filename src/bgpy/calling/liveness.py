@@ -1,4 +1,8 @@
-"""Is the process of a server gone? Told only where client and server share a machine."""
+"""Whether the server's process is gone, where client and server share a machine.
+
+What can't be seen from here, or not now, is not claimed: a process of another account
+under ``hidepid``, a look that fails for want of descriptors or rights.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,13 @@ from bgpy.wire.handshake import Welcome
 class ServerProcess:
     """The process behind a connection, as its welcome named it.
 
-    Its start time is read at the first question, so that a process which gets the
-    same pid later is not taken for it.
+    Make it while that process is known to live, just after the handshake: what can't be
+    seen of it then can't be missed later.
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._start_time = processes.start_time(pid)
+        self._start_time = _start_time(pid)
 
     @classmethod
     def of(cls, welcome: Welcome) -> ServerProcess | None:
@@ -30,27 +34,25 @@ class ServerProcess:
         return cls(welcome.pid)
 
     def is_gone(self) -> bool:
-        """Whether it has ended, for whatever reason."""
-        if self._start_time is None:
-            return True
-        return processes.start_time(self.pid) != self._start_time
+        """Whether it is known to have ended, for whatever reason."""
+        if not self._start_time:
+            return False
+        found = _start_time(self.pid)
+        return found is not None and found != self._start_time
 
-    def wait_gone(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for its end; whether it has ended."""
-        if self._start_time is None:
-            return True
-        return processes.wait_gone(self.pid, self._start_time, timeout)
+    def wait_gone(self, timeout: float) -> bool | None:
+        """Wait up to `timeout` seconds for its end; whether it has ended, None if unknown."""
+        if not self._start_time:
+            return None
+        try:
+            return processes.wait_gone(self.pid, self._start_time, timeout)
+        except Exception:  # psutil's own, or the system's: it can't be seen
+            return None
 
 
-class ServerWatch:
-    """Tells whether the server of a connection is gone; finds its process when first asked."""
-
-    def __init__(self, welcome: Welcome) -> None:
-        self._welcome = welcome
-        self._process: ServerProcess | None = None
-
-    def is_gone(self) -> bool:
-        """Whether its process has ended; False where that can't be seen from here."""
-        if self._process is None:
-            self._process = ServerProcess.of(self._welcome)
-        return self._process is not None and self._process.is_gone()
+def _start_time(pid: int) -> str | None:
+    """The start time of the process, empty if there is none, None if that can't be seen."""
+    try:
+        return processes.start_time(pid) or ""
+    except Exception:  # psutil's own, or the system's: out of descriptors, no right to look
+        return None

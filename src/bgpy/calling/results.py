@@ -41,8 +41,8 @@ _RECEIPTS = {
 def value_of(answer: Answer, received: str) -> Any:
     """The value of an answer; a plain receipt says ``Received 'received'``.
 
-    Raises what a `Failure` tells of, `ServerGone`, and `DecodeError` for a value that
-    can't be rebuilt here.
+    Raises what a `Failure` tells of, the `ServerGone` or `CallTimeout` that the call ended
+    in, and `DecodeError` for a value that can't be rebuilt here.
     """
     if isinstance(answer, Reply):
         _, head, buffers, _, code, error = answer
@@ -54,8 +54,8 @@ def value_of(answer: Answer, received: str) -> Any:
         raise _error_of(answer)
     if isinstance(answer, Receipt):
         return {"message": _RECEIPTS.get(ReceiptCode(answer.code), f"Received '{received}'")}
-    if isinstance(answer, ServerGone):
-        raise ServerGone.at(answer.progress, str(answer))
+    if isinstance(answer, BgpyError):
+        raise answer
     raise RemoteProtocolError(f"the server answered with a {type(answer).__name__}")
 
 
