@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from bgpy import Client, EncodeError, Handle, NotInitialized, NotRunning, ServerGone, respond
-from tests.api.gate import Gate, pass_gate
+from tests.support.gate import Gate, pass_gate
 
 
 def init() -> list[int]:

@@ -22,7 +22,7 @@ from bgpy.codec import payload
 from bgpy.codec.payload import OUT_OF_BAND, decode, joined
 from bgpy.errors import BgpyError, DecodeError, EncodeError, NotInitialized, PythonMismatch
 from bgpy.memory import allocate
-from tests.codec.packed import Packed, encode
+from tests.support.packed import Packed, encode
 
 
 def _over(packed: Packed) -> Packed:

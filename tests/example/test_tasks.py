@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bgpy.example.tasks import exec_task, exit_task, init_task
-from tests.tasks.outlets import Through
+from tests.support.outlets import Through
 
 
 class Replies:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bgpy.wire.handshake import HELLO_SIZE, MAGIC, PROOF_SIZE, SERVER_HELLO_SIZE
-from tests.hostile.conftest import TOKEN, Served
-from tests.hostile.peers import EXECUTE, Canary, connect, frame, read_to_end, reset
-from tests.hostile.recording import Recording, record
+from tests.support.peers import EXECUTE, Canary, connect, frame, read_to_end, reset
+from tests.support.recording import Recording, record
+from tests.support.served import TOKEN, Served
 
 PROVED = HELLO_SIZE + PROOF_SIZE
 

@@ -30,7 +30,7 @@ from bgpy.wire.messages import (
     ReceiptCode,
     Reply,
 )
-from tests.codec.packed import encode, encode_tasks
+from tests.support.packed import encode, encode_tasks
 
 Task = Callable[..., Any]
 

@@ -30,9 +30,6 @@ from bgpy.wire.handshake import (
     derive_key,
 )
 from bgpy.wire.messages import (
-    CLIENT_SENDS,
-    SERVER_SENDS,
-    TO_SERVER,
     Cancel,
     Execute,
     Exit,
@@ -47,8 +44,8 @@ from bgpy.wire.messages import (
     Receipt,
     Reply,
     Status,
-    encode,
 )
+from bgpy.wire.table import TO_CLIENT, TO_SERVER, encode
 
 TOKEN = "t" * 32
 SERVER_ID = b"s" * 16
@@ -176,7 +173,7 @@ def test_message_is_refused_when_it_goes_in_the_wrong_direction(side, message) -
     client, server = pair()
     other = server if side == "client" else client
     kind = encode(message)[0][0]
-    if kind in CLIENT_SENDS & SERVER_SENDS:
+    if kind in TO_CLIENT.decoders and kind in TO_SERVER.decoders:
         assert sent(other, message) == b"".join(encode(message))
         return
     with pytest.raises(LocalProtocolError, match=type(message).__name__):
@@ -328,7 +325,7 @@ def test_server_raises_and_has_the_refusal_to_send_when_it_refuses_a_client() ->
     """The shell sends what is outgoing, and closes."""
     server = make_server()
     with pytest.raises(RemoteProtocolError, match="role 3"):
-        server.receive(MAGIC + bytes([1, 1, 0, 3]) + bytes(48))
+        server.receive(MAGIC + bytes([2, 2, 0, 3]) + bytes(48))
     with pytest.raises(RemoteProtocolError, match="reason 2"):
         make_client().receive(server.take_outgoing())
     assert server.state is State.FAILED

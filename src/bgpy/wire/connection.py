@@ -34,27 +34,22 @@ from bgpy.wire.frames import (
     HEADER_SIZE,
     SMALL,
     FrameReader,
-    Kind,
     SizeLimits,
     pack_header,
 )
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake
 from bgpy.wire.messages import (
     CODEC_PICKLE,
-    TO_CLIENT,
-    TO_SERVER,
-    Encoders,
     Execute,
     Failure,
     Goodbye,
     Message,
     Reason,
     Reply,
-    encode,
 )
+from bgpy.wire.table import NUMBERS, TO_CLIENT, TO_SERVER, Encoders, encode
 
-# Plain numbers: members of an enumeration are slow to come by.
-_EXECUTE, _REPLY = int(Kind.EXECUTE), int(Kind.REPLY)
+_EXECUTE, _REPLY = NUMBERS[Execute], NUMBERS[Reply]
 _PICKLED = CODEC_PICKLE << 4
 
 
@@ -198,11 +193,19 @@ class Connection:
             self._check_size(pieces)
         return pieces
 
-    def execute(self, request: int, payload: Payload, wait: bool) -> list[Piece]:
+    def execute(
+        self, request: int, payload: Payload, wait: bool, extensions: bytes = b""
+    ) -> list[Piece]:
         """As `send` of an `Execute` with a pickled payload, in few steps where it is small."""
         head, buffers, code = payload
-        if code or buffers or head.__class__ is not bytes or len(head) > self._plain_head:
-            return self.send(Execute(request, head, buffers, CODEC_PICKLE, code, wait))
+        if (
+            code
+            or buffers
+            or extensions
+            or head.__class__ is not bytes
+            or len(head) > self._plain_head
+        ):
+            return self.send(Execute(request, head, buffers, CODEC_PICKLE, code, wait, extensions))
         return [pack_header(_EXECUTE, _PICKLED | wait, 0, len(head), request) + head]
 
     def reply(self, request: int, payload: Payload, error: bool) -> list[Piece]:

@@ -23,8 +23,8 @@ from bgpy.wire.messages import (
     Reason,
     Reply,
 )
-from tests.serving.loop import LONG, Loop
-from tests.serving.peers import LIMITS, Pair, refused
+from tests.support.loop import LONG, Loop
+from tests.support.pair import LIMITS, Pair, refused
 
 Connect = Callable[..., Pair]
 
