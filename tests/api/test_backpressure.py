@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from bgpy import Client, Handle, Limits, respond
+from tests.support.deaf import read_again, stop_reading
 from tests.support.gate import Gate, pass_gate
 from tests.support.peers import RawClient, frame, wait_until
 
@@ -48,9 +49,7 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
         client.ping()
         channel = client._caller.channel
         assert channel is not None
-        # The role of the reader is taken by nobody who reads.
-        assert channel._reading.acquire(False)
-        channel._reader = -1
+        stop_reading(channel)
         clients.append(client)
         return client
 
@@ -59,8 +58,6 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
         channel = client._caller.channel
         if channel is not None:
             channel._sock.shutdown(socket.SHUT_RDWR)
-            if channel._reader == -1:
-                channel._leave()
         client.close()
 
 
@@ -123,7 +120,7 @@ def test_client_gets_its_answers_in_order_when_it_reads_at_last(
     assert [client.call({"number": -1}) for _ in range(60)][-1] < 100
     channel = silent._caller.channel
     assert channel is not None
-    channel._leave()
+    read_again(channel)
     assert [len(future.result(60)) for future in futures] == [4 * MEBIBYTE] * 40
     assert client.call({"number": -1}) == 101
 

@@ -15,6 +15,7 @@ import pytest
 
 from bgpy import Client, EncodeError, Handle, NotInitialized, NotRunning, ServerGone, respond
 from tests.support.gate import Gate, pass_gate
+from tests.support.peers import wait_until
 
 
 def init() -> list[int]:

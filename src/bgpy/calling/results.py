@@ -9,6 +9,7 @@ from bgpy.calling.conversation import Answer
 from bgpy.codec import failures, payload
 from bgpy.errors import (
     BgpyError,
+    CallingSelf,
     DecodeError,
     EncodeError,
     MessageTooLarge,
@@ -17,6 +18,7 @@ from bgpy.errors import (
     PythonMismatch,
     RemoteProtocolError,
     ServerGone,
+    ServerOverloaded,
 )
 from bgpy.wire.messages import Failure, Reason, Receipt, ReceiptCode, Reply
 
@@ -30,6 +32,9 @@ _ERRORS: dict[int, type[BgpyError]] = {
     Reason.DECODE: DecodeError,
     Reason.PYTHON: PythonMismatch,
     Reason.CODEC: EncodeError,
+    Reason.OVERLOAD: ServerOverloaded,
+    Reason.CALLING_SELF: CallingSelf,
+    Reason.UNSUPPORTED: RemoteProtocolError,
 }
 
 _RECEIPTS = {
@@ -66,4 +71,7 @@ def _error_of(failure: Failure) -> Exception:
     if kind is not None:
         return kind(failure.text)
     _, _, name, text, traceback, head, buffers, _, code = failure
-    return failures.rebuild(name, text, traceback, head, buffers, code)
+    error = failures.rebuild(name, text, traceback, head, buffers, code)
+    if isinstance(error, BgpyError):
+        error.remote = True  # the task's own doings: nothing about this connection
+    return error

@@ -199,7 +199,7 @@ class Caller:
         self._acquaintance.ended(channel.welcome.incarnation)
         process = channel.process
         seconds = min(seconds_left(deadline, END), END)
-        if process is not None and process.wait_gone(seconds) is False:
+        if process is not None and not process.wait(seconds) and process.alive():
             if seconds < END:
                 return timed_out(timeout, "started")
             log.warning("the server's port is closed, but its process %d goes on", process.pid)

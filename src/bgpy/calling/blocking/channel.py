@@ -45,7 +45,7 @@ from bgpy.calling.blocking.waiting import (
     set_tick,
 )
 from bgpy.calling.conversation import Answer, Call, Conversation, Expiry, Farewell
-from bgpy.calling.liveness import ServerProcess
+from bgpy.calling.liveness import server_process
 from bgpy.errors import BgpyError
 from bgpy.memory import Payload, Piece
 from bgpy.system.latch import Latch
@@ -109,7 +109,7 @@ class Channel:
         self.generation = generation
         """How many restarts the client had met when it was made."""
         self.conversation = Conversation()
-        self.process = ServerProcess.of(self.welcome)
+        self.process = server_process(self.welcome)
         assert self.connection.reader is not None, "the handshake is done"
         self._frames = self.connection.reader
         self._sock = reached.sock
@@ -151,7 +151,7 @@ class Channel:
             with self._lock:
                 self._numbers.last = number = self._numbers.last + 1
                 if extensions:
-                    pieces = connection.execute(number, payload, True, extensions)  # type: ignore[call-arg]
+                    pieces = connection.execute(number, payload, True, extensions)
                 else:
                     pieces = connection.execute(number, payload, True)
                 reads = self._begin(call, number, pieces, turn)
