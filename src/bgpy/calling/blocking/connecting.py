@@ -13,6 +13,7 @@ from bgpy.codec.payload import within
 from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy
 from bgpy.memory import allocate
 from bgpy.state.tokens import FoundToken
+from bgpy.system.keepalive import keep_alive
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, Welcome
 
@@ -53,6 +54,8 @@ def connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     deadline = monotonic() + timeout
     reached = reach(target.address, target.tls, deadline)
     try:
+        if target.address.path is None:
+            keep_alive(reached.sock)
         found = target.find_token()
         token = None if found is None else found.token
         handshake = ClientHandshake(client_id, os.urandom(32), token, reached.binding)
