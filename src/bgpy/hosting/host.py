@@ -24,7 +24,7 @@ LAST_THREADS = 5.0
 """Seconds that threads of the user's keep a server's process that has ended."""
 
 
-class Running:
+class Host:
     """A server that listens; `serve` runs it to its end.
 
     The port and the record's folder belong to it from the moment it is made. Raises
