@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.api.tasks import TASKS
+from tests.support.tasks.counting import TASKS
 
 from bgpy import Client, Handle, Limits
 from bgpy.codec.payload import OUT_OF_BAND
