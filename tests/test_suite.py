@@ -119,4 +119,4 @@ def test_every_module_has_its_test_file() -> None:
         ).exists()
     }
     assert sorted(untested - WITHOUT - set(THIN)) == [], "give these a test file"
-    assert sorted(set(THIN) - untested) == [], "these are thin no longer: delete their lines in THIN"
+    assert sorted(set(THIN) - untested) == [], "thin no longer: delete their lines in THIN"
