@@ -83,7 +83,7 @@ def test_server_says_too_large_when_a_frame_is_over_its_limits(served: Served, n
     """The peer is told before a byte is allocated, and the connection ends."""
     with served.raw() as client:
         client.send(TOO_LARGE[name])
-        failure, goodbye = client.receive_to_end()
+        failure, goodbye = client.read_to_end()
     assert isinstance(failure, Failure)
     assert (failure.request, failure.reason) == (7, Reason.TOO_LARGE)
     assert failure.type_name == "bgpy.errors.MessageTooLarge"
@@ -95,7 +95,7 @@ def test_server_says_protocol_error_when_a_frame_is_no_message(served: Served, n
     """Wrong kinds, flags and contents end the connection, with a failure that says so."""
     with served.raw() as client:
         client.send(BROKEN[name])
-        messages = client.receive_to_end()
+        messages = client.read_to_end()
     assert isinstance(messages[-2], Failure)
     assert messages[-2].reason == Reason.PROTOCOL
     assert messages[-2].text
@@ -126,7 +126,7 @@ def test_server_says_protocol_error_when_a_frame_is_cut_off(served: Served, sent
         peer = client.sock.getsockname()
         client.send(sent)
         client.sock.shutdown(1)
-        failure, _ = client.receive_to_end()
+        failure, _ = client.read_to_end()
     assert isinstance(failure, Failure)
     assert failure.reason == Reason.PROTOCOL
     assert "within a message" in served.log_of(peer)[-1]
@@ -223,7 +223,7 @@ def test_server_serves_on_when_frames_are_random(served: Served) -> None:
             kind = noise.choice((1, 2, 9, 10, 12, 15, noise.randrange(256)))
             client.send(bytes((kind,)) + noise.randbytes(noise.randrange(15, 200)))
             client.sock.shutdown(1)
-            client.receive_to_end()
+            client.read_to_end()
 
 
 def test_memory_does_not_grow_when_large_frames_are_announced(served: Served) -> None:
@@ -241,7 +241,7 @@ def test_memory_does_not_grow_when_large_frames_are_announced(served: Served) ->
     for _ in range(200):
         with served.raw() as client:
             client.send(frame(2, EXECUTE, 1, length=2**32 - 1) + bytes(1000))
-            client.receive_to_end()
+            client.read_to_end()
     wait_until(lambda: _memory(served.process) - before < 16 * MIB, "the memory is given back")
 
 
