@@ -17,6 +17,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from bgpy.codec.modules import Catalogue
@@ -24,6 +25,7 @@ from bgpy.codec.payload import PICKLE
 from bgpy.config import Limits
 from bgpy.errors import RemoteProtocolError, ServerGone
 from bgpy.serving import outbox
+from bgpy.serving.budget import Budget, fitted
 from bgpy.serving.io.listener import Arrival, Listener
 from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.io.transport import StreamTransport
@@ -32,7 +34,7 @@ from bgpy.serving.queue import JobQueue
 from bgpy.serving.runner import Load, Runner
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.audit import Audit
-from bgpy.serving.sessions.session import Session
+from bgpy.serving.sessions.session import LINGER, Session
 from bgpy.system import processes
 from bgpy.tasks import current
 from bgpy.tasks.lifecycle import DONE, EXEC, Kind, Outcome, Result
@@ -90,7 +92,7 @@ class ServerCore:
         pid: int,
     ) -> None:
         """`pid` is that of the process if it ends with the server, else 0."""
-        self._limits = limits
+        self._limits = limits = fitted(limits)
         self._events = events
         self._has_init_file = init_file is not None
         self._server_id = os.urandom(16)
@@ -106,7 +108,10 @@ class ServerCore:
         )
         self._catalogue = Catalogue()
         self._runner = Runner(self._catalogue, init_file, self._unread)
-        self._jobs = JobQueue(limits.max_requests, limits.max_queued, self._drained)
+        self._budget = Budget(limits.max_memory)
+        self._jobs: JobQueue[Job] = JobQueue(
+            limits.max_requests, limits.max_queued, self._drained, self._budget
+        )
         self._reactor = Reactor(events.chores)
         self._audit = Audit()
         self._door = Acceptor(
@@ -181,6 +186,9 @@ class ServerCore:
         self._door.close()
         for session in list(self._door.sessions):
             session.close(farewell="the server ended")
+        self._reactor.drain(lambda: bool(self._door.sessions), LINGER)
+        for session in list(self._door.sessions):
+            session.drop(session.outcome)
         self._audit.tell_left_out()
         self._reactor.close()
         _servers.discard(self)
@@ -245,7 +253,12 @@ class ServerCore:
             self._server_id, os.urandom(32), self._key, self._terms, self.welcome, binding
         )
         transport = StreamTransport(stream)
-        return Session(transport, peer, handshake, self._limits, self._reactor, self, self._shared)
+        limits, reactor, shared = self._limits, self._reactor, self._shared
+        return Session(transport, peer, handshake, limits, reactor, self, shared, self._budget)
+
+    def queued(self, client_id: bytes) -> int:
+        """Bytes of what waits for a client."""
+        return self._jobs.size_of(client_id)
 
     def proved(self, session: Session) -> None:
         """Note that a client has proved the token."""
@@ -261,9 +274,7 @@ class ServerCore:
 
     def _drained(self, owner: bytes) -> None:
         """Read a client again whose requests were too many; called by the task thread too."""
-        for session in self._door.sessions.copy():
-            if session.client_id == owner:
-                self._reactor.change(session.resume)
+        self._reactor.change(partial(self._door.resume, owner))
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
@@ -292,8 +303,8 @@ class ServerCore:
 
     def _on_init(self, session: Session, message: Init) -> None:
         job = Job(Kind.INIT, session, message, False)
-        if self._takes(session, message, job):
-            self._jobs.push(job, session.client_id)
+        if self._takes(session, message, job) and self._jobs.push(job, session.client_id):
+            session.pause()
 
     def _on_exit(self, session: Session, message: Exit) -> None:
         job = Job(Kind.EXIT, session, message, message.wait)
