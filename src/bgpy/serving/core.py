@@ -30,6 +30,7 @@ from bgpy.serving.io.listener import Arrival, Listener
 from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.outbox import Job
+from bgpy.serving.questions import LONGEST, Questions
 from bgpy.serving.queue import JobQueue
 from bgpy.serving.runner import Load, Runner
 from bgpy.serving.sessions.acceptor import Acceptor
@@ -113,6 +114,7 @@ class ServerCore:
             limits.max_requests, limits.max_queued, self._drained, self._budget
         )
         self._reactor = Reactor(events.chores)
+        self._questions = Questions(self._catalogue, self._reactor.change)
         self._audit = Audit()
         self._door = Acceptor(
             listener,
@@ -360,11 +362,13 @@ class ServerCore:
         return "queued" if self._jobs.has(session.client_id, request) else "unknown"
 
     def _on_modules(self, session: Session, message: Modules) -> None:
+        if len(message.text) > LONGEST:
+            text = f"a question for modules has at most {LONGEST} characters: ask in parts"
+            return session.send(Failure(message.request, Reason.TOO_LARGE, text=text))
         names = _asked(session, message).get("modules")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             _refuse(session, message, "a question for modules must hold a list of their names")
-        hashes = self._catalogue.hashes(names)
-        session.send(Modules(message.request, json.dumps({"modules": hashes})))
+        self._questions.ask(session, message.request, names)
 
 
 def _asked(session: Session, message: Status | Modules) -> dict[str, Any]:
