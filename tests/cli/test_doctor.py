@@ -140,7 +140,7 @@ def test_doctor_finds_another_version() -> None:
     with thief_that(partial(answer, data=refusal)) as port:
         done = _doctor(f"127.0.0.1:{port}", typed="some token\n")
     assert done.exit_code == 1
-    assert "versions 9 to 9" in done.output
+    assert "version 9 of the protocol" in done.output
     assert "pip install --upgrade bgpy" in done.output
 
 

@@ -27,8 +27,8 @@ from bgpy.wire.messages import (
     Receipt,
     Reply,
     Status,
-    encode,
 )
+from bgpy.wire.table import encode
 from tests.support.peers import frame
 from tests.support.served import Served
 from tests.support.tasks import attacked as tasks
@@ -132,7 +132,7 @@ def test_futures_end_when_the_thread_that_reads_for_them_fails(
     """Whatever it fails of: nobody waits for what nobody will read."""
     with Client("127.0.0.1", served.port, served.token) as client:
         client.ping()
-        channel = client._caller._channel
+        channel = client._caller.channel
         assert channel is not None
 
         def fail(data: memoryview, size: int) -> None:

@@ -6,7 +6,6 @@ import secrets
 import socket
 import threading
 from dataclasses import asdict
-from typing import get_args
 
 from bgpy.config import Limits
 from bgpy.errors import BgpyError
@@ -15,7 +14,8 @@ from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions.session import Session
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
-from bgpy.wire.messages import FromClient, Goodbye, Message
+from bgpy.wire.messages import Goodbye, Message
+from bgpy.wire.table import TO_SERVER
 from tests.support.loop import LONG, Loop
 
 TOKEN = "t" * 32
@@ -37,7 +37,7 @@ class SessionOwner:
         self.not_clogged = threading.Event()
         self.times_closed = 0
         self.proofs = 0
-        kept = dict.fromkeys(get_args(FromClient), self._keep)
+        kept = dict.fromkeys(TO_SERVER.encoders, self._keep)
         self.handlers = {**kept, Goodbye: lambda session, message: session.close()}
 
     def _keep(self, session: Session, message: Message) -> None:

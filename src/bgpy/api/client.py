@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
+from time import monotonic
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from bgpy import address
+from bgpy import address, config
 from bgpy.calling.blocking.caller import Caller
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
 from bgpy.codec import functions, modules, payload
-from bgpy.config import LOG_LEVEL, checked_level, checked_seconds
+from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
 from bgpy.state import records, tokens
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init
@@ -51,8 +53,8 @@ class Client:
         host: str,
         port: int | None = None,
         token: str | None = None,
-        log_level: str = LOG_LEVEL,
-        log_file: str | None = None,
+        log_level: str | int = LOG_LEVEL,
+        log_file: str | os.PathLike[str] | None = None,
         *,
         timeout: float | None = None,
         connect_timeout: float = 5.0,
@@ -61,12 +63,14 @@ class Client:
         self._address = address.parse(host, port)
         self._token = tokens.check(token)
         self._timeout = checked_seconds(timeout, "timeout")
+        # All are checked before the log is opened: a client that can't be made leaves nothing.
+        level, file = checked_level(log_level), checked_path(log_file, "log_file")
         connecting = checked_seconds(connect_timeout, "connect_timeout")
         self._caller = Caller(
             Target(self._address, checked_tls(tls, self._address), self._find_token),
             A_DAY if connecting is None else min(connecting, A_DAY),
         )
-        _log_to(log_level, log_file)
+        _log_to(level, file)
 
     def __repr__(self) -> str:
         return f"<Client of {self._address}>"
@@ -102,6 +106,8 @@ class Client:
         init_task: Callable[..., Any],
         exec_task: Callable[..., Any],
         exit_task: Callable[..., Any],
+        *,
+        timeout: Timeout = ...,
     ) -> dict[str, str]:
         """Give the server its three functions and run `init_task` there.
 
@@ -114,10 +120,13 @@ class Client:
         tasks = Functions(init_task, exec_task, exit_task)
         check(tasks)
         sources = modules.used_by(tasks)
-        hashes = self._caller.hashes(sources, self._timeout) if sources else {}
+        seconds = self._seconds(timeout)
+        deadline = None if seconds is None else monotonic() + seconds
+        hashes = self._caller.hashes(sources, seconds) if sources else {}
         head, buffers, code = functions.encode_tasks(tasks, sources, hashes)
-        answer = self._caller.request(
-            Init(next(self._caller.requests), head, buffers, CODEC_PICKLE, code), self._timeout
+        answer = self._caller.initialize(
+            lambda number: Init(number, head, buffers, CODEC_PICKLE, code),
+            None if deadline is None else max(0.0, deadline - monotonic()),
         )
         received: dict[str, str] = value_of(answer, "INIT")
         return received
@@ -137,32 +146,28 @@ class Client:
             raise _no_dict(args, "args")
         return value_of(self._caller.call(payload.encode(args, "args"), seconds), "EXEC")
 
-    def submit(self, args: dict[str, Any]) -> Future[Any]:
+    def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.
 
         Many calls are under way at once then; they run in the order in which they were
-        submitted. A small request may leave some milliseconds later, together with others,
-        and leaves in any case when the client is closed or the program ends. The future
-        can't be cancelled. Raises `ConnectError` and its kin, `ServerRestarted` and
-        `EncodeError` itself, as nothing was sent then.
+        submitted. It returns at once, also where there is no connection yet: that is made in
+        the background, and `ConnectError` and its kin end the future, as does `CallTimeout`
+        when `timeout` is over. Only where so much is on its way that the connection takes no
+        more it waits for room. A small request may leave some milliseconds later, together
+        with others, and leaves in any case when the client is closed or the program ends.
+
+        The future can't be cancelled. Its value is unpickled where `result` is called. Its
+        callbacks run in one thread of the client, one after another: one that takes long
+        delays later callbacks and no call. Raises `TypeError` and `EncodeError` itself.
         """
-        from concurrent.futures import Future  # 8 ms that other calls never need
+        from bgpy.calling.blocking.futures import CallFuture  # 8 ms that other calls never need
 
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         packed = payload.encode(args, "args")
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()
-
-        def done(answer: Answer) -> None:
-            try:
-                value = value_of(answer, "EXEC")
-            except Exception as error:
-                future.set_exception(error)
-            else:
-                future.set_result(value)
-
-        self._caller.submit(packed, done)
+        caller = self._caller
+        future = CallFuture(_executed, caller.waits_for_itself)
+        caller.submit(future, packed, self._seconds(timeout))
         return future
 
     def execute(
@@ -178,8 +183,11 @@ class Client:
         if not isinstance(exec_args, dict):
             raise _no_dict(exec_args, "args")
         head, buffers, code = payload.encode(exec_args, "args")
-        request = Execute(next(self._caller.requests), head, buffers, CODEC_PICKLE, code)
-        answer = self._caller.request_receipt(request, self._seconds(timeout))
+        answer = self._caller.request(
+            lambda number: Execute(number, head, buffers, CODEC_PICKLE, code),
+            self._seconds(timeout),
+            waits=False,
+        )
         return value_of(answer, "EXEC")
 
     def terminate(
@@ -202,14 +210,15 @@ class Client:
         head, buffers, code = payload.encode(args, "exit_args")
         wait = bool(await_response)
         answer = self._caller.terminate(
-            Exit(next(self._caller.requests), head, buffers, CODEC_PICKLE, code, wait),
+            lambda number: Exit(number, head, buffers, CODEC_PICKLE, code, wait),
+            wait,
             self._seconds(timeout),
         )
         return value_of(answer, "EXIT")
 
-    def ping(self) -> float:
+    def ping(self, *, timeout: Timeout = ...) -> float:
         """Seconds to the server and back; it answers also while a task runs."""
-        return self._caller.ping(self._timeout)
+        return self._caller.ping(self._seconds(timeout))
 
     def close(self) -> None:
         """Close the connection and leave the server alone; a later call connects again."""
@@ -220,6 +229,10 @@ class Client:
 
     def _find_token(self) -> str | None:
         return self._token or tokens.from_environment() or known_token(self._address)
+
+
+def _executed(answer: Answer) -> Any:
+    return value_of(answer, "EXEC")
 
 
 def known_token(place: address.Address) -> str | None:
@@ -237,8 +250,7 @@ def known_token(place: address.Address) -> str | None:
 
 def checked_tls(tls: bool | None, place: address.Address) -> bool | None:
     """`tls`, if it can be asked for at `place`; else raises `TypeError` or `ValueError`."""
-    if tls is not None and not isinstance(tls, bool):
-        raise TypeError(f"tls must be True, False or None, not {type(tls).__name__}")
+    tls = config.checked_tls(tls)
     if tls and place.path is not None:
         raise ValueError("a Unix socket never leaves this machine: leave tls=True out")
     return tls
@@ -250,8 +262,8 @@ def _no_dict(args: object, name: str) -> TypeError:
     )
 
 
-def _log_to(level: str, file: str | None) -> None:
-    log.setLevel(checked_level(level))
+def _log_to(level: str | int, file: str | None) -> None:
+    log.setLevel(level)
     if file is None:
         return
     handler = logging.FileHandler(file, delay=True)

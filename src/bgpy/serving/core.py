@@ -285,7 +285,7 @@ class ServerCore:
         self._door.closed(session)
 
     def _on_execute(self, session: Session, message: Execute) -> None:
-        request, _, _, codec, _, wait = message
+        request, _, _, codec, _, wait, _ = message
         job = Job(EXEC, session, message, wait)
         if (self._ending or codec != PICKLE) and not self._takes(session, message, job):
             return

@@ -29,6 +29,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
+from bgpy.codec.payload import within
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
@@ -92,7 +93,7 @@ class Session:
         self._outflow = outflow
         self._send = outflow.send
         self._intake = Intake(budget, lambda: service.queued(handshake.client_id) + outflow.size)
-        self._connection = Connection.server_side(handshake, limits, self._intake.allocate)
+        self._connection = Connection.server_side(handshake, limits, self._intake.allocate, within)
         self._clogged = False
         self._paused: set[str] = set()
         self._watched = READ
