@@ -196,7 +196,7 @@ def test_end_of_a_call_that_the_server_is_asked_for_is_a_timeout() -> None:
     assert isinstance(call.answer, CallTimeout)
 
 
-WHAT_HAPPENS = "begin left reply receipt expire status give_up end".split()
+WHAT_HAPPENS = ["begin", "left", "reply", "receipt", "expire", "status", "give_up", "end"]
 
 STEPS = st.lists(
     st.tuples(
