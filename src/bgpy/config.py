@@ -37,6 +37,12 @@ class Limits:
     max_unsent: int = 2**28
     """Bytes of replies that one client hasn't taken: no more of its requests run until half
     of them have left."""
+    max_memory: int = 2**32
+    """Bytes of requests that came in part or wait, and of replies that were not taken, of all
+    clients: beyond it requests are refused as `ServerOverloaded`. A message takes half of it at
+    most, what waits for one client a quarter."""
+    message_timeout: float = 60.0
+    """Time after which a client is dropped of whose half-sent message nothing more comes."""
     stall_timeout: float = 60.0
     """Time after which such a client is dropped if it takes nothing at all."""
     max_connections: int = 500 if sys.platform == "win32" else 10_000

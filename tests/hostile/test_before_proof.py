@@ -28,9 +28,9 @@ from tests.support.peers import (
 from tests.support.served import Served
 
 REFUSED_HELLOS = {
-    "version": MAGIC + bytes((2, 3, 0, 0)) + bytes(48),
-    "flags": MAGIC + bytes((1, 1, 1, 0)) + bytes(48),
-    "role": MAGIC + bytes((1, 1, 0, 7)) + bytes(48),
+    "version": MAGIC + bytes((3, 4, 0, 0)) + bytes(48),
+    "flags": MAGIC + bytes((2, 2, 1, 0)) + bytes(48),
+    "role": MAGIC + bytes((2, 2, 0, 7)) + bytes(48),
 }
 
 

@@ -33,7 +33,7 @@ def server_hello_without_token() -> bytes:
     terms, welcome = ServerTerms(2**31, 1024), Welcome(bytes(16), bytes(16), 0, 0, (3, 11, 0), "1")
     key = derive_key("guessed-and-long-enough-to-be-a-token", server_id)
     handshake = ServerHandshake(server_id, bytes(32), key, terms, welcome)
-    return handshake.receive(MAGIC + bytes((1, 1, 0, 0)) + bytes(48))
+    return handshake.receive(MAGIC + bytes((2, 2, 0, 0)) + bytes(48))
 
 
 @pytest.mark.parametrize("token", ["short", secrets.token_hex(32)])
@@ -62,9 +62,9 @@ def test_thief_of_the_port_learns_nothing_when_a_client_connects(token: str) -> 
         (b"\x15\x03\x01\x00\x02\x02\x46", NotBgpy),
         (b"\x80\x04\x95\x10\x00\x00\x00", NotBgpy),
         (MAGIC[:7] + b"?", NotBgpy),
-        (MAGIC + bytes((0, 1, 1, 9)) + bytes(SERVER_HELLO_SIZE - 12), RemoteProtocolError),
+        (MAGIC + bytes((0, 2, 2, 9)) + bytes(SERVER_HELLO_SIZE - 12), RemoteProtocolError),
         (MAGIC + bytes((9, 9, 9, 0)) + bytes(SERVER_HELLO_SIZE - 12), BgpyError),
-        (MAGIC + bytes((1, 1, 1, 0)) + bytes(SERVER_HELLO_SIZE - 12), AuthenticationError),
+        (MAGIC + bytes((2, 2, 2, 0)) + bytes(SERVER_HELLO_SIZE - 12), AuthenticationError),
     ],
 )
 def test_client_raises_when_something_else_answers(data: bytes, error: type[BgpyError]) -> None:

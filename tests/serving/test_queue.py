@@ -29,11 +29,11 @@ class Peer:
         raise AssertionError("a queue doesn't answer")
 
 
-def _job(owner: str, request: int, kind: Kind = Kind.EXEC) -> Job:
-    return Job(kind, Peer(owner.encode()), Execute(request, b""), False)
+def _job(owner: str, request: int, kind: Kind = Kind.EXEC, waits: bool = True) -> Job:
+    return Job(kind, Peer(owner.encode()), Execute(request, b""), waits)
 
 
-def _queue() -> JobQueue:
+def _queue() -> JobQueue[Job]:
     return JobQueue(100_000, 2**30, lambda owner: None)
 
 
@@ -100,7 +100,7 @@ def test_job_has_no_owner_when_it_is_the_servers_own() -> None:
 
 
 def _sized(owner: str, request: int, size: int) -> Job:
-    return Job(Kind.EXEC, Peer(owner.encode()), Execute(request, bytes(size)), False)
+    return Job(Kind.EXEC, Peer(owner.encode()), Execute(request, bytes(size)), True)
 
 
 def test_line_is_full_at_a_number_of_requests_until_half_have_run() -> None:
@@ -125,7 +125,7 @@ def test_line_is_full_at_a_number_of_bytes_until_half_have_run() -> None:
     queue = JobQueue(1000, 100, drained.append)
     assert not queue.push(_sized("a", 1, 60), b"a")
     buffers = Execute(2, bytes(10), [memoryview(bytes(30))])
-    assert queue.push(Job(Kind.EXEC, Peer(b"a"), buffers, False), b"a")
+    assert queue.push(Job(Kind.EXEC, Peer(b"a"), buffers, True), b"a")
     queue.push(_sized("a", 3, 5), b"a")
     assert queue.withdraw(b"a", 3)
     assert drained == []

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from bgpy.config import Limits
 from bgpy.errors import BgpyError
+from bgpy.serving.budget import Budget
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions.session import Session
 from bgpy.wire.connection import Connection
@@ -46,6 +47,9 @@ class SessionOwner:
     def proved(self, session: Session) -> None:
         self.proofs += 1
 
+    def queued(self, client_id: bytes) -> int:
+        return 0
+
     def clogged(self, session: Session) -> None:
         self.is_clogged.set()
         self.not_clogged.clear()
@@ -76,6 +80,7 @@ class Pair:
         self.sock.settimeout(LONG)
         self.transport = transport(ours)
         self.service = SessionOwner()
+        self.budget = Budget(int(limits.get("max_memory", LIMITS.max_memory)))
         handshake = ServerHandshake(SERVER_ID, secrets.token_bytes(32), KEY, TERMS, WELCOME)
         self.session = Session(
             self.transport,
@@ -85,6 +90,7 @@ class Pair:
             loop.reactor,
             self.service,
             memoryview(bytearray(2**16)),
+            self.budget,
         )
         client = ClientHandshake(b"c" * 16, secrets.token_bytes(32), token)
         self.connection = Connection.client_side(client, lambda size: memoryview(bytearray(size)))

@@ -15,13 +15,13 @@ from typing import Any, Self
 
 from bgpy.memory import allocate
 from bgpy.wire.connection import Connection
-from bgpy.wire.handshake import MAGIC, ClientHandshake
+from bgpy.wire.handshake import MAGIC, MAX_VERSION, MIN_VERSION, ClientHandshake
 from bgpy.wire.messages import Message, Status
 
 PATIENCE = 20.0
 """Seconds after which something that never happens fails a test."""
 
-HELLO = MAGIC + bytes((1, 1, 0, 0)) + bytes(48)
+HELLO = MAGIC + bytes((MIN_VERSION, MAX_VERSION, 0, 0)) + bytes(48)
 
 EXECUTE, EXECUTE_AND_WAIT = 0x10, 0x11
 """Tags of an Execute with codec 1."""

@@ -17,6 +17,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from bgpy.codec.modules import Catalogue
@@ -24,15 +25,17 @@ from bgpy.codec.payload import PICKLE
 from bgpy.config import Limits
 from bgpy.errors import RemoteProtocolError, ServerGone
 from bgpy.serving import outbox
+from bgpy.serving.budget import Budget, fitted
 from bgpy.serving.io.listener import Arrival, Listener
 from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.outbox import Job
+from bgpy.serving.questions import LONGEST, Questions
 from bgpy.serving.queue import JobQueue
 from bgpy.serving.runner import Load, Runner
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.audit import Audit
-from bgpy.serving.sessions.session import Session
+from bgpy.serving.sessions.session import LINGER, Session
 from bgpy.system import processes
 from bgpy.tasks import current
 from bgpy.tasks.lifecycle import DONE, EXEC, Kind, Outcome, Result
@@ -90,7 +93,7 @@ class ServerCore:
         pid: int,
     ) -> None:
         """`pid` is that of the process if it ends with the server, else 0."""
-        self._limits = limits
+        self._limits = limits = fitted(limits)
         self._events = events
         self._has_init_file = init_file is not None
         self._server_id = os.urandom(16)
@@ -106,8 +109,12 @@ class ServerCore:
         )
         self._catalogue = Catalogue()
         self._runner = Runner(self._catalogue, init_file, self._unread)
-        self._jobs = JobQueue(limits.max_requests, limits.max_queued, self._drained)
+        self._budget = Budget(limits.max_memory)
+        self._jobs: JobQueue[Job] = JobQueue(
+            limits.max_requests, limits.max_queued, self._drained, self._budget
+        )
         self._reactor = Reactor(events.chores)
+        self._questions = Questions(self._catalogue, self._reactor.change)
         self._audit = Audit()
         self._door = Acceptor(
             listener,
@@ -181,6 +188,9 @@ class ServerCore:
         self._door.close()
         for session in list(self._door.sessions):
             session.close(farewell="the server ended")
+        self._reactor.drain(lambda: bool(self._door.sessions), LINGER)
+        for session in list(self._door.sessions):
+            session.drop(session.outcome)
         self._audit.tell_left_out()
         self._reactor.close()
         _servers.discard(self)
@@ -245,7 +255,12 @@ class ServerCore:
             self._server_id, os.urandom(32), self._key, self._terms, self.welcome, binding
         )
         transport = StreamTransport(stream)
-        return Session(transport, peer, handshake, self._limits, self._reactor, self, self._shared)
+        limits, reactor, shared = self._limits, self._reactor, self._shared
+        return Session(transport, peer, handshake, limits, reactor, self, shared, self._budget)
+
+    def queued(self, client_id: bytes) -> int:
+        """Bytes of what waits for a client."""
+        return self._jobs.size_of(client_id)
 
     def proved(self, session: Session) -> None:
         """Note that a client has proved the token."""
@@ -261,9 +276,7 @@ class ServerCore:
 
     def _drained(self, owner: bytes) -> None:
         """Read a client again whose requests were too many; called by the task thread too."""
-        for session in self._door.sessions.copy():
-            if session.client_id == owner:
-                self._reactor.change(session.resume)
+        self._reactor.change(partial(self._door.resume, owner))
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
@@ -292,8 +305,8 @@ class ServerCore:
 
     def _on_init(self, session: Session, message: Init) -> None:
         job = Job(Kind.INIT, session, message, False)
-        if self._takes(session, message, job):
-            self._jobs.push(job, session.client_id)
+        if self._takes(session, message, job) and self._jobs.push(job, session.client_id):
+            session.pause()
 
     def _on_exit(self, session: Session, message: Exit) -> None:
         job = Job(Kind.EXIT, session, message, message.wait)
@@ -349,11 +362,13 @@ class ServerCore:
         return "queued" if self._jobs.has(session.client_id, request) else "unknown"
 
     def _on_modules(self, session: Session, message: Modules) -> None:
+        if len(message.text) > LONGEST:
+            text = f"a question for modules has at most {LONGEST} characters: ask in parts"
+            return session.send(Failure(message.request, Reason.TOO_LARGE, text=text))
         names = _asked(session, message).get("modules")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             _refuse(session, message, "a question for modules must hold a list of their names")
-        hashes = self._catalogue.hashes(names)
-        session.send(Modules(message.request, json.dumps({"modules": hashes})))
+        self._questions.ask(session, message.request, names)
 
 
 def _asked(session: Session, message: Status | Modules) -> dict[str, Any]:

@@ -26,12 +26,13 @@ from __future__ import annotations
 
 import struct
 from enum import Enum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
-from bgpy.memory import Allocate, Payload, Piece
+from bgpy.memory import Allocate, Payload, Piece, Within
 from bgpy.wire.frames import (
     HEADER_SIZE,
+    MOST_BUFFERS,
     SMALL,
     FrameReader,
     SizeLimits,
@@ -90,9 +91,11 @@ class Connection:
         "_encoders",
         "_handshake",
         "_limits",
+        "_most_buffers",
         "_outgoing",
         "_plain_head",
         "_plain_size",
+        "_within",
         "reader",
         "state",
     )
@@ -102,11 +105,14 @@ class Connection:
         handshake: ClientHandshake | ServerHandshake,
         limits: SizeLimits | None,
         allocate: Allocate,
+        within: Within | None,
     ) -> None:
         self.state = State.HANDSHAKE
         self._handshake = handshake
         self._limits = limits
         self._allocate = allocate
+        self._within = within
+        self._most_buffers = 0
         if isinstance(handshake, ServerHandshake):
             self._outgoing = b""
         else:
@@ -123,15 +129,25 @@ class Connection:
 
     @classmethod
     def server_side(
-        cls, handshake: ServerHandshake, limits: SizeLimits, allocate: Allocate
+        cls,
+        handshake: ServerHandshake,
+        limits: SizeLimits,
+        allocate: Allocate,
+        within: Within | None = None,
     ) -> Connection:
-        """Make the server's side; `limits` are those that the handshake's terms announce."""
-        return cls(handshake, limits, allocate)
+        """Make the server's side; `limits` are those that the handshake's terms announce.
+
+        `within` is the codec's way to send a payload of more buffers than the limits
+        allow; without it such a payload is refused.
+        """
+        return cls(handshake, limits, allocate, within)
 
     @classmethod
-    def client_side(cls, handshake: ClientHandshake, allocate: Allocate) -> Connection:
+    def client_side(
+        cls, handshake: ClientHandshake, allocate: Allocate, within: Within | None = None
+    ) -> Connection:
         """Make the client's side; the limits are the ones that the server announces."""
-        return cls(handshake, None, allocate)
+        return cls(handshake, None, allocate, within)
 
     @property
     def established(self) -> bool:
@@ -188,6 +204,9 @@ class Connection:
                 f"{type(message).__name__} can't be sent on this side of a connection "
                 f"that is {self.state.value}"
             )
+        buffers = getattr(message, "buffers", None)
+        if buffers and len(buffers) > self._most_buffers:
+            message = self._with_fewer_buffers(message)
         pieces = encode(message)
         if len(pieces) > 1 or len(pieces[0]) > self._plain_size:
             self._check_size(pieces)
@@ -263,7 +282,16 @@ class Connection:
         # One piece of this size keeps both limits, whatever it holds.
         self._plain_size = HEADER_SIZE + min(limits.max_message, 8 * limits.max_buffers)
         self._plain_head = min(limits.max_message, SMALL)
+        self._most_buffers = min(limits.max_buffers, MOST_BUFFERS)
         self._move(Event.PROVED)
+
+    def _with_fewer_buffers(self, message: Any) -> Any:
+        """`message` with as many buffers as the limits allow, if the codec has a way."""
+        if self._within is None or message.codec != CODEC_PICKLE:
+            return message
+        payload = (message.head, message.buffers, message.code)
+        head, buffers, _ = self._within(payload, self._most_buffers)
+        return message._replace(head=head, buffers=buffers)
 
     def _check_size(self, pieces: list[Piece]) -> None:
         limits = self._limits

@@ -48,6 +48,9 @@ SMALL = 64 * 1024
 DIRECT = 16 * 1024
 """Bytes: with less than this missing, receiving into shared memory is cheaper."""
 
+MOST_BUFFERS = 0xFFFF
+"""Buffers that a header can announce."""
+
 _header = struct.Struct("<BBHIQ")
 pack_header = _header.pack
 _unpack_from = _header.unpack_from
@@ -95,7 +98,7 @@ def encode_frame(
         return [pack_header(kind, tags, 0, length, request) + head]
     parts = head if isinstance(head, tuple) else (head,)
     length = sum(map(len, parts))
-    if length > 0xFFFF_FFFF or len(buffers) > 0xFFFF:
+    if length > 0xFFFF_FFFF or len(buffers) > MOST_BUFFERS:
         raise MessageTooLarge(
             f"a message with a head of {length} bytes and {len(buffers)} buffers can't be sent: "
             "4294967295 bytes and 65535 buffers fit in a frame; send it in parts"

@@ -76,9 +76,6 @@ TABLE = (
 NUMBERS: dict[type, int] = {row.message: row.number for row in TABLE}
 """The kind of each class of messages."""
 
-PAYLOADS = frozenset(row.message for row in TABLE if hasattr(row.message, "buffers"))
-"""The classes of messages that have a payload."""
-
 Encoders = dict[type, Callable[[Any], list[Piece]]]
 
 

@@ -6,6 +6,7 @@ works in Python, and takes longer than everything else that a small call needs o
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import selectors
@@ -62,9 +63,12 @@ class Poller:
         self._handlers[key.fd] = handler
 
     def unregister(self, sock: Watched) -> None:
-        """Watch `sock` no longer."""
-        key = self._selector.unregister(sock)
-        del self._handlers[key.fd]
+        """Watch `sock` no longer; harmless if repeated."""
+        self._handlers.pop(sock.fileno(), None)
+        try:
+            self._selector.unregister(sock)
+        except KeyError:
+            pass  # done already, up to where a signal handler of a task's has raised
 
     def poll(self, timeout: float | None) -> None:
         """Call the handlers of all sockets that are ready within `timeout` seconds."""
@@ -77,6 +81,14 @@ class Poller:
                 handler(events if events == READ else _events(events))
             except Exception:
                 log.exception("a socket's handler failed")
+
+    def is_closed(self) -> bool:
+        """Whether polling fails since its descriptor is closed, or is something else by now."""
+        try:
+            self._wait(0)
+        except OSError as error:
+            return error.errno in (errno.EBADF, errno.EINVAL)
+        return False
 
     def close(self) -> None:
         """Give back the descriptors without touching what is watched."""

@@ -1,0 +1,46 @@
+"""Messages: plain values, whose numbers never change their meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bgpy.wire.messages import CODEC_PICKLE, Reason, ReceiptCode
+from bgpy.wire.table import TABLE
+
+CLASSES: list[Any] = [row.message for row in TABLE]
+PAYLOADS = [message for message in CLASSES if "buffers" in message._fields]
+
+
+@pytest.mark.parametrize("message", CLASSES)
+def test_message_is_immutable_and_says_what_request_it_belongs_to(message: Any) -> None:
+    """Each can be kept and handed between threads; one without a request is about all."""
+    made = message(*[7] * len(message._fields))
+    assert made.request == 7
+    with pytest.raises(AttributeError):
+        made.request = 8
+    assert message._field_defaults.get("request", 0) == 0
+
+
+@pytest.mark.parametrize("message", PAYLOADS)
+def test_payload_lies_where_shells_look_for_it(message: Any) -> None:
+    """Head and buffers go together, and so do codec and whether there is bytecode."""
+    at = message._fields.index("head")
+    assert message._fields[at : at + 4] == ("head", "buffers", "codec", "code")
+    assert message._field_defaults["buffers"] == ()
+
+
+@pytest.mark.parametrize("message", [row.message for row in TABLE[:4]])
+def test_request_and_reply_have_a_pickled_payload_unless_they_say_otherwise(message: Any) -> None:
+    """Positions 1, 2 and 4 are head, buffers and code: the quick roads use them so."""
+    assert message(1, b"head")[1:5] == (b"head", (), CODEC_PICKLE, False)
+
+
+def test_reasons_and_codes_have_the_numbers_that_other_versions_know() -> None:
+    """A number is never given another meaning; new ones may follow."""
+    names = "TASK NOT_INITIALIZED NO_RESPONSE NOT_STARTED PROTOCOL TOO_LARGE DECODE PYTHON"
+    names += " CODEC OVERLOAD CALLING_SELF UNSUPPORTED"
+    assert [reason.name for reason in Reason] == names.split()
+    assert list(map(int, Reason)) == list(range(12))
+    assert [code.name for code in ReceiptCode] == ["RECEIVED", "INITIALIZED", "ALREADY_INITIALIZED"]
