@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from bgpy.serving.outbox import Job
+from bgpy.serving.job import Job
 from bgpy.tasks.lifecycle import Kind
 
 
@@ -54,6 +54,9 @@ class JobQueue:
         self._lone: Job | None = None
         self._lone_size = max_bytes if max_requests > 1 else 0
         self._last: Job | None = None
+        self.taken: Job | None = None
+        """What the task thread has taken and not answered yet. `pop` says so before it takes
+        it out, and gives it again where an exception struck: whoever pops sets it to None."""
         self.count = 0
         """How many can run; read without the lock by whoever looks whether there is work."""
 
@@ -85,17 +88,25 @@ class JobQueue:
             return True
 
     def pop(self) -> Job | None:
-        """Take the next job, or None."""
-        self._lock.acquire()
-        try:
+        """Take the next job, or None; it is `taken` until that is set to None.
+
+        Where the taken one is still there, an exception has struck: it is given again, and
+        the count, which may be wrong then, is made anew.
+        """
+        with self._lock:
+            if self.taken is not None:
+                return self._take_again(self.taken)
             job = self._lone
             if job is not None:
+                self.taken = job
                 self._lone = None
                 self.count -= 1
                 return job
             if self._turns:
-                line = self._turns.popleft()
-                job = line.jobs.popleft()
+                line = self._turns[0]
+                self.taken = job = line.jobs[0]
+                self._turns.popleft()
+                line.jobs.popleft()
                 if line.jobs:
                     self._turns.append(line)
                     job.more = True
@@ -104,15 +115,43 @@ class JobQueue:
                 if (line.kept and not line.full) or not self._took(line):
                     return job
             elif self._last is not None:
-                job, self._last = self._last, None
+                self.taken = job = self._last
+                self._last = None
                 self.count -= 1
                 return job
             else:
+                self.count = 0
                 return None
-        finally:
-            self._lock.release()
         self._drained(line.owner)
         return job
+
+    def again(self) -> None:
+        """See that `pop` is called again, after an exception has struck."""
+        with self._lock:
+            self.count = self._counted() + 1
+
+    def _take_again(self, job: Job) -> Job:
+        """See that the taken `job` is out, wherever taking it out was struck."""
+        if self._lone is job:
+            self._lone = None
+        elif self._last is job:
+            self._last = None
+        line = self._lines.get(job.owner)
+        if line is not None and line.jobs and line.jobs[0] is job:
+            line.jobs.popleft()
+            line.size -= job.size
+            if self._turns and self._turns[0] is line:
+                self._turns.rotate(-1)
+        turns = [each for each in self._turns if each.jobs and not each.held]
+        able = [each for each in self._lines.values() if each.jobs and not each.held]
+        self._turns = deque([*turns, *(each for each in able if each not in turns)])
+        self.count = self._counted()
+        return job
+
+    def _counted(self) -> int:
+        """How many can run, counted."""
+        waiting = sum(len(line.jobs) for line in self._turns)
+        return waiting + (self._lone is not None) + (self._last is not None)
 
     def queued(self) -> int:
         """How many wait, those that are held included."""
@@ -175,7 +214,7 @@ class JobQueue:
             if line is None:
                 return False
             job = next((job for job in line.jobs if job.request == request), None)
-            if job is None:
+            if job is None or job.bound or job is self.taken:
                 return False
             line.jobs.remove(job)
             if not line.held:
@@ -195,6 +234,7 @@ class JobQueue:
                 self._release(line)
         taken = []
         while (job := self.pop()) is not None:
+            self.taken = None
             taken.append(job)
         return taken
 

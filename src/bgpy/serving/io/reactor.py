@@ -134,7 +134,7 @@ class Reactor:
         while not self._stopping:
             try:
                 busy = self._poll_between_jobs(jobs)
-            except Exception as error:
+            except BaseException as error:
                 if isinstance(error, OSError) and error.errno in _NO_SELECTOR:
                     raise  # a task has closed its descriptor: nobody can be heard any more
                 # A signal handler that a task has set may raise here, after its task.
@@ -142,7 +142,7 @@ class Reactor:
                 continue
             try:
                 self._run_row(busy, jobs, run_job, interrupted)
-            except Exception:
+            except BaseException:
                 # The same, just before or after a task; who waited for it has been told.
                 log.exception("a row of jobs was interrupted, and goes on")
 
@@ -151,8 +151,8 @@ class Reactor:
     ) -> None:
         """Run jobs until there are none, or it is time to poll."""
         if self._interrupted:
-            self._interrupted = False
             interrupted()
+            self._interrupted = False  # only now: where it was struck it is called again
             return  # what it left to do is new to the standby
         while busy and not (self._stopping or self._interrupted):
             run_job()
