@@ -16,8 +16,9 @@ FUZZ := .venv-fuzz
 # Of all its targets together.
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 120
+AFTER ?= .
 
-.PHONY: demo test check fuzz soak siege bench bench-quick bench-ray bench-031 clean
+.PHONY: demo test check fuzz soak siege bench bench-quick bench-compare bench-ray bench-031 clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -39,11 +40,11 @@ fuzz: $(FUZZ)/installed
 
 # A server that lives long among calls, reconnects and kills must not grow.
 soak: $(STAMP)
-	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS)
+	$(BIN)/python -m endurance.soak --seconds $(SOAK_SECONDS)
 
 # About three minutes; writes docs/siege.md.
 siege: $(STAMP)
-	$(BIN)/python -m benchmarks.siege --save $(FIGURES)/siege.json --write docs
+	$(BIN)/python -m endurance.siege --save $(FIGURES)/siege.json --write docs
 
 # Minutes; writes docs/benchmarks.md and docs/benchmarks.svg, with what the two below kept.
 bench: $(BENCH)/installed
@@ -53,6 +54,10 @@ bench: $(BENCH)/installed
 bench-quick: $(BENCH)/installed
 	$(BENCH)/bin/python -m compileall -q src
 	$(BENCH)/bin/python -m benchmarks --quick
+
+# Two checkouts against each other: make bench-compare BEFORE=../before AFTER=.
+bench-compare: $(STAMP)
+	$(BIN)/python -m benchmarks.compare $(BEFORE) $(AFTER)
 
 bench-ray: $(BENCH)/installed $(BENCH_RAY)/installed
 	$(BENCH)/bin/python -m benchmarks --peers raw,bgpy,ray \
@@ -64,7 +69,7 @@ bench-031: $(BENCH)/installed $(BENCH_031)/installed
 
 clean:
 	rm -rf .venv $(FUZZ) $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests examples benchmarks fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests examples benchmarks endurance fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv --clear .venv

@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import chart, report
-from benchmarks.home import home, open_files, say
-from benchmarks.machine import describe
-from benchmarks.measures import Run
+from benchmarks.harness.home import home, open_files, say
+from benchmarks.harness.machine import describe
+from benchmarks.harness.measures import Run
+from benchmarks.harness.results import Results
+from benchmarks.harness.settings import FULL, QUICK
 from benchmarks.peers import ORDINARY, PEERS
-from benchmarks.results import Results
-from benchmarks.settings import FULL, QUICK
+from benchmarks.report import chart, pages
 
 OTHERS = ("ray.json", "031.json")
 
@@ -30,7 +30,7 @@ def main() -> None:
         results = _measure(options)
         if options.save:
             results.save(options.save)
-    print(report.text(results))
+    print(pages.text(results))
     if options.write:
         _write(results, options.write, options.others)
 
@@ -69,7 +69,7 @@ def _write(results: Results, folder: Path, others: Path | None) -> None:
     kept = [] if others is None else [others / name for name in OTHERS]
     runs = [Results.read(path) for path in kept if path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmarks.md").write_text(report.page(results, runs), encoding="utf-8")
+    (folder / "benchmarks.md").write_text(pages.page(results, runs), encoding="utf-8")
     drawing = chart.draw(chart.round_trips([results, *runs]))
     (folder / "benchmarks.svg").write_text(drawing, encoding="utf-8")
 

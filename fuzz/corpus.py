@@ -22,8 +22,8 @@ from bgpy.wire.messages import (
     Receipt,
     Reply,
     Status,
-    encode,
 )
+from bgpy.wire.table import encode
 from fuzz import stage
 
 _HEAD = pickle.dumps({"add": 1}, 5)

@@ -6,7 +6,7 @@ import struct
 
 from hypothesis import strategies as st
 
-from bgpy.wire.frames import Kind
+from bgpy.wire.table import TABLE
 from fuzz.corpus import CORPORA
 from fuzz.mutation import NUMBERS, mutations
 
@@ -31,7 +31,7 @@ def _frames() -> st.SearchStrategy[bytes]:
 
 
 def _parts() -> tuple[st.SearchStrategy[object], ...]:
-    kinds = st.one_of(st.sampled_from([int(kind) for kind in Kind]), st.integers(0, 255))
+    kinds = st.one_of(st.sampled_from([row.number for row in TABLE]), st.integers(0, 255))
     numbers = st.one_of(st.sampled_from(NUMBERS), st.integers(0, 2**64 - 1))
     lie = st.one_of(st.just(None), st.integers(0, 2**32 - 1))
     sizes = st.lists(st.one_of(st.integers(0, 40), numbers), max_size=4)

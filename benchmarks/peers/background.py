@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import peers, tasks
-from benchmarks.pipes import Tell, wait_for_stdin
+from benchmarks import peers
+from benchmarks.harness import tasks
+from benchmarks.harness.pipes import Tell, wait_for_stdin
 from bgpy import Client, Server, token_create
 
 

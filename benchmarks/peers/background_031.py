@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from benchmarks import peers
-from benchmarks.pipes import Tell, wait_for_stdin
+from benchmarks.harness.pipes import Tell, wait_for_stdin
 from bgpy.client import Client
 from bgpy.core.token import token_create
 from bgpy.server import Server, respond

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.harness.pipes import Tell
 from benchmarks.peers import background
-from benchmarks.pipes import Tell
 from bgpy import Client
 
 

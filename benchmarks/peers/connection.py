@@ -9,8 +9,8 @@ from multiprocessing.connection import Client, Listener
 from typing import Any
 
 from benchmarks import peers
+from benchmarks.harness.pipes import Tell, end_with_stdin
 from benchmarks.peers.counter import Counter
-from benchmarks.pipes import Tell, end_with_stdin
 
 
 def serve(tell: Tell) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.settings import ARRAY_SIZE
+from benchmarks.harness.settings import ARRAY_SIZE
 
 
 def make_array() -> Any:

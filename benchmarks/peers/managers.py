@@ -8,8 +8,8 @@ from multiprocessing.managers import BaseManager, BaseProxy
 from typing import Any
 
 from benchmarks import peers
+from benchmarks.harness.pipes import Tell, end_with_stdin
 from benchmarks.peers.counter import Counter
-from benchmarks.pipes import Tell, end_with_stdin
 
 
 class CounterProxy(BaseProxy):

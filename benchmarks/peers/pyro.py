@@ -10,8 +10,8 @@ from typing import Any
 import Pyro5.api
 
 from benchmarks import peers
+from benchmarks.harness.pipes import Tell, end_with_stdin
 from benchmarks.peers.counter import Counter
-from benchmarks.pipes import Tell, end_with_stdin
 
 Pyro5.api.config.SERIALIZER = "marshal"
 Pyro5.api.config.SOCK_NODELAY = True

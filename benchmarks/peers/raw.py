@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import peers
+from benchmarks.harness.pipes import Tell, end_with_stdin
 from benchmarks.peers.counter import make_array
-from benchmarks.pipes import Tell, end_with_stdin
 
 HEADER = 32
 CALL = b"c".ljust(HEADER)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 import tempfile
 
+from benchmarks.harness.pipes import Tell
 from benchmarks.peers import raw
-from benchmarks.pipes import Tell
 
 
 def serve(tell: Tell) -> None:

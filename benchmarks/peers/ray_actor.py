@@ -16,8 +16,8 @@ os.environ["RAY_AUTH_MODE"] = "token"
 import ray
 
 from benchmarks import peers
+from benchmarks.harness.pipes import Tell, wait_for_stdin
 from benchmarks.peers.counter import Counter
-from benchmarks.pipes import Tell, wait_for_stdin
 
 NAMESPACE = "benchmarks"
 

@@ -19,8 +19,8 @@ from rpyc.utils.authenticators import AuthenticationError
 from rpyc.utils.server import ThreadedServer
 
 from benchmarks import peers
+from benchmarks.harness.pipes import Tell, end_with_stdin
 from benchmarks.peers.counter import Counter
-from benchmarks.pipes import Tell, end_with_stdin
 
 TOKEN_SIZE = 32
 # A piece and its call together fill one send.

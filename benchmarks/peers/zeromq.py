@@ -11,8 +11,8 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from benchmarks import peers
+from benchmarks.harness.pipes import Tell, end_with_stdin
 from benchmarks.peers.counter import Counter
-from benchmarks.pipes import Tell, end_with_stdin
 
 USER = b"benchmark"
 

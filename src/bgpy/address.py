@@ -18,6 +18,8 @@ import socket
 import sys
 from typing import NamedTuple
 
+from bgpy.config import checked_port, checked_text
+
 _EPHEMERAL = "/proc/sys/net/ipv4/ip_local_port_range"
 
 UNIX = "unix:"
@@ -58,22 +60,19 @@ def parse(host: str, port: int | None = None) -> Address:
 
     Without `port` the whole address stands in `host`: ``host:port``, ``[::1]:port`` or
     ``unix:/path``. Port 0 stands for a free port. Raises `TypeError` for anything but a
-    string and an integer, `ValueError` for a port beyond 0 to 65535, a host that can't be
-    one, or a path that no Unix socket can have.
+    string and an integer, naming which, `ValueError` for a port beyond 0 to 65535, a host
+    that can't be one, or a path that no Unix socket can have.
     """
-    if not isinstance(host, str):
-        raise TypeError(f"the host must be a string, not {type(host).__name__}")
-    if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
-        raise TypeError(f"the port must be an integer, not {type(port).__name__}")
+    host = checked_text(host, "host")
+    if port is not None:
+        port = checked_port(port)
     if host.startswith(UNIX):
         if port:
             raise ValueError(f"{host!r} is a Unix socket, which has no port: leave {port} out")
         return _unix(host[len(UNIX) :])
     if port is None:
         host, port = _apart(host)
-    if not 0 <= port <= 65535:
-        raise ValueError(f"the port must be between 0 and 65535, not {port}")
-    return Address(_normal_host(host), int(port))
+    return Address(_normal_host(host), checked_port(port))
 
 
 def _unix(path: str) -> Address:

@@ -7,10 +7,12 @@ Sizes are in bytes, times in seconds.
 from __future__ import annotations
 
 import logging
+import operator
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from typing import Any
 
 HOST = "127.0.0.1"
@@ -35,6 +37,12 @@ class Limits:
     max_unsent: int = 2**28
     """Bytes of replies that one client hasn't taken: no more of its requests run until half
     of them have left."""
+    max_memory: int = 2**32
+    """Bytes of requests that came in part or wait, and of replies that were not taken, of all
+    clients: beyond it requests are refused as `ServerOverloaded`. A message takes half of it at
+    most, what waits for one client a quarter."""
+    message_timeout: float = 60.0
+    """Time after which a client is dropped of whose half-sent message nothing more comes."""
     stall_timeout: float = 60.0
     """Time after which such a client is dropped if it takes nothing at all."""
     max_connections: int = 500 if sys.platform == "win32" else 10_000
@@ -51,7 +59,10 @@ class Limits:
     def __post_init__(self) -> None:
         """Raise `TypeError` or `ValueError` for what can't be a limit."""
         for each in fields(self):
-            _check_limit(each.name, getattr(self, each.name), type(each.default))
+            value = getattr(self, each.name)
+            _check_limit(each.name, value, type(each.default))
+            # A number of a kind of its own (an IntEnum, one of numpy's) doesn't travel.
+            object.__setattr__(self, each.name, _plain(value))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Limits:
@@ -70,7 +81,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a server is started with. The token is not among them: it travels apart."""
+    """What a server is started with. The token is not among them: it travels apart.
+
+    Each is checked, and made of builtin types alone, which is what crosses the pipe to a
+    server's process. Raises `TypeError` or `ValueError` naming the one that can't be.
+    """
 
     host: str = HOST
     """Or ``unix:/path``, with port 0."""
@@ -82,12 +97,30 @@ class Options:
     keyfile: str | None = None
     plain_loopback: bool = True
     """A server that others can reach takes plain connections that arrive over loopback."""
-    log_level: str = LOG_LEVEL
+    log_level: str | int = LOG_LEVEL
     log_file: str | None = None
     init_file: str | None = None
     keep_token: bool = False
     """Keep the token for the clients of this account, while the server lives."""
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        """Check each, and put what it stands for in its place."""
+        checked: dict[str, object] = {
+            "host": checked_text(self.host, "host"),
+            "port": checked_port(self.port),
+            "tls": checked_tls(self.tls),
+            "plain_loopback": checked_flag(self.plain_loopback, "plain_loopback"),
+            "log_level": checked_level(self.log_level),
+            "keep_token": checked_flag(self.keep_token, "keep_token"),
+            "limits": checked_limits(self.limits),
+        }
+        for name in ("certfile", "keyfile", "log_file", "init_file"):
+            checked[name] = checked_path(getattr(self, name), name)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        if self.keyfile is not None and self.certfile is None:
+            raise ValueError("keyfile needs the certfile that it belongs to: give both")
 
 
 def _check_limit(name: str, value: object, kind: type) -> None:
@@ -113,12 +146,97 @@ def _parse_limit(variable: str, text: str, kind: type) -> int | float:
     return value
 
 
-def checked_level(name: str) -> str:
-    """A log level by its name, in either case; raises `ValueError` naming those there are."""
+def _plain(number: float) -> int | float:
+    return int(number) if isinstance(number, int) else float(number)
+
+
+def checked_text(text: object, name: str) -> str:
+    """A plain string, of one of any kind of string (such as a member of a `StrEnum`).
+
+    Raises `TypeError` naming the argument for anything else.
+    """
+    if isinstance(text, Enum) and not isinstance(text, str):
+        text = text.value
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a string, not {type(text).__name__}")
+    # Not str(text), which gives "Name.MEMBER" of an Enum that is a string as well.
+    return str.__str__(text)
+
+
+def checked_path(path: object, name: str) -> str | None:
+    """The text of a path: of a string, of bytes, or of any `os.PathLike`; None of None.
+
+    Raises `TypeError` naming the argument for anything else, `ValueError` for what no file
+    can be called.
+    """
+    if path is None:
+        return None
+    try:
+        text = str.__str__(os.fsdecode(path))  # type: ignore[arg-type]
+    except TypeError:
+        kind = type(path).__name__
+        raise TypeError(f"{name} must be a path (a string or os.PathLike), not {kind}") from None
+    if not text or "\0" in text:
+        raise ValueError(f"{name} must be the path of a file, not {text!r}")
+    return text
+
+
+def checked_flag(flag: object, name: str) -> bool:
+    """A plain bool; raises `TypeError` naming the argument for anything else."""
+    if not isinstance(flag, bool):
+        raise TypeError(f"{name} must be True or False, not {type(flag).__name__}")
+    return flag
+
+
+def checked_tls(tls: object) -> bool | None:
+    """`tls`, if it is True, False or None; raises `TypeError` for anything else."""
+    if tls is not None and not isinstance(tls, bool):
+        raise TypeError(f"tls must be True, False or None, not {type(tls).__name__}")
+    return tls
+
+
+def checked_port(port: object) -> int:
+    """A plain integer from 0 to 65535.
+
+    Raises `TypeError` for what is no integer, `ValueError` for one out of that range.
+    """
+    if isinstance(port, bool) or not hasattr(port, "__index__"):
+        raise TypeError(f"port must be an integer, not {type(port).__name__}")
+    number = operator.index(port)
+    if not 0 <= number <= 65535:
+        raise ValueError(f"port must be from 0 to 65535, not {number}")
+    return int(number)
+
+
+def checked_limits(limits: object) -> Limits:
+    """`limits`; raises `TypeError` if they are none."""
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits must be bgpy.Limits, not {type(limits).__name__}")
+    return limits
+
+
+def checked_level(level: object) -> str | int:
+    """A log level, from its name in either case or its number, as ``logging`` takes it.
+
+    A level that this program has named itself is given as its number, since another process
+    doesn't know that name. Raises `TypeError` for what is neither, `ValueError` for a name
+    that no level has, with those there are.
+    """
+    if isinstance(level, Enum):
+        level = level.value
+    if isinstance(level, int) and not isinstance(level, bool):
+        if level < 0:
+            raise ValueError(f"log_level must be 0 or more, not {level}")
+        return int(level)
+    if not isinstance(level, str):
+        raise TypeError(
+            f"log_level must be the name of a level or its number, not {type(level).__name__}"
+        )
     known = logging.getLevelNamesMapping()
-    if not isinstance(name, str) or name.upper() not in known:
-        raise ValueError(f"log_level must be one of {', '.join(known)}, not {name!r}")
-    return name.upper()
+    name = next((each for each in known if each.upper() == level.upper()), None)
+    if name is None:
+        raise ValueError(f"log_level must be one of {', '.join(known)}, not {level!r}")
+    return name if name in _LEVELS else known[name]
 
 
 def checked_seconds(seconds: float | None, name: str) -> float | None:
@@ -135,5 +253,6 @@ def checked_seconds(seconds: float | None, name: str) -> float | None:
     return None if seconds > _LONGEST else float(seconds)
 
 
+_LEVELS = ("NOTSET", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL")
 _LONGEST = 10.0**9
 _LARGEST = 2**62

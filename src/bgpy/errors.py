@@ -1,7 +1,7 @@
 """Every error that bgpy raises, in one tree.
 
 Each is also a builtin that fits, so that code which catches ``OSError``,
-``TimeoutError`` or ``RuntimeError`` goes on working::
+``TimeoutError`` or ``RuntimeError`` keeps working::
 
     BgpyError                    Exception
     ├── StartupError             OSError                 a server did not start
@@ -25,17 +25,23 @@ Each is also a builtin that fits, so that code which catches ``OSError``,
     ├── CallTimeout              TimeoutError            the caller's time was over
     ├── ServerGone               ConnectionError         the server went away
     ├── ServerRestarted          ConnectionError         another server process than before
+    ├── ServerOverloaded         RuntimeError            the server has no room for the call now
     └── RemoteError              RuntimeError            a failure over there without a type here
 
 Connections fail with `ConnectError` and its kin before a request is sent, with
 `ServerGone` after.
+
+What is known of a failure stands in attributes (`BgpyError`); the text is made of them, and
+nothing in bgpy reads it to decide anything.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "Advice",
     "AlreadyResponded",
     "AuthenticationError",
     "BgpyError",
@@ -56,6 +62,7 @@ __all__ = [
     "RemoteError",
     "RemoteProtocolError",
     "ServerGone",
+    "ServerOverloaded",
     "ServerRestarted",
     "StartupError",
     "Unreachable",
@@ -66,8 +73,76 @@ Progress = Literal["not started", "started", "unknown"]
 """How far a call that failed had come, as far as this side knows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to do about an error, as a sentence without its full stop."""
+
+    api: str
+    """In the words of Python's interface: ``give tls=True``."""
+    cli: str
+    """In the words of the command line: ``give --tls``."""
+
+    def __str__(self) -> str:
+        return self.api
+
+
 class BgpyError(Exception):
-    """The root of all errors that bgpy raises."""
+    """The root of all errors that bgpy raises.
+
+    It is made from what happened (`problem`) and from whatever else is known, by keyword.
+    """
+
+    advice: Advice | None = None
+    """What to do about it; None where nothing can be said."""
+    address: str | None = None
+    """The server that it is about, as ``host:port`` or ``unix:/path``."""
+    pid: int | None = None
+    """The process that it is about."""
+    log_file: str | None = None
+    """The log that tells more."""
+    progress: Progress | None = None
+    """How far the call had come; None where it was not about a call, or that isn't told."""
+    remote: bool = False
+    """Whether a task raised it, at the server: then it tells of the task's own doings, and
+    nothing of the connection between this client and that server."""
+
+    def __init__(
+        self,
+        *problem: object,
+        advice: Advice | str | None = None,
+        address: object = None,
+        pid: int | None = None,
+        log_file: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__(*problem)
+        # Only what is known goes into the instance: the class has the defaults, and the
+        # instance's dict travels with a pickle.
+        if advice is not None:
+            self.advice = Advice(advice, advice) if isinstance(advice, str) else advice
+        if address is not None:
+            self.address = str(address)
+        if pid is not None:
+            self.pid = pid
+        if log_file is not None:
+            self.log_file = log_file
+        if progress is not None:
+            self.progress = progress
+
+    @property
+    def problem(self) -> str:
+        """What happened, without the advice."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return self.text("api")
+
+    def text(self, interface: Literal["api", "cli"]) -> str:
+        """What happened and what to do, in the words of that interface."""
+        if self.advice is None:
+            return self.problem
+        advice = self.advice.cli if interface == "cli" else self.advice.api
+        return f"{self.problem}: {advice}" if self.problem else advice
 
 
 class StartupError(BgpyError, OSError):
@@ -75,7 +150,9 @@ class StartupError(BgpyError, OSError):
 
 
 class ConnectError(BgpyError, ConnectionError):
-    """No connection to a server could be made; nothing was sent."""
+    """No connection to a server could be made; nothing was sent. `address` tells which."""
+
+    progress: Progress = "not started"
 
 
 class NotRunning(ConnectError, ConnectionRefusedError):
@@ -92,6 +169,8 @@ class Unreachable(ConnectError):
 
 class AuthenticationError(BgpyError, PermissionError):
     """The two sides don't hold the same token, or this side holds none."""
+
+    progress: Progress = "not started"
 
 
 class ProtocolError(BgpyError, ConnectionError):
@@ -129,6 +208,8 @@ class PythonMismatch(DecodeError):
 class NotInitialized(BgpyError, RuntimeError):
     """The server has no tasks yet. Call ``initialize`` first, or start it with an init file."""
 
+    progress: Progress = "not started"
+
 
 class NoResponse(BgpyError, RuntimeError):
     """The task ended without ``respond`` though the caller waits. The task itself did run."""
@@ -141,12 +222,14 @@ class AlreadyResponded(BgpyError, RuntimeError):
 class CallingSelf(BgpyError, RuntimeError):
     """A task waits for a call to its own server, which could never be answered."""
 
+    progress: Progress = "not started"
+
 
 class CallTimeout(BgpyError, TimeoutError):
     """The caller's time was over. The connection stays usable; a late reply is dropped.
 
     ``progress`` is ``"not started"`` (the server withdrew the request: it never
-    runs), ``"started"`` (the task goes on) or ``"unknown"`` (the server did not
+    runs), ``"started"`` (the task still runs) or ``"unknown"`` (the server did not
     tell in time).
     """
 
@@ -155,9 +238,7 @@ class CallTimeout(BgpyError, TimeoutError):
     @classmethod
     def at(cls, progress: Progress, message: str) -> CallTimeout:
         """Make one that carries `progress`."""
-        error = cls(message)
-        error.progress = progress
-        return error
+        return cls(message, progress=progress)
 
 
 class ServerGone(BgpyError, ConnectionError):
@@ -172,9 +253,7 @@ class ServerGone(BgpyError, ConnectionError):
     @classmethod
     def at(cls, progress: Progress, message: str) -> ServerGone:
         """Make one that carries `progress`."""
-        error = cls(message)
-        error.progress = progress
-        return error
+        return cls(message, progress=progress)
 
 
 class ServerRestarted(BgpyError, ConnectionError):
@@ -182,6 +261,14 @@ class ServerRestarted(BgpyError, ConnectionError):
 
     Raised once per restart. Initialise it if need be, then call again.
     """
+
+    progress: Progress = "not started"
+
+
+class ServerOverloaded(BgpyError, RuntimeError):
+    """The server has no room for the call now; nothing of it ran. Call again later."""
+
+    progress: Progress = "not started"
 
 
 class RemoteError(BgpyError, RuntimeError):

@@ -16,6 +16,8 @@ Buffers = Sequence[memoryview]
 """Out-of-band buffers (pickle protocol 5), flat."""
 Payload = tuple[Head | Parts, Buffers, bool]
 """Head, buffers, and whether there is bytecode in them."""
+Within = Callable[[Payload, int], Payload]
+"""Gives a payload that rebuilds the same and has at most that many buffers."""
 Allocate = Callable[[int], memoryview]
 """Gives that many (> 0) bytes of writable memory, as a flat memoryview."""
 

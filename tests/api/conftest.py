@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import random
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bgpy import Client, Handle
-from tests.api.gate import Gate
-from tests.api.tasks import TASKS
+from tests.support.fixtures import free_port, script
+from tests.support.gate import Gate
+from tests.support.tasks.counting import TASKS
+
+__all__ = ["free_port", "script"]
 
 Start = Callable[..., tuple[Handle, Client]]
 
 
 @pytest.fixture
 def running(start: Start) -> tuple[Handle, Client]:
-    """A background server initialised with `tests.api.tasks`, and a client of it."""
+    """A background server initialised with `tests.support.tasks.counting`, and a client of it."""
     handle, client = start()
     client.initialize(*TASKS)
     return handle, client
@@ -38,45 +35,3 @@ def gate() -> Iterator[Gate]:
     """A gate, opened in any case at the end."""
     with Gate() as gate:
         yield gate
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port on which nothing listens, and that the system gives to nobody else meanwhile.
-
-    For that it lies below the range of outgoing connections.
-    """
-    while True:
-        port = random.randrange(20000, 32000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
-
-
-@pytest.fixture
-def script(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Run a text as the script of a process in a folder of its own.
-
-    Its arguments are those given; it ends with the test.
-    """
-    started: list[subprocess.Popen[str]] = []
-
-    def run(text: str, *args: object, **options: Any) -> subprocess.Popen[str]:
-        folder = tmp_path / f"script-{len(started)}"
-        folder.mkdir()
-        path = folder / "script.py"
-        path.write_text(text)
-        streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        process = subprocess.Popen(
-            [sys.executable, str(path), *map(str, args)],
-            **{"cwd": folder, "text": True, **streams, **options},
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()

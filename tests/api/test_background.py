@@ -15,7 +15,7 @@ import pytest
 
 from bgpy import Client, Handle, Server, StartupError
 from bgpy.system import processes
-from tests.api.gate import Gate
+from tests.support.gate import Gate
 
 Start = Callable[..., tuple[Handle, Client]]
 Script = Callable[..., "subprocess.Popen[str]"]
@@ -133,7 +133,7 @@ def test_run_background_leaves_no_child_and_no_zombie(start: Start) -> None:
 
 
 SLOW = """
-from tests.api.gate import pass_gate
+from tests.support.gate import pass_gate
 
 def init_task(): pass_gate(("127.0.0.1", {port}))
 def exec_task(client_socket, state, args): pass

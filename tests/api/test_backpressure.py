@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from bgpy import Client, Handle, Limits, respond
-from tests.api.gate import Gate, pass_gate
-from tests.hostile.peers import RawClient, frame, wait_until
+from tests.support.gate import Gate, pass_gate
+from tests.support.peers import RawClient, frame, wait_until
 
 TOKEN = "t" * 32
 MEBIBYTE = 2**20

@@ -12,8 +12,8 @@ import numpy
 import pytest
 
 from bgpy import AlreadyResponded, Client, Handle, NotRunning, Server, respond
-from tests.api.gate import Gate
-from tests.api.tasks import TASKS, count
+from tests.support.gate import Gate
+from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
 RECEIVED = {"message": "Received 'EXEC'"}

@@ -23,7 +23,7 @@ from bgpy import (
     RemoteError,
     respond,
 )
-from tests.api.tasks import TASKS, count
+from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
 
@@ -121,7 +121,7 @@ def test_exception_shows_its_remote_traceback_when_printed(serving_on: Client) -
     printed = "".join(traceback.format_exception(caught.value))
     assert "in fail_in_a_row" in printed
     assert "KeyError: 'first'" in printed
-    assert "tests/api/tasks.py" in printed.replace(os.sep, "/")
+    assert "tests/support/tasks/counting.py" in printed.replace(os.sep, "/")
     assert 'response = args["run"](state)' in printed
 
 

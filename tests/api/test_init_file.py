@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bgpy import Client, Handle, StartupError
-from tests.api.gate import Gate
-from tests.api.tasks import TASKS
+from tests.support.gate import Gate
+from tests.support.tasks.counting import TASKS
 
 Start = Callable[..., tuple[Handle, Client]]
 
@@ -56,7 +56,9 @@ def test_init_file_is_found_from_the_working_directory(
 
 def test_run_background_returns_after_init_task(start: Start, tmp_path: Path, gate: Gate) -> None:
     """Ready means that `init_task` has run, however long that takes."""
-    text = f"from tests.api.gate import pass_gate\ndef init_task(): pass_gate({gate.place})" + REST
+    text = (
+        f"from tests.support.gate import pass_gate\ndef init_task(): pass_gate({gate.place})" + REST
+    )
     with ThreadPoolExecutor(1) as pool:
         started = pool.submit(start, init_file=_write(tmp_path, text))
         gate.wait()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bgpy import Client, Handle, NotInitialized, respond
-from tests.api.gate import Gate, pass_gate
-from tests.api.tasks import TASKS, count
+from tests.support.gate import Gate, pass_gate
+from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
 

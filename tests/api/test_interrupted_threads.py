@@ -12,8 +12,8 @@ from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.waiting import READABLE, poll
 from bgpy.calling.conversation import Pending
 from bgpy.wire.messages import Ping
-from tests.api.gate import Gate
-from tests.api.tasks import count
+from tests.support.gate import Gate
+from tests.support.tasks.counting import count
 
 LONG = 30.0
 

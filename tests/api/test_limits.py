@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bgpy import CallTimeout, Client, Handle, Limits
-from tests.api.tasks import TASKS
+from tests.support.tasks.counting import TASKS
 
 
 def shout(state: Any) -> None:

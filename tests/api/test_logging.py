@@ -89,7 +89,7 @@ def test_each_connection_leaves_one_line(start: Start) -> None:
     assert len(lines) == 2
 
 
-@pytest.mark.parametrize("level", ["LOUD", "", 5])
+@pytest.mark.parametrize("level", ["LOUD", "", 5.5])
 def test_log_level_must_be_one(level: Any) -> None:
     """A wrong one is told where it was written."""
     from bgpy import Server

@@ -18,8 +18,8 @@ from bgpy import (
     ServerRestarted,
     token_create,
 )
-from tests.api.gate import Gate
-from tests.api.tasks import TASKS, count
+from tests.support.gate import Gate
+from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bgpy import Client, Server, StartupError, token_create
-from tests.api.tasks import TASKS, count
+from tests.support.tasks.counting import TASKS, count
 
 Script = Callable[..., "subprocess.Popen[str]"]
 

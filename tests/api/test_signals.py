@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from bgpy import Client, Handle, ServerGone, respond
-from tests.api.gate import Gate
-from tests.api.tasks import TASKS, count
+from tests.support.gate import Gate
+from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
 Script = Callable[..., "subprocess.Popen[str]"]
@@ -81,8 +81,8 @@ def test_second_signal_ends_the_server_at_once(start: Start, gate: Gate, free_po
 CTRL_C = """
 import sys
 from bgpy import Client
-from tests.api.gate import Passing
-from tests.api.tasks import TASKS, count
+from tests.support.gate import Passing
+from tests.support.tasks.counting import TASKS, count
 port, gate = int(sys.argv[1]), ("127.0.0.1", int(sys.argv[2]))
 client = Client("127.0.0.1", port, timeout=None if sys.argv[3] == "none" else float(sys.argv[3]))
 try:

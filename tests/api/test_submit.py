@@ -13,7 +13,7 @@ from subprocess import Popen
 import pytest
 
 from bgpy import Client, EncodeError, Handle, NotInitialized, NotRunning, ServerGone, respond
-from tests.api.gate import Gate, pass_gate
+from tests.support.gate import Gate, pass_gate
 
 
 def init() -> list[int]:

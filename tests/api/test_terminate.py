@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from bgpy import Client, DecodeError, Handle, NoResponse, NotRunning, ServerGone, respond
-from tests.api.gate import Gate
-from tests.api.tasks import TASKS, count
+from tests.support.gate import Gate
+from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
 RECEIVED = {"message": "Received 'EXIT'"}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bgpy import CallingSelf, Client, Handle
-from tests.api.tasks import TASKS, count
+from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
 Script = Callable[..., "subprocess.Popen[str]"]
@@ -57,7 +57,7 @@ def test_client_processes_at_once_add_up(running: tuple[Handle, Client], script:
     """The same from processes of their own."""
     handle, client = running
     text = (
-        "import sys\nfrom bgpy import Client\nfrom tests.api.tasks import count\n"
+        "import sys\nfrom bgpy import Client\nfrom tests.support.tasks.counting import count\n"
         "with Client('127.0.0.1', int(sys.argv[1])) as client:\n"
         "    for _ in range(25): client.execute({'run': count})\n"
         "    client.call({'run': count})\n"
@@ -71,7 +71,7 @@ def test_client_processes_at_once_add_up(running: tuple[Handle, Client], script:
 FORK = """
 import os, sys, warnings
 from bgpy import Client
-from tests.api.tasks import count
+from tests.support.tasks.counting import count
 client = Client('127.0.0.1', int(sys.argv[1]))
 client.call({'run': count})
 child = os.fork()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bgpy import CallTimeout, Client, Handle
-from tests.api.gate import Gate
-from tests.api.tasks import count
+from tests.support.gate import Gate
+from tests.support.tasks.counting import count
 
 SHORT = 0.3
 

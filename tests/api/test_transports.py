@@ -29,8 +29,8 @@ from bgpy import (
     respond,
     token_create,
 )
-from tests.api.gate import Gate, pass_gate
-from tests.hostile.peers import wait_until
+from tests.support.gate import Gate, pass_gate
+from tests.support.peers import wait_until
 
 TOKEN = "of-a-test-and-long-enough-not-to-be-stretched"
 MEBIBYTE = 2**20

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bgpy import Client, Handle
-from tests.api.tasks import TASKS
+from tests.support.tasks.counting import TASKS
 
 Start = Callable[..., tuple[Handle, Client]]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from bgpy import Client, Handle
-from tests.chaos import tasks
-from tests.chaos.ways import PLAIN, TOKEN, Way
-from tests.hostile.aftermath import aftermath
+from tests.support.aftermath import aftermath
+from tests.support.tasks import troubled as tasks
+from tests.support.ways import PLAIN, TOKEN, Way
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import pytest
 
 from bgpy import CallTimeout, Handle
 from bgpy.wire.handshake import SERVER_HELLO_SIZE
-from tests.chaos.tasks import TASKS, request, right_answer
-from tests.chaos.ways import TOKEN, Way
-from tests.hostile.aftermath import PROMPT, aftermath
-from tests.hostile.peers import HELLO, connect, read_to_end
+from tests.support.aftermath import PROMPT, aftermath
+from tests.support.peers import HELLO, connect, read_to_end
+from tests.support.tasks.troubled import TASKS, request, right_answer
+from tests.support.ways import TOKEN, Way
 
 JUMPS = (-(10.0**9), -3600.0, 3600.0, 10.0**9)
 
@@ -31,7 +31,7 @@ time.time = lambda: real() + time.offset
 _CLIENT = """
 import sys, time
 from bgpy import CallTimeout, Client
-from tests.chaos.tasks import request, right_answer
+from tests.support.tasks.troubled import request, right_answer
 port, token = int(sys.argv[1]), sys.stdin.readline().strip()
 for number, jump in enumerate(map(float, sys.argv[2:])):
     with Client("127.0.0.1", port, token, timeout=20.0) as client:

@@ -17,10 +17,10 @@ from bgpy import (
     VersionMismatch,
 )
 from bgpy.calling.blocking import caller
-from tests.chaos import proxy
-from tests.chaos.tasks import request, right_answer
-from tests.chaos.ways import WAYS, Way
-from tests.hostile.aftermath import PROMPT
+from tests.support import proxy
+from tests.support.aftermath import PROMPT
+from tests.support.tasks.troubled import request, right_answer
+from tests.support.ways import WAYS, Way
 
 SEEDS = range(4)
 CALLS = 4

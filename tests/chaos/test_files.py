@@ -14,9 +14,9 @@ import pytest
 from bgpy import Client, Handle, Server, StartupError
 from bgpy.state import folders, records
 from bgpy.system import processes
-from tests.chaos.tasks import TASKS, request, right_answer
-from tests.chaos.ways import Way
-from tests.hostile.aftermath import PROMPT
+from tests.support.aftermath import PROMPT
+from tests.support.tasks.troubled import TASKS, request, right_answer
+from tests.support.ways import Way
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, owners and modes of POSIX")
 as_root = pytest.mark.skipif(

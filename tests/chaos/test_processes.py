@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from bgpy import BgpyError, Client, ConnectError, Handle, Server, ServerGone, ServerRestarted
-from tests.chaos.tasks import TASKS, request, right_answer
-from tests.chaos.ways import TOKEN, Way
-from tests.hostile.aftermath import PROMPT
-from tests.hostile.peers import wait_until
+from tests.support.aftermath import PROMPT
+from tests.support.peers import wait_until
+from tests.support.tasks.troubled import TASKS, request, right_answer
+from tests.support.ways import TOKEN, Way
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
@@ -40,7 +40,7 @@ def test_calls_end_right_when_the_server_is_stopped_and_continued(way: Way, stea
 _CLIENT = """
 import sys
 from bgpy import Client
-from tests.chaos.tasks import request, right_answer
+from tests.support.tasks.troubled import request, right_answer
 port, token = int(sys.argv[1]), sys.stdin.readline().strip()
 client = Client("127.0.0.1", port, token)
 print("ready", flush=True)

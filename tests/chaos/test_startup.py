@@ -10,13 +10,11 @@ import pytest
 
 from bgpy import Client, Server, address
 from bgpy.state import folders, records
-from tests.api import conftest
-from tests.chaos.stages import STAGES, stopped_at
-from tests.hostile.peers import wait_until
+from tests.support.fixtures import free_port as free_port
+from tests.support.peers import wait_until
+from tests.support.stages import STAGES, stopped_at
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the starter forks the server")
-
-free_port = conftest.free_port
 
 
 @pytest.fixture

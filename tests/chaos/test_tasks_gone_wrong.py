@@ -20,10 +20,10 @@ from bgpy import (
     Server,
     ServerGone,
 )
-from tests.chaos.tasks import TASKS, request, right_answer
-from tests.chaos.ways import TOKEN, Way
-from tests.hostile.aftermath import PROMPT, check_log
-from tests.hostile.peers import wait_until
+from tests.support.aftermath import PROMPT, check_log
+from tests.support.peers import wait_until
+from tests.support.tasks.troubled import TASKS, request, right_answer
+from tests.support.ways import TOKEN, Way
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 

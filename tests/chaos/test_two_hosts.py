@@ -15,11 +15,11 @@ import pytest
 from bgpy import BgpyError, CallTimeout, Client, Handle, Server, ServerGone
 from bgpy.errors import Unreachable
 from bgpy.wire.handshake import MAGIC
-from tests.chaos.namespaces import ADDRESSES, CABLES, Cable, Host, two_hosts
-from tests.chaos.proxy import Proxy
-from tests.chaos.tasks import TASKS, request, right_answer
-from tests.chaos.ways import PLAIN, TOKEN
-from tests.hostile.peers import PATIENCE
+from tests.support.namespaces import ADDRESSES, CABLES, Cable, Host, two_hosts
+from tests.support.peers import PATIENCE
+from tests.support.proxy import Proxy
+from tests.support.tasks.troubled import TASKS, request, right_answer
+from tests.support.ways import PLAIN, TOKEN
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="network namespaces of Linux")
 

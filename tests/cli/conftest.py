@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.api.conftest import free_port, script
+from tests.support.command import COMMAND
+from tests.support.fixtures import free_port, script
 
 __all__ = ["free_port", "script"]
 
-COMMAND = [sys.executable, "-m", "bgpy"]
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Serve = Callable[..., "subprocess.Popen[str]"]

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bgpy import Client
-from tests.cli.conftest import COMMAND
-from tests.cli.test_prompt import Terminal
-from tests.tls.ends import PEM
+from tests.support.command import COMMAND
+from tests.support.ends import PEM
+from tests.support.terminal import Terminal
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Listen = Callable[..., "tuple[subprocess.Popen[str], str]"]

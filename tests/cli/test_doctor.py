@@ -16,7 +16,7 @@ from bgpy.api import doctor
 from bgpy.cli.commands import program
 from bgpy.state.tokens import keep_token
 from bgpy.wire.handshake import MAGIC, SERVER_HELLO_SIZE, Refusal
-from tests.hostile.test_impostors import _answer, thief_that
+from tests.support.thief import answer, thief_that
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., tuple[Handle, Client]]
@@ -82,7 +82,7 @@ def test_doctor_finds_that_nothing_runs_there(free_port: int) -> None:
 def test_doctor_finds_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """4, when its time is over; with TLS as without."""
     monkeypatch.setattr(doctor, "TIME", 0.2)
-    with thief_that(partial(_answer, data=b"")) as port:
+    with thief_that(partial(answer, data=b"")) as port:
         for options in ((), ("--tls",)):
             done = _doctor(f"127.0.0.1:{port}", *options)
             assert done.exit_code == 4
@@ -93,7 +93,7 @@ def test_doctor_finds_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("tls", [False, True])
 def test_doctor_finds_another_program(tls: bool) -> None:
     """4, with what it looks like, and how to find who it is."""
-    with thief_that(partial(_answer, data=b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+    with thief_that(partial(answer, data=b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
         done = _doctor(f"127.0.0.1:{port}", *(["--tls"] if tls else []))
     assert done.exit_code == 4
     assert "not a bgpy server" in done.output
@@ -137,10 +137,10 @@ def _fails_with_5(done: Result) -> str:
 def test_doctor_finds_another_version() -> None:
     """1, with both versions and the way out."""
     refusal = MAGIC + bytes((0, 9, 9, Refusal.VERSION)) + bytes(SERVER_HELLO_SIZE - 12)
-    with thief_that(partial(_answer, data=refusal)) as port:
+    with thief_that(partial(answer, data=refusal)) as port:
         done = _doctor(f"127.0.0.1:{port}", typed="some token\n")
     assert done.exit_code == 1
-    assert "versions 9 to 9" in done.output
+    assert "version 9 of the protocol" in done.output
     assert "pip install --upgrade bgpy" in done.output
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bgpy import Client, Handle, Server, token_create
-from tests.cli.conftest import COMMAND
-from tests.cli.test_prompt import Terminal
+from tests.support.command import COMMAND
+from tests.support.terminal import Terminal
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., tuple[Handle, Client]]

@@ -14,7 +14,7 @@ import pytest
 
 from bgpy.codec.failures import Description, RemoteTraceback, describe, rebuild
 from bgpy.errors import BgpyError, CallTimeout, RemoteError, StartupError
-from tests.codec.packed import Packed
+from tests.support.packed import Packed
 
 
 def _raised(error: BaseException) -> BaseException:

@@ -16,7 +16,7 @@ from bgpy.codec import functions
 from bgpy.codec.modules import Catalogue
 from bgpy.codec.payload import OUT_OF_BAND
 from bgpy.errors import DecodeError, EncodeError, PythonMismatch
-from tests.codec.packed import Packed, encode_tasks
+from tests.support.packed import Packed, encode_tasks
 
 
 def _there(*three: Any) -> functions.Tasks:

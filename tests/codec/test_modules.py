@@ -18,7 +18,7 @@ import pytest
 
 from bgpy.codec import functions
 from bgpy.codec.modules import Catalogue, Source, digest, used_by
-from tests.codec.packed import Packed, encode_tasks
+from tests.support.packed import Packed, encode_tasks
 
 Write = Callable[[str, str], Path]
 Import = Callable[[str], ModuleType]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import datetime
 import gc
 import pickle
 import subprocess
@@ -22,7 +23,7 @@ from bgpy.codec import payload
 from bgpy.codec.payload import OUT_OF_BAND, decode, joined
 from bgpy.errors import BgpyError, DecodeError, EncodeError, NotInitialized, PythonMismatch
 from bgpy.memory import allocate
-from tests.codec.packed import Packed, encode
+from tests.support.packed import Packed, encode
 
 
 def _over(packed: Packed) -> Packed:
@@ -367,3 +368,73 @@ def test_encode_uses_no_pickler_again_that_has_seen_many_objects() -> None:
     before = len(payload._idle)
     encode({"text": "x" * payload.SMALL}, "args")
     assert len(payload._idle) <= before
+
+
+class _ManyBuffers:
+    """Arrays and `bytes` of many sizes, all large enough to travel beside the pickle."""
+
+    SIZES = (3, 1, 2, 9, 4, 1, 8)
+
+    def __init__(self) -> None:
+        self.arrays = [np.full(OUT_OF_BAND * size, size, "u1") for size in self.SIZES]
+        self.arrays[2].flags.writeable = False
+        self.large = [bytes([size]) * (payload.MOST_OF_PICKLE + size) for size in self.SIZES]
+
+    def check(self, received: Any) -> None:
+        arrays, large = received
+        assert all(map(np.array_equal, arrays, self.arrays))
+        assert [each.flags.writeable for each in arrays] == [True, True, False, *[True] * 4]
+        assert large == self.large
+
+
+@pytest.mark.parametrize("by_value", [False, True])
+@pytest.mark.parametrize("most", range(8))
+def test_within_leaves_the_largest_buffers_beside_the_pickle(most: int, by_value: bool) -> None:
+    """What is rebuilt is the same, whether its head is one or many parts, bytecode or none."""
+    many = _ManyBuffers()
+    obj: Any = many.arrays, many.large
+    packed = encode((lambda: obj) if by_value else obj, "args")
+    assert packed.code is by_value
+    fewer = Packed(*payload.within(tuple(packed), most))
+    largest = sorted(many.SIZES)[len(many.SIZES) - most :]
+    assert sorted(each.nbytes // OUT_OF_BAND for each in fewer.buffers) == largest
+    assert fewer.code is by_value
+    received = decode(*_over(fewer), "args")
+    many.check(received() if by_value else received)
+
+
+def test_within_gives_the_payload_itself_when_it_has_few_buffers() -> None:
+    """No second pickle where there is no need of one."""
+    packed = tuple(encode([np.zeros(OUT_OF_BAND)], "args"))
+    assert payload.within(packed, 1) is packed
+    assert payload.within((b"head", (), False), 0) == (b"head", (), False)
+
+
+def test_within_copies_no_buffer() -> None:
+    """What is put inside is sent from the object's own memory, as what stays beside is."""
+    arrays = [np.full(4 * OUT_OF_BAND, at, "u1") for at in range(3)]
+    head, buffers, _ = payload.within(tuple(encode(arrays, "args")), 1)
+    assert isinstance(head, tuple)
+    shared = [each for each in (*head, *buffers) if len(each) >= OUT_OF_BAND]
+    assert len(shared) == 3
+    arrays[0][0] = arrays[1][0] = arrays[2][0] = 77
+    assert [each[0] for each in shared] == [77] * 3
+
+
+def test_within_keeps_the_python_version_when_there_is_bytecode() -> None:
+    """Bytecode of another Python is refused before it is loaded, inside or beside."""
+    arrays = [np.zeros(OUT_OF_BAND), np.zeros(OUT_OF_BAND)]
+    head, buffers, code = payload.within(tuple(encode(lambda: arrays, "args")), 1)
+    assert code
+    other = b"\x03\x02" + joined(head)[2:]
+    with pytest.raises(PythonMismatch, match=r"Python 3\.2"):
+        decode(other, buffers, code, "args")
+
+
+def test_decode_names_what_is_missing_when_the_pickle_lies_inside_another() -> None:
+    """The reason is the inner one's."""
+    obj = [pickle.PickleBuffer(bytearray(OUT_OF_BAND)), datetime.timedelta(1)]
+    head, buffers, code = payload.within(tuple(encode(obj, "args")), 0)
+    broken = joined(head).replace(b"timedelta", b"timedolta")
+    with pytest.raises(DecodeError, match=r"args can't be rebuilt here: .*timedolta"):
+        decode(broken, buffers, code, "args")

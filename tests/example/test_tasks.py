@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bgpy.example.tasks import exec_task, exit_task, init_task
-from tests.tasks.outlets import Outlet, through
+from tests.support.outlets import Outlet, through
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,7 @@ import pytest
 
 from bgpy import Client, Handle, Limits
 from bgpy.wire.messages import Failure, Goodbye, Pong, Reason, Receipt, Reply, Status
-from tests.hostile import tasks
-from tests.hostile.conftest import Served
-from tests.hostile.peers import (
+from tests.support.peers import (
     EXECUTE,
     EXECUTE_AND_WAIT,
     PATIENCE,
@@ -23,6 +21,8 @@ from tests.hostile.peers import (
     reset,
     wait_until,
 )
+from tests.support.served import Served
+from tests.support.tasks import attacked as tasks
 
 PING = frame(10, 0, 99)
 MIB = 2**20

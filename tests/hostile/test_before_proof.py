@@ -13,8 +13,8 @@ from bgpy import AuthenticationError, Client, token_create
 from bgpy.errors import ConnectError
 from bgpy.wire.handshake import MAGIC, SERVER_HELLO_SIZE
 from bgpy.wire.messages import Failure, Reply
-from tests.hostile.conftest import Served
-from tests.hostile.peers import (
+from tests.support.foreign import FOREIGN
+from tests.support.peers import (
     EXECUTE,
     EXECUTE_AND_WAIT,
     HELLO,
@@ -25,24 +25,12 @@ from tests.hostile.peers import (
     reset,
     wait_until,
 )
+from tests.support.served import Served
 
 REFUSED_HELLOS = {
-    "version": MAGIC + bytes((2, 3, 0, 0)) + bytes(48),
-    "flags": MAGIC + bytes((1, 1, 1, 0)) + bytes(48),
-    "role": MAGIC + bytes((1, 1, 0, 7)) + bytes(48),
-}
-
-FOREIGN = {
-    "http": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    "http-post": b"POST /shell HTTP/1.1\r\nContent-Length: 4\r\n\r\nrm -",
-    "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
-    "ssh": b"SSH-2.0-OpenSSH_9.6\r\n",
-    "zeros": bytes(64),
-    "ones": b"\xff" * 64,
-    "pickle-with-length-in-text": b"42        \x80\x04\x95\x10\x00\x00\x00",
-    "pickle-with-length-in-binary": b"\x00\x00\x00\x2a\x80\x04\x95\x10\x00\x00\x00",
-    "bare-pickle": b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00}\x94.",
-    "newlines": b"\r\n\r\n",
+    "version": MAGIC + bytes((3, 4, 0, 0)) + bytes(48),
+    "flags": MAGIC + bytes((2, 2, 1, 0)) + bytes(48),
+    "role": MAGIC + bytes((2, 2, 0, 7)) + bytes(48),
 }
 
 

@@ -16,8 +16,8 @@ import pytest
 from bgpy import Client, Handle, Server
 from bgpy.errors import CallTimeout, NotRunning, RemoteError, ServerGone
 from bgpy.wire.messages import Ping
-from tests.hostile.conftest import Served
-from tests.hostile.peers import wait_until
+from tests.support.peers import wait_until
+from tests.support.served import Served
 
 HALF_A_REQUEST = """
 raw.send(frame(2, 0x11, 1, b"x" * 100_000, length=1_000_000))
@@ -33,7 +33,7 @@ while not os.path.exists(STARTED):
 """
 _CLIENT = """
 import os, pickle, sys, time
-from tests.hostile.peers import RawClient, frame
+from tests.support.peers import RawClient, frame
 port, token, STARTED, GO_ON = int(sys.argv[1]), sys.stdin.readline().strip(), *sys.argv[2:]
 raw = RawClient(port, token)
 print(raw.sock.getsockname()[1], flush=True)

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from bgpy import Client
-from tests.hostile.conftest import Served
-from tests.hostile.peers import HELLO, connect, reset, wait_until
+from tests.support.peers import HELLO, connect, reset, wait_until
+from tests.support.served import Served
 
 pytest.importorskip("resource", reason="descriptors are limited by the POSIX module resource")
 

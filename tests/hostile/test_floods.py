@@ -11,9 +11,9 @@ import pytest
 
 from bgpy import Client
 from bgpy.wire.messages import Failure, Pong, Receipt, Reply
-from tests.hostile.aftermath import PROMPT, aftermath
-from tests.hostile.conftest import TOKEN, Served
-from tests.hostile.peers import EXECUTE, HELLO, connect, frame, read_to_end, reset, wait_until
+from tests.support.aftermath import PROMPT, aftermath
+from tests.support.peers import EXECUTE, HELLO, connect, frame, read_to_end, reset, wait_until
+from tests.support.served import TOKEN, Served
 
 THOUSAND = 1000
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import secrets
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,40 +22,9 @@ from bgpy.wire.handshake import (
     Welcome,
     derive_key,
 )
-from tests.hostile.conftest import Served
-from tests.hostile.peers import PATIENCE, Canary, connect, read_to_end, reset
-
-Deed = Callable[[socket.socket], None]
-
-
-@contextmanager
-def thief_that(deed: Deed) -> Iterator[int]:
-    """Listen on a port and do `deed` to each connection, one after the other."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_serve, args=(listener, deed))
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def _serve(listener: socket.socket, deed: Deed) -> None:
-    while True:
-        try:
-            sock = listener.accept()[0]
-        except OSError:
-            return
-        with sock:
-            sock.settimeout(PATIENCE)
-            deed(sock)
-
-
-def _answer(sock: socket.socket, data: bytes) -> None:
-    sock.recv(HELLO_SIZE, socket.MSG_WAITALL)
-    sock.sendall(data)
-    read_to_end(sock)
+from tests.support.peers import Canary, connect, read_to_end, reset
+from tests.support.served import Served
+from tests.support.thief import Deed, answer, thief_that
 
 
 def server_hello_without_token() -> bytes:
@@ -67,7 +33,7 @@ def server_hello_without_token() -> bytes:
     terms, welcome = ServerTerms(2**31, 1024), Welcome(bytes(16), bytes(16), 0, 0, (3, 11, 0), "1")
     key = derive_key("guessed-and-long-enough-to-be-a-token", server_id)
     handshake = ServerHandshake(server_id, bytes(32), key, terms, welcome)
-    return handshake.receive(MAGIC + bytes((1, 1, 0, 0)) + bytes(48))
+    return handshake.receive(MAGIC + bytes((2, 2, 0, 0)) + bytes(48))
 
 
 @pytest.mark.parametrize("token", ["short", secrets.token_hex(32)])
@@ -96,15 +62,15 @@ def test_thief_of_the_port_learns_nothing_when_a_client_connects(token: str) -> 
         (b"\x15\x03\x01\x00\x02\x02\x46", NotBgpy),
         (b"\x80\x04\x95\x10\x00\x00\x00", NotBgpy),
         (MAGIC[:7] + b"?", NotBgpy),
-        (MAGIC + bytes((0, 1, 1, 9)) + bytes(SERVER_HELLO_SIZE - 12), RemoteProtocolError),
+        (MAGIC + bytes((0, 2, 2, 9)) + bytes(SERVER_HELLO_SIZE - 12), RemoteProtocolError),
         (MAGIC + bytes((9, 9, 9, 0)) + bytes(SERVER_HELLO_SIZE - 12), BgpyError),
-        (MAGIC + bytes((1, 1, 1, 0)) + bytes(SERVER_HELLO_SIZE - 12), AuthenticationError),
+        (MAGIC + bytes((2, 2, 2, 0)) + bytes(SERVER_HELLO_SIZE - 12), AuthenticationError),
     ],
 )
 def test_client_raises_when_something_else_answers(data: bytes, error: type[BgpyError]) -> None:
     """Any other answer is an error that fits, before anything of the call is sent."""
     with (
-        thief_that(partial(_answer, data=data)) as port,
+        thief_that(partial(answer, data=data)) as port,
         Client("127.0.0.1", port, "a token") as client,
         pytest.raises(error),
     ):
@@ -117,7 +83,7 @@ def test_client_loads_nothing_when_a_thief_answers_with_pickles(tmp_path: Path) 
     pickled = Canary(path).pickled()
     for data in (pickled, MAGIC + pickled, server_hello_without_token() + bytes(80) + pickled):
         with (
-            thief_that(partial(_answer, data=data)) as port,
+            thief_that(partial(answer, data=data)) as port,
             Client("127.0.0.1", port, "a token", connect_timeout=0.2) as client,
             pytest.raises(BgpyError),
         ):
@@ -140,7 +106,7 @@ def test_client_raises_connect_error_when_the_connection_is_closed(end: Deed) ->
 def test_client_raises_connect_error_when_nobody_answers() -> None:
     """A port that accepts and stays silent costs the time to connect."""
     with (
-        thief_that(partial(_answer, data=b"")) as port,
+        thief_that(partial(answer, data=b"")) as port,
         Client("127.0.0.1", port, "a token", connect_timeout=0.1) as client,
         pytest.raises(ConnectError, match="in time"),
     ):

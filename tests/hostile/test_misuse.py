@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bgpy import CallingSelf, CallTimeout, Client, DecodeError, EncodeError, Handle, NotInitialized
-from tests.hostile import tasks
-from tests.hostile.conftest import Served
-from tests.hostile.peers import wait_until
+from tests.support.peers import wait_until
+from tests.support.served import Served
+from tests.support.tasks import attacked as tasks
 
 
 class LoadsNowhere:

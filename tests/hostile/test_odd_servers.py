@@ -27,12 +27,12 @@ from bgpy.wire.messages import (
     Receipt,
     Reply,
     Status,
-    encode,
 )
-from tests.hostile import tasks
-from tests.hostile.conftest import Served
-from tests.hostile.peers import frame
-from tests.hostile.test_impostors import thief_that
+from bgpy.wire.table import encode
+from tests.support.peers import frame
+from tests.support.served import Served
+from tests.support.tasks import attacked as tasks
+from tests.support.thief import thief_that
 
 TOKEN = "of-an-odd-server-and-long-enough-not-to-be-stretched"
 WELCOME = Welcome(secrets.token_bytes(16), bytes(16), 0, 0, (3, 11, 0), "1")

@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from bgpy.wire.handshake import HELLO_SIZE, MAGIC, PROOF_SIZE, SERVER_HELLO_SIZE
-from tests.hostile.conftest import TOKEN, Served
-from tests.hostile.peers import EXECUTE, Canary, connect, frame, read_to_end, reset
-from tests.hostile.recording import Recording, record
+from bgpy.wire.handshake import (
+    HELLO_SIZE,
+    MAGIC,
+    MAX_VERSION,
+    MIN_VERSION,
+    PROOF_SIZE,
+    SERVER_HELLO_SIZE,
+)
+from tests.support.peers import EXECUTE, Canary, connect, frame, read_to_end, reset
+from tests.support.recording import Recording, record
+from tests.support.served import TOKEN, Served
 
 PROVED = HELLO_SIZE + PROOF_SIZE
+OURS = (MIN_VERSION, MAX_VERSION)
 
 
 @pytest.fixture
@@ -53,7 +61,10 @@ def test_server_answers_nothing_when_its_own_words_are_sent_to_it(
 ) -> None:
     """Reflected: its hello is no client's, and its proof and welcome prove nothing to it."""
     refusal = _said(served.port, heard.received)
-    assert (len(refusal), refusal[8:12]) == (SERVER_HELLO_SIZE, bytes((0, 1, 1, 4)))
+    assert (len(refusal), refusal[8:12]) == (
+        SERVER_HELLO_SIZE,
+        bytes((0, MIN_VERSION, MAX_VERSION, 4)),
+    )
     hello = heard.sent[:HELLO_SIZE]
     for back in (
         lambda own: own[-PROOF_SIZE:],
@@ -84,9 +95,9 @@ def test_server_answers_nothing_when_the_proof_of_another_connection_is_used(
 
 
 DOWNGRADES = [
-    (9, 0, 1),
-    *((9, highest, 0) for highest in (2, 128, 255)),
-    *((8, lowest, 1) for lowest in (2, 255)),
+    *((9, highest, 1) for highest in (0, 1)),
+    *((9, highest, 0) for highest in (3, 128, 255)),
+    *((8, lowest, 1) for lowest in (3, 255)),
     *((10, flags, 4) for flags in (1, 2, 4, 128, 255)),
     *((11, role, 2) for role in (1, 2, 255)),
 ]
@@ -102,7 +113,7 @@ def test_server_refuses_or_mistrusts_when_a_hello_is_downgraded(
         hello[place] = value
         answer = _said(served.port, bytes(hello) + heard.sent[HELLO_SIZE:])
         if reason:
-            assert answer == MAGIC + bytes((0, 1, 1, reason)) + bytes(SERVER_HELLO_SIZE - 12)
+            assert answer == MAGIC + bytes((0, *OURS, reason)) + bytes(SERVER_HELLO_SIZE - 12)
         else:
             assert len(answer) in (0, SERVER_HELLO_SIZE), (place, value)
 

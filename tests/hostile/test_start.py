@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bgpy import Client, Handle, Server, StartupError
-from tests.hostile.conftest import Served
+from tests.support.served import Served
 
 GOOD = "def {0}(*args): return 0\n"
 ALL_THREE = "".join(map(GOOD.format, ("init_task", "exec_task", "exit_task")))

@@ -21,12 +21,12 @@ from bgpy.errors import BgpyError, NotBgpy, Unreachable
 from bgpy.state import folders
 from bgpy.tls import certificates
 from bgpy.wire.handshake import HELLO_SIZE, SERVER_HELLO_SIZE
-from tests.hostile import tasks
-from tests.hostile.conftest import TOKEN, Served
-from tests.hostile.peers import HELLO, RawClient, connect, read_to_end, reset
-from tests.hostile.test_before_proof import FOREIGN
-from tests.hostile.test_impostors import thief_that
-from tests.tls.ends import client_of, engines, server_identity
+from tests.support.ends import client_of, engines, server_identity
+from tests.support.foreign import FOREIGN
+from tests.support.peers import HELLO, RawClient, connect, read_to_end, reset
+from tests.support.served import TOKEN, Served
+from tests.support.tasks import attacked as tasks
+from tests.support.thief import thief_that
 
 ANYBODY = client_of(ssl.TLSVersion.TLSv1_3)
 

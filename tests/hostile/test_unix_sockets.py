@@ -28,10 +28,10 @@ from bgpy import (
 from bgpy.calling.blocking import dialling
 from bgpy.errors import NotBgpy, Unreachable
 from bgpy.serving.io import listener
-from tests.api.gate import Gate
-from tests.api.tasks import TASKS
-from tests.hostile.conftest import TOKEN
-from tests.hostile.peers import wait_until
+from tests.support.gate import Gate
+from tests.support.peers import wait_until
+from tests.support.served import TOKEN
+from tests.support.tasks.counting import TASKS
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Python has Unix sockets on POSIX only")
 

@@ -8,8 +8,8 @@ import ssl
 import pytest
 
 from bgpy.wire.handshake import MAGIC
-from tests.hostile.conftest import Served
-from tests.hostile.peers import EXECUTE, HELLO, connect, frame, read_to_end
+from tests.support.peers import EXECUTE, HELLO, connect, frame, read_to_end
+from tests.support.served import Served
 
 BODY = HELLO + bytes(32) + frame(2, EXECUTE, 1, pickle.dumps({"add": 1}))
 """What a page would have the server hear, as bytes that it may choose freely."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.serving.loop import Loop
+from tests.support.loop import Loop
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from bgpy.serving.job import Job
 from bgpy.serving.queue import JobQueue
 from bgpy.tasks.lifecycle import Kind
 from bgpy.wire.messages import Execute, Exit, Message
-from tests.serving.strikes import Struck, strike
+from tests.support.strikes import Struck, strike
 
 
 class Peer:
@@ -31,11 +31,11 @@ class Peer:
         raise AssertionError("a queue doesn't answer")
 
 
-def _job(owner: str, request: int, kind: Kind = Kind.EXEC) -> Job:
-    return Job(kind, Peer(owner.encode()), Execute(request, b""), True)
+def _job(owner: str, request: int, kind: Kind = Kind.EXEC, waits: bool = True) -> Job:
+    return Job(kind, Peer(owner.encode()), Execute(request, b""), waits)
 
 
-def _queue() -> JobQueue:
+def _queue() -> JobQueue[Job]:
     return JobQueue(100_000, 2**30, lambda owner: None)
 
 
@@ -44,7 +44,7 @@ def _push(queue: JobQueue, *jobs: Job) -> None:
         queue.push(job, job.owner)
 
 
-def _pop(queue: JobQueue) -> Job | None:
+def _pop(queue: JobQueue[Job]) -> Job | None:
     """Take a job out, and answer it."""
     job = queue.pop()
     assert queue.taken is job
@@ -329,15 +329,6 @@ def test_line_is_full_when_one_request_is_the_limit() -> None:
     """A lone job counts as well."""
     queue = JobQueue(1, 2**30, lambda owner: None)
     assert queue.push(_job("a", 1), b"a")
-
-
-def test_withdraw_leaves_a_request_whose_receipt_has_gone() -> None:
-    """A receipt says that it will run."""
-    queue = _queue()
-    _push(queue, Job(Kind.EXEC, Peer(b"a"), Execute(1, b""), False), _job("a", 2))
-    assert not queue.withdraw(b"a", 1)
-    assert queue.withdraw(b"a", 2)
-    assert queue.count == 1
 
 
 def test_taken_job_is_neither_withdrawn_nor_lost_when_it_was_struck() -> None:

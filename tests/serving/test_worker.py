@@ -35,8 +35,8 @@ from bgpy.wire.messages import (
     ReceiptCode,
     Reply,
 )
-from tests.codec.packed import encode, encode_tasks
-from tests.tasks.outlets import Outlet, through
+from tests.support.outlets import Outlet, through
+from tests.support.packed import encode, encode_tasks
 
 Task = Callable[..., Any]
 

@@ -11,7 +11,7 @@ from bgpy.errors import AlreadyResponded, EncodeError
 from bgpy.tasks import client_socket as client_socket_module
 from bgpy.tasks.client_socket import ClientSocket, Deferred, respond
 from bgpy.tasks.compatibility import Message, MessageType
-from tests.tasks.outlets import Outlet, through
+from tests.support.outlets import Outlet, through
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from bgpy.tasks.interrupts import call_user, interruptible
 from bgpy.tasks.lifecycle import Kind, Tasks
 from bgpy.tasks.signatures import Functions
-from tests.tasks.outlets import through
+from tests.support.outlets import through
 
 Look = Callable[[], None]
 

@@ -12,7 +12,7 @@ from bgpy.errors import NotInitialized
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.lifecycle import Kind, Outcome, Result, Tasks
 from bgpy.tasks.signatures import Functions
-from tests.tasks.outlets import Outlet, through
+from tests.support.outlets import Outlet, through
 
 
 def _exec(client_socket: Any, state: Any, args: Any) -> Any:

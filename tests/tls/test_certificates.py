@@ -21,7 +21,7 @@ from bgpy.errors import StartupError
 from bgpy.tls import certificates
 from bgpy.tls.contexts import for_client, identity
 from bgpy.tls.layer import TlsLayer
-from tests.tls.ends import PEM, receive
+from tests.support.ends import PEM, receive
 
 DAY = 86400
 KEY, CERTIFICATE = PEM[: PEM.index(b"-----BEGIN CERT")], PEM[PEM.index(b"-----BEGIN CERT") :]

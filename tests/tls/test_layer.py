@@ -10,7 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bgpy.tls.layer import FIRST_BYTE, RECORD, NotTls, TlsLayer
-from tests.tls.ends import PEM, client_of, engines, established, receive, server_identity, server_of
+from tests.support.ends import (
+    PEM,
+    client_of,
+    engines,
+    established,
+    receive,
+    server_identity,
+    server_of,
+)
 
 WHOLE = [2**20]
 LONGEST = 5 + RECORD + 256

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bgpy.serving.sessions.send_buffer import after
 from bgpy.tls.layer import RECORD, NotTls, TlsLayer
 from bgpy.tls.stream import CHUNK, MOST_UNSENT, PlainOrTls, TlsSocket, chunks
-from tests.tls.ends import LONG, engines, established
+from tests.support.ends import LONG, engines, established
 
 Pair = tuple[TlsSocket, TlsSocket]
 

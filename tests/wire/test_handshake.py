@@ -192,16 +192,18 @@ def test_handshake_fails_when_one_byte_of_the_client_hello_is_changed_on_the_way
             mine.receive(answer)
 
 
-def hello(lowest: int = 1, highest: int = 1, flags: int = 0, role: int = 0) -> bytes:
+def hello(lowest: int = 2, highest: int = 2, flags: int = 0, role: int = 0) -> bytes:
     return struct.pack("<8sBBBB16s32s", MAGIC, lowest, highest, flags, role, CLIENT_ID, b"c" * 32)
 
 
 @pytest.mark.parametrize(
     ("data", "more", "reason", "text"),
     [
-        (hello(2, 9), {}, Refusal.VERSION, "versions 2 to 9"),
-        (hello(0, 0), {}, Refusal.VERSION, "versions 0 to 0"),
+        (hello(3, 9), {}, Refusal.VERSION, "it speaks versions 3 to 9, this server version 2"),
+        (hello(0, 0), {}, Refusal.VERSION, "version 0"),
+        (hello(1, 1), {}, Refusal.VERSION, "it speaks version 1, this server version 2"),
         (hello(3, 1), {}, Refusal.VERSION, "versions 3 to 1"),
+        (hello(3, 2), {}, Refusal.VERSION, "versions 3 to 2"),
         (hello(role=1), {}, Refusal.ROLE, "role 1"),
         (hello(flags=0x80), {}, Refusal.FLAGS, "0x80"),
         (hello(), {"refusal": Refusal.TOKEN}, Refusal.TOKEN, "token"),
@@ -211,7 +213,7 @@ def test_server_refuses_a_hello_when_it_cannot_go_on(data, more, reason, text) -
     """A refusal has the size of a server hello, says why, and proves nothing."""
     theirs = server(**more)
     refusal = theirs.receive(data + b"anything" * 20)
-    assert refusal == MAGIC + bytes([0, 1, 1, reason]) + bytes(SERVER_HELLO_SIZE - 12)
+    assert refusal == MAGIC + bytes([0, 2, 2, reason]) + bytes(SERVER_HELLO_SIZE - 12)
     assert text in (theirs.refused or "")
     assert theirs.receive(data) == b""
     assert not theirs.done
@@ -219,13 +221,28 @@ def test_server_refuses_a_hello_when_it_cannot_go_on(data, more, reason, text) -
 
 def test_server_chooses_its_highest_version_when_the_client_speaks_later_ones() -> None:
     """Versions are negotiated, not compared."""
-    assert server().receive(hello(1, 200))[8] == 1
+    for lowest, highest in ((0, 2), (1, 200), (2, 3), (2, 255)):
+        answer = server().receive(hello(lowest, highest))
+        assert (len(answer), answer[8]) == (SERVER_HELLO_SIZE, 2)
+
+
+@pytest.mark.parametrize("version", [1, 3, 255])
+def test_client_goes_no_further_when_the_server_chose_a_version_it_does_not_speak(version) -> None:
+    """A server that chose wrongly is not sent a proof."""
+    answer = bytearray(server().receive(hello()))
+    answer[8] = version
+    with pytest.raises(VersionMismatch, match=f"chose version {version} .* this side version 2:"):
+        client().receive(answer)
 
 
 @pytest.mark.parametrize(
     ("reason", "error", "text"),
     [
-        (Refusal.VERSION, VersionMismatch, "versions 4 to 6 of the protocol, this side 1 to 1"),
+        (
+            Refusal.VERSION,
+            VersionMismatch,
+            "speaks versions 4 to 6 of the protocol, this side version 2:",
+        ),
         (Refusal.ROLE, RemoteProtocolError, "reason 2"),
         (Refusal.TOKEN, AuthenticationError, "at least 32 characters"),
         (Refusal.FLAGS, RemoteProtocolError, "reason 4"),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from bgpy import address
+from bgpy import address, config
 from bgpy.calling.blocking.caller import Caller
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
 from bgpy.codec import functions, modules, payload
-from bgpy.config import LOG_LEVEL, checked_level, checked_seconds
+from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
 from bgpy.state import records, tokens
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init
@@ -51,8 +52,8 @@ class Client:
         host: str,
         port: int | None = None,
         token: str | None = None,
-        log_level: str = LOG_LEVEL,
-        log_file: str | None = None,
+        log_level: str | int = LOG_LEVEL,
+        log_file: str | os.PathLike[str] | None = None,
         *,
         timeout: float | None = None,
         connect_timeout: float = 5.0,
@@ -61,12 +62,14 @@ class Client:
         self._address = address.parse(host, port)
         self._token = tokens.check(token)
         self._timeout = checked_seconds(timeout, "timeout")
+        # All are checked before the log is opened: a client that can't be made leaves nothing.
+        level, file = checked_level(log_level), checked_path(log_file, "log_file")
         connecting = checked_seconds(connect_timeout, "connect_timeout")
         self._caller = Caller(
             Target(self._address, checked_tls(tls, self._address), self._find_token),
             A_DAY if connecting is None else min(connecting, A_DAY),
         )
-        _log_to(log_level, log_file)
+        _log_to(level, file)
 
     def __repr__(self) -> str:
         return f"<Client of {self._address}>"
@@ -237,8 +240,7 @@ def known_token(place: address.Address) -> str | None:
 
 def checked_tls(tls: bool | None, place: address.Address) -> bool | None:
     """`tls`, if it can be asked for at `place`; else raises `TypeError` or `ValueError`."""
-    if tls is not None and not isinstance(tls, bool):
-        raise TypeError(f"tls must be True, False or None, not {type(tls).__name__}")
+    tls = config.checked_tls(tls)
     if tls and place.path is not None:
         raise ValueError("a Unix socket never leaves this machine: leave tls=True out")
     return tls
@@ -250,8 +252,8 @@ def _no_dict(args: object, name: str) -> TypeError:
     )
 
 
-def _log_to(level: str, file: str | None) -> None:
-    log.setLevel(checked_level(level))
+def _log_to(level: str | int, file: str | None) -> None:
+    log.setLevel(level)
     if file is None:
         return
     handler = logging.FileHandler(file, delay=True)

@@ -1,4 +1,4 @@
-"""A server's process as seen from outside: it is held by pid and start time."""
+"""A server's process as its starter sees it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from bgpy.address import Address
+from bgpy.config import checked_seconds
 from bgpy.errors import CallTimeout
 from bgpy.process.launch import Started
 from bgpy.state import records
@@ -17,7 +18,7 @@ Terminate = Callable[[float | None], None]
 class Handle:
     """A server that was started in a process of its own.
 
-    It goes on when the handle, or the process that holds it, is gone.
+    The server outlives the handle and the process that holds it.
     """
 
     def __init__(self, started: Started, *, terminate: Terminate) -> None:
@@ -41,12 +42,15 @@ class Handle:
         return str(Address(self.host, self.port))
 
     def is_alive(self) -> bool:
-        """Tell whether the process exists. It may be busy; `Client.ping` asks the server."""
-        return self._process.is_alive()
+        """Tell whether the process exists. It may be busy; `Client.ping` asks the server.
+
+        True also where that can't be seen, as of a process that ``/proc`` hides.
+        """
+        return not self._process.is_gone()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the process is gone, at most `timeout` seconds; tell whether it is."""
-        return self._process.wait(timeout)
+        return self._process.wait(_seconds(timeout))
 
     def stop(self, timeout: float | None = None) -> bool:
         """Terminate the server as a client does, and wait until its process is gone.
@@ -55,6 +59,7 @@ class Handle:
         whether the process is gone; if not, a task still runs: wait longer, or `kill`.
         Raises what terminating raises; nothing to do if the process is gone already.
         """
+        timeout = _seconds(timeout)
         if not self.is_alive():
             return True
         deadline = None if timeout is None else monotonic() + timeout
@@ -65,6 +70,15 @@ class Handle:
         return self.wait(None if deadline is None else max(0.0, deadline - monotonic()))
 
     def kill(self) -> None:
-        """End the process at once, without ``exit_task``; returns when it is gone."""
+        """End the process at once, without ``exit_task``; returns when it is gone.
+
+        Raises `BgpyError` if this user may not end it, or it can't be told from another.
+        """
         self._process.kill()
         records.forget((self.host, self.port))
+
+
+def _seconds(timeout: float | None) -> float | None:
+    """A time limit; one that was over before it was given is 0."""
+    over = isinstance(timeout, (int, float)) and timeout < 0
+    return checked_seconds(0.0 if over else timeout, "timeout")

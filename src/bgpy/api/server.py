@@ -10,11 +10,13 @@ from functools import partial
 
 from bgpy import address
 from bgpy.api.handles import Handle
-from bgpy.config import HOST, LOG_LEVEL, Limits, Options, checked_level
+from bgpy.config import HOST, LOG_LEVEL, Limits, Options, checked_path
 from bgpy.errors import StartupError
 from bgpy.process.launch import launch
 from bgpy.state import sockets, tokens
 from bgpy.tasks import init_file as init_files
+
+Path = str | os.PathLike[str]
 
 _PROGRAM = "bgpy.hosting.main"
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -30,10 +32,11 @@ class Server:
 
     `token` defaults to ``BGPY_TOKEN``; where there is neither, one is made and kept,
     readable by this account only, while the server lives, so that clients of the account
-    find it. `log_file` of a background server defaults to one in its folder of the state
-    directory. `init_file` is a Python file with the three functions; without it a client
-    brings them (`Client.initialize`). `limits` default to those that ``BGPY_MAX_MESSAGE``
-    and the like set, and to `Limits()`.
+    find it. `log_level` is a level of ``logging``, by its name or its number. `log_file`
+    of a background server defaults to one in its folder of the state directory.
+    `init_file` is a Python file with the three functions; without it a client brings them
+    (`Client.initialize`). All files are given as a string or any `os.PathLike`. `limits`
+    default to those that ``BGPY_MAX_MESSAGE`` and the like set, and to `Limits()`.
 
     Where other machines can reach it, it speaks TLS, with a certificate of its own or
     with that of `certfile` and `keyfile` (PEM). Clients on this machine may speak plainly,
@@ -45,32 +48,30 @@ class Server:
         host: str | None = None,
         port: int | None = None,
         token: str | None = None,
-        log_level: str = LOG_LEVEL,
-        log_file: str | None = None,
-        init_file: str | None = None,
+        log_level: str | int = LOG_LEVEL,
+        log_file: Path | None = None,
+        init_file: Path | None = None,
         *,
         limits: Limits | None = None,
         tls: bool | None = None,
-        certfile: str | None = None,
-        keyfile: str | None = None,
+        certfile: Path | None = None,
+        keyfile: Path | None = None,
         plain_loopback: bool = True,
     ) -> None:
         place = _place(host, port)
         given = tokens.check(token) or tokens.from_environment()
         self._token = given or tokens.create()
-        if keyfile is not None and certfile is None:
-            raise ValueError("a keyfile needs the certfile that it belongs to")
         self._options = Options(
             host=place.host,
             port=place.port,
-            log_level=checked_level(log_level),
-            log_file=log_file,
-            init_file=init_file,
+            log_level=log_level,
+            log_file=checked_path(log_file, "log_file"),
+            init_file=checked_path(init_file, "init_file"),
             keep_token=given is None,
             limits=Limits.from_environment() if limits is None else limits,
             tls=tls,
-            certfile=None if certfile is None else os.path.abspath(certfile),
-            keyfile=None if keyfile is None else os.path.abspath(keyfile),
+            certfile=_absolute(certfile, "certfile"),
+            keyfile=_absolute(keyfile, "keyfile"),
             plain_loopback=plain_loopback,
         )
         self._port = place.port
@@ -139,12 +140,18 @@ class Server:
             client.terminate(timeout=timeout)
 
 
+def _absolute(path: Path | None, name: str) -> str | None:
+    """The absolute path that an argument names; None without one."""
+    text = checked_path(path, name)
+    return None if text is None else os.path.abspath(text)
+
+
 def _place(host: str | None, port: int | None) -> address.Address:
     """The address that a server was given, or its own."""
     if host is not None:
         return address.parse(host, port)
     if port is not None or not address.HAS_UNIX_SOCKETS:
-        return address.parse(HOST, port or 0)
+        return address.parse(HOST, 0 if port is None else port)
     folder = sockets.socket_folder(address.LONGEST_PATH)
     return address.parse(f"unix:{folder}/{os.urandom(4).hex()}")
 
@@ -157,7 +164,7 @@ def _file_handler(file: str) -> logging.Handler:
 
 
 @contextmanager
-def _logging_to_stderr(level: str, file: str | None) -> Iterator[None]:
+def _logging_to_stderr(level: str | int, file: str | None) -> Iterator[None]:
     """Where nobody has set logging up, show bgpy's on stderr; in `file` in any case."""
     log = logging.getLogger("bgpy")
     handlers: list[logging.Handler] = []

@@ -36,7 +36,7 @@ def encode_tasks(
     ]
     named = dict(zip(("init_task", "exec_task", "exit_task"), functions, strict=True))
     head, buffers, code = encode(named, "tasks")
-    body = (joined(head), [bytes(each) for each in buffers], code)
+    body = (joined(head), [bytearray(each) for each in buffers], code)
     return encode((lacking, *body), "tasks")
 
 

@@ -110,6 +110,50 @@ def decode(head: Head | Parts, buffers: Sequence[memoryview], code: bool, what: 
         raise DecodeError(f"{what} can't be rebuilt here: {_reason(error)}") from error
 
 
+def within(payload: Payload, most: int) -> Payload:
+    """Give a payload that rebuilds the same and has at most `most` buffers.
+
+    The largest stay beside the pickle, the surplus travels inside another one around it.
+    The object isn't pickled again and no buffer is copied: the head comes in parts. For
+    the connection, which knows how many buffers the other side takes.
+    """
+    head, buffers, code = payload
+    if len(buffers) <= most:
+        return payload
+    parts = head if isinstance(head, tuple) else (head,)
+    if code:
+        parts = (parts[0][len(_PYTHON) :], *parts[1:])
+    views = [pickle.PickleBuffer(each) for each in buffers]
+    by_size = sorted(range(len(views)), key=lambda at: len(buffers[at]))
+    beside = {id(views[at]) for at in by_size[len(views) - most :]}
+    pieces = _Pieces()
+    pickler = pickle.Pickler(pieces, 5, buffer_callback=lambda view: id(view) not in beside)
+    pickler.dump(_Nested(parts, views))
+    if code:
+        pieces[0] = _PYTHON + pieces[0]
+    kept = [each for each, view in zip(buffers, views, strict=True) if id(view) in beside]
+    return _head_of(pieces), kept, code
+
+
+class _Nested:
+    """A pickle and its buffers, which is rebuilt as the object that the pickle holds."""
+
+    def __init__(self, parts: Parts, buffers: list[pickle.PickleBuffer]) -> None:
+        # A pickler takes no memoryview, but what is large goes through it uncopied.
+        self._parts = [
+            each if isinstance(each, bytes) else pickle.PickleBuffer(each) for each in parts
+        ]
+        self._buffers = buffers
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _unnested, (self._parts, self._buffers)
+
+
+def _unnested(parts: list[Any], buffers: list[Any]) -> Any:
+    """The object in the pickle `parts`: other sides' pickles call this by its name."""
+    return pickle.loads(b"".join(parts) if len(parts) > 1 else parts[0], buffers=buffers)
+
+
 def joined(head: Head | Parts) -> bytes:
     """A copy of `head` in one piece."""
     return b"".join(head) if isinstance(head, tuple) else bytes(head)

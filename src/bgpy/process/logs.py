@@ -58,7 +58,7 @@ def redirect(fd: int) -> None:
         _buffer_c_output_by_line()
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(level: str | int) -> None:
     """Let ``logging`` write to standard error, and ``bgpy.*`` tell what is of `level` or above.
 
     The tasks' own loggers land there too. Where handlers are installed on the root

@@ -25,6 +25,7 @@ from typing import NamedTuple
 from bgpy.codec.modules import Catalogue
 from bgpy.codec.payload import PICKLE
 from bgpy.config import Limits
+from bgpy.serving.budget import Budget, fitted
 from bgpy.serving.ending import Ending
 from bgpy.serving.io.listener import Arrival, Listener
 from bgpy.serving.io.reactor import Reactor
@@ -35,7 +36,7 @@ from bgpy.serving.queue import JobQueue
 from bgpy.serving.requests import Requests
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.audit import Audit
-from bgpy.serving.sessions.session import Session
+from bgpy.serving.sessions.session import LINGER, Session
 from bgpy.serving.worker import Worker
 from bgpy.system import processes
 from bgpy.tasks import current
@@ -85,7 +86,7 @@ class ServerCore:
         `catalogue` is that of the modules which the engine has installed. `pid` is that of
         the process if it ends with the server, else 0.
         """
-        self._limits = limits
+        self._limits = limits = fitted(limits)
         self._events = events
         self._engine = engine
         self._has_init_file = has_init_file
@@ -100,7 +101,10 @@ class ServerCore:
             sys.version_info[:3],
             __version__,
         )
-        self._jobs = JobQueue(limits.max_requests, limits.max_queued, self._drained)
+        self._budget = Budget(limits.max_memory)
+        self._jobs: JobQueue[Job] = JobQueue(
+            limits.max_requests, limits.max_queued, self._drained, self._budget
+        )
         self._reactor = Reactor(events.chores)
         self._outbox = Outbox(self._reactor.change)
         self._ending = Ending(limits.max_requests, limits.max_queued)
@@ -182,6 +186,9 @@ class ServerCore:
         self._door.close()
         for session in list(self._door.sessions):
             session.close(farewell="the server ended")
+        self._reactor.drain(lambda: bool(self._door.sessions), LINGER)
+        for session in list(self._door.sessions):
+            session.drop(session.outcome)
         self._audit.tell_left_out()
         self._reactor.close()
         self._engine.close()
@@ -218,7 +225,12 @@ class ServerCore:
             self._server_id, os.urandom(32), self._key, self._terms, self.welcome, binding
         )
         transport = StreamTransport(stream)
-        return Session(transport, peer, handshake, self._limits, self._reactor, self, self._shared)
+        limits, reactor, shared = self._limits, self._reactor, self._shared
+        return Session(transport, peer, handshake, limits, reactor, self, shared, self._budget)
+
+    def queued(self, client_id: bytes) -> int:
+        """Bytes of what waits for a client."""
+        return self._jobs.size_of(client_id)
 
     def proved(self, session: Session) -> None:
         """Note that a client has proved the token."""
@@ -234,9 +246,7 @@ class ServerCore:
 
     def _drained(self, owner: bytes) -> None:
         """Read a client again whose requests were too many; called by the task thread too."""
-        for session in self._door.sessions.copy():
-            if session.client_id == owner:
-                self._reactor.change(session.resume)
+        self._reactor.change(partial(self._door.resume, owner))
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from bgpy.memory import Payload
 from bgpy.tasks.lifecycle import Kind
-from bgpy.wire.messages import CODEC_NONE, Execute, Exit, Init, Message
+from bgpy.wire.messages import Execute, Exit, Init, Message
 
 
 class Peer(Protocol):
@@ -57,16 +57,3 @@ class Job:
     def owner(self) -> bytes:
         """Whose turn it takes."""
         return b"" if self.peer is None else self.peer.client_id
-
-    @property
-    def bound(self) -> bool:
-        """Whether it runs come what may, since its client has the receipt."""
-        return self.kind is Kind.EXEC and not self.waits
-
-    @property
-    def payload(self) -> Payload | None:
-        """Its arguments as they came; None where there are none."""
-        message = self.message
-        if message is None or message[3] == CODEC_NONE:
-            return None
-        return message[1], message[2], message[4]

@@ -9,28 +9,71 @@ until half of it has run. A line is held while its client doesn't take its repli
       │        └── held: no turn until release
       └────────── lone ──────────────────────┘
 
-Where nothing else waits a job needs no line: it is the *lone* one, until it is popped
-or somebody asks for the lines.
+Where nothing else waits a small job needs no line: it is the *lone* one, until it is
+popped or somebody asks for the lines.
+
+The lock is held for a few steps, by the thread that polls (all but `pop`) and by the
+task thread (`pop`). None of them takes longer the more jobs or clients wait, so that
+neither thread keeps the other: `clear` and `push_last`, which come at a server's end,
+are the exceptions. Nobody is called while it is held, nor is anything made there whose
+`__del__` is the user's; so whoever strikes inside, a signal handler or the collector,
+can't come back for the lock. A handler that raises there leaves what waits in place;
+the numbers that are derived from it are counted anew by the next who comes.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, Protocol, TypeVar
 
-from bgpy.serving.job import Job
-from bgpy.tasks.lifecycle import Kind
+from bgpy.serving.budget import Budget
+from bgpy.tasks.lifecycle import EXEC, Kind
+
+LONE = 2**16
+"""Bytes of arguments from which on a job is counted in a line, also if it is alone."""
+
+JOB = 512
+"""Bytes that a job takes besides its arguments, about."""
 
 
-class Line:
+class Overloaded(Exception):
+    """The server's memory is lent out: a request was refused, and nothing of it runs."""
+
+
+class Waiting(Protocol):
+    """What the queue knows of a job."""
+
+    kind: Kind
+    waits: bool
+    """Its client waits for what the task responds."""
+    size: int
+    """Bytes of its arguments."""
+    more: bool
+    """Set when its turn came: more waits behind it for the same client."""
+
+    @property
+    def owner(self) -> bytes:
+        """Whose turn it takes."""
+
+    @property
+    def request(self) -> int:
+        """The request's id within its client."""
+
+
+J = TypeVar("J", bound=Waiting)
+
+
+class Line(Generic[J]):
     """What waits for one client."""
 
     __slots__ = ("full", "held", "jobs", "kept", "owner", "size")
 
     def __init__(self, owner: bytes) -> None:
         self.owner = owner
-        self.jobs: deque[Job] = deque()
+        self.jobs: OrderedDict[Hashable, J] = OrderedDict()
+        """By request; a second one of the same id is found by nobody, and runs."""
         self.size = 0
         """Bytes of arguments."""
         self.full = False
@@ -39,41 +82,69 @@ class Line:
         """It stays when nothing waits: its client is connected, and may come again."""
 
 
-class JobQueue:
+class JobQueue(Generic[J]):
     """A line per client, served in turn; `pop` gives the last job when all others have run."""
 
-    def __init__(self, max_requests: int, max_bytes: int, drained: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        max_requests: int,
+        max_bytes: int,
+        drained: Callable[[bytes], None],
+        budget: Budget | None = None,
+    ) -> None:
         """`drained` is called with the owner of a line that was full and has room again."""
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         self._drained = drained
+        self._budget = Budget(2**62) if budget is None else budget
         self._lock = threading.Lock()
-        self._turns: deque[Line] = deque()
-        self._lines: dict[bytes, Line] = {}
-        self._held = 0  # lines
-        self._lone: Job | None = None
-        self._lone_size = max_bytes if max_requests > 1 else 0
-        self._last: Job | None = None
-        self.taken: Job | None = None
-        """What the task thread has taken and not answered yet. `pop` says so before it takes
-        it out, and gives it again where an exception struck: whoever pops sets it to None."""
+        self._turns: OrderedDict[bytes, Line[J]] = OrderedDict()
+        self._lines: dict[bytes, Line[J]] = {}
+        self._held: dict[bytes, Line[J]] = {}
+        self._held_jobs = 0
+        self._kinds = dict.fromkeys(Kind, 0)  # but for EXEC, which are all the others
+        self._lone: J | None = None
+        self._lone_size = min(LONE, max_bytes) if max_requests > 1 else 0
+        self._last: J | None = None
+        self._torn = False
         self.count = 0
         """How many can run; read without the lock by whoever looks whether there is work."""
+        self.taken: J | None = None
+        """What `pop` took, until whoever runs it sets this to None: when it is answered.
 
-    def push(self, job: Job, owner: bytes) -> bool:
-        """Append `job` to what waits for `owner`; whether its line is full now."""
-        self._lock.acquire()  # in half the time of `with`
+        `pop` says so before it takes a job out, so it is known also where an exception
+        struck, and gives it again; whoever looks for it meets it in the queue or here.
+        """
+
+    def push(self, job: J, owner: bytes) -> bool:
+        """Append `job` to what waits for `owner`; whether its line is full now.
+
+        Raises `Overloaded`: the job was not taken, and its client is to be told.
+        """
         try:
-            if not self.count and not self._held and job.size < self._lone_size:
-                self._lone = job
-                self.count = 1
-                return False
-            self._line_up_lone()
-            return self._line_up(job, owner)
-        finally:
-            self._lock.release()
+            with self._lock:
+                if self._torn:
+                    self._mend()
+                if not self.count and not self._held and job.size < self._lone_size:
+                    self._lone = job
+                    self.count = 1
+                    return False
+                self._line_up_lone()
+                line = self._lines.get(owner)
+                if line is None:
+                    line = self._lines[owner] = Line(owner)
+                budget = self._budget
+                if budget.used > budget.ample and not budget.admits(line.size, job.size + JOB):
+                    self._forget_if_over(line)
+                    raise Overloaded
+                return self._line_up(job, line)
+        except Overloaded:
+            raise
+        except BaseException:
+            self._torn = True
+            raise
 
-    def push_last(self, job: Job) -> bool:
+    def push_last(self, job: J) -> bool:
         """Keep `job` until everything else has run; False if another is kept already.
 
         What is held runs now: there is no later any more.
@@ -83,81 +154,70 @@ class JobQueue:
                 return False
             self._last = job
             self.count += 1
-            for line in self._lines.values():
+            for line in list(self._held.values()):
                 self._release(line)
             return True
 
-    def pop(self) -> Job | None:
+    def pop(self) -> J | None:
         """Take the next job, or None; it is `taken` until that is set to None.
 
-        Where the taken one is still there, an exception has struck: it is given again, and
-        the count, which may be wrong then, is made anew.
+        Where the one before is taken still, an exception has struck, and it is given again.
         """
-        with self._lock:
-            if self.taken is not None:
-                return self._take_again(self.taken)
-            job = self._lone
-            if job is not None:
-                self.taken = job
-                self._lone = None
-                self.count -= 1
-                return job
-            if self._turns:
-                line = self._turns[0]
-                self.taken = job = line.jobs[0]
-                self._turns.popleft()
-                line.jobs.popleft()
-                if line.jobs:
-                    self._turns.append(line)
-                    job.more = True
-                line.size -= job.size
-                self.count -= 1
-                if (line.kept and not line.full) or not self._took(line):
+        try:
+            with self._lock:
+                if self.taken is not None:
+                    self._torn = True
+                if self._torn:
+                    self._mend()
+                if self.taken is not None:
+                    return self.taken
+                job = self._lone
+                if job is not None:
+                    self.taken = job
+                    self._lone = None
+                    self.count -= 1
                     return job
-            elif self._last is not None:
-                self.taken = job = self._last
-                self._last = None
-                self.count -= 1
-                return job
-            else:
-                self.count = 0
-                return None
+                if self._turns:
+                    line = next(iter(self._turns.values()))
+                    job = self.taken = next(iter(line.jobs.values()))
+                    self._turns.popitem(last=False)
+                    line.jobs.popitem(last=False)
+                    if line.jobs:
+                        self._turns[line.owner] = line
+                        job.more = True
+                    self.count -= 1
+                    self._left(job, line)
+                    if (line.kept and not line.full) or not self._took(line):
+                        return job
+                elif self._last is not None:
+                    job = self.taken = self._last
+                    self._last = None
+                    self.count -= 1
+                    return job
+                else:
+                    return None
+        except BaseException:
+            self._torn = True
+            raise
         self._drained(line.owner)
         return job
 
     def again(self) -> None:
-        """See that `pop` is called again, after an exception has struck."""
+        """See that there is work, for who may have been struck between taking it and running it."""
         with self._lock:
-            self.count = self._counted() + 1
-
-    def _take_again(self, job: Job) -> Job:
-        """See that the taken `job` is out, wherever taking it out was struck."""
-        if self._lone is job:
-            self._lone = None
-        elif self._last is job:
-            self._last = None
-        line = self._lines.get(job.owner)
-        if line is not None and line.jobs and line.jobs[0] is job:
-            line.jobs.popleft()
-            line.size -= job.size
-            if self._turns and self._turns[0] is line:
-                self._turns.rotate(-1)
-        turns = [each for each in self._turns if each.jobs and not each.held]
-        able = [each for each in self._lines.values() if each.jobs and not each.held]
-        self._turns = deque([*turns, *(each for each in able if each not in turns)])
-        self.count = self._counted()
-        return job
-
-    def _counted(self) -> int:
-        """How many can run, counted."""
-        waiting = sum(len(line.jobs) for line in self._turns)
-        return waiting + (self._lone is not None) + (self._last is not None)
+            self._torn = True
+            self.count += 1  # counted anew by `pop`, which comes now
 
     def queued(self) -> int:
         """How many wait, those that are held included."""
         with self._lock:
-            waiting = sum(len(line.jobs) for line in self._lines.values())
-            return waiting + (self._lone is not None) + (self._last is not None)
+            return self.count + self._held_jobs
+
+    def size_of(self, owner: bytes) -> int:
+        """Bytes of arguments that wait for `owner`."""
+        with self._lock:
+            line = self._lines.get(owner)
+            return 0 if line is None else line.size
 
     def hold(self, owner: bytes) -> None:
         """Let what waits for `owner` wait on, until `release`; not once the last job waits."""
@@ -165,14 +225,17 @@ class JobQueue:
             if self._last is not None:
                 return
             self._line_up_lone()
-            line = self._lines.setdefault(owner, Line(owner))
+            line = self._lines.get(owner)
+            if line is None:
+                line = self._lines[owner] = Line(owner)
             if line.held:
                 return
             if line.jobs:
-                self._turns.remove(line)
+                del self._turns[owner]
                 self.count -= len(line.jobs)
+                self._held_jobs += len(line.jobs)
             line.held = True
-            self._held += 1
+            self._held[owner] = line
 
     def release(self, owner: bytes) -> None:
         """Give `owner` its turns again."""
@@ -189,48 +252,59 @@ class JobQueue:
             if line is not None:
                 self._release(line)
                 line.kept = False
-                if not line.jobs:
-                    del self._lines[owner]
+                self._forget_if_over(line)
 
     def holds(self, kind: Kind) -> bool:
         """Whether a job of that kind waits."""
         with self._lock:
-            self._line_up_lone()
-            return any(job.kind is kind for line in self._lines.values() for job in line.jobs)
+            if any(job is not None and job.kind is kind for job in (self._lone, self._last)):
+                return True
+            if kind is not EXEC:
+                return self._kinds[kind] > 0
+            others = sum(self._kinds.values()) + (self._lone is not None)
+            return self.count + self._held_jobs - (self._last is not None) > others
 
     def has(self, owner: bytes, request: object) -> bool:
         """Whether that request waits."""
         with self._lock:
-            self._line_up_lone()
+            for job in (self._lone, self._last):
+                if job is not None and (job.owner, job.request) == (owner, request):
+                    return True
             line = self._lines.get(owner)
-            jobs = [*(line.jobs if line else ()), *([self._last] if self._last else [])]
-            return any((job.owner, job.request) == (owner, request) for job in jobs)
+            return line is not None and isinstance(request, int) and request in line.jobs
 
     def withdraw(self, owner: bytes, request: int) -> bool:
-        """Take a job out before it runs; False if it doesn't wait here."""
+        """Take a job out before it runs; False if it doesn't wait here, or must run.
+
+        An execute whose client doesn't wait was receipted when it came: what has a receipt
+        is not withdrawn. `pop` and this exclude each other, so that what was withdrawn
+        never runs, and what runs was not withdrawn.
+        """
         with self._lock:
             self._line_up_lone()
             line = self._lines.get(owner)
-            if line is None:
+            job = None if line is None else line.jobs.get(request)
+            if line is None or job is None or job is self.taken:
                 return False
-            job = next((job for job in line.jobs if job.request == request), None)
-            if job is None or job.bound or job is self.taken:
+            if job.kind is EXEC and not job.waits:
                 return False
-            line.jobs.remove(job)
-            if not line.held:
+            del line.jobs[request]
+            if line.held:
+                self._held_jobs -= 1
+            else:
                 self.count -= 1
                 if not line.jobs:
-                    self._turns.remove(line)
-            line.size -= job.size
+                    del self._turns[owner]
+            self._left(job, line)
             drained = self._took(line)
         if drained:
             self._drained(owner)
         return True
 
-    def clear(self) -> list[Job]:
+    def clear(self) -> list[J]:
         """Take everything out; what was pushed last comes last."""
         with self._lock:
-            for line in self._lines.values():
+            for line in list(self._held.values()):
                 self._release(line)
         taken = []
         while (job := self.pop()) is not None:
@@ -238,17 +312,22 @@ class JobQueue:
             taken.append(job)
         return taken
 
-    def _line_up(self, job: Job, owner: bytes) -> bool:
-        line = self._lines.get(owner)
-        if line is None:
-            line = self._lines[owner] = Line(owner)
+    # All below is called with the lock
+
+    def _line_up(self, job: J, line: Line[J]) -> bool:
         jobs = line.jobs
-        if not line.held:
+        if line.held:
+            self._held_jobs += 1
+        else:
             self.count += 1
             if not jobs:
-                self._turns.append(line)
-        jobs.append(job)
+                self._turns[line.owner] = line
+        request = job.request
+        jobs[request if request not in jobs else object()] = job
         line.size += job.size
+        self._budget.queued += job.size + JOB
+        if job.kind is not EXEC:
+            self._kinds[job.kind] += 1
         if len(jobs) >= self._max_requests or line.size >= self._max_bytes:
             line.full = True
         return line.full
@@ -257,21 +336,70 @@ class JobQueue:
         if self._lone is not None:
             job, self._lone = self._lone, None
             self.count -= 1
-            self._line_up(job, job.owner)
+            line = self._lines.get(job.owner)
+            if line is None:
+                line = self._lines[job.owner] = Line(job.owner)
+            self._line_up(job, line)
 
-    def _took(self, line: Line) -> bool:
+    def _left(self, job: J, line: Line[J]) -> None:
+        """Count `job` out, which was taken from `line`."""
+        line.size -= job.size
+        self._budget.queued -= job.size + JOB
+        if job.kind is not EXEC:
+            self._kinds[job.kind] -= 1
+
+    def _took(self, line: Line[J]) -> bool:
         """Whether `line`, which a job has left, has room again now; forget it if it is over."""
-        if not line.jobs and not line.kept:
-            del self._lines[line.owner]
+        self._forget_if_over(line)
         if not line.full:
             return False
         line.full = len(line.jobs) > self._max_requests // 2 or line.size > self._max_bytes // 2
         return not line.full
 
-    def _release(self, line: Line) -> None:
+    def _forget_if_over(self, line: Line[J]) -> None:
+        if not line.jobs and not line.kept:
+            self._lines.pop(line.owner, None)
+
+    def _release(self, line: Line[J]) -> None:
         if line.held:
             line.held = False
-            self._held -= 1
+            del self._held[line.owner]
             if line.jobs:
-                self._turns.append(line)
+                self._turns[line.owner] = line
                 self.count += len(line.jobs)
+                self._held_jobs -= len(line.jobs)
+
+    def _mend(self) -> None:
+        """Count anew what an exception may have left half done: a signal handler's, say."""
+        self._take_out()
+        lines = self._lines.values()
+        self._held = {line.owner: line for line in lines if line.held}
+        for line in lines:
+            line.size = sum(job.size for job in line.jobs.values())
+            if line.jobs and not line.held:
+                self._turns.setdefault(line.owner, line)
+            else:
+                self._turns.pop(line.owner, None)
+        jobs = [job for line in lines for job in line.jobs.values()]
+        self._held_jobs = sum(len(line.jobs) for line in self._held.values())
+        self._kinds = {kind: sum(job.kind is kind for job in jobs) for kind in Kind}
+        self._kinds[EXEC] = 0
+        self._budget.queued = sum(job.size + JOB for job in jobs)
+        waiting = len(jobs) - self._held_jobs
+        self.count = waiting + (self._lone is not None) + (self._last is not None)
+        self._torn = False
+
+    def _take_out(self) -> None:
+        """See that what is taken waits no more, wherever taking it out was struck."""
+        job = self.taken
+        if job is None:
+            return
+        if self._lone is job:
+            self._lone = None
+        elif self._last is job:
+            self._last = None
+        line = self._lines.get(job.owner)
+        if line is not None and line.jobs and next(iter(line.jobs.values())) is job:
+            line.jobs.popitem(last=False)
+            if line.owner in self._turns:
+                self._turns.move_to_end(line.owner)

@@ -22,9 +22,9 @@ from bgpy.codec.modules import Catalogue
 from bgpy.codec.payload import PICKLE
 from bgpy.errors import RemoteProtocolError
 from bgpy.serving.ending import Ending, Taken
-from bgpy.serving.job import Job, Peer
+from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
-from bgpy.serving.queue import JobQueue
+from bgpy.serving.queue import JobQueue, Overloaded
 from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
 from bgpy.tasks.engine import Engine
@@ -46,6 +46,7 @@ from bgpy.wire.messages import (
 
 log = logging.getLogger("bgpy.server")
 
+NO_ROOM = "the server has no memory left for waiting requests: this one has not run"
 NO_TASKS = "the server has no tasks yet: call initialize() first"
 
 
@@ -55,7 +56,7 @@ class Requests:
     def __init__(
         self,
         engine: Engine,
-        jobs: JobQueue,
+        jobs: JobQueue[Job],
         outbox: Outbox,
         ending: Ending,
         worker: Worker,
@@ -83,10 +84,6 @@ class Requests:
             Goodbye: lambda session, message: session.close(),
         }
 
-    def refuse_overload(self, peer: Peer, request: int, text: str) -> None:
-        """Refuse a request for which there is no room; `text` says which limit it met."""
-        self._outbox.refuse(peer, request, Reason.OVERLOAD, text)
-
     # Requests for the tasks
 
     def _on_execute(self, session: Session, message: Execute) -> None:
@@ -97,16 +94,14 @@ class Requests:
         if not self._engine.initialized and not self._may_be_initialized():
             self._outbox.refuse(session, job.request, Reason.NOT_INITIALIZED, NO_TASKS)
             return
-        if self._jobs.push(job, session.client_id):
-            session.pause()
-        if not wait:
-            # From now on it is bound to run: see `Job.bound`.
+        if self._queue(job, session) and not wait:
+            # From now on it is bound to run: the queue lets nobody withdraw it.
             self._outbox.receipt(session, job.request)
 
     def _on_init(self, session: Session, message: Init) -> None:
         job = Job(Kind.INIT, session, message, False)
         if self._takes(job, message):
-            self._jobs.push(job, session.client_id)
+            self._queue(job, session)
 
     def _on_exit(self, session: Session, message: Exit) -> None:
         job = Job(Kind.EXIT, session, message, message.wait)
@@ -120,7 +115,18 @@ class Requests:
         if taken is Taken.TOO_LATE:
             self._worker.refuse_ending(job)
         elif taken is Taken.TOO_MANY:
-            self.refuse_overload(session, job.request, "too many exits wait for the server's end")
+            self._outbox.refuse(session, job.request, Reason.OVERLOAD, NO_ROOM)
+
+    def _queue(self, job: Job, session: Session) -> bool:
+        """Queue a request; if there is no room for it, it has been answered."""
+        try:
+            full = self._jobs.push(job, session.client_id)
+        except Overloaded:
+            self._outbox.refuse(session, job.request, Reason.OVERLOAD, NO_ROOM)
+            return False
+        if full:
+            session.pause()
+        return True
 
     def _takes(self, job: Job, message: Init | Execute) -> bool:
         """Whether a request may be queued; if not, it has been answered."""

@@ -58,7 +58,7 @@ class Worker:
     def __init__(
         self,
         engine: Engine,
-        jobs: JobQueue,
+        jobs: JobQueue[Job],
         outbox: Outbox,
         ending: Ending,
         hooks: Hooks,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from bgpy.config import ENV_TOKEN
+from bgpy.config import ENV_TOKEN, checked_text
 from bgpy.state.folders import below_host, exists_privately, make_private, safe
 from bgpy.system import files
 
@@ -24,7 +24,7 @@ def create(length: int = 64) -> str:
     Raises `TypeError` for a length that is no integer, `ValueError` for one below 1.
     """
     if not isinstance(length, int) or isinstance(length, bool):
-        raise TypeError(f"the length must be an integer, not {type(length).__name__}")
+        raise TypeError(f"length must be an integer, not {type(length).__name__}")
     if length < 1:
         raise ValueError(
             f"a token can't have {length} characters; at least {ADVISED_LENGTH} are advised"
@@ -38,12 +38,18 @@ def create(length: int = 64) -> str:
 def check(token: str | None) -> str | None:
     """Give `token` back if it can be one; None stands for none.
 
-    Raises `TypeError` for what is no string, `ValueError` for an empty one.
+    Raises `TypeError` for what is no string, `ValueError` for an empty one or one that
+    can't be encoded.
     """
-    if token is not None and not isinstance(token, str):
-        raise TypeError(f"the token must be a string, not {type(token).__name__}")
-    if token == "":
-        raise ValueError("the token is empty: leave it out, or make one with token_create()")
+    if token is None:
+        return None
+    token = checked_text(token, "token")
+    if not token:
+        raise ValueError("token is empty: leave it out, or make one with token_create()")
+    try:
+        token.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"token has a character that UTF-8 can't hold: {error}") from None
     return token
 
 

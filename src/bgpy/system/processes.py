@@ -14,51 +14,119 @@ import sys
 import time
 from dataclasses import dataclass
 
+from bgpy.errors import BgpyError
+
 _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1  # of macOS; not in `socket`
 
 _LONGEST_PAUSE = 0.05
 """Seconds between two looks at a process that nothing else tells of."""
 
+_ENDING = 5.0
+"""Seconds for a process of Windows that refuses to be ended since it is ending."""
+
+_boot_id = b""
+"""What `boot_id` gave, once it was known."""
+
+
+class Unseen(Exception):
+    """Whether a process exists, or which one it is, can't be seen from here, or not now."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """One process, told from any other that has had, or will have, its pid."""
+    """One process, told from any other that has had, or will have, its pid.
+
+    What can't be seen is not claimed: a process is known to be alive, known to be gone, or
+    neither, where ``/proc`` hides it or this process has no descriptor left to look with.
+    """
 
     pid: int
-    start_time: str
-    """What the function of that name gave for the pid; empty for one that is gone."""
+    start_time: str | None
+    """What the function of that name gave for the pid; empty where it couldn't be seen."""
 
     @classmethod
     def of(cls, pid: int) -> ProcessId:
         """The process that has that pid now."""
-        return cls(pid, start_time(pid) or "")
+        try:
+            return cls(pid, start_time(pid))
+        except Unseen:
+            return cls(pid, "")
 
-    def is_alive(self) -> bool:
-        """Whether it exists; one that has ended and was not yet waited for doesn't."""
-        return bool(self.start_time) and start_time(self.pid) == self.start_time
+    def alive(self) -> bool | None:
+        """Whether it exists: True or False where that is known, None where it isn't.
+
+        One that has ended and was not yet waited for is gone.
+        """
+        if self.start_time is None:
+            return False
+        try:
+            now = start_time(self.pid)
+        except Unseen:
+            return None
+        if now is None:
+            return False
+        return now == self.start_time if self.start_time else None
+
+    def is_gone(self) -> bool:
+        """Whether it is known to be gone."""
+        return self.alive() is False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is gone, at most `timeout` seconds; whether it is."""
-        return not self.start_time or wait_gone(self.pid, self.start_time, timeout)
+        """Wait until it is known to be gone, at most `timeout` seconds; whether it is."""
+        if self.is_gone():
+            return True
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if sys.platform == "linux":
+            try:
+                descriptor = os.pidfd_open(self.pid)
+            except ProcessLookupError:
+                return True
+            except OSError:
+                # An old kernel, a sandbox without it, or no descriptor left.
+                return _wait_looking(self, deadline)
+            try:
+                return _wait_readable(self, descriptor, deadline)
+            finally:
+                os.close(descriptor)
+        return _wait_with_psutil(self, deadline)
 
     def kill(self) -> None:
-        """End it at once and wait until it is gone; never another process of that pid."""
-        if not self.is_alive():
+        """End it at once and wait until it is gone; never another process of that pid.
+
+        Raises `BgpyError` if it may not be ended, or can't be told from another process.
+        """
+        alive = self.alive()
+        if alive is False:
             return
+        if alive is None:
+            raise BgpyError(
+                f"whether process {self.pid} is still the one meant can't be seen here",
+                advice="end it by its number if you are sure",
+                pid=self.pid,
+            )
         try:
-            if sys.platform == "win32":
-                os.kill(self.pid, signal.SIGTERM)  # ends it there as SIGKILL does elsewhere
-            else:
-                os.kill(self.pid, signal.SIGKILL)
+            # SIGTERM ends a process on Windows as SIGKILL does elsewhere.
+            os.kill(self.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
         except ProcessLookupError:
             return
+        except OSError as error:
+            # On Windows one that is just ending refuses, or isn't found.
+            if sys.platform == "win32" and self.wait(_ENDING):
+                return
+            raise BgpyError(
+                f"process {self.pid} can't be ended: {error.strerror}",
+                advice="end it as the user that it belongs to",
+                pid=self.pid,
+            ) from error
         self.wait()
 
 
 def start_time(pid: int) -> str | None:
     """Tell the process from any other of that pid: an opaque text, None if it is gone.
 
-    A process that has ended and was not yet waited for counts as gone.
+    A process that has ended and was not yet waited for counts as gone. Raises `Unseen` where
+    there is, or may be, such a process, and no more can be learned of it: ``/proc`` is
+    missing or hides it, or this process has no descriptor left.
     """
     if pid <= 0:
         return None
@@ -67,7 +135,10 @@ def start_time(pid: int) -> str | None:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 # The name before it is in parentheses and may hold blanks and parentheses.
                 after_name = file.read().rpartition(b")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
+        except OSError as error:
+            # Of whatever kind: a hidden process is "not found" there as well.
+            if _exists(pid):
+                raise Unseen(pid) from error
             return None
         # A first thread that has ended while others still do: their sockets are open yet.
         ended = after_name[0] in (b"Z", b"X", b"x") and int(after_name[17]) <= 1
@@ -80,15 +151,34 @@ def start_time(pid: int) -> str | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
     except psutil.NoSuchProcess:
         return None
+    except (psutil.Error, OSError) as error:
+        raise Unseen(pid) from error
+
+
+def _exists(pid: int) -> bool:
+    """Whether any process has that pid, ended ones that nobody waited for included.
+
+    The kernel tells this of every process, whatever ``/proc`` shows, and needs no descriptor.
+    """
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # it may not be signalled: it is another user's
+    return True
 
 
 def boot_id() -> bytes:
     """Give 16 bytes that change with each boot of this machine; zeros where unknown."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return bytes.fromhex(file.read().strip().replace("-", ""))
-    except (OSError, ValueError):
-        return bytes(16)
+    global _boot_id
+    if not _boot_id:
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                _boot_id = bytes.fromhex(file.read().strip().replace("-", ""))
+        except (OSError, ValueError):
+            return bytes(16)
+    return _boot_id
 
 
 def pid_namespace() -> int:
@@ -122,47 +212,36 @@ else:
 
 
 def wait_gone(pid: int, start_time: str, timeout: float | None = None) -> bool:
-    """Wait until the process is gone, at most `timeout` seconds; tell whether it is.
+    """Wait until the process is known to be gone, at most `timeout` seconds; whether it is.
 
     `start_time` is what the function of that name gave for it. It needn't be a child.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    if sys.platform == "linux":
-        try:
-            descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            # An old kernel or a sandbox without it.
-            return _wait_looking(pid, start_time, deadline)
-        try:
-            return _wait_readable(descriptor, pid, start_time, deadline)
-        finally:
-            os.close(descriptor)
-    return _wait_with_psutil(pid, start_time, timeout)
+    return ProcessId(pid, start_time).wait(timeout)
 
 
-def _wait_with_psutil(pid: int, expected: str, timeout: float | None) -> bool:
+def _wait_with_psutil(process: ProcessId, deadline: float | None) -> bool:
     import psutil
 
     try:
-        process = psutil.Process(pid)
-        if start_time(pid) == expected:
-            process.wait(None if timeout is None else max(timeout, 0))
+        there = psutil.Process(process.pid)
+        if not process.is_gone():
+            there.wait(None if deadline is None else max(deadline - time.monotonic(), 0))
     except psutil.NoSuchProcess:
-        pass
+        return True
     except psutil.TimeoutExpired:
-        return start_time(pid) != expected
+        return process.is_gone()
+    except (psutil.Error, OSError):
+        return _wait_looking(process, deadline)
     return True
 
 
-def _wait_looking(pid: int, expected: str, deadline: float | None) -> bool:
+def _wait_looking(process: ProcessId, deadline: float | None) -> bool:
     """Look again and again; the pauses grow.
 
     psutil is of no help where the kernel refuses process descriptors: it asks for one too.
     """
     pause = 0.001
-    while start_time(pid) == expected:
+    while not process.is_gone():
         left = _LONGEST_PAUSE if deadline is None else deadline - time.monotonic()
         if left <= 0:
             return False
@@ -173,13 +252,13 @@ def _wait_looking(pid: int, expected: str, deadline: float | None) -> bool:
 
 if sys.platform == "linux":
 
-    def _wait_readable(pidfd: int, pid: int, expected: str, deadline: float | None) -> bool:
+    def _wait_readable(process: ProcessId, pidfd: int, deadline: float | None) -> bool:
         import select
 
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
-        # Read after the descriptor was opened: from here on it can't mean another process.
-        while start_time(pid) == expected:
+        # Looked at after the descriptor was opened: from here on it can't mean another process.
+        while not process.is_gone():
             # A day at most: poll takes no more than 2**31 milliseconds.
             left = 86400.0 if deadline is None else min(deadline - time.monotonic(), 86400.0)
             if poller.poll(max(left, 0.0) * 1000):

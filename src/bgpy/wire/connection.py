@@ -26,35 +26,31 @@ from __future__ import annotations
 
 import struct
 from enum import Enum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
-from bgpy.memory import Allocate, Payload, Piece
+from bgpy.memory import Allocate, Payload, Piece, Within
 from bgpy.wire.frames import (
     HEADER_SIZE,
+    MOST_BUFFERS,
     SMALL,
     FrameReader,
-    Kind,
     SizeLimits,
     pack_header,
 )
 from bgpy.wire.handshake import ClientHandshake, ServerHandshake
 from bgpy.wire.messages import (
     CODEC_PICKLE,
-    TO_CLIENT,
-    TO_SERVER,
-    Encoders,
     Execute,
     Failure,
     Goodbye,
     Message,
     Reason,
     Reply,
-    encode,
 )
+from bgpy.wire.table import NUMBERS, TO_CLIENT, TO_SERVER, Encoders, encode
 
-# Plain numbers: members of an enumeration are slow to come by.
-_EXECUTE, _REPLY = int(Kind.EXECUTE), int(Kind.REPLY)
+_EXECUTE, _REPLY = NUMBERS[Execute], NUMBERS[Reply]
 _PICKLED = CODEC_PICKLE << 4
 
 
@@ -95,9 +91,11 @@ class Connection:
         "_encoders",
         "_handshake",
         "_limits",
+        "_most_buffers",
         "_outgoing",
         "_plain_head",
         "_plain_size",
+        "_within",
         "reader",
         "state",
     )
@@ -107,11 +105,14 @@ class Connection:
         handshake: ClientHandshake | ServerHandshake,
         limits: SizeLimits | None,
         allocate: Allocate,
+        within: Within | None,
     ) -> None:
         self.state = State.HANDSHAKE
         self._handshake = handshake
         self._limits = limits
         self._allocate = allocate
+        self._within = within
+        self._most_buffers = 0
         if isinstance(handshake, ServerHandshake):
             self._outgoing = b""
         else:
@@ -128,15 +129,25 @@ class Connection:
 
     @classmethod
     def server_side(
-        cls, handshake: ServerHandshake, limits: SizeLimits, allocate: Allocate
+        cls,
+        handshake: ServerHandshake,
+        limits: SizeLimits,
+        allocate: Allocate,
+        within: Within | None = None,
     ) -> Connection:
-        """Make the server's side; `limits` are those that the handshake's terms announce."""
-        return cls(handshake, limits, allocate)
+        """Make the server's side; `limits` are those that the handshake's terms announce.
+
+        `within` is the codec's way to send a payload of more buffers than the limits
+        allow; without it such a payload is refused.
+        """
+        return cls(handshake, limits, allocate, within)
 
     @classmethod
-    def client_side(cls, handshake: ClientHandshake, allocate: Allocate) -> Connection:
+    def client_side(
+        cls, handshake: ClientHandshake, allocate: Allocate, within: Within | None = None
+    ) -> Connection:
         """Make the client's side; the limits are the ones that the server announces."""
-        return cls(handshake, None, allocate)
+        return cls(handshake, None, allocate, within)
 
     @property
     def established(self) -> bool:
@@ -193,16 +204,27 @@ class Connection:
                 f"{type(message).__name__} can't be sent on this side of a connection "
                 f"that is {self.state.value}"
             )
+        buffers = getattr(message, "buffers", None)
+        if buffers and len(buffers) > self._most_buffers:
+            message = self._with_fewer_buffers(message)
         pieces = encode(message)
         if len(pieces) > 1 or len(pieces[0]) > self._plain_size:
             self._check_size(pieces)
         return pieces
 
-    def execute(self, request: int, payload: Payload, wait: bool) -> list[Piece]:
+    def execute(
+        self, request: int, payload: Payload, wait: bool, extensions: bytes = b""
+    ) -> list[Piece]:
         """As `send` of an `Execute` with a pickled payload, in few steps where it is small."""
         head, buffers, code = payload
-        if code or buffers or head.__class__ is not bytes or len(head) > self._plain_head:
-            return self.send(Execute(request, head, buffers, CODEC_PICKLE, code, wait))
+        if (
+            code
+            or buffers
+            or extensions
+            or head.__class__ is not bytes
+            or len(head) > self._plain_head
+        ):
+            return self.send(Execute(request, head, buffers, CODEC_PICKLE, code, wait, extensions))
         return [pack_header(_EXECUTE, _PICKLED | wait, 0, len(head), request) + head]
 
     def reply(self, request: int, payload: Payload, error: bool) -> list[Piece]:
@@ -260,7 +282,16 @@ class Connection:
         # One piece of this size keeps both limits, whatever it holds.
         self._plain_size = HEADER_SIZE + min(limits.max_message, 8 * limits.max_buffers)
         self._plain_head = min(limits.max_message, SMALL)
+        self._most_buffers = min(limits.max_buffers, MOST_BUFFERS)
         self._move(Event.PROVED)
+
+    def _with_fewer_buffers(self, message: Any) -> Any:
+        """`message` with as many buffers as the limits allow, if the codec has a way."""
+        if self._within is None or message.codec != CODEC_PICKLE:
+            return message
+        payload = (message.head, message.buffers, message.code)
+        head, buffers, _ = self._within(payload, self._most_buffers)
+        return message._replace(head=head, buffers=buffers)
 
     def _check_size(self, pieces: list[Piece]) -> None:
         limits = self._limits

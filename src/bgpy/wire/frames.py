@@ -29,15 +29,14 @@ that the socket can receive them there, and nothing is copied::
     else:
         frames = reader.filled(sock.recv_into(target))
 
-What a reader gives for each frame is made by one function per kind: a `Frame`, or
-(`bgpy.wire.messages`) the message itself.
+What a reader takes, and what it gives for each frame, is said by one function per kind
+(`bgpy.wire.table`): a message, or a `Frame`.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import IntEnum
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
@@ -49,26 +48,12 @@ SMALL = 64 * 1024
 DIRECT = 16 * 1024
 """Bytes: with less than this missing, receiving into shared memory is cheaper."""
 
+MOST_BUFFERS = 0xFFFF
+"""Buffers that a header can announce."""
+
 _header = struct.Struct("<BBHIQ")
 pack_header = _header.pack
 _unpack_from = _header.unpack_from
-
-
-class Kind(IntEnum):
-    """The number of each message. 7 (item), 8 (event), 13 (acknowledge) are reserved."""
-
-    INIT = 1
-    EXECUTE = 2
-    EXIT = 3
-    REPLY = 4
-    FAILURE = 5
-    RECEIPT = 6
-    CANCEL = 9
-    PING = 10
-    PONG = 11
-    STATUS = 12
-    GOODBYE = 14
-    MODULES = 15
 
 
 class SizeLimits(Protocol):
@@ -93,9 +78,6 @@ class Frame(NamedTuple):
     buffers: Sequence[memoryview]
 
 
-AS_FRAMES = dict.fromkeys(map(int, Kind), Frame)
-"""Makes each kind a `Frame`."""
-
 T = TypeVar("T")
 Make = Callable[[int, int, int, Head, Sequence[memoryview]], T]
 """Makes something of a frame, given as the fields of `Frame`."""
@@ -116,7 +98,7 @@ def encode_frame(
         return [pack_header(kind, tags, 0, length, request) + head]
     parts = head if isinstance(head, tuple) else (head,)
     length = sum(map(len, parts))
-    if length > 0xFFFF_FFFF or len(buffers) > 0xFFFF:
+    if length > 0xFFFF_FFFF or len(buffers) > MOST_BUFFERS:
         raise MessageTooLarge(
             f"a message with a head of {length} bytes and {len(buffers)} buffers can't be sent: "
             "4294967295 bytes and 65535 buffers fit in a frame; send it in parts"

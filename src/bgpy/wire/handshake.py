@@ -39,8 +39,8 @@ from bgpy.errors import (
 )
 
 MAGIC = b"\xb9bgpy\r\n\n"
-MIN_VERSION = 1
-MAX_VERSION = 1
+MIN_VERSION = 2
+MAX_VERSION = 2
 ROLE_FULL = 0
 """The role that may send code; the only one so far."""
 LONG_TOKEN = 32
@@ -291,9 +291,16 @@ def _refused(reason: int, lowest: int, highest: int) -> ProtocolError | Authenti
 
 def _no_common_version(who: str, lowest: int, highest: int) -> VersionMismatch:
     return VersionMismatch(
-        f"{who} versions {lowest} to {highest} of the protocol, this side {MIN_VERSION} to "
-        f"{MAX_VERSION}: bring bgpy to the same version on both sides"
+        f"{who} {_versions(lowest, highest)} of the protocol, this side {_OURS}: "
+        "install the same version of bgpy on both sides"
     )
+
+
+def _versions(lowest: int, highest: int) -> str:
+    return f"version {lowest}" if lowest == highest else f"versions {lowest} to {highest}"
+
+
+_OURS = _versions(MIN_VERSION, MAX_VERSION)
 
 
 class ServerHandshake(_Handshake):
@@ -350,8 +357,8 @@ class ServerHandshake(_Handshake):
         _, lowest, highest, flags, self.role, self.client_id, _ = _hello.unpack(hello)
         version = min(highest, MAX_VERSION)
         if version < max(lowest, MIN_VERSION):
-            text = f"it speaks versions {lowest} to {highest}, this server {MIN_VERSION} to "
-            return self._refuse(Refusal.VERSION, f"{text}{MAX_VERSION}")
+            text = f"it speaks {_versions(lowest, highest)}, this server {_OURS}"
+            return self._refuse(Refusal.VERSION, text)
         if flags:
             return self._refuse(Refusal.FLAGS, f"it set flags {flags:#x}, none are known")
         if self.role != ROLE_FULL:

@@ -10,7 +10,7 @@ from bgpy.address import parse
 from bgpy.errors import StartupError
 from bgpy.serving.io import listener
 from bgpy.tls.stream import PlainOrTls, TlsSocket
-from tests.tls.ends import server_identity
+from tests.support.ends import server_identity
 
 
 class _Bound:

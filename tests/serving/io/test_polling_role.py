@@ -6,8 +6,8 @@ import pytest
 
 from bgpy.serving.io import polling_role as role
 from bgpy.serving.io.polling_role import Look, PollingRole
-from tests.serving.role_model import Broken, Model, Step, World, changed
-from tests.serving.role_walk import explore
+from tests.support.role_model import Broken, Model, Step, World, changed
+from tests.support.role_walk import explore
 
 SCENARIOS: list[tuple[tuple[int, ...], str, int, int]] = [
     ((2,), "", 0, 1_000),

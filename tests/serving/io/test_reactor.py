@@ -19,7 +19,7 @@ from bgpy.example import tasks
 from bgpy.serving.io import reactor as reactor_module
 from bgpy.serving.io.poller import READ, WRITE
 from bgpy.serving.io.reactor import Deadline, Reactor
-from tests.serving.loop import LONG, Jobs, Loop
+from tests.support.loop import LONG, Jobs, Loop
 
 NUMBER = struct.Struct("<I")
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from bgpy.address import Address
 from bgpy.calling.blocking.dialling import Reached, limit, reach
+from bgpy.codec.payload import within
 from bgpy.errors import BgpyError, NotBgpy, Unreachable
 from bgpy.memory import allocate
 from bgpy.wire.connection import Connection
@@ -48,7 +49,7 @@ def connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     try:
         token = target.find_token()
         handshake = ClientHandshake(client_id, os.urandom(32), token, reached.binding)
-        connection = Connection.client_side(handshake, allocate)
+        connection = Connection.client_side(handshake, allocate, within)
         _shake_hands(reached, connection, target.address, deadline)
         return Connected(reached, connection, handshake.welcome)
     except BaseException:

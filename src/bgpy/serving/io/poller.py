@@ -62,9 +62,12 @@ class Poller:
         self._handlers[key.fd] = handler
 
     def unregister(self, sock: Watched) -> None:
-        """Watch `sock` no longer."""
-        key = self._selector.unregister(sock)
-        del self._handlers[key.fd]
+        """Watch `sock` no longer; harmless if repeated."""
+        self._handlers.pop(sock.fileno(), None)
+        try:
+            self._selector.unregister(sock)
+        except KeyError:
+            pass  # done already, up to where a signal handler of a task's has raised
 
     def poll(self, timeout: float | None) -> None:
         """Call the handlers of all sockets that are ready within `timeout` seconds."""

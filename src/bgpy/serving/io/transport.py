@@ -19,6 +19,9 @@ Send = Callable[[Piece], int]
 MOST_PIECES = 512
 """Pieces in one system call; below every platform's IOV_MAX."""
 
+JOINED = 2**16
+"""Bytes up to which pieces are joined where they can't be sent together."""
+
 
 class Stream(Protocol):
     """What is used of a connected socket; `bgpy.tls.stream` has those that speak TLS."""
@@ -68,6 +71,9 @@ class Transport(Protocol):
     def wait_writable(self, seconds: float) -> bool:
         """Whether it takes more, within `seconds`."""
 
+    def end(self) -> None:
+        """Tell the peer that nothing more is sent; receiving goes on."""
+
     def shut_down(self) -> None:
         """Tell the peer that it is over; the descriptor stays."""
 
@@ -95,8 +101,10 @@ class StreamTransport:
 
     def send(self, pieces: Sequence[Piece]) -> int:
         try:
-            if len(pieces) == 1 or sys.platform == "win32":
+            if len(pieces) == 1:
                 return self.sock.send(pieces[0])
+            if sys.platform == "win32":
+                return self.sock.send(_joined(pieces))
             return self.sock.sendmsg(pieces[:MOST_PIECES])
         except (BlockingIOError, InterruptedError):
             return 0
@@ -108,11 +116,28 @@ class StreamTransport:
         poll.register(self.sock, select.POLLOUT)
         return bool(poll.poll(seconds * 1000))
 
+    def end(self) -> None:
+        self._shut_down(socket.SHUT_WR)
+
     def shut_down(self) -> None:
+        self._shut_down(socket.SHUT_RDWR)
+
+    def _shut_down(self, how: int) -> None:
         try:
-            self.sock.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(how)
         except OSError:
             pass  # the peer was first
 
     def close(self) -> None:
         self.sock.close()
+
+
+def _joined(pieces: Sequence[Piece]) -> Piece:
+    """What is sent at once of `pieces` where a system call takes but one: small ones together."""
+    count, size = 0, 0
+    for piece in pieces:
+        size += len(piece)
+        if size > JOINED:
+            break
+        count += 1
+    return pieces[0] if count < 2 else b"".join(pieces[:count])

@@ -43,6 +43,7 @@ class Acceptor:
         self._turned_away = turned_away
         self.sessions: set[Session] = set()
         self._half_open: dict[Session, None] = {}  # the oldest first
+        self._of_client: dict[bytes, dict[Session, None]] = {}  # those that proved the token
         self._accepting = False
         self._refusal_logged = -limits.handshake_timeout
 
@@ -67,11 +68,21 @@ class Acceptor:
     def proved(self, session: Session) -> None:
         """Note that the client of `session` has proved the token."""
         self._half_open.pop(session, None)
+        self._of_client.setdefault(session.client_id, {})[session] = None
+
+    def resume(self, client_id: bytes) -> None:
+        """Read the client again whose line of requests was full."""
+        for session in self._of_client.get(client_id, ()):
+            session.resume()
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
         self.sessions.discard(session)
         self._half_open.pop(session, None)
+        if others := self._of_client.get(session.client_id):
+            others.pop(session, None)
+            if not others:
+                del self._of_client[session.client_id]
         self._resume()
 
     def _accept(self, events: int) -> None:

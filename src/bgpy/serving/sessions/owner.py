@@ -19,6 +19,9 @@ class SessionOwner(Protocol[S]):
     def proved(self, session: S) -> None:
         """The client of `session` has proved the token."""
 
+    def queued(self, client_id: bytes) -> int:
+        """Bytes of the requests that wait for a client."""
+
     def clogged(self, session: S) -> None:
         """Let no more run for `session`, which doesn't take its replies."""
 

@@ -9,48 +9,49 @@ from itertools import islice
 from bgpy.memory import Piece
 from bgpy.serving.io.transport import MOST_PIECES
 
-JOINED = 2**16
-"""Bytes up to which small pieces are joined: an object each would cost more than they do."""
+PIECE = 64
+"""Bytes that the object of a piece takes besides what is in it, about."""
 
 
 class SendBuffer:
     """Pieces in the order in which they leave; owns its memory."""
 
     def __init__(self) -> None:
-        self._pieces: deque[Piece] = deque()
+        self.pieces: deque[Piece] = deque()
+        """Whoever extends it counts them in `size`."""
         self.size = 0
-        """Bytes."""
-
-    def add(self, pieces: Sequence[Piece]) -> None:
-        """Append `pieces`."""
-        size = sum(map(len, pieces))
-        last = self._pieces[-1] if self._pieces else None
-        if len(pieces) > 1 or len(pieces[0]) > JOINED:
-            self._pieces.extend(owned(pieces))
-        elif isinstance(last, bytearray) and len(last) < JOINED:
-            last += pieces[0]
-        else:
-            self._pieces.append(bytearray(pieces[0]))
-        self.size += size  # only now: making a copy may fail
-
-    def put_first(self, pieces: Sequence[Piece]) -> None:
-        """Put `pieces` before all others; may raise `MemoryError`, and nothing was changed then."""
-        copies = owned(pieces)
-        self._pieces.extendleft(reversed(copies))
-        self.size += sum(map(len, copies))
+        """Bytes, with those of the objects."""
 
     def first(self) -> list[Piece]:
         """As many of them as one system call takes."""
-        return list(islice(self._pieces, MOST_PIECES))
+        return list(islice(self.pieces, MOST_PIECES))
 
-    def took(self, taken: int) -> None:
-        """Forget the first `taken` bytes, which have left."""
-        self.size -= taken
-        pieces = self._pieces
-        while taken and taken >= len(pieces[0]):
-            taken -= len(pieces.popleft())
-        if taken:
-            pieces[0] = memoryview(pieces[0])[taken:]
+    def took(self, offered: Sequence[Piece], taken: int) -> None:
+        """Forget the first `taken` bytes, which have left, of what `first` has offered.
+
+        Done again where it was interrupted, it does the rest: what is gone isn't first.
+        """
+        pieces = self.pieces
+        for piece in offered:
+            size = len(piece)
+            if taken < size:
+                if taken and pieces[0] is piece:
+                    pieces[0] = memoryview(piece)[taken:]
+                    self.size -= taken
+                return
+            taken -= size
+            if pieces and pieces[0] is piece:
+                pieces.popleft()
+                self.size -= size + PIECE
+
+    def recount(self) -> None:
+        """Find the size anew."""
+        self.size = size_of(self.pieces)
+
+
+def size_of(pieces: Sequence[Piece]) -> int:
+    """Bytes that `pieces` take when they are kept."""
+    return sum(map(len, pieces)) + PIECE * len(pieces)
 
 
 def after(pieces: Sequence[Piece], taken: int) -> list[Piece]:

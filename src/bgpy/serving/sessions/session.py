@@ -1,44 +1,64 @@
-"""One connection of one client: bytes from its transport to messages, and back.
+"""One connection of one client: bytes from its transport to messages, and its life.
 
-Reading happens on the thread that polls; sending on any thread, under the session's
-lock: at once if nothing waits before it, else queued until the socket is writable.
-Replies to a client that has more requests waiting are gathered, to leave in one send.
+::
+
+    handshake ─► open ─► lingering ─► closed
+                   └────────────────────^
+
+Reading happens on the thread that polls; what is sent goes through the `Outflow`.
 
 A client that leaves replies unread is *clogged* beyond a limit: it isn't read and
 nothing more runs for it until it has taken half of them; it is dropped if it takes
 nothing at all for a time. A client is *paused* while its line of requests is full.
+
+What a client sent is read before its session closes: at the end of the stream, which is
+read last, and also where nothing can be sent to it any more (*lost*). A session that the
+server closes *lingers*, if its client may not have read all or sends still: it sends what
+is left and ends its side, then reads and drops until the client ends the other, or some
+time is over. Closed over unread bytes the connection would be reset, and what the client
+has not read yet would be thrown away.
+
+All state here belongs to the thread that polls. An exception of a signal handler's that
+strikes there closes the session which it struck, and only that: part of a message may
+be lost. Closing is done in steps that may be done again; the first leaves them with the
+reactor, so that they are done whatever strikes.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Sequence
 from functools import partial
 
+from bgpy.codec.payload import within
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
-from bgpy.memory import Payload, Piece, allocate
+from bgpy.memory import Payload
+from bgpy.serving.budget import Budget
 from bgpy.serving.io.poller import READ, WRITE
 from bgpy.serving.io.reactor import Deadline, Reactor
 from bgpy.serving.io.transport import Transport
+from bgpy.serving.queue import Overloaded
+from bgpy.serving.sessions.intake import Intake
+from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionOwner
-from bgpy.serving.sessions.send_buffer import SendBuffer, after
+from bgpy.serving.sessions.stall import Stall
 from bgpy.wire.connection import Connection
 from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import ServerHandshake
-from bgpy.wire.messages import Goodbye, Message
+from bgpy.wire.messages import Failure, Goodbye, Message, Reason
 
 log = logging.getLogger("bgpy.server")
 
-PATIENCE = 0.05
-"""Seconds that a sender waits for a reader that takes bytes, before it keeps a copy."""
-
-GATHERED = 2**16
-"""Bytes of replies that are gathered at most before they leave."""
-
 DIRECT_READS = 16
 """Receives into one large message before other clients get their turn."""
+
+LINGER = 1.0
+"""Seconds that a client has to read what it was told before the connection closes."""
+
+OVERLOAD = (
+    "the server's memory for requests and replies is used up (max_memory): nothing of this request "
+    "ran; send it again later"
+)
 
 
 class Session:
@@ -53,32 +73,38 @@ class Session:
         reactor: Reactor,
         service: SessionOwner[Session],
         shared: memoryview,
+        budget: Budget,
     ) -> None:
         self.peer = peer
         self.client_id = b""
         """Empty until the client has proved the token."""
+        self.outcome = "left"
+        """How it ended, for the log."""
         self._transport = transport
-        self._receive, self._send_piece = transport.direct()
+        self._receive = transport.direct()[0]
         self._handshake = handshake
         self._limits = limits
-        self._connection = Connection.server_side(handshake, limits, allocate)
         self._reader: FrameReader[Message] | None = None  # until the client has proved the token
         self._reactor = reactor
         self._service = service
         self._handlers = service.handlers
         self._shared = shared
-        self._lock = threading.Lock()
-        self._unsent: SendBuffer | None = None  # None: the socket takes bytes at once
-        self._taken = 0  # bytes that the socket took later than they were sent, ever
-        self._gathering = False  # what is unsent waits for more, not for the socket
-        self._patient = False  # a sender is at work without the lock
+        outflow = Outflow(transport, limits, budget, partial(reactor.change, self._attend))
+        self._outflow = outflow
+        self._send = outflow.send
+        self._intake = Intake(budget, lambda: service.queued(handshake.client_id) + outflow.size)
+        self._connection = Connection.server_side(handshake, limits, self._intake.allocate, within)
         self._clogged = False
-        self._paused = False
+        self._paused: set[str] = set()
         self._watched = READ
         self._open = True
-        self.outcome = "left"
-        """How it ended, for the log."""
+        self._told = False  # the service knows that it is closed
+        self._lost = False  # nothing can be sent any more
+        self._lingering: Deadline | None = None
+        self._half_closed = False
         self._deadline: Deadline | None = None
+        self._received = 0  # receives of messages that came in parts, ever
+        self._half: Stall | None = None  # looks whether the one under way goes on
 
     def open(self) -> None:
         """Begin to read; called by the holder of the polling role."""
@@ -90,7 +116,7 @@ class Session:
     @property
     def unsent(self) -> bool:
         """Whether bytes wait for the socket to take them."""
-        return self._unsent is not None
+        return self._outflow.waiting
 
     # Sending, from any thread
 
@@ -117,142 +143,45 @@ class Session:
             if self._connection.established:
                 raise
 
-    def _send(self, pieces: Sequence[Piece], more: bool) -> None:
-        alone = len(pieces) == 1
-        self._lock.acquire()  # in half the time of `with`
-        try:
-            if not self._open or (self._unsent is not None and self._append(pieces, more)):
-                return
-            if more and alone:
-                self._gathering = True
-                self._unsent = SendBuffer()
-                self._unsent.add(pieces)
-                return self._reactor.change(self._watch)
-            try:
-                taken = self._send_piece(pieces[0]) if alone else self._transport.send(pieces)
-            except (BlockingIOError, InterruptedError):
-                taken = 0
-            if alone and taken == len(pieces[0]):
-                return
-            left = after(pieces, taken)
-            if not left:
-                return
-            self._unsent = SendBuffer()
-            self._patient = any(isinstance(piece, memoryview) for piece in left)
-        except OSError as error:
-            return self._lost(error)
-        finally:
-            self._lock.release()
-        self._send_later(self._send_patiently(left) if self._patient else left)
-
-    def _append(self, pieces: Sequence[Piece], more: bool) -> bool:
-        """Queue `pieces` behind what is unsent, and send what only waited for them.
-
-        False if nothing is unsent any more: they can go at once.
-        """
-        if self._gathering and len(pieces) > 1:
-            self._send_gathered()  # so that the user's memory need not be copied
-        if self._unsent is None:
-            return False
-        self._unsent.add(pieces)
-        if self._gathering:
-            if more and self._unsent.size < GATHERED:
-                return True
-            self._send_gathered()
-        self._look_if_clogged()
-        return True
-
-    def _send_gathered(self) -> None:
-        """Send what was gathered; what the socket doesn't take waits as anything unsent."""
-        assert self._unsent is not None
-        self._gathering = False
-        try:
-            self._unsent.took(self._transport.send(self._unsent.first()))
-        except OSError as error:
-            self._lost(error)
-        # The change that was left with the reactor watches the socket from the next poll on.
-        if not self._unsent.size:
-            self._unsent = None
-
-    def _look_if_clogged(self) -> None:
-        if self._unsent is None or self._clogged:
-            return
-        if self._unsent.size >= self._limits.max_unsent:
-            self._clogged = True
-            self._reactor.change(self._clog)
-
-    def _send_patiently(self, left: list[Piece]) -> list[Piece]:
-        """Send the user's own memory as long as the reader takes it; give back the rest.
-
-        Without the lock: what others send meanwhile is queued behind.
-        """
-        try:
-            while left and self._open and self._transport.wait_writable(PATIENCE):
-                taken = self._transport.send(left)
-                self._taken += taken
-                left = after(left, taken)
-        except OSError as error:
-            self._lost(error)
-        except BaseException:
-            # A signal handler of the task's: what is left of a message can't follow any more.
-            with self._lock:
-                self._patient = False
-                if not self._open:
-                    self._transport.close()
-            self._reactor.change(self.close)
-            raise
-        return left
-
-    def _send_later(self, left: list[Piece]) -> None:
-        with self._lock:
-            self._patient = False
-            if not self._open:
-                self._transport.close()
-                return
-            assert self._unsent is not None
-            try:
-                self._unsent.put_first(left)
-            except MemoryError as error:
-                self._lost(error)
-                return
-            self._look_if_clogged()
-        self._reactor.change(self._watch)
-
-    def _lost(self, error: OSError | MemoryError) -> None:
-        if self._open:
-            self.outcome = f"lost: {error}"
-        self._reactor.change(self.close)
-
     # Reading, on the thread that polls
 
     def _ready(self, events: int) -> None:
-        if not self._open:
-            return
         try:
-            if events == READ:
+            if events == READ and self._lingering is None:
                 self._read()
             else:
-                self._send_rest()
-                if events & READ and self._open:
-                    self._read()
+                self._ready_for(events)
         except (BlockingIOError, InterruptedError):
             pass  # nothing is there after all
         except BgpyError as error:
             self.outcome = f"closed: {error}"
-            self._tell()
-            self.close()
+            self._linger(self._connection.take_outgoing())
         except OSError as error:
             self.outcome = f"lost: {error}"
-            self.close()
-        except Exception:
+            self._close()
+        except BaseException as error:
             log.exception("%s: closed after an unexpected failure", self.peer)
             self.outcome = "failed"
-            self.close()
+            self._close()
+            if not isinstance(error, Exception):
+                raise
+
+    def _ready_for(self, events: int) -> None:
+        """As `_ready`, where there is more to do than to read."""
+        if not self._open:
+            self._close()  # what was begun, and interrupted
+        elif self._lingering is not None:
+            self._drop_and_end()
+        else:
+            self._attend()
+            if events & READ and self._watched & READ and self._open:
+                self._read()
 
     def _read(self) -> None:
         reader = self._reader
         if reader is None:
-            self._shake_hands()
+            if self._open:
+                self._shake_hands()
         elif reader.target is not None:
             self._read_large(reader)
         elif count := self._receive(self._shared):
@@ -264,9 +193,12 @@ class Session:
                 self._connection.broken(error)
                 raise
             if message is not None:
-                self._handlers[message.__class__](self, message)
+                try:
+                    self._handlers[message.__class__](self, message)
+                except Overloaded:
+                    self._refuse(message)
             else:
-                self._handle(messages)
+                self._came(reader, messages)
                 if not messages:
                     self._read_large(reader)
         elif count is not None:
@@ -278,7 +210,9 @@ class Session:
             target = reader.target
             if target is None:
                 return
-            count = self._receive_some(target)
+            # What is thrown away is received elsewhere: pages that nobody touches cost nothing.
+            memory = self._shared[: len(target)] if self._intake.throws else target
+            count = self._receive_some(memory)
             if not count:
                 return
             try:
@@ -286,13 +220,30 @@ class Session:
             except BgpyError as error:
                 self._connection.broken(error)
                 raise
+            self._came(reader, messages)
             if messages:
-                return self._handle(messages)
+                return
 
-    def _handle(self, messages: list[Message]) -> None:
+    def _came(self, reader: FrameReader[Message], messages: list[Message]) -> None:
+        """Act on what came whole, and look after what is under way."""
+        intake = self._intake
+        if messages:
+            intake.arrived()
+        if not reader.idle:
+            self._look_for_more()
         for message in messages:
-            if self._open:
-                self._handlers[message.__class__](self, message)
+            if not self._open or self._lingering is not None:
+                return
+            try:
+                if intake.throws and intake.was_thrown(message):
+                    self._refuse(message)
+                else:
+                    self._handlers[message.__class__](self, message)
+            except Overloaded:
+                self._refuse(message)
+
+    def _refuse(self, message: Message) -> None:
+        self.send(Failure(message.request, Reason.OVERLOAD, text=OVERLOAD))
 
     def _shake_hands(self) -> None:
         count = self._receive_some(self._shared)
@@ -308,7 +259,8 @@ class Session:
             self._deadline = None
             self.client_id = self._handshake.client_id
             self._service.proved(self)
-        self._handle(messages)
+        if self._reader is not None:
+            self._came(self._reader, messages)
 
     def _receive_some(self, memory: memoryview) -> int:
         """Bytes received into `memory`; 0 if nothing is there, and at the end, which closes."""
@@ -318,128 +270,198 @@ class Session:
         return count or 0
 
     def _ended(self) -> None:
-        self._connection.eof()
-        self.close()
+        if not self._lost:
+            self._connection.eof()
+        self._close()
 
     def _handshake_expired(self) -> None:
         self.drop("closed: no proof of the token in time")
 
-    def _tell(self) -> None:
-        """Send the peer why it is being closed, if it is still there."""
-        outgoing = self._connection.take_outgoing()
-        if not outgoing:
+    def _look_for_more(self) -> None:
+        """Drop the client if nothing of a message that is under way comes for long.
+
+        No clock is looked at when bytes come, and no timer set for messages that come whole.
+        """
+        self._received += 1
+        if self._half is None:
+            seconds = self._limits.message_timeout
+            text = f"dropped: nothing more of a message came for {seconds} s"
+            self._half = Stall(self._reactor, seconds, self._progress, partial(self.drop, text))
+        self._half.watch()
+
+    def _progress(self) -> int | None:
+        """How much has come of messages under way; None if none is."""
+        reader = self._reader
+        if not self._open or self._lingering is not None or reader is None or reader.idle:
+            return None
+        if not self._watched & READ:
+            self._received += 1  # it isn't the client's fault
+        return self._received
+
+    # What the outflow can do no more, or again, on the thread that polls
+
+    def _attend(self) -> None:
+        """Send what waits, and look what has become of sending."""
+        if not self._open:
             return
-        try:
-            with self._lock:
-                if self._gathering:
-                    self._send_gathered()
-                if self._unsent is not None:
-                    return  # it would land in the middle of a reply
-                self._transport.send([outgoing])
-            # A socket closed over unread bytes resets the connection, and the peer
-            # might never see what it was told.
-            self._transport.receive_into(self._shared)
-        except OSError:
-            pass  # the peer was first
-
-    # Writing what was left, on the thread that polls
-
-    def _watch(self) -> None:
-        self._ready(WRITE)
-
-    def _send_rest(self) -> None:
-        with self._lock:
-            self._gathering = False
-            if self._patient or self._unsent is None:
-                return
-            taken = self._transport.send(self._unsent.first()) if self._unsent.size else 0
-            self._unsent.took(taken)
-            self._taken += taken
-            cleared = self._clogged and self._unsent.size <= self._limits.max_unsent // 2
-            if not self._unsent.size:
-                self._unsent = None
-            if cleared:
-                self._clogged = False
-        if cleared:
-            self._service.cleared(self)
+        outflow = self._outflow
+        outflow.flush()
+        if self._lingering is not None:
+            self._half_close()
+            return
+        if outflow.lost is not None and not self._lost:
+            self._lose(outflow.lost)
+        if outflow.clogged is not self._clogged:
+            self._clogged = outflow.clogged
+            if self._clogged:
+                self._service.clogged(self)
+                self._wait_for_reader()
+            else:
+                self._service.cleared(self)
         self._watch_for()
+
+    def _lose(self, error: BaseException) -> None:
+        """Nothing can be sent any more: what was received before still counts."""
+        self.outcome = f"lost: {error}"
+        self._lost = True
+        if not isinstance(error, OSError) or self._reader is None:
+            self.outcome = f"dropped: {error}"
+            self._close()
+        else:
+            # A peer that ended but one side could go on asking for ever.
+            self._reactor.after(self._limits.stall_timeout, self._close)
 
     def _watch_for(self) -> None:
         """Have the reactor watch for what can go on: reading, writing, both or none."""
+        if not self._open:
+            return
         reads = not self._paused and not self._clogged
-        events = (READ if reads else 0) | (WRITE if self._unsent is not None else 0)
-        if events == self._watched or not self._open:
+        events = (READ if reads else 0) | (WRITE if self._outflow.waiting else 0)
+        self._watch(events)
+
+    def _watch(self, events: int) -> None:
+        before = self._watched
+        if events == before:
             return
         if not events:
             self._reactor.unregister(self._transport.sock)
-        elif not self._watched:
+        elif not before:
             self._reactor.register(self._transport.sock, events, self._ready)
         else:
             self._reactor.modify(self._transport.sock, events, self._ready)
         self._watched = events
 
+    def _wait_for_reader(self) -> None:
+        """Drop the client if it takes nothing at all for long."""
+        taken = lambda: self._outflow.taken if self._open and self._clogged else None  # noqa: E731
+        Stall(self._reactor, self._limits.stall_timeout, taken, self._stalled).watch()
+
+    def _stalled(self) -> None:
+        left, seconds = self._outflow.size, self._limits.stall_timeout
+        self.drop(f"dropped: it left {left} bytes of replies unread for {seconds} s")
+
     # Back-pressure, on the thread that polls
 
-    def pause(self) -> None:
-        """Read no more until `resume`."""
-        self._paused = True
-        self._watch_for()
-
-    def resume(self) -> None:
-        """Read again."""
-        self._paused = False
-        self._watch_for()
-
-    def _clog(self) -> None:
-        if self._open and self._clogged:
-            self._service.clogged(self)
+    def pause(self, reason: str = "requests") -> None:
+        """Read no more until `resume` for the same reason."""
+        self._paused.add(reason)
+        if self._lingering is None:
             self._watch_for()
-            look = partial(self._look_for_a_stall, self._taken)
-            self._reactor.after(self._limits.stall_timeout, look)
 
-    def _look_for_a_stall(self, before: int) -> None:
-        """Drop the client if it has taken nothing since it had taken `before` bytes."""
-        if not self._open or not self._clogged:
-            return
-        seconds = self._limits.stall_timeout
-        if self._taken == before:
-            left = 0 if self._unsent is None else self._unsent.size
-            self.drop(f"dropped: it left {left} bytes of replies unread for {seconds} s")
-        else:
-            self._reactor.after(seconds, partial(self._look_for_a_stall, self._taken))
+    def resume(self, reason: str = "requests") -> None:
+        """Read again, if there is no other reason not to."""
+        self._paused.discard(reason)
+        if self._lingering is None:
+            self._watch_for()
 
     # The end
 
     def close(self, farewell: str | None = None) -> None:
-        """Close by unregister, shutdown, close; called by the holder of the polling role."""
-        if not self._open:
+        """Close; called by the holder of the polling role.
+
+        With a `farewell` the client is told it as the reason. The session lingers then
+        where its client hasn't read everything, or has sent more.
+        """
+        if not self._open or self._lingering is not None:
             return
-        if farewell is not None and self._connection.established:
-            self.outcome = farewell
-            try:
-                self.send(Goodbye(farewell))
-            except MessageTooLarge:
-                pass  # over a limit that is smaller than a word
-        with self._lock:
-            if self._gathering:
-                self._send_gathered()
-            self._open = False
-            sending = self._patient
-        if self._deadline is not None:
-            self._deadline.cancel()
-        if self._watched:
-            self._reactor.unregister(self._transport.sock)
-        self._transport.shut_down()
-        if not sending:  # else the sender closes, so that it never meets a reused descriptor
-            self._transport.close()
-        self._service.closed(self)
+        if farewell is None or not self._connection.established:
+            self._close()
+            return
+        self.outcome = farewell
+        try:
+            self.send(Goodbye(farewell))
+        except MessageTooLarge:
+            pass  # over a limit that is smaller than a word
+        if self._outflow.waiting or self._something_came():
+            self._linger(b"")
+        else:
+            self._close()
 
     def drop(self, outcome: str) -> None:
         """Close without a word; `outcome` stands in the log."""
         self.outcome = outcome
-        self.close()
+        self._close()
 
     def close_in_child(self) -> None:
         """Give back the descriptor in a forked child; the parent's connection stays."""
         self._open = False
         self._transport.close()
+
+    def _something_came(self) -> bool:
+        """Drop what has come; whether there was anything."""
+        try:
+            return bool(self._transport.receive_into(self._shared))
+        except (OSError, BgpyError):
+            return False
+
+    def _linger(self, last: bytes) -> None:
+        """Send `last` and what waits before it, and end this side; then wait for the other's."""
+        if not self._open:
+            return
+        if not last and not self._outflow.waiting and not self._connection.established:
+            self._close()  # a stranger that hears nothing
+            return
+        if last:
+            self._send([last], False)
+        self._lingering = self._reactor.after(LINGER, self._close)
+        self._half_close()
+
+    def _half_close(self) -> None:
+        """End this side once everything has left."""
+        if self._outflow.lost is not None:
+            self._close()
+        elif self._outflow.waiting:
+            self._watch(READ | WRITE)
+        else:
+            self._watch(READ)
+            if not self._half_closed:
+                self._half_closed = True
+                self._transport.end()
+
+    def _drop_and_end(self) -> None:
+        """While it lingers: send on, and drop what comes until the client ends its side."""
+        self._attend()
+        if self._open and self._transport.receive_into(self._shared) == 0:
+            self._close()
+
+    def _close(self) -> None:
+        """Close by unregister, shutdown, close; all of it may be done again."""
+        if self._told:
+            return
+        self._reactor.change(self._close)  # for what an exception leaves undone here
+        self._open = False
+        for deadline in (self._deadline, self._lingering):
+            if deadline is not None:
+                deadline.cancel()
+        self._intake.close()
+        if self._reader is not None:
+            self._reader.refuse(0, LocalProtocolError("closed"))  # and give up what is under way
+        sock = self._transport.sock
+        if self._watched and sock.fileno() >= 0:
+            self._reactor.unregister(sock)
+            self._watched = 0
+        self._transport.shut_down()
+        if self._outflow.close():  # else who sends closes, so that it meets no other's descriptor
+            self._transport.close()
+        self._service.closed(self)
+        self._told = True

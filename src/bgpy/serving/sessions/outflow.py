@@ -1,0 +1,350 @@
+"""What leaves through one session, from whichever thread it comes.
+
+::
+
+    send ──► nothing waits, and the socket takes it ──────────────────► gone
+      │ └──► the reader takes it as fast as a copy is made: streamed ──► gone
+      ├────► more follows at once: gathered, until the next poll
+      └────► else kept in a buffer until the socket is writable
+
+**Who sends.** One thread at a time is *busy*: it alone touches socket and buffer. The
+lock makes one busy, and is held while that takes no time; a thread that streams is busy
+without it. Whoever finds another at work leaves what it has in the inbox, with copies of
+the user's memory. The one at work looks into the inbox, under the lock, before it is
+busy no more: so what was left there before is seen, and who comes later finds nobody at
+work. No message waits for a wake-up.
+
+**Who may come back.** The collector may run a `__del__`, and a signal a handler, that
+sends through this session while its thread is at work here. The lock is reentrant, so it
+comes in, finds its own thread busy, and leaves its message in the inbox.
+
+**What an exception there does** (a handler of a task's may raise between any two steps).
+What is offered to the socket is noted before, and what it took in the same step as the
+call that took it (`list.extend` of a `map` is one step for a handler). So what is left
+is known, is put aside, and leaves with the next poll. `send` raises that exception then;
+but for `MessageTooLarge`, which comes before, a message leaves whatever `send` raises.
+
+The thread never waits for a reader: it streams as long as a copy would take, no longer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from bgpy.config import Limits
+from bgpy.memory import Piece
+from bgpy.serving.budget import Budget
+from bgpy.serving.io.transport import Transport
+from bgpy.serving.sessions.send_buffer import SendBuffer, after, owned, size_of
+
+PATIENCE = 0.002
+"""Seconds that a reader may take to begin with large replies, before a copy is kept."""
+
+COPIED = 10.0**9
+"""Bytes copied in a second, about: a reader that takes as many is worth staying with."""
+
+GATHERED = 2**16
+"""Bytes of replies that are gathered at most before they leave."""
+
+Entry = tuple[Sequence[Piece], bool]
+"""A message, and whether it may wait for the next one."""
+
+Offer = tuple[Sequence[Piece], list[int]]
+"""What is offered to the socket, and how many bytes of it that took, once it did."""
+
+
+class Outflow:
+    """Sends, gathers and keeps the messages of one session."""
+
+    def __init__(
+        self, transport: Transport, limits: Limits, budget: Budget, attend: Callable[[], None]
+    ) -> None:
+        """`attend` has whoever polls look after this soon: `flush`, `lost` and `clogged`."""
+        self._transport = transport
+        self._send_piece = transport.direct()[1]
+        self._most = limits.max_unsent
+        self._budget = budget
+        self._attend = attend
+        self._lock = threading.RLock()
+        self._busy = False
+        self._inbox: deque[Entry] = deque()
+        self._offered: Offer | None = None
+        """What is on its way into the socket, or into the buffer."""
+        self._flushed: Offer | None = None
+        """Likewise, of what the buffer has."""
+        self._unsent: SendBuffer | None = None  # None: the socket takes bytes at once
+        self._kept = 0  # bytes that the budget counts
+        self._gathering = False  # what is unsent waits for more, not for the socket
+        self._open = True
+        self.clogged = False
+        """The client leaves too much unread."""
+        self.lost: BaseException | None = None
+        """Why nothing can be sent any more."""
+        self.taken = 0
+        """Bytes that the socket took later than they were sent, ever."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether bytes wait for the socket to take them."""
+        return self._unsent is not None
+
+    @property
+    def size(self) -> int:
+        """How many do, with what keeping them takes."""
+        unsent = self._unsent
+        return 0 if unsent is None else unsent.size
+
+    def send(self, pieces: Sequence[Piece], more: bool) -> None:
+        """Send `pieces`, or keep what the socket doesn't take; dropped if the client is gone.
+
+        With `more` they may wait for what is sent next, but no longer than to the next poll.
+        """
+        mine = left_there = False
+        try:
+            with self._lock:
+                if self._busy:
+                    self._inbox.append((owned(pieces), more))
+                    left_there = True
+                    return
+                mine = True
+                self._busy = True
+                self._offered = (pieces, [])
+                left = self._take(pieces, more)
+                if left is None and not self._inbox:
+                    self._busy = False
+                    return
+            self._go_on(left)
+        except BaseException:
+            if not (mine or left_there):
+                self._inbox.append((owned(pieces), more))
+            self._break_off(mine)
+            raise
+
+    def flush(self) -> None:
+        """Send what waits, as far as the socket takes it; on the thread that polls."""
+        mine = False
+        try:
+            with self._lock:
+                if self._busy:
+                    return
+                mine = True
+                self._busy = True
+                self._gathering = False
+                self._send_unsent()
+                self._take_all()
+                self._busy = False
+        except BaseException:
+            self._break_off(mine)
+            raise
+
+    def close(self) -> bool:
+        """Send no more; whether the socket may be closed, or else who is busy closes it."""
+        with self._lock:
+            if self._gathering:
+                self._gathering = False
+                self._send_unsent()
+            self._open = False
+            self._forget()
+            self._attend = _nobody
+            return not self._busy
+
+    # Below `busy` is this thread's
+
+    def _take(self, pieces: Sequence[Piece], more: bool) -> Sequence[Piece] | None:
+        """Send or keep `pieces`, which are offered; what is left where that is worth streaming."""
+        if not self._open or self.lost is not None:
+            self._offered = None
+            return None
+        alone = len(pieces) == 1
+        if self._unsent is not None and self._gathering and not alone:
+            self._send_unsent()  # so that the user's memory need not be copied
+        if self._unsent is not None or (more and alone):
+            self._keep(pieces, more)
+            return None
+        record: list[int] = []
+        self._offered = (pieces, record)
+        try:
+            record.extend(map(self._send_piece, pieces) if alone else self._send(pieces))
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self._lose(error)
+            return None
+        taken = record[0] if record else 0
+        if alone and taken == len(pieces[0]):
+            self._offered = None
+            return None
+        left = after(pieces, taken)
+        if any(isinstance(piece, memoryview) for piece in left):
+            return left
+        if left:
+            self._put_aside(left)
+        self._offered = None
+        return None
+
+    def _take_all(self) -> None:
+        """Send or keep what others have left; called with the lock."""
+        inbox = self._inbox
+        while inbox:
+            pieces, more = inbox[0]
+            self._offered = (pieces, [])
+            inbox.popleft()
+            left = self._take(pieces, more)
+            if left is not None:
+                self._put_aside(left)
+
+    def _go_on(self, left: Sequence[Piece] | None) -> None:
+        """Stream what is left, and take what came meanwhile; busy no more then."""
+        if left is not None:
+            left = self._stream(left)
+        with self._lock:
+            if left and self._open and self.lost is None:
+                self._put_aside(left)
+            self._offered = None
+            self._take_all()
+            self._busy = False
+            if not self._open:
+                self._transport.close()
+
+    def _stream(self, left: Sequence[Piece]) -> Sequence[Piece]:
+        """Send from the user's own memory as long as the reader is quick; give back the rest.
+
+        Without the lock: what others send meanwhile waits in the inbox.
+        """
+        until = monotonic() + PATIENCE
+        while self._open:
+            record: list[int] = []
+            self._offered = (left, record)
+            try:
+                record.extend(self._send(left))
+            except OSError as error:
+                self._lose(error)
+                return ()
+            taken = record[0]
+            self.taken += taken
+            left = after(left, taken)
+            until += taken / COPIED
+            patience = until - monotonic()
+            if not left or patience <= 0 or not self._transport.wait_writable(patience):
+                break
+        return left
+
+    def _send(self, pieces: Sequence[Piece]) -> map[int]:
+        return map(self._transport.send, (pieces,))
+
+    def _keep(self, pieces: Sequence[Piece], more: bool) -> None:
+        """Queue `pieces` behind what waits, or to be gathered."""
+        if self._unsent is None:
+            self._gathering = True
+        self._append(pieces)
+        if not self._gathering:
+            self._count()
+        elif not more or self.size >= GATHERED:
+            self._send_unsent()
+
+    def _put_aside(self, left: Sequence[Piece]) -> None:
+        """Keep `left` until the socket takes it."""
+        self._append(left)
+        self._count()
+
+    def _append(self, left: Sequence[Piece]) -> None:
+        """Append copies of `left` to what is unsent; see that somebody sends it."""
+        try:
+            copies = owned(left)
+            size = size_of(copies)
+            unsent = self._unsent or SendBuffer()
+        except MemoryError as error:
+            self._lose(error)
+            return
+        extend = unsent.pieces.extend
+        # From here to the end of the call nothing else can happen in this thread.
+        self._offered, self._unsent = None, unsent
+        extend(copies)
+        unsent.size += size
+        if unsent.size == size:
+            self._attend()
+
+    def _count(self) -> None:
+        """Tell the budget what is kept, and see whether it is too much."""
+        size = self.size
+        change, self._kept = size - self._kept, size
+        if change < 0:
+            self._budget.forget(-change)
+        elif change and not self._budget.keep(change):
+            self._lose(MemoryError("there is no more room for unread replies (max_memory)"))
+            return
+        if self.clogged:
+            if size <= self._most // 2 and self._is_fair(size):
+                self.clogged = False
+        elif size >= self._most or not self._is_fair(size):
+            self.clogged = True
+            self._attend()
+
+    def _is_fair(self, size: int) -> bool:
+        return size <= GATHERED or self._budget.admits(size, 0)
+
+    def _send_unsent(self) -> None:
+        """Send what waits, as much of it as the socket takes in one call."""
+        unsent = self._unsent
+        self._gathering = False
+        if unsent is None:
+            return
+        first = unsent.first()
+        record: list[int] = []
+        self._flushed = (first, record)
+        try:
+            record.extend(self._send(first))
+        except OSError as error:
+            self._lose(error)
+            return
+        self.taken += record[0]
+        unsent.took(first, record[0])
+        self._flushed = None
+        if not unsent.pieces:
+            self._unsent = None
+        self._count()
+
+    def _lose(self, error: BaseException) -> None:
+        # Its traceback would keep what was to be sent.
+        self.lost = error.with_traceback(None)
+        self._forget()
+        self._attend()
+
+    def _forget(self) -> None:
+        self._unsent = self._flushed = self._offered = None
+        self._gathering = False
+        self._inbox.clear()
+        self.clogged = False
+        kept, self._kept = self._kept, 0
+        self._budget.forget(kept)
+
+    def _break_off(self, mine: bool) -> None:
+        """Put aside what an exception has left half sent; whoever polls sends it."""
+        if mine:
+            with self._lock:
+                if self._flushed is not None and self._unsent is not None:
+                    first, record = self._flushed
+                    self._unsent.took(first, record[0] if record else 0)
+                self._flushed = None
+                if self._offered is not None:
+                    pieces, record = self._offered
+                    if left := after(pieces, record[0] if record else 0):
+                        # Behind what waits: that was there before, or nothing waits.
+                        self._append(left)
+                self._offered = None
+                if self._unsent is not None:
+                    self._unsent.recount()
+                    if not self._unsent.pieces:
+                        self._unsent = None
+                self._count()
+                self._busy = False
+                if not self._open:
+                    self._transport.close()
+        self._attend()
+
+
+def _nobody() -> None:
+    """Who attends to an outflow that has closed."""

@@ -1,0 +1,44 @@
+"""Notices what goes on no more, without looking at a clock whenever it does go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bgpy.serving.io.reactor import Reactor
+
+
+class Stall:
+    """Looks from time to time whether a count has changed; on the thread that polls."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        seconds: float,
+        progress: Callable[[], int | None],
+        stalled: Callable[[], None],
+    ) -> None:
+        """`stalled` is called once `progress` gives the same for `seconds`; None ends the looks."""
+        self._reactor = reactor
+        self._seconds = seconds
+        self._progress = progress
+        self._stalled = stalled
+        self._looking = False
+        self._before = 0
+
+    def watch(self) -> None:
+        """Begin to look, unless that has begun."""
+        if not self._looking:
+            count = self._progress()
+            if count is not None:
+                self._looking = True
+                self._before = count
+                self._reactor.after(self._seconds, self.look)
+
+    def look(self) -> None:
+        """Look whether something has happened since the last time."""
+        self._looking = False
+        before, count = self._before, self._progress()
+        if count is not None and count == before:
+            self._stalled()
+        else:
+            self.watch()

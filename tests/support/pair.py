@@ -1,0 +1,146 @@
+"""The two ends of a connection: a session of a server, and a client that speaks the wire."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from dataclasses import asdict
+
+from bgpy.config import Limits
+from bgpy.errors import BgpyError
+from bgpy.serving.budget import Budget
+from bgpy.serving.io.transport import StreamTransport
+from bgpy.serving.sessions.session import Session
+from bgpy.wire.connection import Connection
+from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
+from bgpy.wire.messages import Goodbye, Message
+from bgpy.wire.table import TO_SERVER
+from tests.support.loop import LONG, Loop
+
+TOKEN = "t" * 32
+SERVER_ID = b"s" * 16
+KEY = derive_key(TOKEN, SERVER_ID)
+WELCOME = Welcome(b"i" * 16, b"b" * 16, 5, 6, (3, 11, 7), "1.0.0")
+LIMITS = Limits(max_message=2**24, max_buffers=64, handshake_timeout=LONG)
+TERMS = ServerTerms(LIMITS.max_message, LIMITS.max_buffers)
+
+
+class SessionOwner:
+    """What a session hands its messages to: keeps them."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.came = threading.Semaphore(0)
+        self.gone = threading.Event()
+        self.is_clogged = threading.Event()
+        self.not_clogged = threading.Event()
+        self.times_closed = 0
+        self.proofs = 0
+        kept = dict.fromkeys(TO_SERVER.encoders, self._keep)
+        self.handlers = {**kept, Goodbye: lambda session, message: session.close()}
+
+    def _keep(self, session: Session, message: Message) -> None:
+        self.messages.append(message)
+        self.came.release()
+
+    def proved(self, session: Session) -> None:
+        self.proofs += 1
+
+    def queued(self, client_id: bytes) -> int:
+        return 0
+
+    def clogged(self, session: Session) -> None:
+        self.is_clogged.set()
+        self.not_clogged.clear()
+
+    def cleared(self, session: Session) -> None:
+        self.is_clogged.clear()
+        self.not_clogged.set()
+
+    def closed(self, session: Session) -> None:
+        self.times_closed += 1
+        self.gone.set()
+
+
+class Pair:
+    """A session on `loop`, and the client's end of its connection with small buffers."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        token: str = TOKEN,
+        transport: type[StreamTransport] = StreamTransport,
+        **limits: float,
+    ) -> None:
+        self.loop = loop
+        ours, self.sock = socket.socketpair()
+        for sock in (ours, self.sock):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.sock.settimeout(LONG)
+        self.transport = transport(ours)
+        self.service = SessionOwner()
+        self.budget = Budget(int(limits.get("max_memory", LIMITS.max_memory)))
+        handshake = ServerHandshake(SERVER_ID, secrets.token_bytes(32), KEY, TERMS, WELCOME)
+        self.session = Session(
+            self.transport,
+            "the peer",
+            handshake,
+            Limits(**asdict(LIMITS) | limits),
+            loop.reactor,
+            self.service,
+            memoryview(bytearray(2**16)),
+            self.budget,
+        )
+        client = ClientHandshake(b"c" * 16, secrets.token_bytes(32), token)
+        self.connection = Connection.client_side(client, lambda size: memoryview(bytearray(size)))
+        self.inbox: list[Message] = []
+        loop.on_poller(self.session.open)
+
+    def shake_hands(self) -> Pair:
+        """Prove the token; raises what the connection raises."""
+        self.sock.sendall(self.connection.take_outgoing())
+        while not self.connection.established:
+            self.inbox += self.connection.receive(self._receive())
+            self.sock.sendall(self.connection.take_outgoing())
+        return self
+
+    def send(self, message: Message) -> None:
+        for piece in self.connection.send(message):
+            self.sock.sendall(piece)
+
+    def read(self, count: int) -> list[Message]:
+        """The next `count` messages."""
+        while len(self.inbox) < count:
+            data = self._receive()
+            if not data:
+                raise EOFError("the session closed")
+            self.inbox += self.connection.receive(data)
+        messages, self.inbox = self.inbox[:count], self.inbox[count:]
+        return messages
+
+    def read_to_end(self) -> list[Message]:
+        """All messages until the session closes."""
+        while data := self._receive():
+            self.inbox += self.connection.receive(data)
+        return self.inbox
+
+    def close(self) -> None:
+        """Leave; what the session still has to say doesn't matter."""
+        self.sock.close()
+        assert self.service.gone.wait(LONG), "the session didn't notice its end"
+
+    def _receive(self) -> bytes:
+        try:
+            return self.sock.recv(2**16)
+        except ConnectionResetError:
+            return b""
+
+
+def refused(pair: Pair) -> BgpyError:
+    """What a client learns that isn't let in."""
+    try:
+        pair.shake_hands()
+    except BgpyError as error:
+        return error
+    raise AssertionError("it was let in")

@@ -1,0 +1,122 @@
+"""The tests' own house: helpers stand in ``tests/support``, and every module has its tests.
+
+A test file that imports another one, or a conftest, drags fixtures and tests along and
+can't be moved; so what two files need is a module of ``tests/support``, which imports
+nothing of the tests but its neighbours there. ``src/bgpy/a/b.py`` is tested by
+``tests/a/test_b.py``: who changes the one finds the other.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+SUPPORT = TESTS / "support"
+SOURCE = TESTS.parent / "src" / "bgpy"
+
+# What has nothing of its own to test: names that other modules bring, and a number.
+THIN = {
+    "__main__.py": "one call, which every test of the command line makes",
+    "client.py": "an import path of 0.3.1, see test_compatibility.py",
+    "core/environment.py": "an import path of 0.3.1, see test_compatibility.py",
+    "core/message.py": "an import path of 0.3.1, see test_compatibility.py",
+    "core/sockets.py": "an import path of 0.3.1, see test_compatibility.py",
+    "core/token.py": "an import path of 0.3.1, see test_compatibility.py",
+    "server.py": "an import path of 0.3.1, see test_compatibility.py",
+    "version.py": "a number",
+}
+
+# Tested through others so far. A line is deleted when the module gets its file; none is added.
+WITHOUT = {
+    "api/client.py",
+    "api/handles.py",
+    "api/server.py",
+    "calling/blocking/caller.py",
+    "calling/blocking/channel.py",
+    "calling/blocking/connecting.py",
+    "calling/blocking/waiting.py",
+    "calling/liveness.py",
+    "calling/results.py",
+    "cli/common.py",
+    "errors.py",
+    "hosting/host.py",
+    "hosting/main.py",
+    "hosting/signals.py",
+    "process/bootstrap.py",
+    "serving/core.py",
+    "serving/io/poller.py",
+    "serving/io/transport.py",
+    "serving/io/unix.py",
+    "serving/sessions/acceptor.py",
+    "serving/sessions/owner.py",
+    "system/exiting.py",
+    "system/files.py",
+    "tasks/compatibility.py",
+    "tls/contexts.py",
+}
+
+
+def imported(source: str) -> set[str]:
+    """The modules of the tests that a text imports, by their dotted names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "tests are no package: import them by their whole names"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.partition(".")[0] in ("tests", "conftest")}
+
+
+def test_imports_are_found_in_whatever_way_they_are_written() -> None:
+    """What the next test looks at: all imports of the tests, and no others."""
+    source = """
+import os, tests.api.test_calls as calls
+from bgpy import Client
+def inside():
+    from tests.support.gate import Gate
+    from conftest import Start
+"""
+    assert imported(source) == {
+        "tests.api.test_calls",
+        "tests.support.gate.Gate",
+        "conftest.Start",
+    }
+
+
+def test_only_support_is_imported() -> None:
+    """No test file imports a test file or a conftest, and no helper imports either."""
+    wrong = [
+        f"{path.relative_to(TESTS)} imports {name}"
+        for path in sorted(TESTS.rglob("*.py"))
+        for name in sorted(imported(path.read_text(encoding="utf-8")))
+        if not name.startswith("tests.support.")
+    ]
+    assert not wrong
+
+
+def test_folders_of_tests_hold_nothing_but_tests() -> None:
+    """A module beside test files would be a helper that others can't find."""
+    strays = [
+        str(path.relative_to(TESTS))
+        for path in sorted(TESTS.rglob("*.py"))
+        if SUPPORT not in path.parents
+        and not path.name.startswith("test_")
+        and path.name != "conftest.py"
+    ]
+    assert not strays
+
+
+def test_every_module_has_its_test_file() -> None:
+    """At the mirrored path; ``__init__`` and `THIN` have none, `WITHOUT` have none yet."""
+    untested = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if path.name != "__init__.py"
+        and not (
+            TESTS / path.relative_to(SOURCE).parent / f"test_{path.stem.strip('_')}.py"
+        ).exists()
+    }
+    assert not untested - WITHOUT - set(THIN), "give these a test file"
+    assert not set(THIN) - untested, "these are thin no longer: delete their lines in THIN"
