@@ -16,9 +16,10 @@ FUZZ := .venv-fuzz
 # Of all its targets together.
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 120
+ENDURANCE_SECONDS ?= 600
 AFTER ?= .
 
-.PHONY: demo test check fuzz soak siege bench bench-quick bench-compare bench-ray bench-031 clean
+.PHONY: demo test check fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -41,6 +42,10 @@ fuzz: $(FUZZ)/installed
 # A server that lives long among calls, reconnects and kills must not grow.
 soak: $(STAMP)
 	$(BIN)/python -m endurance.soak --seconds $(SOAK_SECONDS)
+
+# Exceptions, calls and collections that strike both sides at every instruction.
+endurance: $(STAMP)
+	$(BIN)/python -m endurance.strikes --seconds $(ENDURANCE_SECONDS)
 
 # About three minutes; writes docs/siege.md.
 siege: $(STAMP)

@@ -7,26 +7,35 @@ import pickle
 import sys
 
 from bgpy.system import processes
+from bgpy.wire.extensions import Extension, encode_extensions
 from bgpy.wire.messages import (
+    Acknowledge,
     Cancel,
+    Credit,
+    Event,
     Execute,
     Exit,
     Failure,
     Goodbye,
     Init,
+    Item,
     Message,
     Modules,
     Ping,
     Pong,
+    Progress,
     Reason,
     Receipt,
     Reply,
     Status,
+    Subscribe,
 )
-from bgpy.wire.table import encode
+from bgpy.wire.table import TABLE, encode
 from fuzz import stage
 
 _HEAD = pickle.dumps({"add": 1}, 5)
+
+_BLOCK = encode_extensions({Extension.CHAIN: bytes(24), 200: b"later"}, {Extension.CHAIN})
 
 FROM_CLIENT: list[Message] = [
     Ping(1),
@@ -39,6 +48,12 @@ FROM_CLIENT: list[Message] = [
     Cancel(8, 3),
     Modules(9, '{"modules": ["json", "a.b.c", ""]}'),
     Exit(10, b"", codec=0),
+    Execute(12, _HEAD, wait=True, extensions=_BLOCK),
+    Exit(13, b"", codec=0, extensions=_BLOCK),
+    Item(14, _HEAD, last=True),
+    Credit(14, 0, 16),
+    Subscribe(15, '{"topics": ["a"]}'),
+    Acknowledge(7, (9, 11)),
     Exit(11, _HEAD, wait=True),
     Goodbye("farewell"),
 ]
@@ -51,6 +66,9 @@ FROM_SERVER: list[Message] = [
     Failure(0, Reason.PROTOCOL, text="é"),
     Status(6, '{"call": "queued"}'),
     Modules(9, '{"modules": {"json": null}}'),
+    Item(2, _HEAD, place=1),
+    Event(15, _HEAD, topic="a", sequence=5),
+    Progress(2, 3, 4, "of four"),
     Goodbye("the server ended"),
 ]
 
@@ -70,7 +88,9 @@ _RECORD = {
 
 def _wire(messages: list[Message]) -> list[bytes]:
     each = [b"".join(encode(message)) for message in messages]
-    return [*each, b"".join(each)]
+    spoken = {row.message for row in TABLE if row.spoken}
+    pairs = zip(messages, each, strict=True)
+    return [*each, b"".join(data for message, data in pairs if type(message) in spoken)]
 
 
 def _handshake() -> tuple[bytes, bytes]:
@@ -107,6 +127,8 @@ def _corpora() -> dict[str, list[bytes]]:
         "client_frames": to_client,
         "session": [up, *(up + frames for frames in to_server)],
         "questions": [*questions, b'{"modules": ["a.b", "__main__", "\\ud800", ".", "x\\u0000"]}'],
+        "messages": [*to_server[:-1], *to_client[:-1]],
+        "extensions": [_BLOCK, encode_extensions({3: b"k", 4: b"\1\0\0\0", 6: bytes(30)}, {3})],
         "modules": [b"json", b"a.b,c", b"__main__,bgpy.wire", b"", b".", b"..", b"x\x00", b"/etc"],
         "python_version": [bytes(sys.version_info[:2]) + _HEAD, b"\x03\x09" + _HEAD, b"\x03", b""],
         "record": [json.dumps(_RECORD).encode(), json.dumps({**_RECORD, "pid": "1"}).encode()],

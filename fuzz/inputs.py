@@ -11,7 +11,7 @@ from fuzz.corpus import CORPORA
 from fuzz.mutation import NUMBERS, mutations
 
 _ways = st.integers(0, 20).map(lambda way: bytes((way,)))
-_FRAMED = ("server_frames", "client_frames", "session")
+_FRAMED = ("server_frames", "client_frames", "messages", "session")
 
 
 def inputs(name: str) -> st.SearchStrategy[bytes]:

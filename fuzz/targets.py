@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,14 +18,22 @@ from typing import Any, NoReturn
 
 from bgpy.codec import failures, payload
 from bgpy.codec.modules import Catalogue
-from bgpy.errors import BgpyError, PythonMismatch, RemoteError
+from bgpy.errors import (
+    BgpyError,
+    MessageTooLarge,
+    PythonMismatch,
+    RemoteError,
+    RemoteProtocolError,
+)
 from bgpy.state import records
 from bgpy.state.folders import Folder
 from bgpy.tls.layer import RECORD, NotTls, TlsLayer
 from bgpy.wire.connection import Connection, State
+from bgpy.wire.extensions import check_block, decode_extensions, encode_extensions
+from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import HELLO_SIZE, SERVER_HELLO_SIZE, _proof
 from bgpy.wire.messages import Failure, Message, Modules, Status
-from bgpy.wire.table import NUMBERS, encode
+from bgpy.wire.table import NUMBERS, TABLE, encode
 from fuzz import stage
 
 Target = Callable[[bytes], None]
@@ -136,6 +145,30 @@ def _frames(connection: Connection, data: bytes) -> list[Message]:
         assert again[0] in NUMBERS.values()
         assert len(again) >= 16
     return messages
+
+
+def messages(data: bytes) -> None:
+    """Any bytes of either side, of the messages that nobody takes yet, too."""
+    decoders = {row.number: row.decode for row in TABLE}
+    reader = FrameReader(stage.LIMITS, stage.allocate, decoders)
+    try:
+        found = [message for piece in pieces(data) for message in reader.feed(piece)]
+    except (RemoteProtocolError, MessageTooLarge):
+        return
+    for message in found:
+        kind, _, _, _, request = struct.unpack_from("<BBHIQ", b"".join(encode(message)))
+        assert (kind, request) == (NUMBERS[type(message)], message.request)
+
+
+def extensions(data: bytes) -> None:
+    """Any bytes as a block: refused, or values that make a block again."""
+    block = data[1:]
+    try:
+        check_block(block)
+        values = decode_extensions(block, range(256))
+    except RemoteProtocolError:
+        return
+    assert decode_extensions(encode_extensions(values)) == values
 
 
 def _receive(connection: Connection, piece: bytes, messages: list[Message]) -> None:
@@ -273,6 +306,8 @@ TARGETS: dict[str, Target] = {
         tls_client,
         server_frames,
         client_frames,
+        messages,
+        extensions,
         session,
         questions,
         modules,

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from bgpy import Client, Handle, Limits, respond
+from tests.support.deaf import read_again, stop_reading
 from tests.support.gate import Gate, pass_gate
 from tests.support.peers import RawClient, frame, wait_until
 
@@ -46,21 +47,17 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
     def make(handle: Handle) -> Client:
         client = Client(handle.host, handle.port, TOKEN)
         client.ping()
-        channel = client._caller._channel
+        channel = client._caller.channel
         assert channel is not None
-        # The role of the reader is taken by nobody who reads.
-        assert channel._reading.acquire(False)
-        channel._reader = -1
+        stop_reading(channel)
         clients.append(client)
         return client
 
     yield make
     for client in clients:
-        channel = client._caller._channel
+        channel = client._caller.channel
         if channel is not None:
             channel._sock.shutdown(socket.SHUT_RDWR)
-            if channel._reader == -1:
-                channel._leave()
         client.close()
 
 
@@ -121,9 +118,9 @@ def test_client_gets_its_answers_in_order_when_it_reads_at_last(
     futures = [silent.submit({"number": n, "size": 4 * MEBIBYTE}) for n in range(40)]
     # In turn, 60 calls of the other client would let all 40 run.
     assert [client.call({"number": -1}) for _ in range(60)][-1] < 100
-    channel = silent._caller._channel
+    channel = silent._caller.channel
     assert channel is not None
-    channel._leave()
+    read_again(channel)
     assert [len(future.result(60)) for future in futures] == [4 * MEBIBYTE] * 40
     assert client.call({"number": -1}) == 101
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.api.tasks import TASKS
 
 from bgpy import Client, Handle, Limits
 from bgpy.codec.payload import OUT_OF_BAND
+from tests.support.tasks.counting import TASKS
 
 ITEMS = OUT_OF_BAND // 8 + 1
 

@@ -29,6 +29,7 @@ from bgpy import (
     respond,
     token_create,
 )
+from tests.support.deaf import stop_reading
 from tests.support.gate import Gate, pass_gate
 from tests.support.peers import wait_until
 
@@ -259,14 +260,14 @@ def test_forked_client_opens_a_connection_of_its_own(running: Running, script: S
 KILLED = """
 import os, signal, sys
 from bgpy import Client
-from bgpy.calling.blocking.sender import Sender
+from bgpy.calling.blocking.outbox import Outbox
 client = Client(sys.argv[1], token=sys.argv[2], tls=sys.argv[3] == "True" or None)
 client.ping()
-send = Sender._send_some
-def send_a_part(sender, pieces):
-    send(sender, [memoryview(piece)[:50_000] for piece in pieces[:2]])
+take = Outbox._take
+def take_a_part(outbox, pieces):
+    take(outbox, [memoryview(piece)[:50_000] for piece in pieces[:2]])
     os.kill(os.getpid(), signal.SIGKILL)
-Sender._send_some = send_a_part
+Outbox._take = take_a_part
 client.call({"echo": b"x" * 10_000_000})
 """
 
@@ -355,11 +356,9 @@ def test_client_that_never_reads_is_dropped_and_costs_bounded_memory(
     before = server.memory_info().rss
     with running.client() as client, running.client() as deaf:
         deaf.ping()
-        channel = deaf._caller._channel
+        channel = deaf._caller.channel
         assert channel is not None
-        # The role of the reader is taken by nobody who reads.
-        assert channel._reading.acquire(False)
-        channel._reader = -1
+        stop_reading(channel)
         for _ in range(60):
             deaf.submit({"size": 2 * MEBIBYTE})
         log = Path(running.handle.log_file or "")
@@ -368,4 +367,3 @@ def test_client_that_never_reads_is_dropped_and_costs_bounded_memory(
             client.call({"echo": 1})
             most = max(most, server.memory_info().rss)
         assert most - before < 64 * MEBIBYTE
-        channel._leave()

@@ -1,51 +1,310 @@
-"""The correlation core: which answer belongs to which call."""
+"""The core of every client: tables of what happens to a call, and walks of any length."""
 
 from __future__ import annotations
 
-import threading
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bgpy.calling.conversation import Answer, Calls
-from bgpy.errors import ServerGone
-from bgpy.wire.messages import Pong
+from bgpy.calling.conversation import (
+    Acquaintance,
+    Call,
+    Conversation,
+    Expiry,
+    Farewell,
+    timed_out,
+    told,
+)
+from bgpy.errors import CallTimeout, Progress, ServerGone, ServerRestarted
+from bgpy.wire.messages import Failure, Goodbye, Message, Pong, Receipt, Reply, Status
 
-
-def test_take_gives_each_call_once() -> None:
-    """An answer has one taker; a second one to the same request has none."""
-    calls = Calls()
-    pending = calls.begin(1)
-    assert calls.pending
-    assert calls.take(pending.request) is pending
-    assert calls.take(pending.request) is None
-    assert not calls.pending
-
-
-def test_take_gives_none_when_the_call_was_abandoned() -> None:
-    """A late answer is dropped."""
-    calls = Calls()
-    pending = calls.begin(1)
-    calls.abandon(pending)
-    assert calls.take(pending.request) is None
+REPLY = Reply(1, b"value")
+RECEIPT = Receipt(1, 0)
 
 
-def test_fail_answers_all_that_is_under_way() -> None:
-    """Every call ends in the error, those that nobody waits for included."""
-    heard: list[Answer] = []
-    calls = Calls()
-    waited, future = calls.begin(1), calls.begin(2, heard.append)
-    gone = ServerGone("gone")
-    assert calls.fail(gone) == {1: waited, 2: future}
-    assert waited.answer is gone
-    assert not calls.pending
-    assert future.done is not None
-    future.done(Pong(2))
-    assert heard == [Pong(2)]
+def begun(conversation: Conversation, request: int = 1, left: bool = True) -> Call:
+    """A call under way."""
+    call = Call(timeout=0.5)
+    conversation.begin(call, request)
+    call.begun = call.left = left
+    return call
 
 
-def test_sleeper_is_one_whose_thread_sleeps() -> None:
-    """Only a call with a gate can be woken to read for the others."""
-    calls = Calls()
-    calls.begin(1)
-    assert calls.sleeper() is None
-    asleep = calls.begin(2)
-    asleep.gate = threading.Lock()
-    assert calls.sleeper() is asleep
+def test_answer_ends_its_call_and_no_other() -> None:
+    """Each call gets the message of its own request."""
+    conversation = Conversation()
+    first, second = begun(conversation, 1), begun(conversation, 2)
+    assert conversation.received(Pong(2)) is second
+    assert second.answer == Pong(2)
+    assert first.answer is None
+
+
+def test_answered_call_is_found_by_the_end_until_it_is_done() -> None:
+    """Whoever is interrupted before it woke the waiter leaves that to others."""
+    conversation = Conversation()
+    call = begun(conversation)
+    conversation.received(REPLY)
+    assert conversation.end("gone") == [call]
+    assert call.answer is REPLY
+    conversation.done(call)
+    assert conversation.end("gone") == []
+
+
+def test_second_answer_to_a_call_changes_nothing() -> None:
+    """A call ends once."""
+    conversation = Conversation()
+    call = begun(conversation)
+    conversation.received(REPLY)
+    conversation.received(Pong(1))
+    assert call.answer is REPLY
+
+
+def test_late_answer_of_an_abandoned_call_is_dropped() -> None:
+    """It is remembered that one is to come, and forgotten when it has."""
+    conversation = Conversation()
+    conversation.abandon(begun(conversation))
+    assert not conversation.is_quiet
+    assert conversation.received(REPLY) is None
+    assert conversation.is_quiet
+
+
+def test_parts_come_before_the_answer() -> None:
+    """A call can get many messages; only the last one ends it."""
+    conversation = Conversation(parts=frozenset({Pong}))
+    call = begun(conversation)
+    assert conversation.received(Pong(1)) is call
+    assert conversation.received(Pong(1)) is call
+    assert (call.parts, call.answer) == ([Pong(1), Pong(1)], None)
+    assert conversation.received(REPLY) is call
+    assert call.answer is REPLY
+
+
+@pytest.mark.parametrize("message", [Goodbye("it ends"), Failure(0, 4, text="it ends")])
+def test_message_about_the_connection_says_farewell(message: Message) -> None:
+    """It answers no call."""
+    assert Conversation().received(message) == Farewell("it ends")
+
+
+def test_message_that_answers_nothing_is_dropped() -> None:
+    """What a later version tells unasked is no failure."""
+    assert Conversation().received(Status(0, "{}")) is None
+
+
+@pytest.mark.parametrize(
+    ("byte", "whole", "what", "progress"),
+    [
+        (False, False, Expiry.WITHDRAWN, "not started"),
+        (True, False, Expiry.CUT_OFF, "not started"),
+        (True, True, Expiry.ASK, None),
+    ],
+)
+def test_expired_call_is_what_it_has_left(
+    byte: bool, whole: bool, what: Expiry, progress: Progress | None
+) -> None:
+    """What never left whole never runs; of the rest the server knows."""
+    conversation = Conversation()
+    call = begun(conversation)
+    call.begun, call.left = byte, whole
+    assert conversation.expire(call) is what
+    if progress is None:
+        assert call.answer is None
+    else:
+        assert isinstance(call.answer, CallTimeout)
+        assert call.answer.progress == progress
+        assert not conversation.pending
+
+
+def test_expired_call_that_has_its_answer_needs_nothing() -> None:
+    """It came at the last moment."""
+    conversation = Conversation()
+    call = begun(conversation)
+    conversation.received(REPLY)
+    assert conversation.expire(call) is Expiry.ENDED
+
+
+SAID = {
+    '{"call": "withdrawn"}': "not started",
+    '{"call": "queued"}': "started",
+    '{"call": "running"}': "started",
+    '{"call": "deferred"}': "started",
+    '{"call": "unknown"}': "unknown",
+    '{"call": "what?"}': "unknown",
+    '{"call": ["running"]}': "unknown",
+    '{"call": null}': "unknown",
+    "{}": "unknown",
+    "[]": "unknown",
+    "{": "unknown",
+}
+
+
+@pytest.mark.parametrize(("text", "progress"), SAID.items())
+@pytest.mark.parametrize("receipt", ["none", "before"])
+def test_status_ends_the_call_that_it_is_about(text: str, progress: str, receipt: str) -> None:
+    """What the server says is believed, and not a receipt that came before it."""
+    conversation = Conversation()
+    call = begun(conversation)
+    conversation.ask(call, 2)
+    if receipt == "before":
+        assert conversation.received(RECEIPT) is None
+    assert conversation.received(Status(2, text)) is call
+    if receipt == "before" and progress == "started":
+        assert call.answer is RECEIPT
+    else:
+        assert isinstance(call.answer, CallTimeout)
+        assert call.answer.progress == progress
+
+
+def test_answer_that_comes_while_the_server_is_asked_is_the_calls() -> None:
+    """It ran; what the server says later changes nothing."""
+    conversation = Conversation()
+    call = begun(conversation)
+    conversation.ask(call, 2)
+    assert conversation.received(REPLY) is call
+    assert conversation.received(Status(2, '{"call": "unknown"}')) is None
+    assert call.answer is REPLY
+
+
+def test_call_is_unknown_when_the_server_does_not_say_in_time() -> None:
+    """Also with a receipt in hand: a withdrawal may have crossed it."""
+    conversation = Conversation()
+    call = begun(conversation)
+    conversation.ask(call, 2)
+    conversation.received(RECEIPT)
+    conversation.give_up(call)
+    assert isinstance(call.answer, CallTimeout)
+    assert call.answer.progress == "unknown"
+    assert not conversation.is_quiet
+
+
+@pytest.mark.parametrize(("left", "progress"), [(True, "unknown"), (False, "not started")])
+def test_end_says_of_each_call_what_is_known(left: bool, progress: Progress) -> None:
+    """A request that never left whole never runs."""
+    conversation = Conversation()
+    call = begun(conversation, left=left)
+    assert conversation.end("the server is gone") == [call]
+    assert isinstance(call.answer, ServerGone)
+    assert call.answer.progress == progress
+    assert "the server is gone" in str(call.answer)
+
+
+def test_end_of_a_call_that_the_server_is_asked_for_is_a_timeout() -> None:
+    """Its time was over before the connection was."""
+    conversation = Conversation()
+    call = begun(conversation)
+    conversation.ask(call, 2)
+    conversation.end("gone")
+    assert isinstance(call.answer, CallTimeout)
+
+
+WHAT_HAPPENS = ["begin", "left", "reply", "receipt", "expire", "status", "give_up", "end"]
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(WHAT_HAPPENS),
+        st.integers(1, 4),
+        st.sampled_from(["withdrawn", "queued", "running", "unknown"]),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_calls_end_once_whatever_happens_in_whatever_order(
+    steps: list[tuple[str, int, str]],
+) -> None:
+    """An answer never changes, and after the end nobody is left without one."""
+    conversation = Conversation()
+    calls: dict[int, Call] = {}
+    ended: dict[int, object] = {}
+    for step, number, stage in steps:
+        call = calls.get(number)
+        if step == "begin" and call is None and conversation.ended is None:
+            calls[number] = begun(conversation, number, left=False)
+        elif step == "left" and call is not None and call.answer is None:
+            call.begun = call.left = True
+        elif step == "reply":
+            conversation.received(Reply(number, b""))
+        elif step == "receipt":
+            conversation.received(Receipt(number, 0))
+        elif step == "expire" and call is not None and not call.asked:
+            if conversation.expire(call) is Expiry.ASK:
+                conversation.ask(call, 100 + number)
+        elif step == "status":
+            conversation.received(Status(100 + number, f'{{"call": "{stage}"}}'))
+        elif step == "give_up" and call is not None and call.asked:
+            conversation.give_up(call)
+        elif step == "end":
+            for each in conversation.end("gone"):
+                conversation.done(each)
+        for key, each in calls.items():
+            if each.answer is not None:
+                assert ended.setdefault(key, each.answer) is each.answer
+    conversation.end("gone")
+    assert all(call.answer is not None for call in calls.values())
+
+
+# What a client knows of its server
+
+
+def test_restart_is_told_to_all_that_began_before_it_was_raised() -> None:
+    """In whichever thread; those that begin later have been told."""
+    known = Acquaintance("here")
+    assert known.meet(b"one") == 0
+    began = known.told
+    generation = known.meet(b"two")
+    assert generation > began
+    assert isinstance(known.restarted(generation), ServerRestarted)
+    assert generation > began  # another that began before: it is told as well
+    assert generation <= known.told  # one that begins now is not
+
+
+def test_same_server_again_is_no_restart() -> None:
+    """A connection that was lost says nothing about the process."""
+    known = Acquaintance("here")
+    known.meet(b"one")
+    assert known.meet(b"one") == known.told
+    assert not known.is_another(b"one")
+
+
+def test_who_initialises_a_server_knows_of_it() -> None:
+    """Nothing more is to be told."""
+    known = Acquaintance("here")
+    known.meet(b"one")
+    generation = known.meet(b"two")
+    known.knows(generation)
+    assert generation <= known.told
+
+
+def test_who_ended_a_server_expects_another() -> None:
+    """It is no restart that the client would have to be told of."""
+    known = Acquaintance("here")
+    known.meet(b"one")
+    known.ended(b"one")
+    assert not known.is_another(b"two")
+    assert known.meet(b"two") == known.told
+
+
+def test_end_of_an_earlier_server_says_nothing_of_the_present_one() -> None:
+    """Two threads may have had to do with different ones."""
+    known = Acquaintance("here")
+    known.meet(b"one")
+    known.meet(b"two")
+    known.ended(b"one")
+    assert known.is_another(b"three")
+
+
+@pytest.mark.parametrize("progress", ["not started", "started", "unknown"])
+def test_timed_out_says_how_far_the_call_came(progress: Progress) -> None:
+    """As an attribute and in words."""
+    error = timed_out(0.5, progress)
+    assert error.progress == progress
+    assert "0.5 s" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [('{"a": 1}', 1), ("{}", None), ("[]", None), ("{", None), ("[" * 9999, None)],
+)
+def test_told_gives_none_where_nothing_is_told(text: str, value: object) -> None:
+    """Whatever a server sends."""
+    assert told(text, "a") == value

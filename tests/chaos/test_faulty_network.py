@@ -16,7 +16,7 @@ from bgpy import (
     ServerRestarted,
     VersionMismatch,
 )
-from bgpy.calling.blocking import caller
+from bgpy.calling.blocking import channel
 from tests.support import proxy
 from tests.support.aftermath import PROMPT
 from tests.support.tasks.troubled import request, right_answer
@@ -40,7 +40,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 @pytest.fixture(autouse=True)
 def short_question(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a client whose call's time is over ask for less than a second how far it came."""
-    monkeypatch.setattr(caller, "ASK", 0.1)
+    monkeypatch.setattr(channel, "ASK", 0.1)
 
 
 def known(error: BgpyError) -> str:

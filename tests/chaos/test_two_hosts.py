@@ -91,14 +91,14 @@ def test_call_tells_the_truth_when_the_cable_is_cut_and_mended(wire: Wire) -> No
     told: dict[int, str] = {}
     with wire.connected() as client:
         assert client.call(request(0)) == right_answer(0)
-        channel = client._caller._channel
+        channel = client._caller.channel
         wire.cable.set(*CUT)
         with pytest.raises(CallTimeout) as caught:
             client.call(request(1), timeout=0.1)
         told[1] = caught.value.progress
         wire.cable.set(*GOOD)
         assert client.call(request(2)) == right_answer(2)
-        assert client._caller._channel is channel
+        assert client._caller.channel is channel
         counts = client.call({"counts": 1})
     assert told[1] in ("unknown", "not started")
     assert counts.get(1, 0) <= (told[1] == "unknown")

@@ -141,11 +141,11 @@ def test_clients_notice_nothing_when_a_task_forks(
     served.tracebacks = 1 if how == "raises" else 0
     with served.raw() as idle, Client("127.0.0.1", served.port, served.token) as other:
         other.ping()
-        channel = other._caller._channel
+        channel = other._caller.channel
         answer = served.client.call({"fork": how}, timeout=20.0)
         assert code is None or answer == code
         assert other.call({"add": 0}) == 0
-        assert other._caller._channel is channel
+        assert other._caller.channel is channel
         if code is None:
             child = psutil.Process(answer)
             try:
@@ -222,7 +222,7 @@ def test_terminate_returns_when_another_thread_reads(
 def test_wait_for_the_end_returns_when_it_has_been_read_before(served: Served) -> None:
     """A connection that has ended already is not waited for."""
     served.client.ping()
-    channel = served.client._caller._channel
+    channel = served.client._caller.channel
     assert channel is not None
     channel._sock.shutdown(socket.SHUT_RDWR)
     pieces = channel.connection.send(Ping(99))

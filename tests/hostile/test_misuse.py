@@ -30,7 +30,7 @@ def test_call_raises_type_error_when_args_are_no_dict(served: Served, args: Any)
                 continue  # stands for no arguments there
             with pytest.raises(TypeError, match="dict"):
                 call(args)
-        assert client._caller._channel is None
+        assert client._caller.channel is None
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_initialize_raises_type_error_when_tasks_can_not_be_called(
     with Client("127.0.0.1", served.port, served.token) as client:
         with pytest.raises(TypeError, match=r"(init|exec|exit)_task must"):
             client.initialize(*functions)
-        assert client._caller._channel is None
+        assert client._caller.channel is None
 
 
 def test_calls_raise_not_initialized_when_the_server_has_no_tasks(
@@ -114,4 +114,4 @@ def test_withdrawing_means_the_right_call_when_a_client_was_closed_before(
 
 
 def _ids(client: Client) -> int:
-    return next(client._caller.requests)
+    return client._caller._shared.numbers.last

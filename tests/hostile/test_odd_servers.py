@@ -132,7 +132,7 @@ def test_futures_end_when_the_thread_that_reads_for_them_fails(
     """Whatever it fails of: nobody waits for what nobody will read."""
     with Client("127.0.0.1", served.port, served.token) as client:
         client.ping()
-        channel = client._caller._channel
+        channel = client._caller.channel
         assert channel is not None
 
         def fail(data: memoryview, size: int) -> None:

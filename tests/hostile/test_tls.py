@@ -113,7 +113,7 @@ def test_first_byte_tells_what_is_spoken_where_both_are(both: Served) -> None:
         for _ in range(3):
             assert secured.call({"respond": b"x" * 2**18}) == b"x" * 2**18
             assert both.client.call({"respond": b"x" * 2**18}) == b"x" * 2**18
-        channel = secured._caller._channel
+        channel = secured._caller.channel
         assert channel is not None
         assert type(channel._sock).__name__ == "TlsSocket"
     both.check()

@@ -25,6 +25,7 @@ LAST: Job = (-1, 0)
 
 
 JOB_ENDS = "a job ends"
+STRIKE = "an exception strikes"
 CHORES = "time for chores"
 
 
@@ -41,13 +42,12 @@ class World(NamedTuple):
     task: str = "top"
     standby: str = "top"
     look: Look = Look.SLEEP
-    with_jobs: bool = False  # whether there were jobs before the task thread asked
+    strikes: int = 0  # how often a signal handler may yet raise in the task thread
     told: bool = False  # the standby knows that jobs run
     at_once: bool = False  # the task thread polls without waiting
     ready: tuple[int | str, ...] = ()  # what the poll found, yet to be handled
     poller: str = ""
     bell: bool = False
-    freed: bool = False
     wakes: bool = False
     queue: tuple[Job, ...] = ()
     changes: int = 0
@@ -80,11 +80,11 @@ class Model:
         self._polling = self._names.index("polling")
         self._task: dict[str, Callable[[World], list[Step]]] = {
             "top": self.top,
+            "say": self.say,
             "ask": self.ask,
+            "wake": self.wake,
             "enter": self.enter,
             "own": self.own,
-            "wake": self.wake,
-            "wait": self.wait,
             "timeout": self.timeout,
             "changes": self.task_changes,
             "select": self.task_select,
@@ -92,12 +92,13 @@ class Model:
             "leave": self.leave,
             "release": self.release,
             "count": self.count,
-            "arm": self.arm,
             "ring": self.ring,
+            "arm": self.arm,
             "heed": self.heed,
             "run": self.run,
             "running": self.running,
             "tell": self.tell,
+            "part": self.part,
             "close": self.close,
             "join": self.join,
             "ended": lambda w: [],
@@ -113,50 +114,72 @@ class Model:
             "select": self.standby_select,
             "handle": self.standby_handle,
             "yield": self.standby_yield,
-            "free": self.standby_free,
             "ended": lambda w: [],
         }
 
-    def begin(self, requests: Iterable[int], other: str = "", sends: int = 0) -> World:
+    def begin(
+        self, requests: Iterable[int], other: str = "", sends: int = 0, strikes: int = 0
+    ) -> World:
         """The first state: each client will send so many requests."""
         to_come = tuple(requests)
         none = (0,) * len(to_come)
         values = vars(self.role_type())
         values["polling"] = False
-        return World(tuple(values.values()), to_come, none, none, none, other, sends)
+        role = tuple(values.values())
+        return World(role, to_come, none, none, none, other, sends, strikes=strikes)
 
     def steps(self, w: World) -> list[Step]:
         """All steps that may come next."""
         standby = self._standby[w.standby](w)
-        return [*self._task[w.task](w), *standby, *self.third(w), *self.network(w)]
+        strikes = [(STRIKE, self.struck(w))] if w.strikes and w.task != "ended" else []
+        return [*self._task[w.task](w), *strikes, *standby, *self.third(w), *self.network(w)]
 
-    # The task thread: Reactor.serve, _poll_between_jobs, _ask_for_role
+    # The task thread: Reactor.serve, _poll_between_jobs, drain
 
     def top(self, w: World) -> list[Step]:
         if w.stopping:
-            return [("drain", w._replace(task="ask", with_jobs=False, draining=True))]
-        return [("poll is due", w._replace(task="enter"))]
+            return [("drain", w._replace(task="say", draining=True))]
+        return [("poll is due", w._replace(task="say"))]
+
+    def say(self, w: World) -> list[Step]:
+        _, w = self.call(w, lambda role: setattr(role, "asked", True))
+        return [("say", w._replace(task="ask"))]
+
+    def ask(self, w: World) -> list[Step]:
+        standby, w = self.call(w, lambda role: role.standby)
+        return [("ask", w._replace(task="wake" if standby else "enter"))]
+
+    def wake(self, w: World) -> list[Step]:
+        return [("wake", w._replace(task="enter", wakes=True))]
 
     def enter(self, w: World) -> list[Step]:
         free, w = self.call(w, lambda role: role.polling.acquire(False))
-        if free:
-            return [("role free", w._replace(task="own"))]
-        return [("role taken", w._replace(task="ask", with_jobs=w.has_jobs))]
-
-    def ask(self, w: World) -> list[Step]:
-        mine, w = self.call(w, lambda role: role.ask(w.with_jobs))
-        if not mine:
-            return [("ask", w._replace(task="wake"))]
-        return [("role given back", w._replace(task="own"))]
+        return [("enter", w._replace(task="own"))] if free else []
 
     def own(self, w: World) -> list[Step]:
-        return [("own", w._replace(task="close" if w.draining else "timeout", poller="task"))]
+        _, w = self.call(w, lambda role: setattr(role, "asked", False))
+        return [("own", w._replace(task="part" if w.draining else "timeout", poller="task"))]
 
-    def wake(self, w: World) -> list[Step]:
-        return [("wake", w._replace(task="wait", wakes=True))]
+    def part(self, w: World) -> list[Step]:
+        _, w = self.call(w, lambda role: role.polling.release())
+        return [("part", w._replace(task="close", poller=""))]
 
-    def wait(self, w: World) -> list[Step]:
-        return [("freed", w._replace(task="ask", freed=False))] if w.freed else []
+    def struck(self, w: World) -> World:
+        """What is done when an exception leaves the step that comes next."""
+        w = w._replace(strikes=w.strikes - 1)
+        if w.task in WITH_ROLE:
+            w = self.let_go(w)
+        if w.task in ("close", "join"):
+            return w._replace(task="close")  # whoever closes does so whatever strikes
+        return w._replace(task="top", told=False, ready=(), draining=False)
+
+    def let_go(self, w: World) -> World:
+        """The end of `with polling` and of the `finally` within it."""
+        jobs = w.has_jobs
+        if w.task != "own":
+            _, w = self.call(w, lambda role: setattr(role, "running", jobs))
+        _, w = self.call(w, lambda role: role.polling.release())
+        return w._replace(poller="")
 
     def timeout(self, w: World) -> list[Step]:
         at_once = w.has_jobs or w.stopping or w.interrupted
@@ -186,14 +209,14 @@ class Model:
 
     def count(self, w: World) -> list[Step]:
         must, w = self.call(w, counted)
-        return [("count", w._replace(task="arm" if must else "heed"))]
-
-    def arm(self, w: World) -> list[Step]:
-        ring, w = self.call(w, lambda role: role.arm())
-        return [("arm", w._replace(task="ring" if ring else "heed"))]
+        return [("count", w._replace(task="ring" if must else "heed"))]
 
     def ring(self, w: World) -> list[Step]:
-        return [("ring", w._replace(task="heed", bell=True))]
+        return [("ring", w._replace(task="arm", bell=True))]
+
+    def arm(self, w: World) -> list[Step]:
+        _, w = self.call(w, lambda role: role.arm())
+        return [("arm", w._replace(task="heed"))]
 
     def heed(self, w: World) -> list[Step]:
         if not w.interrupted:
@@ -269,11 +292,8 @@ class Model:
         return [("handle", handled(w) if w.ready else w._replace(standby="until"))]
 
     def standby_yield(self, w: World) -> list[Step]:
-        asked, w = self.call(w, lambda role: role.yield_role())
-        return [("yield", w._replace(standby="free" if asked else "top", poller=""))]
-
-    def standby_free(self, w: World) -> list[Step]:
-        return [("free", w._replace(standby="top", freed=True))]
+        _, w = self.call(w, lambda role: role.yield_role())
+        return [("yield", w._replace(standby="top", poller=""))]
 
     # A third thread (or a signal handler), and the network
 
@@ -330,6 +350,10 @@ class Model:
         # Calls are only compared with those seen, so their difference says it all.
         values["calls"], values["_calls_seen"] = values["calls"] - values["_calls_seen"], 0
         return result, w._replace(role=tuple(values.values()))
+
+
+WITH_ROLE = ("own", "timeout", "changes", "select", "handle", "leave", "release", "part")
+"""Steps of the task thread before which it holds the role."""
 
 
 def counted(role: PollingRole) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from bgpy.serving.io.polling_role import Look
-from tests.support.role_model import CHORES, JOB_ENDS, Broken, Model, World, found
+from tests.support.role_model import CHORES, JOB_ENDS, STRIKE, Broken, Model, World, found
 
 POLLING = ("timeout", "changes", "select", "handle")
 
@@ -29,10 +29,12 @@ def explore(model: Model, begin: World) -> int:
     """Walk all states from `begin` and check them; the number of states."""
     graph = _walk(model, begin)
     everything = range(len(graph.states))
-    no_job_ends = frozenset((JOB_ENDS, CHORES))
-    _check(graph, everything, frozenset((CHORES,)), _is_quiet, "the end, quiet, is out of reach")
-    waiting = [each for each in everything if graph.states[each].task == "wait"]
-    _check(graph, waiting, no_job_ends, lambda w: w.task != "wait", "the task thread waits on")
+    no_job_ends = frozenset((JOB_ENDS, CHORES, STRIKE))
+    _check(
+        graph, everything, frozenset((CHORES, STRIKE)), _is_quiet, "the end, quiet, is out of reach"
+    )
+    waiting = [each for each in everything if graph.states[each].task == "enter"]
+    _check(graph, waiting, no_job_ends, lambda w: w.task != "enter", "the task thread waits on")
     going = [each for each in everything if not graph.states[each].stopping]
     _check(graph, going, no_job_ends, _may_stop_or(_polls), "nobody can reach the poll")
     _check(graph, going, no_job_ends, _may_stop_or(_all_sent), "nobody waits to send bytes")
@@ -57,9 +59,9 @@ def _walk(model: Model, begin: World) -> Graph:
                 _check_one_poller(graph, known)
             edges.append((name, known))
         graph.edges.append(edges)
-        if all(name == CHORES for name, _ in edges) and not _is_quiet(world):
+        if all(name in (CHORES, STRIKE) for name, _ in edges) and not _is_quiet(world):
             raise Broken(f"stuck\n{_story(graph, at)}")
-        if edges and _is_quiet(world) and not world.stopping:
+        if any(name != STRIKE for name, _ in edges) and _is_quiet(world) and not world.stopping:
             raise Broken(f"not quiet\n{_story(graph, at)}")
     return graph
 

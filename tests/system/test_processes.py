@@ -108,3 +108,112 @@ def test_pid_namespace_is_same_when_asked_by_a_child() -> None:
     code = "from bgpy.system import processes; print(processes.pid_namespace())"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert int(told.stdout) == processes.pid_namespace()
+
+
+LIMITED = """
+import os, resource, sys
+from bgpy.errors import BgpyError
+from bgpy.system import processes
+from bgpy.system.processes import ProcessId
+
+process = ProcessId.of(int(sys.argv[1]))
+ended = ProcessId(process.pid, "0")
+assert process.alive() is True and ended.alive() is False
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+assert process.alive() is ended.alive() is None
+assert not process.is_gone() and not process.wait(0.05)
+assert ProcessId.of(process.pid).alive() is None
+assert ProcessId.of(2**22 + 5).alive() is False
+try:
+    process.kill()
+except BgpyError as error:
+    assert error.pid == process.pid
+else:
+    raise AssertionError
+print("alive")
+sys.stdin.readline()
+assert process.wait(60) and process.alive() is False
+print("gone")
+"""
+"""One whose descriptors are all in use, before and after the other process ends."""
+
+HIDDEN = """
+import ctypes, os, sys
+from bgpy.system.processes import ProcessId
+
+process = ProcessId.of(int(sys.argv[1]))
+assert process.alive() is True
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x00020000) == 0
+flags = 1 << 18 | 16384  # MS_PRIVATE | MS_REC
+assert libc.mount(b"none", b"/", None, flags, None) == 0
+kind, option = sys.argv[2].split()
+what = b"tmpfs" if kind == "tmpfs" else b"proc"
+assert libc.mount(what, b"/proc", what, 0, option.encode() if option != "-" else None) == 0
+if option != "-":
+    os.setgid(65534)
+    os.setuid(65534)
+assert process.alive() is None and not process.is_gone(), process.alive()
+assert ProcessId.of(process.pid).alive() is None
+print("alive")
+sys.stdin.readline()
+assert process.wait(60)
+assert process.alive() is False, process.alive()
+print("gone")
+"""
+"""One that sees nothing of the process any more, though it may still be there."""
+
+
+def watched_by(code: str, child: subprocess.Popen[bytes], *words: str) -> None:
+    """Run `code`, which looks at the child while it lives and when it is gone."""
+    command = [sys.executable, "-c", code, str(child.pid), *words]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as watcher:
+        assert watcher.stdin is not None
+        assert watcher.stdout is not None
+        assert watcher.stderr is not None
+        first = watcher.stdout.readline()
+        assert first == b"alive\n", watcher.stderr.read()
+        child.kill()
+        child.wait()
+        told, failed = watcher.communicate(b"\n", 60)
+    assert told == b"gone\n", failed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and limits that bite")
+def test_nothing_is_claimed_without_a_descriptor_left(child: subprocess.Popen[bytes]) -> None:
+    """Neither alive nor gone, no raw error, and gone once the kernel says so."""
+    watched_by(LIMITED, child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mount namespaces")
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="needs root, to mount")
+@pytest.mark.parametrize("hidden", ["proc hidepid=1", "proc hidepid=2", "tmpfs -"])
+def test_nothing_is_claimed_of_a_process_that_proc_hides(
+    child: subprocess.Popen[bytes], hidden: str
+) -> None:
+    """Another account's under hidepid, and any without /proc."""
+    probe = "import ctypes; raise SystemExit(ctypes.CDLL(None).unshare(0x00020000) != 0)"
+    if subprocess.run([sys.executable, "-c", probe], check=False).returncode:
+        pytest.skip("this root may not make mount namespaces")
+    watched_by(HIDDEN, child, hidden)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to be another")
+def test_a_process_of_another_account_is_seen_and_not_ended(
+    child: subprocess.Popen[bytes],
+) -> None:
+    """What the kernel refuses is an error of bgpy's that names the process."""
+    code = (
+        "import os, sys; from bgpy.errors import BgpyError; from bgpy.system.processes import *\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "process = ProcessId.of(int(sys.argv[1])); assert process.alive() is True\n"
+        "try: process.kill()\n"
+        "except BgpyError as error: print(error.pid)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(child.pid)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == (f"{child.pid}\n", "")
+    assert child.poll() is None

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hmac
 import re
+import struct
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from bgpy.errors import RemoteProtocolError
+from bgpy.wire.extensions import Extension, Output, encode_extensions
 from bgpy.wire.handshake import (
+    MAX_VERSION,
+    MIN_VERSION,
     ClientHandshake,
     Refusal,
     ServerHandshake,
@@ -17,19 +23,25 @@ from bgpy.wire.handshake import (
     derive_key,
 )
 from bgpy.wire.messages import (
+    Acknowledge,
     Cancel,
+    Credit,
+    Event,
     Execute,
     Failure,
     Goodbye,
+    Item,
     Modules,
     Ping,
+    Progress,
     Reason,
     Receipt,
     ReceiptCode,
     Reply,
     Status,
+    Subscribe,
 )
-from bgpy.wire.table import encode
+from bgpy.wire.table import TABLE, encode
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(r"^Example `([\w-]+)`[^\n]*\n\n```hex\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -52,7 +64,21 @@ MESSAGES = {
     "status": Status(11, '{"call": 7}'),
     "modules": Modules(12, '{"modules": ["numpy"]}'),
     "goodbye": Goodbye("bye"),
+    "execute-extended": Execute(
+        13,
+        b"\x80\x05}.",
+        wait=True,
+        extensions=encode_extensions({Extension.KEY: b"k"}, {Extension.KEY}),
+    ),
+    "item": Item(7, b"\x80\x05N.", last=True, place=2),
+    "credit": Credit(7, 0, 16, 2**20),
+    "subscribe": Subscribe(14, '{"topics": ["a"]}'),
+    "event": Event(14, b"\x80\x05N.", topic="a", sequence=5),
+    "progress": Progress(7, 3, 4),
+    "acknowledge": Acknowledge(7, (9,)),
 }
+OPTIONAL = {"buffers", "extensions", "wait", "error", "last", "end", "interrupt", "traceback"}
+OPTIONAL |= {"type_name", "text", "topic", "requests", "stream", "place"}
 HANDSHAKE = {"key", "short-key", "hello", "server-hello", "proof", "welcome", "refusal"}
 
 
@@ -112,9 +138,68 @@ def table(heading: str, following: str) -> str:
     return PAGE[PAGE.index(heading) : PAGE.index(following)]
 
 
-def test_tables_name_every_kind_reason_and_refusal() -> None:
+FLAGS = {
+    0: {"WAIT", "LAST", "END", "INTERRUPT"},
+    1: {"ERROR"},
+    2: {"CODE"},
+    3: {"EXTENDED"},
+}
+KINDS = re.findall(
+    r"^\| (\d+) \| (\w+)( \(later\))? \| ([CS, ]+) \| [^|]+ \|([^|]*)\|",
+    table("## Messages", "### Execute"),
+    re.MULTILINE,
+)
+
+
+def test_table_of_messages_is_the_codes() -> None:
+    """Number, name, sender, and whether it is spoken: none more, none less, both ways."""
+    assert [
+        (int(number), name, sides.replace(", ", ""), not later)
+        for number, name, later, sides, _ in KINDS
+    ] == [(row.number, row.message.__name__, row.sent_by, row.spoken) for row in TABLE]
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "flags"), [(each[0], each[1], each[4]) for each in KINDS]
+)
+@pytest.mark.parametrize("bit", FLAGS)
+def test_flag_is_taken_when_the_page_lists_it_for_the_kind(number, name, flags, bit) -> None:
+    """And refused where it doesn't: so the page tells each flag of each message."""
+    (row,) = (row for row in TABLE if row.number == int(number))
+    given = {"request": 7, "head": b"\x80\x05N.", "codec": 1, "code": 0, "done": 1.0, "reason": 0}
+    message = row.message(
+        **{field: given.get(field, 1) for field in row.message._fields if field not in OPTIONAL}
+    )
+    (data, *rest) = encode(message)
+    kind, tags, count, _, request = struct.unpack_from("<BBHIQ", data)
+    assert (kind, count, rest) == (row.number, 0, [])
+    listed = bool(FLAGS[bit] & set(re.findall(r"[A-Z]+", flags)))
+    block = b"\4\0\xc8\0\0\0" if listed and bit == 3 else b""
+    head = block + data[16:]
+    decode = partial(row.decode, kind, tags & 0xF0 | 1 << bit, request, head, ())
+    if listed:
+        assert encode(decode())[0][1] == tags & 0xF0 | 1 << bit
+    else:
+        with pytest.raises(RemoteProtocolError):
+            decode()
+
+
+def test_tables_name_every_reason_refusal_and_extension() -> None:
     """The page's numbers are the code's numbers, none more."""
     reasons = re.findall(r"^\| (\d+) \| [a-z]", table("| did it run? |", "### Cancel"), re.M)
     assert list(map(int, reasons)) == list(map(int, Reason))
     refusals = re.findall(r"^\| (\d) \| ", table("**refusal**", "### Key"), re.M)
     assert list(map(int, refusals)) == list(map(int, Refusal))
+    types = re.findall(r"^\| (\d+) \| ([A-Z]+) \| ", table("### Extensions", "### Reply"), re.M)
+    assert [(int(number), name) for number, name in types] == [
+        (int(each), each.name) for each in Extension
+    ]
+    outputs = re.search(r"as bits: (.*?);", table("### Extensions", "### Reply"))
+    assert outputs is not None
+    assert list(map(int, re.findall(r"\d+", outputs[1]))) == list(map(int, Output))
+
+
+def test_page_is_of_the_version_that_is_spoken() -> None:
+    """Its title and its examples."""
+    assert PAGE.startswith(f"# The protocol, version {MAX_VERSION}\n")
+    assert EXAMPLES["hello"][8:10] == bytes([MIN_VERSION, MAX_VERSION])

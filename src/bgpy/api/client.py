@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from time import monotonic
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -105,6 +106,8 @@ class Client:
         init_task: Callable[..., Any],
         exec_task: Callable[..., Any],
         exit_task: Callable[..., Any],
+        *,
+        timeout: Timeout = ...,
     ) -> dict[str, str]:
         """Give the server its three functions and run `init_task` there.
 
@@ -117,10 +120,13 @@ class Client:
         tasks = Functions(init_task, exec_task, exit_task)
         check(tasks)
         sources = modules.used_by(tasks)
-        hashes = self._caller.hashes(sources, self._timeout) if sources else {}
+        seconds = self._seconds(timeout)
+        deadline = None if seconds is None else monotonic() + seconds
+        hashes = self._caller.hashes(sources, seconds) if sources else {}
         head, buffers, code = functions.encode_tasks(tasks, sources, hashes)
-        answer = self._caller.request(
-            Init(next(self._caller.requests), head, buffers, CODEC_PICKLE, code), self._timeout
+        answer = self._caller.initialize(
+            lambda number: Init(number, head, buffers, CODEC_PICKLE, code),
+            None if deadline is None else max(0.0, deadline - monotonic()),
         )
         received: dict[str, str] = value_of(answer, "INIT")
         return received
@@ -140,32 +146,28 @@ class Client:
             raise _no_dict(args, "args")
         return value_of(self._caller.call(payload.encode(args, "args"), seconds), "EXEC")
 
-    def submit(self, args: dict[str, Any]) -> Future[Any]:
+    def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.
 
         Many calls are under way at once then; they run in the order in which they were
-        submitted. A small request may leave some milliseconds later, together with others,
-        and leaves in any case when the client is closed or the program ends. The future
-        can't be cancelled. Raises `ConnectError` and its kin, `ServerRestarted` and
-        `EncodeError` itself, as nothing was sent then.
+        submitted. It returns at once, also where there is no connection yet: that is made in
+        the background, and `ConnectError` and its kin end the future, as does `CallTimeout`
+        when `timeout` is over. Only where so much is on its way that the connection takes no
+        more it waits for room. A small request may leave some milliseconds later, together
+        with others, and leaves in any case when the client is closed or the program ends.
+
+        The future can't be cancelled. Its value is unpickled where `result` is called. Its
+        callbacks run in one thread of the client, one after another: one that takes long
+        delays later callbacks and no call. Raises `TypeError` and `EncodeError` itself.
         """
-        from concurrent.futures import Future  # 8 ms that other calls never need
+        from bgpy.calling.blocking.futures import CallFuture  # 8 ms that other calls never need
 
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         packed = payload.encode(args, "args")
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()
-
-        def done(answer: Answer) -> None:
-            try:
-                value = value_of(answer, "EXEC")
-            except Exception as error:
-                future.set_exception(error)
-            else:
-                future.set_result(value)
-
-        self._caller.submit(packed, done)
+        caller = self._caller
+        future = CallFuture(_executed, caller.waits_for_itself)
+        caller.submit(future, packed, self._seconds(timeout))
         return future
 
     def execute(
@@ -181,8 +183,11 @@ class Client:
         if not isinstance(exec_args, dict):
             raise _no_dict(exec_args, "args")
         head, buffers, code = payload.encode(exec_args, "args")
-        request = Execute(next(self._caller.requests), head, buffers, CODEC_PICKLE, code)
-        answer = self._caller.request_receipt(request, self._seconds(timeout))
+        answer = self._caller.request(
+            lambda number: Execute(number, head, buffers, CODEC_PICKLE, code),
+            self._seconds(timeout),
+            waits=False,
+        )
         return value_of(answer, "EXEC")
 
     def terminate(
@@ -205,14 +210,15 @@ class Client:
         head, buffers, code = payload.encode(args, "exit_args")
         wait = bool(await_response)
         answer = self._caller.terminate(
-            Exit(next(self._caller.requests), head, buffers, CODEC_PICKLE, code, wait),
+            lambda number: Exit(number, head, buffers, CODEC_PICKLE, code, wait),
+            wait,
             self._seconds(timeout),
         )
         return value_of(answer, "EXIT")
 
-    def ping(self) -> float:
+    def ping(self, *, timeout: Timeout = ...) -> float:
         """Seconds to the server and back; it answers also while a task runs."""
-        return self._caller.ping(self._timeout)
+        return self._caller.ping(self._seconds(timeout))
 
     def close(self) -> None:
         """Close the connection and leave the server alone; a later call connects again."""
@@ -223,6 +229,10 @@ class Client:
 
     def _find_token(self) -> str | None:
         return self._token or tokens.from_environment() or known_token(self._address)
+
+
+def _executed(answer: Answer) -> Any:
+    return value_of(answer, "EXEC")
 
 
 def known_token(place: address.Address) -> str | None:

@@ -1,70 +1,284 @@
-"""Which answer belongs to which call: the core of every client, without I/O or threads."""
+"""What a client decides about its calls, without sockets, threads, clocks or pickle.
+
+::
+
+    begin ──► LEAVING ──left──► UNDER WAY ──received──► ended: the call has its answer
+                 │                  │
+               expire             expire, ask ──► ASKED ──the server's Status──► ended
+                 │                                  └──────give_up─────────────► ended
+                 └─► withdrawn, or cut off
+      at any time: end of the connection ─► ended, as not started or unknown
+
+A shell (blocking, later asyncio) moves the bytes and the time, tells what happened, and
+does what it is told: it wakes whoever waits for a `Call` that it is handed back.
+`Conversation` is one connection; `Acquaintance` is what the client knows of its server
+over all of them.
+
+A shell with several threads keeps one lock around everything here but `received`, which
+one thread calls at a time. What `received` and the others share is `pending` alone: its
+keys are numbers, so no code of anybody's runs inside of its operations, each of which is
+atomic, and only the thread that reads removes what was answered.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple
 
-from bgpy.errors import ServerGone
-from bgpy.system.latch import Latch
-from bgpy.wire.messages import Message
+from bgpy.errors import BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
+from bgpy.wire.messages import Failure, Goodbye, Message, Receipt, Status
 
-Answer = Message | ServerGone
-"""What a request ends in."""
+Answer = Message | BgpyError
+"""What a call ends in."""
 
-Done = Callable[[Answer], None]
-"""Takes the answer of a request that no thread waits for."""
+_STAGES: dict[object, Progress] = {
+    "withdrawn": "not started",
+    "queued": "started",
+    "running": "started",
+    "deferred": "started",
+}
+"""What a server's Status about a call means for its caller, who waits no longer."""
 
 
-class Pending:
-    """A request under way; `answer` is its one answer, once that is here."""
+class Call:
+    """A request under way, and what came for it so far."""
 
-    __slots__ = ("answer", "done", "gate", "request")
+    __slots__ = (
+        "about",
+        "answer",
+        "asked",
+        "begun",
+        "left",
+        "parts",
+        "receipt",
+        "request",
+        "timeout",
+        "waker",
+    )
 
-    def __init__(self, request: int, done: Done | None) -> None:
-        self.request = request
+    def __init__(self, timeout: float | None = None, waker: Any = None) -> None:
+        self.request = 0
         self.answer: Answer | None = None
-        self.done = done
-        self.gate: Latch | None = None
-        """What its thread sleeps on while another one reads for it."""
+        """Its one answer, once that is here."""
+        self.begun = False
+        """Whether any byte of it has left."""
+        self.left = False
+        """Whether all of it has left."""
+        self.asked = False
+        """Its time is over, and the server is being asked how far it came."""
+        self.receipt: Receipt | None = None
+        """A receipt that came after that: true only if the server doesn't withdraw the call."""
+        self.parts: list[Message] = []
+        """What came for it before its answer."""
+        self.about: Call | None = None
+        """Of a question: the call that it asks for."""
+        self.timeout = timeout
+        """Seconds that its caller gave it, for the words of an error."""
+        self.waker = waker
+        """What the shell wakes; nothing here looks at it."""
 
-    def wake(self) -> None:
-        """Wake its thread, if that sleeps; may be repeated where it was interrupted."""
-        if self.gate is not None:
-            self.gate.open()
-            self.gate = None
+
+class Expiry(Enum):
+    """What a call whose time is over needs."""
+
+    ENDED = "it has its answer: nothing"
+    WITHDRAWN = "no byte has left: it was taken back, and must not leave"
+    CUT_OFF = "a part has left: the connection must end, so that the rest never arrives"
+    ASK = "the server has to be asked"
 
 
-class Calls:
-    """The requests of one connection that wait for an answer."""
+class Farewell(NamedTuple):
+    """The server says that it closes the connection, and why."""
 
-    def __init__(self) -> None:
-        self.pending: dict[int, Pending] = {}
-        """Empty if nobody waits."""
+    text: str
 
-    def begin(self, request: int, done: Done | None = None) -> Pending:
-        """Expect the answer of `request`."""
-        self.pending[request] = pending = Pending(request, done)
-        return pending
 
-    def abandon(self, pending: Pending) -> None:
-        """Wait no longer: a late answer will be dropped."""
-        self.pending.pop(pending.request, None)
+class Conversation:
+    """The calls of one connection."""
 
-    def take(self, request: int) -> Pending | None:
-        """The call that an answer belongs to, no longer under way; None if nobody waits."""
-        return self.pending.pop(request, None)
+    def __init__(self, parts: frozenset[type] = frozenset()) -> None:
+        """`parts` are the classes of messages that come before an answer, and are none."""
+        self.pending: dict[int, Call] = {}
+        """The calls that somebody waits for, by request."""
+        self.unanswered: set[int] = set()
+        """Requests that have left, and whose answer nobody waits for any more."""
+        self.ended: str | None = None
+        """Why the connection has ended."""
+        self._parts = parts
 
-    def fail(self, error: ServerGone) -> dict[int, Pending]:
-        """Answer all that is under way with `error`; gives what it was, by request id."""
-        failed, self.pending = self.pending, {}
-        for pending in failed.values():
-            if pending.answer is None:
-                pending.answer = error
-        return failed
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all that has left is known to have arrived, since it was answered."""
+        return not self.pending and not self.unanswered
 
-    def sleeper(self) -> Pending | None:
-        """One of those whose thread sleeps, to be woken so that it reads for the others."""
-        for pending in list(self.pending.values()):  # others begin meanwhile
-            if pending.gate is not None:
-                return pending
+    def begin(self, call: Call, request: int) -> None:
+        """Expect what comes for `request`."""
+        call.request = request
+        self.pending[request] = call
+
+    def received(self, message: Message) -> Call | Farewell | None:
+        """Take what came: the call that has ended, or got a part, and is to be woken.
+
+        A call that has ended stays in `pending` until it is `done`: whoever is interrupted
+        before it has woken the waiter leaves it to be found by `end`.
+        """
+        call = self.pending.get(message.request)
+        if call is None:
+            if message.request == 0:
+                return Farewell(message.text) if isinstance(message, (Goodbye, Failure)) else None
+            self.unanswered.discard(message.request)
+            return None
+        if call.about is not None:
+            self.done(call)
+            return self._told(call.about, message)
+        if message.__class__ in self._parts:
+            call.parts.append(message)
+        elif call.asked and isinstance(message, Receipt):
+            call.receipt = message
+            return None
+        elif call.answer is None:
+            call.answer = message
+        return call
+
+    def done(self, call: Call) -> None:
+        """Forget a call that has ended and whose waiter was woken."""
+        self.pending.pop(call.request, None)
+
+    def abandon(self, call: Call) -> None:
+        """Drop what will come for `call`: nobody waits for it any more."""
+        if self.pending.pop(call.request, None) is not None and call.begun:
+            self.unanswered.add(call.request)
+
+    def expire(self, call: Call) -> Expiry:
+        """Take note that the time of `call` is over; what is to be done."""
+        if call.answer is not None:
+            return Expiry.ENDED
+        if call.left:
+            return Expiry.ASK
+        self.pending.pop(call.request, None)
+        call.answer = timed_out(call.timeout, "not started")
+        return Expiry.CUT_OFF if call.begun else Expiry.WITHDRAWN
+
+    def ask(self, call: Call, request: int) -> Call:
+        """Expect the answer to a Cancel of `call` that is sent as `request`.
+
+        What the server says ends `call`.
+        """
+        call.asked = True
+        question = Call()
+        question.about = call
+        self.begin(question, request)
+        return question
+
+    def give_up(self, call: Call) -> None:
+        """Take note that the server did not say in time how far `call` came."""
+        if call.answer is None:
+            call.answer = timed_out(call.timeout, "unknown")
+        self.abandon(call)
+
+    def end(self, reason: str) -> list[Call]:
+        """Take note that the connection has ended: all that it ends, to be woken.
+
+        May be repeated where it was interrupted: what has not been `done` comes again.
+        """
+        if self.ended is None:
+            self.ended = reason
+        calls = list(self.pending.values())
+        for call in calls:
+            if call.answer is None:
+                call.answer = self._lost(call)
+        return calls
+
+    def _lost(self, call: Call) -> BgpyError:
+        if call.asked:
+            return timed_out(call.timeout, "unknown")
+        return self.gone("unknown" if call.left else "not started")
+
+    def gone(self, progress: Progress) -> ServerGone:
+        """The error of a call that the end of the connection leaves without an answer."""
+        what = (
+            "whether the call ran is not known"
+            if progress == "unknown"
+            else "the call had not been sent"
+        )
+        return ServerGone.at(progress, f"{self.ended}; {what}")
+
+    def _told(self, call: Call, message: Message) -> Call | None:
+        """What the server said of a call whose time is over."""
+        if call.answer is not None:
+            return None  # it came first
+        stage = told(message.text, "call") if isinstance(message, Status) else None
+        progress = _STAGES.get(stage, "unknown") if isinstance(stage, str) else "unknown"
+        if call.receipt is not None and progress == "started":
+            call.answer = call.receipt
+        else:
+            call.answer = timed_out(call.timeout, progress)
+            if progress != "not started":
+                self.unanswered.add(call.request)
+        return call
+
+
+class Acquaintance:
+    """What a client knows of the server that it talks to, from one connection to the next.
+
+    Each restart that it meets is one `generation`. A call notes `told` when it begins; if it
+    finds a connection of a later generation it is to fail with `restarted`, so that all that
+    began before the notice was first raised hear of it, in whichever thread.
+    """
+
+    def __init__(self, address: object) -> None:
+        self._address = address
+        self._incarnation: bytes | None = None
+        self.generation = 0
+        """How many restarts were met."""
+        self.told = 0
+        """The last generation that somebody has been told of."""
+
+    def meet(self, incarnation: bytes) -> int:
+        """Take note of who answered; the generation of the new connection."""
+        if self._incarnation not in (None, incarnation):
+            self.generation += 1
+        self._incarnation = incarnation
+        return self.generation
+
+    def is_another(self, incarnation: bytes) -> bool:
+        """Whether that is another server process than the one known, without taking note."""
+        return self._incarnation not in (None, incarnation)
+
+    def knows(self, generation: int) -> None:
+        """Take note that who uses the client knows of that restart: it initialised the server."""
+        self.told = max(self.told, generation)
+
+    def ended(self, incarnation: bytes) -> None:
+        """Take note that this client ended that server: whatever comes next is no surprise."""
+        if self._incarnation == incarnation:
+            self._incarnation = None
+
+    def restarted(self, generation: int) -> ServerRestarted:
+        """The error of a call that began before the restart was told; it is told by it."""
+        self.knows(generation)
+        return ServerRestarted(
+            f"the server at {self._address} is another process than before: nothing of this "
+            "call ran, and its state is new; initialise it if need be, then call again"
+        )
+
+
+def timed_out(timeout: float | None, progress: Progress) -> CallTimeout:
+    """The error of a call that took longer than `timeout` seconds."""
+    meaning = {
+        "not started": "it had not started, and will not run",
+        "started": "it had started and goes on: its reply will be dropped",
+        "unknown": "whether it ran is not known",
+    }[progress]
+    return CallTimeout.at(progress, f"no answer within {timeout} s ({progress}): {meaning}")
+
+
+def told(text: str, key: str) -> Any:
+    """What the JSON object `text` holds under `key`; None if it is none, or holds nothing."""
+    import json  # 2 ms that a program whose calls are answered in time never needs
+
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
         return None
+    return found.get(key) if isinstance(found, dict) else None

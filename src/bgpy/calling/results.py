@@ -9,6 +9,7 @@ from bgpy.calling.conversation import Answer
 from bgpy.codec import failures, payload
 from bgpy.errors import (
     BgpyError,
+    CallingSelf,
     DecodeError,
     EncodeError,
     MessageTooLarge,
@@ -17,6 +18,7 @@ from bgpy.errors import (
     PythonMismatch,
     RemoteProtocolError,
     ServerGone,
+    ServerOverloaded,
 )
 from bgpy.wire.messages import Failure, Reason, Receipt, ReceiptCode, Reply
 
@@ -30,6 +32,9 @@ _ERRORS: dict[int, type[BgpyError]] = {
     Reason.DECODE: DecodeError,
     Reason.PYTHON: PythonMismatch,
     Reason.CODEC: EncodeError,
+    Reason.OVERLOAD: ServerOverloaded,
+    Reason.CALLING_SELF: CallingSelf,
+    Reason.UNSUPPORTED: RemoteProtocolError,
 }
 
 _RECEIPTS = {
@@ -41,8 +46,8 @@ _RECEIPTS = {
 def value_of(answer: Answer, received: str) -> Any:
     """The value of an answer; a plain receipt says ``Received 'received'``.
 
-    Raises what a `Failure` tells of, `ServerGone`, and `DecodeError` for a value that
-    can't be rebuilt here.
+    Raises what a `Failure` tells of, the `ServerGone` or `CallTimeout` that the call ended
+    in, and `DecodeError` for a value that can't be rebuilt here.
     """
     if isinstance(answer, Reply):
         _, head, buffers, _, code, error = answer
@@ -54,8 +59,8 @@ def value_of(answer: Answer, received: str) -> Any:
         raise _error_of(answer)
     if isinstance(answer, Receipt):
         return {"message": _RECEIPTS.get(ReceiptCode(answer.code), f"Received '{received}'")}
-    if isinstance(answer, ServerGone):
-        raise ServerGone.at(answer.progress, str(answer))
+    if isinstance(answer, BgpyError):
+        raise answer
     raise RemoteProtocolError(f"the server answered with a {type(answer).__name__}")
 
 
@@ -66,4 +71,7 @@ def _error_of(failure: Failure) -> Exception:
     if kind is not None:
         return kind(failure.text)
     _, _, name, text, traceback, head, buffers, _, code = failure
-    return failures.rebuild(name, text, traceback, head, buffers, code)
+    error = failures.rebuild(name, text, traceback, head, buffers, code)
+    if isinstance(error, BgpyError):
+        error.remote = True  # the task's own doings: nothing about this connection
+    return error

@@ -72,9 +72,12 @@ class Catalogue:
     def _hash(self, name: str) -> str | None:
         if name in self._finder.sources:
             return digest(self._finder.sources[name].text)
-        if name not in sys.modules or name not in self._seen:
-            self._seen[name] = _hash_of(name)
-        return self._seen[name]
+        if name in sys.modules and name in self._seen:
+            return self._seen[name]
+        found = _hash_of(name)
+        if found is not None or name in sys.modules:
+            self._seen[name] = found  # what is no module isn't kept: anyone can ask for anything
+        return found
 
     def install(self, sources: Sequence[Source]) -> None:
         """Make `sources` importable here, in place of older versions of them."""
@@ -88,7 +91,7 @@ class Catalogue:
             names = {each.name for each in sources}
             if not names.isdisjoint(sys.modules):
                 # What else the tasks use may hold on to the older version: imported anew.
-                names.update(self._seen)
+                names.update(self._seen, self._finder.sources)
         for name in names:
             sys.modules.pop(name, None)
         for source in sources:

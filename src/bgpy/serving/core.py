@@ -32,6 +32,7 @@ from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
+from bgpy.serving.questions import Questions
 from bgpy.serving.queue import JobQueue
 from bgpy.serving.requests import Requests
 from bgpy.serving.sessions.acceptor import Acceptor
@@ -126,7 +127,7 @@ class ServerCore:
             self._outbox,
             self._ending,
             self._worker,
-            catalogue,
+            Questions(catalogue, self._reactor.change),
             has_init_file,
             lambda: len(self._door.sessions),
         )

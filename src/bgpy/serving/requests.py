@@ -18,12 +18,12 @@ import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from bgpy.codec.modules import Catalogue
 from bgpy.codec.payload import PICKLE
 from bgpy.errors import RemoteProtocolError
 from bgpy.serving.ending import Ending, Taken
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
+from bgpy.serving.questions import LONGEST, Questions
 from bgpy.serving.queue import JobQueue, Overloaded
 from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
@@ -60,7 +60,7 @@ class Requests:
         outbox: Outbox,
         ending: Ending,
         worker: Worker,
-        catalogue: Catalogue,
+        questions: Questions,
         has_init_file: bool,
         clients: Callable[[], int],
     ) -> None:
@@ -70,7 +70,7 @@ class Requests:
         self._outbox = outbox
         self._ending = ending
         self._worker = worker
-        self._catalogue = catalogue
+        self._questions = questions
         self._has_init_file = has_init_file
         self._clients = clients
         self.handlers: dict[type, Callable[[Session, Any], None]] = {
@@ -199,11 +199,13 @@ class Requests:
         return "deferred" if (owner, request) in self._outbox.deferred else "unknown"
 
     def _on_modules(self, session: Session, message: Modules) -> None:
+        if len(message.text) > LONGEST:
+            text = f"a question for modules has at most {LONGEST} characters: ask in parts"
+            return self._outbox.refuse(session, message.request, Reason.TOO_LARGE, text)
         names = self._asked(session, message).get("modules")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             self._refuse(session, message, "a question for modules must hold a list of their names")
-        hashes = self._catalogue.hashes(names)
-        session.send(Modules(message.request, json.dumps({"modules": hashes})))
+        self._questions.ask(session, message.request, names)
 
     def _asked(self, session: Session, message: Status | Modules) -> dict[str, Any]:
         try:

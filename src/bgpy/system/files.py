@@ -7,12 +7,21 @@ that says something about its server.
 from __future__ import annotations
 
 import os
+import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from bgpy.system.locks import OPEN_FLAGS, opened
 
+Result = TypeVar("Result")
+
 _NEW = ".new"
 """How the names of files end that are being written, and are not yet in place."""
+
+_ATTEMPTS, _PAUSE = 100, 0.01
+"""On Windows: how often, and with how many seconds between, a file is tried that is in use."""
 
 
 def replace(path: str, text: str) -> None:
@@ -23,7 +32,7 @@ def replace(path: str, text: str) -> None:
             descriptor = os.open(temporary, OPEN_FLAGS | os.O_EXCL, 0o600)
             with open(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
-            os.replace(temporary, path)
+            _patiently(lambda: os.replace(temporary, path))
     except BaseException:
         unlink(temporary)
         raise
@@ -32,7 +41,7 @@ def replace(path: str, text: str) -> None:
 def read(path: str) -> str | None:
     """The text of a file; None if it is missing, empty or no text."""
     try:
-        with opened(path), open(path, encoding="utf-8") as file:
+        with opened(path), _patiently(lambda: open(path, encoding="utf-8")) as file:
             return file.read() or None
     except (FileNotFoundError, UnicodeDecodeError):
         return None
@@ -47,7 +56,22 @@ def remove(path: str) -> None:
 def unlink(path: str) -> None:
     """Remove one file, if it is there."""
     with suppress(FileNotFoundError), opened(path):
-        os.unlink(path)
+        _patiently(lambda: os.unlink(path))
+
+
+def _patiently(action: Callable[[], Result]) -> Result:
+    """Do it; on Windows again for a second where another process has the file open.
+
+    A file that is read there can't be replaced or removed, nor one that is being replaced
+    be read; elsewhere all of that works at once.
+    """
+    if sys.platform == "win32":
+        for _ in range(_ATTEMPTS):
+            try:
+                return action()
+            except PermissionError:
+                time.sleep(_PAUSE)
+    return action()
 
 
 def _unfinished(path: str) -> list[str]:

@@ -5,14 +5,30 @@
     lock    taken or not, never waited for; inherited by what the server forks, so that
             the server's own end lets it go explicitly
     guard   waited for; held only while files are looked at or changed
+
+**Why the guard excludes everybody.** It is ``flock`` on a descriptor that was opened for this
+one holder. Such a lock belongs to the open file, not to the process as those of ``lockf`` do:
+two threads exclude each other as two processes do, and no thread lets another's go by closing
+its own descriptor of the same file.
+
+**Why nothing keeps it.** Whoever holds it holds a `FileIO`, an object of C: ``with`` enters and
+leaves it without a gap in which a signal handler could raise, and if a handler raises before
+that, the object goes, and with it descriptor and lock. A child that is forked meanwhile by
+another thread has a copy of the descriptor, which would keep the lock: it closes its copies
+first thing (`_close_in_child`). On Windows there is no fork, and the lock belongs to the handle.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from io import FileIO
+from weakref import ref
 
 from bgpy.errors import StartupError
 
@@ -23,6 +39,18 @@ OPEN_FLAGS = (
     | getattr(os, "O_CLOEXEC", getattr(os, "O_NOINHERIT", 0))
 )
 """For files in a private folder: opened or made, no links, not for programs started."""
+
+_last_opened: deque[ref[FileIO]] = deque(maxlen=256)
+"""The files opened last, among them all whose locks a forked child mustn't keep: nobody holds
+one for long. Without callbacks, in which what a signal handler raises would be lost."""
+
+_SHORT = {
+    errno.EMFILE: "close some files, or raise the limit (ulimit -n)",
+    errno.ENFILE: "close some files, or raise the system's limit",
+    errno.ENOSPC: "make room on that disk",
+    errno.EROFS: "choose a BGPY_HOME that can be written to",
+}
+"""What to do where the machine, and not the file, is at fault."""
 
 
 @contextmanager
@@ -37,7 +65,10 @@ def opened(path: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise StartupError(
-            f"{path} can't be used: {error.strerror}; bgpy made a file there, remove what it is now"
+            f"{path} can't be used ({error.strerror})",
+            advice=_SHORT.get(
+                error.errno or 0, "bgpy keeps a file of its own there; remove what is in its place"
+            ),
         ) from error
 
 
@@ -49,32 +80,67 @@ def open_lock(path: str) -> int:
 
 def is_held(path: str) -> bool:
     """Tell whether anyone holds the lock. Takes it for a moment: call it under the guard."""
-    descriptor = open_lock(path)
-    try:
-        if try_lock(descriptor):
-            unlock(descriptor)
+    with _file(path) as file:
+        if try_lock(file.fileno()):
+            unlock(file.fileno())
             return False
         return True
-    finally:
-        os.close(descriptor)
 
 
-@contextmanager
-def guarded(path: str) -> Iterator[None]:
-    """Hold the guard `path` in the `with` block, after waiting for whoever has it."""
-    descriptor = open_lock(path)
+def guarded(path: str) -> FileIO:
+    """Take the guard `path`, after waiting for whoever has it, for a ``with`` block.
+
+    The block's end lets it go: nothing else is done with what this gives.
+    """
+    file = _file(path)
     try:
-        _wait_for_lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
+        _wait_for_lock(file.fileno())
+        return file
+    except BaseException:
+        file.close()
+        raise
+
+
+def _file(path: str) -> FileIO:
+    """The file, made where missing; a forked child closes its copy."""
+    with opened(path):
+        # Only this user can put a link there, and nothing is to be made where it leads.
+        if os.path.islink(path):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        # Opened by C alone: a descriptor that a function of Python's returned could be lost.
+        file = FileIO(path, "a+", opener=_open_privately)
+    _last_opened.append(ref(file))
+    return file
+
+
+_open_privately = partial(os.open, mode=0o600)
+
+
+def _close_in_child() -> None:
+    """Close the copies of what other threads held when this process was forked.
+
+    Closing a copy doesn't let the parent's lock go: only the last one's end does.
+    """
+    for each in _last_opened:
+        file = each()
+        if file is not None:
+            file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 if sys.platform == "win32":
     import msvcrt
+    import time
+
+    _PAUSE = 0.01
+    """Seconds between two attempts: LK_LOCK makes ten, one a second, and gives up."""
 
     def try_lock(descriptor: int) -> bool:
         """Take the lock if nobody has it; tell whether that worked."""
+        os.lseek(descriptor, 0, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -82,7 +148,8 @@ if sys.platform == "win32":
         return True
 
     def _wait_for_lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+        while not try_lock(descriptor):
+            time.sleep(_PAUSE)
 
     def unlock(descriptor: int) -> None:
         """Let the lock go, also for forked children that share the descriptor."""
@@ -101,8 +168,7 @@ else:
         return True
 
     def _wait_for_lock(descriptor: int) -> None:
-        # A lock of this process alone: a child forked at this moment doesn't keep it.
-        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     def unlock(descriptor: int) -> None:
         """Let the lock go, also for forked children that share the descriptor."""

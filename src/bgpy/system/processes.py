@@ -105,8 +105,10 @@ class ProcessId:
                 pid=self.pid,
             )
         try:
-            # SIGTERM ends a process on Windows as SIGKILL does elsewhere.
-            os.kill(self.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+            if sys.platform == "win32":
+                os.kill(self.pid, signal.SIGTERM)  # ends it there as SIGKILL does elsewhere
+            else:
+                os.kill(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
         except OSError as error:

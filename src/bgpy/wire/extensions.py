@@ -33,7 +33,7 @@ class Extension(IntEnum):
     CHAIN = 1
     """The tasks that wait for this request: entries of incarnation[16] and request u64."""
     DEADLINE = 2
-    """Microseconds u64 from now on, after which the caller waits no more."""
+    """Microseconds u64 from the request's arrival on, after which the caller waits no more."""
     KEY = 3
     """The caller's own name for what is to be done once: 1 to 255 bytes."""
     ATTEMPT = 4

@@ -50,8 +50,8 @@ def _leave_descriptors(count: int) -> int:
 
     lowest_free = os.dup(0)
     os.close(lowest_free)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + count, hard))
+    # The hard limit too: the server raises the other one as it needs.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + count, lowest_free + count))
     return lowest_free
 
 

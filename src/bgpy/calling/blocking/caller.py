@@ -2,57 +2,59 @@
 
 One `Caller` stands for one client object; it may be used from many threads, and a
 forked child of its process connects anew, under an id of its own.
+
+A call that comes in on a thread which is in the midst of another one (a signal handler's, or
+that of a ``__del__`` which the collector runs) takes a connection of its own: it may not
+wait for what its own thread holds. The same serves when the interpreter ends, and other
+threads are no more.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
-import threading
 import weakref
-from collections.abc import Iterable
-from itertools import count
+from collections.abc import Callable, Iterable
+from threading import Lock
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bgpy.calling.blocking.channel import Channel
-from bgpy.calling.blocking.connecting import Target, connect
-from bgpy.calling.blocking.waiting import TimeOver, seconds_left
-from bgpy.calling.conversation import Done, Pending
-from bgpy.calling.liveness import ServerProcess
-from bgpy.errors import (
-    CallingSelf,
-    CallTimeout,
-    Progress,
-    RemoteProtocolError,
-    ServerGone,
-    ServerRestarted,
-    Unreachable,
-)
-from bgpy.memory import Payload, Piece
+from bgpy.calling.blocking import threads
+from bgpy.calling.blocking.channel import Alone, Channel, Shared, Unusable
+from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
+from bgpy.calling.blocking.sender import Posted, Sender
+from bgpy.calling.blocking.waiting import seconds_left
+from bgpy.calling.conversation import Acquaintance, Answer, timed_out, told
+from bgpy.errors import BgpyError, CallingSelf, CallTimeout, RemoteProtocolError, ServerGone
+from bgpy.memory import Payload
 from bgpy.tasks import current
-from bgpy.wire.messages import (
-    Cancel,
-    Failure,
-    Message,
-    Modules,
-    Ping,
-    Pong,
-    Reason,
-    Status,
-)
+from bgpy.wire.messages import Failure, Message, Modules, Ping, Pong, Reason
+
+if TYPE_CHECKING:
+    from bgpy.calling.blocking.futures import CallFuture
 
 T = TypeVar("T")
 
 log = logging.getLogger("bgpy.client")
 
-ASK = 1.0
-"""Seconds that a server has, after a call's time is over, to say how far it came."""
+FAREWELL = 5.0
+"""Seconds that a server has to read what has left, when a client is closed or its program ends."""
 
 END = 10.0
 """Seconds that a server's process has to end after its port has closed."""
 
 _callers: weakref.WeakSet[Caller] = weakref.WeakSet()
+
+Make = Callable[[int], Message]
+"""Makes the message of a request's id."""
+
+
+class _Program:
+    """Whether this program is ending: then nobody counts on other threads any more."""
+
+    ends = False
 
 
 class Caller:
@@ -61,238 +63,446 @@ class Caller:
     def __init__(self, target: Target, connect_timeout: float) -> None:
         self._target = target
         self._connect_timeout = connect_timeout
-        self._incarnation: bytes | None = None
+        self._acquaintance = Acquaintance(target.address)
         self._begin_anew()
         _callers.add(self)
 
     def _begin_anew(self) -> None:
-        self._client_id = os.urandom(16)
-        self.requests = count(1)
-        """Gives the ids of this client's requests."""
-        self._channel: Channel | None = None
-        self._connecting = threading.Lock()
-        self._hashes: dict[str, str | None] = {}
+        self._shared = shared = Shared()
+        self._here = shared.here
+        self._connector = Connector(self._target, self._connect_timeout, shared, self._acquaintance)
+        self._sender = Sender(shared)
+        self._hashes: tuple[bytes, dict[str, str | None]] = b"", {}
+        weakref.finalize(self, self._sender.close).atexit = False
 
-    def request(self, message: Message, timeout: float | None) -> Message:
-        """Send `message` and wait for its answer, up to `timeout` seconds.
+    @property
+    def channel(self) -> Channel | None:
+        """The connection in use, if there is one; it may have ended."""
+        return self._connector.channel
 
-        Raises `ConnectError` and its kin, `ServerRestarted`, `ServerGone`,
-        `CallingSelf`, `CallTimeout` and `MessageTooLarge`.
-        """
-        deadline = None if timeout is None else monotonic() + timeout
-        channel = self._in_time(deadline, timeout)
-        if current.is_task_thread_of(channel.welcome.incarnation):
-            raise _calls_itself()
-        pieces = channel.connection.send(message)
-        return self._answer(channel, message.request, pieces, deadline, timeout)
+    # Calls that wait
 
-    def call(self, payload: Payload, timeout: float | None) -> Message:
+    def call(self, payload: Payload, timeout: float | None) -> Answer:
         """As `request` of an `Execute` that waits for what is responded."""
-        deadline = None if timeout is None else monotonic() + timeout
-        channel = self._channel
-        if channel is None or not channel.usable():
-            channel = self._in_time(deadline, timeout)
-        if current.is_task_thread_of(channel.welcome.incarnation):
-            raise _calls_itself()
-        number = next(self.requests)
-        pieces = channel.connection.execute(number, payload, True)
-        return self._answer(channel, number, pieces, deadline, timeout)
+        # The road of nearly all calls first: `_do` says what the conditions are.
+        here, channel = self._here, self._connector.channel
+        if channel is not None and not (
+            here.inside.locked() or self._sender.posted or _Program.ends
+        ):
+            deadline = None if timeout is None else monotonic() + timeout
+            with here.inside:
+                if (
+                    channel.usable()
+                    and channel.generation <= self._acquaintance.told
+                    and not current.is_task_thread_of(channel.welcome.incarnation)
+                ):
+                    try:
+                        return channel.call(payload, current_chain(), timeout, deadline, here.turn)
+                    except (Unusable, Alone):
+                        pass  # nothing was sent
+        answer: Answer = self._do(
+            lambda channel, deadline, turn: channel.call(
+                payload, current_chain(), timeout, deadline, turn
+            ),
+            timeout,
+            waits=True,
+        )
+        return answer
 
-    def request_receipt(self, message: Message, timeout: float | None) -> Message:
-        """As `request`, for what is answered while a task runs: also from a task itself."""
-        deadline = None if timeout is None else monotonic() + timeout
-        channel = self._in_time(deadline, timeout)
-        pieces = channel.connection.send(message)
-        return self._answer(channel, message.request, pieces, deadline, timeout)
+    def request(
+        self, make: Make, timeout: float | None, *, waits: bool = True, notice: bool = True
+    ) -> Answer:
+        """Send a message and wait for its answer, up to `timeout` seconds.
 
-    def submit(self, payload: Payload, done: Done) -> None:
-        """As `call`; the answer goes to `done`, in another thread.
-
-        Raises as `call` as long as nothing was sent.
+        `waits` says that the answer comes when a task has run, `notice` that the caller has
+        to know of a restart before. Raises `ConnectError` and its kin, `ServerRestarted`,
+        `ServerGone`, `CallingSelf`, `CallTimeout` and `MessageTooLarge`.
         """
-        channel = self._channel
-        if channel is None or not channel.usable():
-            channel = self._connected()
-        number = next(self.requests)
-        channel.submit(number, channel.connection.execute(number, payload, True), done)
+        answer: Answer = self._do(
+            lambda channel, deadline, turn: channel.request(make, timeout, deadline, turn),
+            timeout,
+            waits=waits,
+            notice=notice,
+        )
+        return answer
 
     def ping(self, timeout: float | None) -> float:
         """Seconds to the server and back."""
-        self._connected()
+        deadline = _deadline(timeout)
+        if not self._is_inside():
+            with self._here.inside:
+                self._connected(deadline, timeout)
         start = monotonic()
-        _expect(Pong, self.request_receipt(Ping(next(self.requests)), timeout))
+        answer = self.request(Ping, _left(deadline), waits=False, notice=False)
+        _expect(Pong, answer)
         return monotonic() - start
+
+    def initialize(self, make: Make, timeout: float | None) -> Answer:
+        """As `request` of an `Init`: whoever makes it knows that the server may be new."""
+        channels: list[Channel] = []
+
+        def ask(channel: Channel, deadline: float | None, turn: Lock) -> Answer:
+            channels.append(channel)
+            return channel.request(make, timeout, deadline, turn)
+
+        answer: Answer = self._do(ask, timeout, waits=True, notice=False)
+        if not isinstance(answer, BgpyError):
+            self._acquaintance.knows(channels[-1].generation)
+        return answer
 
     def hashes(self, names: Iterable[str], timeout: float | None) -> dict[str, str | None]:
         """The server's source hash of each module; it is asked once for each."""
         import json  # 2 ms that a program without a call never needs
 
-        self._connected()
-        unknown = sorted(set(names) - self._hashes.keys())
-        if unknown:
-            text = json.dumps({"modules": unknown})
-            question = Modules(next(self.requests), text)
-            answer = _expect(Modules, self.request_receipt(question, timeout))
-            hashes = _told(answer.text, "modules")
-            if not isinstance(hashes, dict):
-                raise RemoteProtocolError("the server's answer about modules tells of none")
-            self._hashes.update(hashes)
-        return self._hashes
+        known: dict[str, str | None] = {}
+        asked: set[str] = set(names)
 
-    def terminate(self, message: Message, timeout: float | None) -> Message:
+        def ask(channel: Channel, deadline: float | None, turn: Lock) -> Answer | None:
+            incarnation, hashes = self._hashes
+            known.clear()
+            known.update(hashes if incarnation == channel.welcome.incarnation else {})
+            unknown = sorted(asked - known.keys())
+            if not unknown:
+                return None
+            text = json.dumps({"modules": unknown})
+            answer = channel.request(lambda number: Modules(number, text), timeout, deadline, turn)
+            found = told(_expect(Modules, answer).text, "modules")
+            if not isinstance(found, dict):
+                raise RemoteProtocolError("the server's answer about modules tells of none")
+            known.update(found)
+            self._hashes = channel.welcome.incarnation, dict(known)
+            return None
+
+        self._do(ask, timeout, waits=False, notice=False)
+        return known
+
+    def terminate(self, make: Make, waits: bool, timeout: float | None) -> Answer:
         """Send an exit; give its answer once the server's port is closed and its process gone."""
-        deadline = None if timeout is None else monotonic() + timeout
-        channel = self._in_time(deadline, timeout)
-        process = ServerProcess.of(channel.welcome)
-        answer = self.request(message, timeout)
-        if isinstance(answer, Failure) and answer.reason in (Reason.DECODE, Reason.PYTHON):
-            return answer  # it could not be read, so the server goes on
-        try:
-            channel.wait_closed(deadline)
-        except TimeOver:
-            raise _timed_out(timeout, "started") from None
+
+        def end(channel: Channel, deadline: float | None, turn: Lock) -> Answer:
+            answer = channel.request(make, timeout, deadline, turn)
+            if isinstance(answer, Failure) and answer.reason in (Reason.DECODE, Reason.PYTHON):
+                return answer  # it could not be read, so the server goes on
+            if isinstance(answer, CallTimeout):
+                return answer
+            if not channel.wait_closed(deadline):
+                return timed_out(timeout, "started")
+            return self._ended(channel, answer, deadline, timeout)
+
+        ended: Answer = self._do(end, timeout, waits=True, notice=False)
+        return ended
+
+    def _ended(
+        self, channel: Channel, answer: Answer, deadline: float | None, timeout: float | None
+    ) -> Answer:
+        """The port is closed: wait for the process, where that can be seen."""
+        self._acquaintance.ended(channel.welcome.incarnation)
+        process = channel.process
         seconds = min(seconds_left(deadline, END), END)
-        if process is not None and not process.wait_gone(seconds):
+        if process is not None and not process.wait(seconds) and process.alive():
             if seconds < END:
-                raise _timed_out(timeout, "started")
+                return timed_out(timeout, "started")
             log.warning("the server's port is closed, but its process %d goes on", process.pid)
         return answer
 
+    # Calls that don't
+
+    def submit(self, future: CallFuture, payload: Payload, timeout: float | None) -> None:
+        """Have `future` settled with the answer of an `Execute`; returns at once.
+
+        It waits for room, up to the call's deadline, where so much is on its way that the
+        socket takes no more.
+        """
+        posted = Posted(future, payload, timeout, self._acquaintance.told)
+        if _Program.ends or not self._has_callbacks():
+            self._submit_alone(posted)
+            return
+        self._sender.posted.append(posted)
+        channel = self._connector.channel
+        if channel is None or self._here.inside.locked():
+            self._ring()
+            return
+        with self._here.inside:
+            try:
+                with self._shared.lock:
+                    self._admit(channel)
+                    stays = channel.push_admitted()
+            except Unusable:
+                stays = True
+            except OSError as error:
+                channel.lost(error)
+                stays = True
+            if stays:
+                self._ring()
+                while channel.is_full and seconds_left(posted.deadline, 1.0):
+                    channel.wait_writable(seconds_left(posted.deadline, 1.0))
+                    self._push(channel)
+
+    def send_posted(self, seconds: float) -> bool:
+        """In the sender's thread: send what can leave within `seconds`; whether more is left."""
+        posted = self._sender.posted
+        channel = self._connector.channel
+        if posted:
+            try:
+                channel = self._connected(posted[0].deadline, posted[0].timeout)
+                with self._shared.lock:
+                    self._admit(channel)
+            except (Unusable, OSError) as error:
+                if isinstance(error, BgpyError):
+                    self._fail_posted(error)
+                return bool(posted)
+            except BgpyError as error:
+                self._fail_posted(error)
+                return bool(posted)
+            except Alone:
+                self._submit_alone(posted.popleft())
+                return bool(posted)
+        if channel is None:
+            return False
+        if not self._push(channel):
+            return bool(posted)
+        channel.wait_writable(seconds)
+        return self._push(channel) or bool(posted)
+
+    def _push(self, channel: Channel) -> bool:
+        try:
+            return channel.push()
+        except OSError as error:
+            channel.lost(error)
+            return False
+
+    def _admit(self, channel: Channel) -> None:
+        """With the lock held: hand what was posted to the channel, in order."""
+        posted = self._sender.posted
+        while posted:
+            first = posted[0]
+            if channel.generation > first.told:
+                answer: BgpyError = self._acquaintance.restarted(channel.generation)
+            else:
+                try:
+                    call = channel.admit(first.future, first.payload, first.timeout)
+                except BgpyError as error:  # too large
+                    answer = error
+                else:
+                    posted.popleft()
+                    if first.deadline is not None:
+                        self._sender.timers.add(first.deadline, channel, call)
+                    continue
+            posted.popleft()
+            self._settle(first, answer)
+
+    def _fail_posted(self, error: BgpyError) -> None:
+        """No connection: what was posted has not started, and won't."""
+        posted = self._sender.posted
+        for _ in range(len(posted)):
+            try:
+                first = posted.popleft()
+            except IndexError:
+                return
+            self._settle(first, error)
+
+    def _settle(self, posted: Posted, answer: Answer) -> None:
+        callbacks = self._shared.callbacks
+        assert callbacks is not None, "futures have come with them"
+        if isinstance(answer, BgpyError):
+            answer = own_copy(answer)
+        posted.future.arrived(answer, callbacks)
+
+    def _submit_alone(self, posted: Posted) -> None:
+        """Over a connection of its own, here and now: no other thread can be had."""
+        try:
+            answer = self._alone(
+                lambda channel, deadline, turn: channel.call(
+                    posted.payload, b"", posted.timeout, deadline, turn
+                ),
+                posted.deadline,
+                posted.timeout,
+                posted.told,
+                notice=True,
+            )
+        except BgpyError as error:
+            answer = error
+        posted.future.settle(answer)
+        posted.future.finish()
+
+    def _ring(self) -> None:
+        if not self._sender.ring(self):
+            while self._sender.posted:
+                self._submit_alone(self._sender.posted.popleft())
+
+    def _has_callbacks(self) -> bool:
+        """Whether there is a thread for the callbacks of futures; starts it at the first."""
+        shared = self._shared
+        callbacks = shared.callbacks
+        if callbacks is None:
+            from bgpy.calling.blocking.futures import Callbacks
+
+            callbacks = Callbacks()
+            weakref.finalize(shared, callbacks.close).atexit = False
+            shared.callbacks = callbacks
+        return callbacks.start()
+
+    def waits_for_itself(self) -> None:
+        """Raise `CallingSelf` where waiting for a future of this client could never end."""
+        channel = self._connector.channel
+        if channel is not None and current.is_task_thread_of(channel.welcome.incarnation):
+            raise calls_itself()
+
+    # Its end
+
     def close(self) -> None:
         """Close the connection, if there is one; the next call makes another."""
-        channel = self._channel
-        if channel is not None:
-            channel.close(farewell=True)
-            with self._connecting:
-                self._drop(channel)
+        if self._is_inside():
+            # A handler or a __del__ in the midst of a call: by another thread, when that is over.
+            threads.start(self.close)
+            return
+        with self._here.inside:
+            deadline = monotonic() + FAREWELL
+            channel = self._say_goodbye(deadline)
+            if channel is not None:
+                channel.drain(deadline)
+                self._connector.drop(channel, "the client was closed")
+
+    def _say_goodbye(self, deadline: float) -> Channel | None:
+        """Send what there is and a goodbye; the channel, which may have to be drained."""
+        channel = self._connector.channel
+        if self._sender.posted:
+            try:
+                channel = self._connected(deadline, FAREWELL)
+                with self._shared.lock:
+                    self._admit(channel)
+            except (Unusable, Alone, OSError) as error:
+                if isinstance(error, BgpyError):
+                    self._fail_posted(error)
+            except BgpyError as error:
+                self._fail_posted(error)
+        if channel is None:
+            return None
+        if not channel.say_goodbye(deadline):
+            self._connector.drop(channel, "the client was closed")
+            return None
+        return channel
 
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""
-        if self._channel is not None:
-            self._channel.forget_in_child()
+        gone = ServerGone.at(
+            "unknown",
+            "the call was made before this process was forked: its answer goes to the "
+            "parent; call again here",
+        )
+        channel = self._connector.channel
+        posted = list(self._sender.posted)
+        if channel is not None:
+            channel.forget_in_child(gone)
         self._begin_anew()
+        for each in posted:
+            each.future.settle_in_child(gone)
 
-    def _in_time(self, deadline: float | None, timeout: float | None) -> Channel:
-        """The channel, connected by `deadline` if need be; else `CallTimeout`."""
-        try:
-            return self._connected(deadline)
-        except Unreachable as error:
-            if deadline is None or monotonic() < deadline:
-                raise
-            raise _timed_out(timeout, "not started") from error
+    # What all have in common
 
-    def _connected(self, deadline: float | None = None) -> Channel:
-        channel = self._channel
-        if channel is not None and channel.usable():
-            return channel
-        with self._connecting:
-            if self._channel is not None and self._channel.usable():
-                return self._channel
-            if self._channel is not None:
-                self._drop(self._channel)
-            seconds = seconds_left(deadline, self._connect_timeout)
-            connected = connect(self._target, self._client_id, min(seconds, self._connect_timeout))
-            self._channel = Channel(connected)
-            self._notice_restart(connected.welcome.incarnation)
-            return self._channel
+    def _is_inside(self) -> bool:
+        return _Program.ends or self._here.inside.locked()
 
-    def _drop(self, channel: Channel) -> None:
-        if self._channel is channel:
-            self._channel = None
-
-    def _notice_restart(self, incarnation: bytes) -> None:
-        before, self._incarnation = self._incarnation, incarnation
-        if before not in (None, incarnation):
-            self._hashes.clear()
-            raise ServerRestarted(
-                f"the server at {self._target.address} is another process than before: nothing "
-                "of this call ran, and its state is new; initialise it if need be, then call again"
-            )
-
-    def _answer(
+    def _do(
         self,
-        channel: Channel,
-        request: int,
-        pieces: list[Piece],
+        ask: Callable[[Channel, float | None, Lock], Any],
+        timeout: float | None,
+        *,
+        waits: bool,
+        notice: bool = True,
+    ) -> Any:
+        """Have `ask` send over a connection, made if need be, and give what it gives."""
+        began = self._acquaintance.told
+        deadline = _deadline(timeout)
+        here = self._here
+        if _Program.ends or here.inside.locked():
+            return self._alone(ask, deadline, timeout, began, notice, waits)
+        with here.inside:
+            while True:
+                channel = self._connector.channel
+                if channel is None or not channel.usable():
+                    channel = self._connected(deadline, timeout)
+                if channel.generation > began and notice:
+                    raise self._acquaintance.restarted(channel.generation)
+                if waits and current.is_task_thread_of(channel.welcome.incarnation):
+                    raise calls_itself()
+                try:
+                    if self._sender.posted:
+                        with self._shared.lock:
+                            self._admit(channel)
+                    return ask(channel, deadline, here.turn)
+                except Unusable:
+                    self._connector.drop(channel, "a call was interrupted")
+                except Alone:
+                    break
+        return self._alone(ask, deadline, timeout, began, notice, waits)
+
+    def _alone(
+        self,
+        ask: Callable[[Channel, float | None, Lock], Any],
         deadline: float | None,
         timeout: float | None,
-    ) -> Message:
+        began: int,
+        notice: bool,
+        waits: bool = False,
+    ) -> Any:
+        """As `_do`, over a connection of its own that is closed after."""
         try:
-            pending = channel.send(request, pieces, deadline)
-        except TimeOver:
-            raise _timed_out(timeout, "not started") from None
+            channel = self._connector.alone(deadline)
+        except TooLate as error:
+            raise timed_out(timeout, "not started") from error
         try:
-            return channel.wait(pending, deadline)
-        except TimeOver:
-            return self._given_up(channel, pending, timeout)
-        except BaseException:
-            channel.abandon(pending)
-            raise
-
-    def _given_up(self, channel: Channel, pending: Pending, timeout: float | None) -> Message:
-        """Raise `CallTimeout` with what the server tells; its answer, if that comes first."""
-        try:
-            progress = self._ask(channel, pending)
+            incarnation = channel.welcome.incarnation
+            if notice and self._acquaintance.is_another(incarnation):
+                raise self._acquaintance.restarted(began)
+            if waits and current.is_task_thread_of(incarnation):
+                raise calls_itself()
+            channel.generation = self._acquaintance.generation
+            return ask(channel, deadline, Lock())
         finally:
-            channel.abandon(pending)
-        if pending.answer is not None and not isinstance(pending.answer, ServerGone):
-            return pending.answer
-        raise _timed_out(timeout, progress)
+            last = monotonic() + FAREWELL
+            if channel.say_goodbye(last):
+                channel.drain(last)
+            channel.close("the call is over")
 
-    def _ask(self, channel: Channel, pending: Pending) -> Progress:
-        """Have the server withdraw a call whose time is over; how far it had come."""
-        target = pending.request
+    def _connected(self, deadline: float | None, timeout: float | None) -> Channel:
         try:
-            deadline = monotonic() + ASK
-            cancel = Cancel(next(self.requests), target)
-            pieces = channel.connection.send(cancel)
-            question = channel.send(cancel.request, pieces, deadline)
-            try:
-                answer = channel.wait(question, deadline)
-            finally:
-                channel.abandon(question)
-        except (TimeOver, ServerGone):
-            return "unknown"
-        stage = _told(answer.text, "call") if isinstance(answer, Status) else None
-        stages: dict[str, Progress] = {"withdrawn": "not started", "running": "started"}
-        return stages.get(stage, "unknown") if isinstance(stage, str) else "unknown"
+            return self._connector.connected(deadline)
+        except TooLate as error:
+            raise timed_out(timeout, "not started") from error
 
 
-def _expect(kind: type[T], answer: Message) -> T:
-    """`answer`, if it is of that kind; what else a server says to such a request is a mistake."""
-    if isinstance(answer, kind):
-        return answer
-    said = f": {answer.text}" if isinstance(answer, Failure) else ""
-    raise RemoteProtocolError(
-        f"the server answered with a {type(answer).__name__}, where a {kind.__name__} was due{said}"
-    )
+def current_chain() -> bytes:
+    """The extension block of a call that waits: the chain of calls that it is made in."""
+    return b""
 
 
-def _told(text: str, key: str) -> Any:
-    """What the JSON object `text` holds under `key`; None if it is none, or holds nothing."""
-    import json
-
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found.get(key) if isinstance(found, dict) else None
-
-
-def _calls_itself() -> CallingSelf:
+def calls_itself() -> CallingSelf:
+    """The error of a task that waits for its own server."""
     return CallingSelf(
         "a task can't wait for a call to its own server, which runs one task at a "
         "time: call the function itself, or use execute() without await_response"
     )
 
 
-def _timed_out(timeout: float | None, progress: Progress) -> CallTimeout:
-    meaning = {
-        "not started": "it had not started, and will not run",
-        "started": "it had started and goes on: its reply will be dropped",
-        "unknown": "whether it ran is not known",
-    }[progress]
-    return CallTimeout.at(progress, f"no answer within {timeout} s ({progress}): {meaning}")
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else monotonic() + timeout
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - monotonic())
+
+
+def _expect(kind: type[T], answer: Answer) -> T:
+    """`answer`, if it is of that kind; what else a server says to such a request is a mistake."""
+    if isinstance(answer, kind):
+        return answer
+    if isinstance(answer, BgpyError):
+        raise answer
+    said = f": {answer.text}" if isinstance(answer, Failure) else ""
+    raise RemoteProtocolError(
+        f"the server answered with a {type(answer).__name__}, where a {kind.__name__} was due{said}"
+    )
 
 
 def _reset_in_child() -> None:
@@ -300,5 +510,21 @@ def _reset_in_child() -> None:
         caller.reset_in_child()
 
 
+def _leave() -> None:
+    """At the program's end: all that was submitted leaves, and is read by the servers.
+
+    Registered when bgpy is imported, so it runs after what the program registers; what comes
+    later still makes connections of its own.
+    """
+    _Program.ends = True
+    deadline = monotonic() + FAREWELL
+    leaving = [(caller, caller._say_goodbye(deadline)) for caller in list(_callers)]
+    for caller, channel in leaving:
+        if channel is not None:
+            channel.drain(deadline)
+            caller._connector.drop(channel, "the program has ended")
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reset_in_child)
+atexit.register(_leave)

@@ -1,43 +1,67 @@
 """One live connection, shared by all threads of a client.
 
-Of the threads that wait for an answer one reads for all; when it has its own, it
-wakes another to go on reading. So a call that is alone costs no hand-over. For
-answers that no thread waits for (futures), one daemon thread reads, made at the
-first of them.
+::
 
-`reading` is held by whoever reads. Who lets go of it looks for sleepers afterwards, and
-who goes to sleep says so first and then tries to take it once more: one of them sees
-the other.
+    a lone call            sends, reads its own answer: no hand-over
+    several at once        each sends for itself and sleeps; one reads for all, see `turns`
+    futures                the standby reads; see `futures`
+
+**The lock.** One lock of the client stands around everything but receiving: ids, what is
+under way, the outbox, whose turn it is. Under it a request is sent as far as the socket
+takes it *now*, so it is held for microseconds, and no wait is ever longer than its own
+deadline. What the socket does not take stays in the outbox; its caller waits outside for
+room and pushes on, whoever's request is first in line.
+
+**Interrupts.** Two marks tell that the connection is of no use any more: `_half` is set
+while bytes leave and it isn't noted how many, `_torn` while some are received and not yet
+handed out. Whoever comes next and finds one, with the lock or the turn that its owner had,
+knows that the owner was struck down there, and ends the connection. Ending may be repeated;
+what an interrupted thread leaves of it is done by the standby, which was asked before
+anybody slept.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
-from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.connecting import Connected
-from bgpy.calling.blocking.sender import CutOff, Sender
-from bgpy.calling.blocking.waiting import READABLE, TICK, TimeOver, poll, seconds_left, set_tick
-from bgpy.calling.conversation import Answer, Calls, Done, Pending
-from bgpy.calling.liveness import ServerWatch
-from bgpy.errors import BgpyError, ServerGone
-from bgpy.memory import Piece
+from bgpy.calling.blocking.outbox import Outbox
+from bgpy.calling.blocking.turns import Turns
+from bgpy.calling.blocking.waiting import (
+    READABLE,
+    TICK,
+    WRITABLE,
+    patience,
+    poll,
+    seconds_left,
+    set_tick,
+)
+from bgpy.calling.conversation import Answer, Call, Conversation, Expiry, Farewell
+from bgpy.calling.liveness import server_process
+from bgpy.errors import BgpyError
+from bgpy.memory import Payload, Piece
 from bgpy.system.latch import Latch
-from bgpy.wire.messages import Failure, Goodbye, Message
+from bgpy.wire.messages import Cancel, Goodbye, Message
 
 if TYPE_CHECKING:
+    from bgpy.calling.blocking.futures import Callbacks, CallFuture
     from bgpy.calling.blocking.waiting import Stream
+
+log = logging.getLogger("bgpy.client")
 
 RECEIVE_BUFFER = 2**18
 """Bytes received at once."""
 
-FAREWELL = 1.0
-"""Seconds for what was submitted, and the goodbye, to leave when a client is closed."""
+ASK = 0.17
+"""Seconds that a server has, after a call's time is over, to say how far it came."""
 
 IDLE = 0.01
 """Seconds of silence after which a connection is looked at before it is used again.
@@ -48,399 +72,589 @@ Shorter than any restart of a server takes, longer than the pauses in a row of c
 _END = -1
 """Stands for the end of the connection, which no message answers."""
 
+_clock = monotonic
 
-_awaited: set[Channel] = set()
-"""Channels with futures under way: they live until those are done, whoever forgets the client."""
+
+class Unusable(Exception):
+    """The connection has ended before anything of a request was sent on it."""
+
+
+class Alone(Exception):
+    """Another thread reads, and none can be started to stand by: nothing was sent."""
+
+
+class Numbers:
+    """The ids of a client's requests, drawn with its lock held."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+
+class Shared:
+    """What a client's connections, one after another, have in common."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.numbers = Numbers()
+        self.here = threads.Presence()
+        self.callbacks: Callbacks | None = None
+        """There is one as soon as there are futures."""
 
 
 class Channel:
     """An authenticated connection and the calls under way on it."""
 
-    def __init__(self, connected: Connected) -> None:
+    def __init__(self, connected: Connected, shared: Shared, generation: int = 0) -> None:
         reached, self.connection, self.welcome = connected
-        self._sock = reached.sock
+        self.generation = generation
+        """How many restarts the client had met when it was made."""
+        self.conversation = Conversation()
+        self.process = server_process(self.welcome)
         assert self.connection.reader is not None, "the handshake is done"
         self._frames = self.connection.reader
+        self._sock = reached.sock
         set_tick(self._sock)
-        self._server = ServerWatch(self.welcome)
-        self._sender = Sender(self._sock, self._server)
-        self._calls = Calls()
-        self._lock = threading.Lock()
-        self._reading = threading.Lock()
-        self._reader = 0  # the thread that reads
-        self._futures = Latch()
-        self._futures_served = False
-        self._broken: ServerGone | None = None
+        self._shared = shared
+        self._lock = shared.lock
+        self._numbers = shared.numbers
+        self._pending = self.conversation.pending
+        self._turns: Turns[threading.Lock] = Turns()
+        self._outbox = Outbox(self._sock)
+        self._half = False
+        self._torn = False
         self._receive = self._sock.recv_into
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._last_used = monotonic()
+        self._bell = Latch()
+        self._asked: deque[Channel | None] = deque()
+        self._standby = False
         # Not __del__: in a cycle the socket may be collected first, which warns.
-        weakref.finalize(self, _finish, self._sock, self._sender, self._futures)
+        finalizer = weakref.finalize(
+            self, _finish, self._sock, self._outbox, self._asked, self._bell
+        )
+        finalizer.atexit = False  # the program's end has its own, after whatever calls then
 
-    def usable(self) -> bool:
-        """Whether a request may be sent; a connection long idle is looked at first."""
-        now = monotonic()
-        idle = now - self._last_used
-        self._last_used = now
-        if idle > IDLE and self._broken is None:
-            self._look()
-        return self._broken is None
+    # A call that somebody waits for
 
-    def send(
-        self, request: int, pieces: list[Piece], deadline: float | None, done: Done | None = None
-    ) -> Pending:
-        """Send `request`, which `connection` made; its answer goes to whoever calls `wait`.
-
-        Raises `ServerGone` (*not started*) if it could not leave whole, and `TimeOver` if
-        it did not by `deadline`; it is no longer under way then.
-        """
-        self._calls.pending[request] = pending = Pending(request, done)
+    def call(
+        self,
+        payload: Payload,
+        extensions: bytes,
+        timeout: float | None,
+        deadline: float | None,
+        turn: threading.Lock,
+    ) -> Answer:
+        """Send an `Execute` and wait for its answer; see `request`."""
+        call = Call(timeout)
+        connection = self.connection
         try:
-            # Asked when the call is under way: whatever breaks the channel later finds it.
-            if self._broken is not None:
-                raise ServerGone.at("not started", str(self._broken))
-            self._sender.send(pieces, deadline)
-        except (BgpyError, TimeOver) as error:
-            self.abandon(pending)
-            if isinstance(error, CutOff):
-                self._break("the time of a request was over before it had left whole")
-            raise
+            with self._lock:
+                self._numbers.last = number = self._numbers.last + 1
+                if extensions:
+                    pieces = connection.execute(number, payload, True, extensions)
+                else:
+                    pieces = connection.execute(number, payload, True)
+                reads = self._begin(call, number, pieces, turn)
+            return self._await(call, reads, deadline, turn)
         except OSError as error:
-            self.abandon(pending)
-            self._lost(error)
-            raise ServerGone.at("not started", f"the request could not be sent: {error}") from error
-        except BaseException:
-            self.abandon(pending)
-            self._break("a request was interrupted in the middle")
+            return self._not_sent(call, error)
+        except (Unusable, Alone):
             raise
-        return pending
+        except BaseException:
+            self._struck(call, turn)
+            raise
 
-    def submit(self, request: int, pieces: list[Piece], done: Done) -> None:
-        """Send a request whose answer goes to `done`, in the thread that reads it.
+    def request(
+        self,
+        make: Callable[[int], Message],
+        timeout: float | None,
+        deadline: float | None,
+        turn: threading.Lock,
+    ) -> Answer:
+        """Send the message that `make` makes of an id, and wait for its answer until `deadline`.
 
-        It may leave a moment later, with others. Raises as `send`.
+        The answer may be the `CallTimeout` or `ServerGone` that it ended in. Raises
+        `Unusable` or `Alone` if nothing was sent, and `MessageTooLarge`.
         """
-        if not self._futures_served:
-            self._serve_futures_too()
-        if self._calls.pending and len(pieces) == 1 and self._broken is None:
-            pending = self._calls.begin(request, done)
-            self._gather(pending, pieces[0])
+        call = Call(timeout)
+        try:
+            with self._lock:
+                self._numbers.last = number = self._numbers.last + 1
+                reads = self._begin(call, number, self.connection.send(make(number)), turn)
+            return self._await(call, reads, deadline, turn)
+        except OSError as error:
+            return self._not_sent(call, error)
+        except (Unusable, Alone):
+            raise
+        except BaseException:
+            self._struck(call, turn)
+            raise
+
+    def _begin(self, call: Call, number: int, pieces: list[Piece], turn: threading.Lock) -> bool:
+        """With the lock held: send what the socket takes; whether the caller is to read."""
+        if self._half or self.conversation.ended is not None:
+            raise Unusable
+        turns = self._turns
+        reads = turns.enter(turn)
+        if reads:
+            if self._torn:
+                raise Unusable  # its own turn, left from a call that was struck down
         else:
-            pending = self.send(request, pieces, None, done)
-        with self._lock:
-            if self._calls.pending:
-                _awaited.add(self)
-        if not self._reading.locked():
-            self._futures.open()
-        if self._broken is not None:
-            if pending is self._calls.take(request):
-                done(self._broken)  # it broke before it knew of this call
-            _awaited.discard(self)
+            call.waker = Latch()
+            self._ask_standby()
+        call.request = number
+        self._pending[number] = call
+        self._half = True
+        self._outbox.send(call, pieces)
+        self._half = False
+        return reads
 
-    def wait(self, pending: Pending, deadline: float | None) -> Message:
-        """Wait for the answer of `pending`, reading for others meanwhile.
-
-        Raises `TimeOver` at `deadline` (the call stays under way) and `ServerGone`
-        (*unknown*) if the connection or the server's process is gone.
-        """
-        while pending.answer is None:
-            if self._begin_to_read():
-                try:
-                    self._read_for_all(pending, deadline)
-                finally:
-                    try:
-                        self._leave()
-                    except BaseException:
-                        # A signal handler's, perhaps before another thread was woken to read.
-                        self._break("a call was interrupted")
-                        raise
-            elif self._reader == get_ident():
-                self._read_for_all(pending, deadline)  # in a future's callback, which it runs
-            else:
-                self._sleep(pending, deadline)
-        answer = pending.answer
-        if isinstance(answer, ServerGone):
-            raise ServerGone.at(answer.progress, str(answer))
+    def _await(
+        self, call: Call, reads: bool, deadline: float | None, turn: threading.Lock
+    ) -> Answer:
+        if not call.left:
+            self._see_off(call, deadline)
+        if call.answer is None:
+            self._wait(call, reads, deadline, turn)
+            if call.answer is None:
+                self._expire(call, turn)
+        answer = call.answer
+        assert answer is not None, "a call that has expired has one"
         return answer
 
-    def abandon(self, pending: Pending) -> None:
-        """Wait no longer for `pending`: a late answer will be dropped."""
-        self._calls.abandon(pending)
-        with self._lock:
-            self._wake_reader()  # it may have been its turn to read
-
-    def wait_closed(self, deadline: float | None) -> None:
-        """Read until the server closes the connection; raises `TimeOver` at `deadline`."""
-        end = self._calls.begin(_END)
-        if self._broken is not None:
-            self.abandon(end)
-            return
-        try:
-            self.wait(end, deadline)
-        except ServerGone:
-            return
-
-    def close(self, farewell: bool) -> None:
-        """Close the connection; with `farewell` the server hears that it is on purpose."""
-        if farewell and self._broken is None:
-            try:
-                self._sender.send(
-                    self.connection.send(Goodbye("the client closed")), monotonic() + FAREWELL
-                )
-            except (OSError, BgpyError, TimeOver):
-                pass  # it is gone already, or takes nothing now
-        self._break("the client was closed")
-
-    def forget_in_child(self) -> None:
-        """In a forked child: give the descriptor back; the parent's connection stays."""
-        _awaited.discard(self)
-        self._sender.forget_in_child()
-        self._sock.close()
-
-    def _sleep(self, pending: Pending, deadline: float | None) -> None:
-        """Wait while another thread reads, until there is an answer or the turn to read."""
-        with self._lock:
-            if pending.answer is not None:
-                return
-            gate = pending.gate = Latch()
-        woken = False
-        try:
-            if not self._reading.locked():
-                return  # it has let go, perhaps without having seen the gate
-            woken = gate.wait(seconds_left(deadline, -1))
-        finally:
-            if not woken:
+    def _wait(self, call: Call, reads: bool, deadline: float | None, turn: threading.Lock) -> None:
+        """Wait for the answer of `call` until `deadline`, reading for others meanwhile or not."""
+        while call.answer is None:
+            if reads:
+                with turn:
+                    if self._turns.reader is turn:
+                        self._read_own(call, deadline)
+                        self._turns.leave()
+                        if call.answer is not None or _over(deadline):
+                            return
+                # The standby took it for struck down, before it had its lock.
                 with self._lock:
-                    if pending.gate is None:
-                        self._wake_reader()  # the turn came too late: pass it on
-                    pending.gate = None
-        if not woken:
-            raise TimeOver
-
-    # Sending
-
-    def _gather(self, pending: Pending, piece: Piece) -> None:
-        try:
-            self._sender.gather(pending.request, piece)
-        except OSError as error:
-            self._lost(error)  # which ends this call too
-        except BaseException:
-            self.abandon(pending)
-            self._break("a request was interrupted in the middle")
-            raise
-
-    def flush(self) -> bool:
-        """Send what was gathered; False if the channel has ended."""
-        try:
-            self._sender.flush(None)
-        except OSError as error:
-            self._lost(error)
-        return self._broken is None
-
-    def _lost(self, error: OSError) -> None:
-        """Nothing can be sent any more; the answers that came before the end are still read."""
-        self._look()
-        if not self._reading.locked():
-            self._break(f"the connection was lost: {error}")
-
-    def _serve_futures_too(self) -> None:
-        """Start the threads that send and read what nobody waits for."""
-        with self._lock:
-            if self._futures_served:
+                    reads = self._sleeps_or_reads(call, turn)
+            elif not call.waker.wait(patience(deadline)):
                 return
-            for name, gate, serve in (
-                ("bgpy-futures", self._futures, Channel.serve_futures),
-                ("bgpy-sender", self._sender.bell, Channel.flush),
-            ):
-                threading.Thread(
-                    target=_serve, args=(gate, weakref.ref(self), serve), name=name, daemon=True
-                ).start()
-            self._futures_served = True
+
+    def _sleeps_or_reads(self, call: Call, turn: threading.Lock) -> bool:
+        if self._turns.enter(turn):
+            return True
+        if call.waker is None:
+            call.waker = Latch()
+        self._ask_standby()
+        return False
+
+    def _see_off(self, call: Call, deadline: float | None) -> None:
+        """Push on until all of `call` has left, or its time is over."""
+        while not call.left and call.answer is None:
+            seconds = min(seconds_left(deadline, TICK), TICK)
+            if not self.wait_writable(seconds) and self.is_server_gone():
+                self._end("the server's process is gone")
+                return
+            if _over(deadline):
+                self._withdraw(call)
+                return
+            self.push()
+
+    def push(self) -> bool:
+        """Send of the outbox what the socket takes now; whether something is left.
+
+        Raises `OSError` if the connection is lost.
+        """
+        with self._lock:
+            half = self._half
+            if not half and self.conversation.ended is None:
+                self._half = True
+                self._outbox.push()
+                self._half = False
+                return bool(self._outbox.waiting)
+        if half:
+            self._end("a call was interrupted while it was sent")
+        return False
+
+    # Its end
+
+    def _withdraw(self, call: Call) -> None:
+        """Take back a call that has not left whole, its time being over."""
+        with self._lock:
+            what = self.conversation.expire(call)
+            if what is Expiry.WITHDRAWN:
+                self._outbox.take_back(call)
+        if what is Expiry.CUT_OFF:
+            self._end("the time of a request was over before it had left whole")
+
+    def _expire(self, call: Call, turn: threading.Lock) -> None:
+        """Ask the server how far `call` came, whose time is over; it has an answer then."""
+        deadline = monotonic() + ASK
+        try:
+            with self._lock:
+                reads = self._ask(call) and self._sleeps_or_reads(call, turn)
+            if call.answer is None and call.asked:
+                self._wait(call, reads, deadline, turn)
+        except Alone:
+            pass  # nobody would read the answer
+        with self._lock:
+            self.conversation.give_up(call)
+
+    def _ask(self, call: Call) -> bool:
+        """With the lock held: send a Cancel of `call`; whether its answer is to be waited for."""
+        if self._half or self.conversation.expire(call) is not Expiry.ASK:
+            return False
+        self._numbers.last = number = self._numbers.last + 1
+        question = self.conversation.ask(call, number)
+        self._half = True
+        self._outbox.send(question, self.connection.send(Cancel(number, call.request)))
+        self._half = False
+        return True
+
+    def expire_future(self, call: Call) -> bool:
+        """The time of a future's call is over: ask, or end it; whether an answer may come."""
+        with self._lock:
+            if call.left:
+                return self._ask(call)
+        self._withdraw(call)
+        self._wake(call)
+        return False
+
+    def give_up_future(self, call: Call) -> None:
+        """The server has not said in time how far a future's call came."""
+        with self._lock:
+            self.conversation.give_up(call)
+        self._wake(call)
+
+    def lost(self, error: OSError) -> None:
+        """Sending failed: what came before the end is still read, then all that is left ends."""
+        self.look()
+        self._end(f"the connection was lost: {error}")
+
+    def _not_sent(self, call: Call, error: OSError) -> Answer:
+        if call.answer is None:
+            self.lost(error)
+        assert call.answer is not None, "the end of the connection is one"
+        return call.answer
+
+    def _struck(self, call: Call, turn: threading.Lock) -> None:
+        """Tidy up after an interrupt. If it is interrupted too, others find what is left."""
+        self.conversation.abandon(call)
+        if self._torn and self._turns.reader is turn:
+            self._end("a call was interrupted while it read for all")
+
+    # Futures
+
+    def admit(self, future: CallFuture, payload: Payload, timeout: float | None) -> Call:
+        """With the lock held: put a call that nobody waits for into the outbox.
+
+        Raises `Unusable`, and `MessageTooLarge`.
+        """
+        if self._half or self.conversation.ended is not None:
+            raise Unusable
+        self._ask_standby()
+        number = self._numbers.last + 1
+        pieces = self.connection.execute(number, payload, True)
+        self._numbers.last = number
+        call = Call(timeout, future)
+        call.request = number
+        self._pending[number] = call
+        self._outbox.gather(call, pieces)
+        return call
+
+    def push_admitted(self) -> bool:
+        """With the lock held: let leave what should leave now; whether something stays.
+
+        A request leaves at once if nothing else is under way, or enough have gathered.
+        """
+        if len(self._pending) <= self._outbox.count or self._outbox.is_full:
+            self._half = True
+            self._outbox.push()
+            self._half = False
+        return bool(self._outbox.waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits in the outbox that whoever submits more should wait."""
+        return self._outbox.is_overfull
+
+    def wait_writable(self, seconds: float) -> bool:
+        """Wait until the socket takes bytes."""
+        return poll(self._sock, seconds, WRITABLE)
 
     # Reading
 
-    def _read_for_all(self, pending: Pending, deadline: float | None) -> None:
-        try:
-            while pending.answer is None:
-                if deadline is None or self._readable(deadline):
-                    self._read(pending)
-                elif self._server.is_gone():
-                    self._break("the server's process is gone")
-        except TimeOver:
-            raise
-        except BaseException as error:
-            # In the middle of a message: nobody could read on from here.
-            self._break(f"reading was interrupted by {type(error).__name__}")
-            raise
+    def usable(self) -> bool:
+        """Whether a request may be sent; a connection long idle is looked at first."""
+        now = _clock()
+        idle = now - self._last_used
+        self._last_used = now
+        if idle > IDLE and self.conversation.ended is None:
+            self.look()
+        return self.conversation.ended is None
 
-    def serve_futures(self) -> bool:
-        """Read while anything is under way; False if the channel has ended."""
-        self._read_while(lambda: bool(self._calls.pending))
-        return self._broken is None
-
-    def _look(self) -> None:
+    def look(self) -> None:
         """Read what came while nobody waited, to find a connection that has ended."""
-        self._read_while(lambda: poll(self._sock, 0.0, READABLE))
-
-    def _read_while(self, more: Callable[[], bool]) -> None:
-        """Read as long as there is `more`, unless another thread reads."""
-        if self._broken is not None or not self._begin_to_read():
+        turn = self._shared.here.turn
+        with self._lock:
+            reads = not self._turns.asked and self._turns.enter(turn)
+        if not reads:
             return
-        try:
-            while self._broken is None and more():
-                self._read(None)
-        except BaseException as error:
-            # Nobody reads on from here, and no future may wait for what doesn't come.
-            self._break(f"reading was interrupted by {type(error).__name__}")
-            raise
-        finally:
-            try:
-                self._leave()
-            except BaseException:
-                self._break("a call was interrupted")
-                raise
+        with turn:
+            if self._turns.reader is turn:
+                if self._torn:
+                    self._end("a call was interrupted while it read for all")
+                while self.conversation.ended is None and poll(self._sock, 0.0, READABLE):
+                    self._read(None)
+                self._turns.leave()
 
-    def _begin_to_read(self) -> bool:
-        """Whether this thread reads from now on, until `_leave`."""
-        try:
-            if not self._reading.acquire(False):
-                return False
-            self._reader = get_ident()
-        except BaseException:
-            # A signal handler's, perhaps just after it was taken: nobody would let go of it.
-            self._break("a call was interrupted")
-            raise
-        return True
+    def is_server_gone(self) -> bool:
+        """Whether the server's process is known to be gone."""
+        return self.process is not None and self.process.is_gone()
 
-    def _leave(self) -> None:
-        """Read no longer, and wake another thread to go on if there is need."""
-        self._reader = 0
-        self._reading.release()
-        if self._calls.pending or self._futures_served:
-            with self._lock:
-                self._wake_reader()
-
-    def _wake_reader(self) -> None:
-        if not self._calls.pending:
-            _awaited.discard(self)
-        elif not self._reading.locked():
-            sleeper = self._calls.sleeper()
-            if sleeper is not None:
-                sleeper.wake()
-            elif self._futures_served:
-                self._futures.open()
+    def _read_own(self, call: Call, deadline: float | None) -> None:
+        while call.answer is None:
+            if deadline is None or self._readable(deadline):
+                self._read(call)
+            elif _over(deadline):
+                return
+            elif self.is_server_gone():
+                self._end("the server's process is gone")
 
     def _readable(self, deadline: float) -> bool:
         """Whether there is something to read, after a tick at most."""
-        left = seconds_left(deadline, 0.0)
         # What comes for others must not keep this thread beyond its time.
-        if left and poll(self._sock, min(left, TICK), READABLE):
-            return True
-        if left <= TICK:
-            raise TimeOver
-        return False
+        left = seconds_left(deadline, 0.0)
+        return bool(left) and poll(self._sock, min(left, TICK), READABLE)
 
-    def _read(self, own: Pending | None) -> None:
-        """Receive once and hand out what came; `own` is the call of the thread that reads."""
+    def _read(self, own: Call | None) -> bool:
+        """Receive once and hand out what came; whether anything did."""
         frames = self._frames
         target = frames.target
         messages: Sequence[Message]
+        self._torn = True
         try:
             if target is None:
                 count = self._receive(self._buffer)
                 message = frames.lone(self._buffer, count)
                 if message is None:
                     messages = frames.feed(self._buffer[:count])
-                elif own is not None and message.request == own.request:
-                    # Not there any more if another thread has just closed the channel.
-                    self._calls.pending.pop(own.request, None)
+                elif own is not None and message.request == own.request and not own.asked:
                     own.answer = message
-                    return
+                    # Not there any more if another thread has just closed the channel.
+                    self._pending.pop(own.request, None)
+                    self._torn = False
+                    return True
                 else:
                     messages = (message,)
             else:
                 count = self._receive(target)
                 messages = frames.filled(count)
         except (TimeoutError, BlockingIOError):
-            if self._server.is_gone():
-                self._break("the server's process is gone")
+            self._torn = False
+            if self.is_server_gone():
+                self._end("the server's process is gone")
+            return False
         except BgpyError as error:
-            self._break(f"the server broke the protocol: {error}")
+            self._end(f"the server broke the protocol: {error}")
+            return True
         except OSError as error:
-            self._break(f"the connection was lost: {error}")
-        else:
-            if not count:
-                self._break("the server closed the connection without a word")
-            for message in messages:
-                self._hand_out(message, own)
+            self._end(f"the connection was lost: {error}")
+            return True
+        if not count:
+            self._end("the server closed the connection without a word")
+        for message in messages:
+            self._hand_out(message)
+        self._torn = False
+        return True
 
-    def _hand_out(self, message: Message, own: Pending | None) -> None:
-        pending = self._calls.pending.get(message.request)
-        if pending is own and own is not None:
-            own.answer = message
-            self._calls.take(message.request)
-        elif pending is not None:
-            self._hand_over(pending, message)
-        elif message.request == 0 and isinstance(message, (Goodbye, Failure)):
-            self._break(f"the server closed the connection: {message.text}")
-
-    def _hand_over(self, pending: Pending, answer: Answer) -> None:
-        if pending.done is not None:
-            if self._calls.take(pending.request) is pending:
-                pending.done(answer)
+    def _hand_out(self, message: Message) -> None:
+        ended = self.conversation.received(message)
+        if ended is None:
             return
-        with self._lock:
-            pending.answer = answer
-            pending.wake()
-        # Only now: who is interrupted before it breaks the channel, which wakes those it knows of.
-        self._calls.take(pending.request)
+        if isinstance(ended, Farewell):
+            self._end(f"the server closed the connection: {ended.text}")
+            return
+        self._wake(ended)
+        if ended.answer is not None:
+            # Only now: whoever is interrupted before leaves it to be found by the next reader.
+            self._pending.pop(ended.request, None)
 
-    # The end
+    def _wake(self, call: Call) -> None:
+        """Wake whoever waits for `call`; may be repeated where it was interrupted."""
+        waker = call.waker
+        if waker is None:
+            return
+        if waker.__class__ is Latch:
+            waker.open()
+        elif call.answer is not None:
+            callbacks = self._shared.callbacks
+            assert callbacks is not None, "futures have come with them"
+            waker.arrived(call.answer, callbacks)
 
-    def _break(self, reason: str) -> None:
+    def _end(self, reason: str) -> None:
+        """End the connection and all that is under way on it; may be repeated."""
         with self._lock:
-            if self._broken is not None:
-                return
-            self._broken = gone = ServerGone.at(
-                "unknown", f"{reason}; whether the call ran is not known"
-            )
-            unsent = ServerGone.at("not started", f"{reason}; the call had not been sent")
-            failed = self._calls.fail(gone)
-            for request in self._sender.forget():
-                if request in failed:
-                    failed[request].answer = unsent
-            for pending in failed.values():
-                pending.wake()
+            conversation = self.conversation
+            if conversation.ended is None:
+                conversation.ended = reason
             try:
                 self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
             except OSError:
-                pass  # the server was first
-            self._sock.close()
-            self._futures.open()
-            self._sender.bell.open()
-        for pending in failed.values():
-            if pending.done is not None and pending.answer is not None:
-                pending.done(pending.answer)
-        _awaited.discard(self)
+                pass  # the server was first, or it is done
+            for call in conversation.end(reason):
+                self._wake(call)
+                conversation.done(call)
+            self._outbox.clear()
 
+    # The standby
 
-def _serve(gate: Latch, find: weakref.ref[Channel], serve: Callable[[Channel], bool]) -> None:
-    """A daemon thread of a channel, which it doesn't keep alive while nothing is under way."""
-    while True:
-        gate.wait()
-        channel = find()
-        if channel is None or not serve(channel):
+    def _ask_standby(self) -> None:
+        """With the lock held: see that the standby reads next, and goes on while it must."""
+        if self._turns.asked:
             return
-        del channel
+        if not self._standby:
+            if not threads.start(_stand_by, self._asked, self._bell):
+                raise Alone
+            self._standby = True
+        self._asked.append(self)
+        self._bell.open()
+        self._turns.note_asked()
+
+    def serve(self, turn: threading.Lock) -> None:
+        """In the standby, with the lock of its `turn` held: read while anything is under way."""
+        with self._shared.here.inside:
+            try:
+                self._take_over(turn)
+                self._read_for_all()
+            except BaseException as error:
+                # Nobody reads on from here, and no future may wait for what doesn't come.
+                self._end(f"reading failed: {type(error).__name__}: {error}")
+                log.debug("the thread that reads failed", exc_info=True)
+            if self.conversation.ended is not None:
+                self._end(self.conversation.ended)  # what an interrupted thread left of it
+                with self._lock:
+                    self._turns.rest(under_way=False, at_once=True)
+
+    def _take_over(self, turn: threading.Lock) -> None:
+        while True:
+            with self._lock:
+                before = self._turns.look(turn)
+            if before is None:
+                break
+            with before, self._lock:
+                # It has left, or was struck down: while it reads it holds that lock.
+                self._turns.succeed(before, turn)
+        if self._torn:
+            self._end("a call was interrupted while it read for all")
+        with self._lock:
+            half = self._half
+        if half:
+            self._end("a call was interrupted while it was sent")
+
+    def _read_for_all(self) -> None:
+        came = False
+        while self.conversation.ended is None:
+            if not self._pending:
+                with self._lock:
+                    if self._turns.rest(bool(self._pending), at_once=not came):
+                        return
+            came = self._read(None)
+
+    # The end
+
+    def wait_closed(self, deadline: float | None) -> bool:
+        """Read until the server closes the connection, or `deadline`; whether it has."""
+        call = Call()
+        turn = self._shared.here.turn
+        with self._lock:
+            if self.conversation.ended is not None:
+                return True
+            self.conversation.begin(call, _END)
+            try:
+                reads = self._sleeps_or_reads(call, turn)
+            except Alone:
+                return False
+        try:
+            self._wait(call, reads, deadline, turn)
+        except BaseException:
+            self._struck(call, turn)
+            raise
+        self.conversation.abandon(call)
+        return self.conversation.ended is not None
+
+    def say_goodbye(self, deadline: float) -> bool:
+        """Send what was gathered and a goodbye, then nothing more; whether to `drain`."""
+        try:
+            with self._lock:
+                if self._half or self.conversation.ended is not None:
+                    return False
+                goodbye = Call()
+                self._half = True
+                self._outbox.send(goodbye, self.connection.send(Goodbye("the client closed")))
+                self._half = False
+            if self.conversation.is_quiet and goodbye.left:
+                return False  # the server has read all that was sent: it has answered it
+            while not goodbye.left and self.conversation.ended is None and not _over(deadline):
+                self.wait_writable(min(seconds_left(deadline, 0.0), TICK))
+                self.push()
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return True  # what came before is read to the end
+        return True
+
+    def drain(self, deadline: float) -> None:
+        """Read until the server closes: what is unread when a socket is closed resets it, and
+        the server's system then throws away what the server has not read."""
+        self.wait_closed(deadline)
+
+    def close(self, reason: str) -> None:
+        """End the connection; what is under way fails."""
+        self._end(reason)
+        if self._turns.reader is None:
+            self._sock.close()
+
+    def forget_in_child(self, answer: Answer) -> None:
+        """In a forked child: give the descriptor back; the parent's connection stays.
+
+        Futures end there in `answer`.
+        """
+        self._sock.close()
+        self._outbox.clear()
+        self._asked.clear()
+        calls = list(self._pending.values())
+        self._pending.clear()
+        self.conversation.ended = "the process has forked"
+        for call in calls:
+            if call.waker is not None and call.waker.__class__ is not Latch:
+                call.waker.settle_in_child(answer)
 
 
-def _finish(sock: Stream, sender: Sender, futures: Latch) -> None:
-    """What a channel leaves behind when it is collected, or the interpreter ends."""
+def _over(deadline: float | None) -> bool:
+    return deadline is not None and monotonic() >= deadline
+
+
+def _stand_by(asked: deque[Channel | None], bell: Latch) -> None:
+    """The standby of a channel, which it doesn't keep alive while nothing is under way."""
+    turn = threading.Lock()
+    while True:
+        bell.wait()
+        while asked:
+            channel = asked.popleft()
+            if channel is None:
+                return
+            try:
+                with turn:
+                    channel.serve(turn)
+            except BaseException:  # out of memory even for the end: the next one finds it
+                log.debug("the thread that reads failed", exc_info=True)
+            del channel
+
+
+def _finish(sock: Stream, outbox: Outbox, asked: deque[Channel | None], bell: Latch) -> None:
+    """What a channel leaves behind when it is collected."""
     try:
-        # Also where nothing is gathered: another thread may be about to send it.
-        sender.send([], monotonic() + FAREWELL)
-    except (OSError, TimeOver):
-        pass  # it is gone already, or takes nothing now
+        outbox.push()
+    except OSError:
+        pass  # it is gone already
     sock.close()
-    futures.open()
-    sender.bell.open()
+    asked.append(None)
+    bell.open()

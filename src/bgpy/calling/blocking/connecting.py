@@ -12,6 +12,7 @@ from bgpy.calling.blocking.dialling import Reached, limit, reach
 from bgpy.codec.payload import within
 from bgpy.errors import BgpyError, NotBgpy, Unreachable
 from bgpy.memory import allocate
+from bgpy.system.keepalive import keep_alive
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, Welcome
 
@@ -47,6 +48,8 @@ def connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     deadline = monotonic() + timeout
     reached = reach(target.address, target.tls, deadline)
     try:
+        if target.address.path is None:
+            keep_alive(reached.sock)
         token = target.find_token()
         handshake = ClientHandshake(client_id, os.urandom(32), token, reached.binding)
         connection = Connection.client_side(handshake, allocate, within)

@@ -1,174 +1,154 @@
-"""Requests on their way out: each leaves whole, one after the other.
+"""What a client does for futures in the background: connects, sends what gathers, keeps their time.
 
-A request that a thread waits for leaves at once. One that nobody waits for yet, while
-others are under way, is gathered, and leaves with all that were gathered meanwhile:
-when there is `GATHERED`, when the next request leaves, or when the thread that
-gathers them has let another one run (milliseconds, at most).
+::
+
+    submit ──post──► deque ──admit──► the channel's outbox ──push──► socket
+                       └── where there is no connection yet, the sender makes one
+
+Submitting appends to a deque and rings a bell, which may be done anywhere: in a signal
+handler, in a ``__del__``, whatever the thread is in the middle of. Whoever has the client's
+lock, the submitting thread itself where it can, admits what was posted, in order: each is
+taken off the deque only after it has an id, so that what an interrupt leaves there is
+admitted by the next one. The sender thread is rung whenever something stays behind.
 """
 
 from __future__ import annotations
 
-import socket
-import sys
-import threading
-from collections.abc import Sequence
+import heapq
+import logging
+import weakref
+from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from bgpy.calling.blocking.waiting import TICK, WRITABLE, TimeOver, poll, seconds_left
-from bgpy.calling.liveness import ServerWatch
-from bgpy.memory import Piece
+from bgpy.calling.blocking import threads
+from bgpy.calling.blocking.channel import ASK, Channel, Shared
+from bgpy.calling.blocking.waiting import TICK
+from bgpy.calling.conversation import Call
+from bgpy.memory import Payload
 from bgpy.system.latch import Latch
 
 if TYPE_CHECKING:
-    from bgpy.calling.blocking.waiting import Stream
-
-MOST_PIECES = 512
-"""Pieces in one system call; below every platform's IOV_MAX."""
-
-GATHERED = 2**15
-"""Bytes of requests that are gathered at most before they leave."""
+    from bgpy.calling.blocking.futures import CallFuture
 
 
-class CutOff(TimeOver):
-    """The deadline was over when a request had left in part: the connection is of no use."""
+log = logging.getLogger("bgpy.client")
+
+
+class Posted:
+    """A call that was submitted, on its way to a connection."""
+
+    __slots__ = ("deadline", "future", "payload", "timeout", "told")
+
+    def __init__(
+        self, future: CallFuture, payload: Payload, timeout: float | None, told: int
+    ) -> None:
+        self.future = future
+        self.payload = payload
+        self.timeout = timeout
+        self.deadline = None if timeout is None else monotonic() + timeout
+        self.told = told
+        """The last restart that the client had been told of."""
+
+
+class Work(Protocol):
+    """What the sender does it for: a client."""
+
+    def send_posted(self, seconds: float) -> bool:
+        """Send what can leave within `seconds`; whether something is left."""
+
+
+class Timers:
+    """The deadlines of futures. Of those that are done nothing is kept alive."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, weakref.ref[Channel], Call]] = []
+        self._count = 0
+
+    def add(self, deadline: float, channel: Channel, call: Call) -> None:
+        """Have `expire` look at `call` at `deadline`; with the client's lock held."""
+        self._count += 1
+        heapq.heappush(self._heap, (deadline, self._count, weakref.ref(channel), call))
+
+    def seconds(self) -> float | None:
+        """Seconds until the next deadline."""
+        while self._heap and self._heap[0][3].answer is not None:
+            heapq.heappop(self._heap)
+        return max(0.0, self._heap[0][0] - monotonic()) if self._heap else None
+
+    def due(self, now: float) -> list[tuple[Channel, Call]]:
+        """Those whose time is over, taken out."""
+        found = []
+        while self._heap and self._heap[0][0] <= now:
+            _, _, find, call = heapq.heappop(self._heap)
+            channel = find()
+            if channel is not None and call.answer is None:
+                found.append((channel, call))
+        return found
 
 
 class Sender:
-    """The sending side of a connection; used by many threads, one at a time."""
+    """A client's thread for that; it holds nothing of the client while there is nothing to do."""
 
-    def __init__(self, sock: Stream, server: ServerWatch) -> None:
-        self._sock = sock
-        self._server = server
-        self._turn = threading.Lock()
-        self._gathering = threading.Lock()
-        self._gathered: list[tuple[int, Piece]] = []
-        self._size = 0
-        self._forgotten = False
-        self.bell = Latch()
-        """Opened when something has been gathered: whoever waits here calls `flush`."""
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._bell = Latch()
+        self._asked: deque[Work | None] = deque()
+        self._started = False
+        self.posted: deque[Posted] = deque()
+        self.timers = Timers()
 
-    def send(self, pieces: list[Piece], deadline: float | None) -> None:
-        """Send what was gathered, then all of `pieces`.
+    def ring(self, work: Work) -> bool:
+        """Have the thread call `work.send_posted`; False where it can't be started.
 
-        Raises `TimeOver` if nothing had left by `deadline`, `CutOff` if a part had, and
-        `OSError` if the connection or the server is gone.
+        May be called anywhere. Where two start it at the same time there are two, and each
+        does what it finds.
         """
-        if not self._turn.acquire(False):
-            self._wait_for_turn(deadline)
-        try:
-            begun = False
-            if self._gathered:
-                if deadline is not None:
-                    self._wait_writable(deadline, begun)
-                # Taken out they must leave: nobody else knows of them any more.
-                begun = True
-                pieces = [*self._take(), *pieces]
-            elif deadline is None and len(pieces) == 1:
-                (piece,) = pieces
-                try:
-                    taken = self._sock.send(piece)
-                except (TimeoutError, BlockingIOError):
-                    taken = 0  # the server takes nothing now, or is gone: looked at below
-                if taken == len(piece):
+        if not self._started:
+            if not threads.start(_send, self._shared, self.timers, self._asked, self._bell):
+                return False
+            self._started = True
+        self._asked.append(work)
+        self._bell.open()
+        return True
+
+    def close(self) -> None:
+        """Have the thread end, when the futures that have a deadline are done."""
+        self._asked.append(None)
+        self._bell.open()
+
+
+def _send(shared: Shared, timers: Timers, asked: deque[Work | None], bell: Latch) -> None:
+    """The thread."""
+    with shared.here.inside:
+        closed = False
+        work: Work | None = None
+        while True:
+            with shared.lock:
+                seconds = timers.seconds()
+            if work is None:
+                if closed and seconds is None:
                     return
-                pieces = [memoryview(piece)[taken:]]
-            self._send_all(pieces, deadline, begun)
-        except BaseException as error:
-            if isinstance(error, CutOff) or not isinstance(error, TimeOver):
-                self._end()
-            raise
-        finally:
-            self._turn.release()
+                bell.wait(-1 if seconds is None else seconds)
+            while asked:
+                found = asked.popleft()
+                closed = closed or found is None
+                work = found or work
+            try:
+                if work is not None and not work.send_posted(min(TICK, seconds or TICK)):
+                    work = None
+                _expire(shared, timers)
+            except BaseException:  # out of memory: what is posted stays so
+                log.debug("the thread that sends failed", exc_info=True)
 
-    def gather(self, request: int, piece: Piece) -> None:
-        """Keep the small `request` until others join it; sends all when they are enough."""
-        self._gathering.acquire()  # in half the time of `with`
-        try:
-            ring = not self._gathered
-            self._gathered.append((request, piece))
-            self._size += len(piece)
-            full = self._size >= GATHERED
-        finally:
-            self._gathering.release()
-        if full:
-            self.flush(None)
-        elif ring:
-            self.bell.open()
 
-    def flush(self, deadline: float | None) -> None:
-        """Send what was gathered; raises as `send`."""
-        if self._gathered:
-            self.send([], deadline)
-
-    def forget_in_child(self) -> None:
-        """In a forked child: the parent sends what was gathered, and may hold the locks."""
-        self._gathered = []
-        self._turn = threading.Lock()
-        self._gathering = threading.Lock()
-
-    def forget(self) -> list[int]:
-        """Forget what was gathered and never sent; gives the request ids."""
-        self._forgotten = True
-        with self._gathering:
-            requests = [request for request, _ in self._gathered]
-            self._gathered.clear()
-            return requests
-
-    def _wait_for_turn(self, deadline: float | None) -> None:
-        """Wait until no other thread sends; one that was interrupted may never let go."""
-        while not self._forgotten:
-            if self._turn.acquire(timeout=min(TICK, seconds_left(deadline, TICK))):
-                return
-            if deadline is not None and monotonic() >= deadline:
-                raise TimeOver
-        raise ConnectionResetError("the connection has ended")
-
-    def _end(self) -> None:
-        """See that nothing more leaves: it would be taken for the rest of what left in part."""
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it is gone already
-
-    def _take(self) -> list[Piece]:
-        with self._gathering:
-            together = b"".join([piece for _, piece in self._gathered])
-            self._gathered.clear()
-            self._size = 0
-            return [together] if together else []
-
-    def _send_all(self, pieces: Sequence[Piece], deadline: float | None, begun: bool) -> None:
-        left = list(pieces)
-        while left:
-            if deadline is not None:
-                self._wait_writable(deadline, begun)
-            rest = self._send_some(left)
-            begun = begun or rest > 0
-            while left and rest >= len(left[0]):
-                rest -= len(left.pop(0))
-            if rest:
-                left[0] = memoryview(left[0])[rest:]
-
-    def _send_some(self, pieces: Sequence[Piece]) -> int:
-        """Bytes that the socket takes within a tick; `OSError` if the server is gone."""
-        try:
-            if sys.platform == "win32" or len(pieces) == 1:
-                return self._sock.send(pieces[0])
-            return self._sock.sendmsg(pieces[:MOST_PIECES])
-        except (TimeoutError, BlockingIOError):
-            if self._server.is_gone():
-                raise ConnectionResetError("the server's process is gone") from None
-            return 0
-
-    def _wait_writable(self, deadline: float, begun: bool) -> None:
-        """Wait until the socket takes bytes; a request cut off in the middle is the end."""
-        while not (ready := poll(self._sock, min(seconds_left(deadline, 0.0), TICK), WRITABLE)):
-            if monotonic() >= deadline:
-                break
-            if self._server.is_gone():
-                raise ConnectionResetError("the server's process is gone")
-        if begun and monotonic() >= deadline:
-            raise CutOff
-        if not ready:
-            raise TimeOver
+def _expire(shared: Shared, timers: Timers) -> None:
+    """Futures whose time is over ask the server, and give up a moment later."""
+    with shared.lock:
+        due = timers.due(monotonic())
+    for channel, call in due:
+        if call.asked:
+            channel.give_up_future(call)
+        elif channel.expire_future(call):
+            with shared.lock:
+                timers.add(monotonic() + ASK, channel, call)

@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import sys
+from threading import TIMEOUT_MAX
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,8 @@ TICK = 0.5
 READABLE, WRITABLE = 1, 2
 
 
-class TimeOver(Exception):
-    """The deadline of a wait is over; the call is still under way."""
-
-
 def set_tick(sock: Stream) -> None:
-    """Let receiving and sending give up after `TICK` seconds.
+    """Let receiving give up after `TICK` seconds.
 
     Python's own timeout costs a system call before each; the kernel's costs none.
     """
@@ -41,6 +38,11 @@ def set_tick(sock: Stream) -> None:
 def seconds_left(deadline: float | None, without: float) -> float:
     """Seconds until `deadline`; `without` where there is none."""
     return without if deadline is None else max(0.0, deadline - monotonic())
+
+
+def patience(deadline: float | None) -> float:
+    """Seconds until `deadline` as a latch takes them: -1 where there is none."""
+    return -1 if deadline is None else min(max(0.0, deadline - monotonic()), TIMEOUT_MAX)
 
 
 def poll(sock: Stream, seconds: float, events: int) -> bool:

@@ -23,6 +23,7 @@ from bgpy.errors import StartupError
 from bgpy.serving.io import unix
 from bgpy.serving.io.transport import Stream
 from bgpy.system import processes
+from bgpy.system.keepalive import keep_alive
 from bgpy.wire.handshake import Binding, unbound
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Listener:
             if self.address.path is not None:
                 return _local(sock)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            keep_alive(sock)
             stream, binding = self.wrap(sock)
             return Arrival(stream, str(Address(*peer[:2])), binding)
         except BaseException:

@@ -6,6 +6,7 @@ works in Python, and takes longer than everything else that a small call needs o
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import selectors
@@ -80,6 +81,14 @@ class Poller:
                 handler(events if events == READ else _events(events))
             except Exception:
                 log.exception("a socket's handler failed")
+
+    def is_closed(self) -> bool:
+        """Whether polling fails since its descriptor is closed, or is something else by now."""
+        try:
+            self._wait(0)
+        except OSError as error:
+            return error.errno in (errno.EBADF, errno.EINVAL)
+        return False
 
     def close(self) -> None:
         """Give back the descriptors without touching what is watched."""

@@ -5,19 +5,32 @@ hand-over between threads. While a task keeps it, a standby thread takes the rol
 
 ::
 
-    task thread                              standby
-    polling.acquire ─ poll ─ release ─ job    bell ─ look, each TICK
-      └ taken: ask, wake, wait ◄──────────────────── yield_role ◄ poll until asked
+    task thread                                   standby
+    say asked ─ with polling: poll ─ job           bell ─ look, each TICK
+       └ standby polls: wake it, and wait ◄──────────── yield_role ◄ poll until asked
 
-`polling` is held by whoever polls. The task thread takes it, and lets go of it, without
-another lock: it does so at each call. `ask`, `arm`, `look` and `yield_role` are called
-under one lock, the others are single steps. Nothing here blocks, so that a model of the
-two threads can be walked through all its states (tests/serving/role_model.py).
+`polling` is held by whoever polls. The task thread takes it by `with`, and no other lock:
+it does so at each call. `arm`, `look` and `yield_role` are called under one lock, the
+others are single steps. Nothing here blocks, so that a model of the two threads can be
+walked through all its states (tests/support/role_model.py).
+
+Who gets `polling` back: the task thread says that it asks, then looks whether the standby
+has it, and wakes it then; the standby says that it has it, then looks whether it is asked,
+before each poll. So one of the two sees the other.
 
 Who arms the standby, and how it falls asleep: the task thread says that it runs
 something before it looks whether the standby is armed; the standby says that it is not
-armed any more before it looks, a last time, whether something runs. So one of the two
-sees the other.
+armed any more before it looks, a last time, whether something runs. The bell is rung
+before the standby counts as armed, so that none is armed and asleep.
+
+Where stores may pass loads (builds without a global lock) both may miss the other. In
+those each store to an attribute ends by releasing a lock of the object's own, which keeps
+the order; and were one missed, the standby's poll ends after `CHORES` (reactor.py), and
+each call looks again whether it must ring: late, never for ever.
+
+A signal handler of a task's may raise between any two steps of the task thread. `with` lets
+go of `polling`, and the thread polls again: what it had said, it says anew. The standby's
+thread takes no signals.
 
 Invariants: one poller at a time; while a task runs, somebody can reach the poll; a
 waiting thread gets the role back; nobody is woken while nothing is called for.
@@ -58,7 +71,7 @@ class PollingRole:
         self.standby = False
         """It is the standby that holds it."""
         self.asked = False
-        """The task thread wants the role back and waits for it."""
+        """The task thread wants the role, and may be waiting for it."""
         self.running = False
         """The task thread has jobs; set by the task thread."""
         self.armed = False
@@ -68,22 +81,9 @@ class PollingRole:
         self._calls_seen = 0
         self._quiet_ticks = 0
 
-    def ask(self, has_jobs: bool) -> bool:
-        """`polling` was taken: True if it is the task thread's; else that wakes the poller, and
-        waits."""
-        self.running = has_jobs
-        # Its own where an exception of a signal handler kept it from letting go.
-        if not self.standby:
-            self.polling.acquire(False)
-            return True
-        self.asked = True
-        return False
-
-    def arm(self) -> bool:
-        """Arm the standby; True if its bell must be rung now."""
-        ring = not self.armed
+    def arm(self) -> None:
+        """The standby's bell was rung: it ticks, until it says otherwise."""
         self.armed = True
-        return ring
 
     def look(self) -> Look:
         """The standby's tick: the role is its own if nobody has polled since the last one."""
@@ -91,7 +91,7 @@ class PollingRole:
             self._quiet_ticks = 0
             overdue = self.calls == self._calls_seen
             self._calls_seen = self.calls
-            if overdue and self.polling.acquire(False):
+            if overdue and not self.asked and self.polling.acquire(False):
                 self.standby = True
                 return Look.POLL
             return Look.TICK
@@ -113,10 +113,7 @@ class PollingRole:
         """Whether nothing was called for since the last look."""
         return not self.running and self.calls == self._calls_seen
 
-    def yield_role(self) -> bool:
-        """The standby gives the role up: True if it must release the waiting task thread."""
+    def yield_role(self) -> None:
+        """The standby gives the role up; who waits for it has it then."""
         self.standby = False
         self.polling.release()
-        asked = self.asked
-        self.asked = False
-        return asked

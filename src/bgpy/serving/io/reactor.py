@@ -7,7 +7,6 @@ What a poll finds is handed to the handler that was registered with the socket.
 
 from __future__ import annotations
 
-import errno
 import logging
 import signal
 import socket
@@ -28,8 +27,9 @@ log = logging.getLogger("bgpy.server")
 
 CHORES = 1.0
 
-_NO_SELECTOR = (errno.EBADF, errno.EINVAL)
-"""What polling fails with when the selector's descriptor is closed, or is something else by now."""
+
+class Deaf(Exception):
+    """A task has closed the descriptor that is polled: nobody can be heard any more."""
 
 
 class Jobs(Protocol):
@@ -41,13 +41,9 @@ class Jobs(Protocol):
 class Deadline:
     """Something that happens when its time comes, unless it is cancelled before."""
 
-    __slots__ = ("at", "expired")
+    __slots__ = ("expired",)
 
-    def __lt__(self, other: Deadline) -> bool:
-        return self.at < other.at
-
-    def __init__(self, at: float, expired: Callable[[], None]) -> None:
-        self.at = at
+    def __init__(self, expired: Callable[[], None]) -> None:
         self.expired: Callable[[], None] | None = expired
 
     def cancel(self) -> None:
@@ -70,9 +66,10 @@ class Reactor:
         self._lock = threading.Lock()
         self._role = PollingRole()
         self._bell = Latch()
-        self._freed = Latch()
         self._changes: deque[Callable[[], None]] = deque()
-        self._deadlines: list[Deadline] = []  # a heap
+        # A heap, of what is compared in C: an exception in the middle would tear it.
+        self._deadlines: list[tuple[float, int, Deadline]] = []
+        self._made = 0  # deadlines, ever
         self._poller: int | None = None
         self._task_thread = 0
         self._row_began = 0.0
@@ -103,8 +100,9 @@ class Reactor:
 
     def after(self, seconds: float, expired: Callable[[], None]) -> Deadline:
         """Call `expired` when `seconds` are over; called by the holder of the role."""
-        deadline = Deadline(monotonic() + seconds, expired)
-        heappush(self._deadlines, deadline)
+        deadline = Deadline(expired)
+        self._made += 1
+        heappush(self._deadlines, (monotonic() + seconds, self._made, deadline))
         return deadline
 
     def wake(self) -> None:
@@ -132,18 +130,30 @@ class Reactor:
         self._standby.start()
         self._task_thread = get_ident()
         while not self._stopping:
+            # A signal handler that a task has set may raise anywhere here. The loop within
+            # tells of it; this one bears what strikes while that is told.
+            try:
+                self._serve(jobs, run_job, interrupted)
+            except Deaf as error:
+                raise error.__cause__ or error from None
+            except BaseException:
+                pass
+
+    def _serve(
+        self, jobs: Jobs, run_job: Callable[[], None], interrupted: Callable[[], None]
+    ) -> None:
+        while not self._stopping:
             try:
                 busy = self._poll_between_jobs(jobs)
             except BaseException as error:
-                if isinstance(error, OSError) and error.errno in _NO_SELECTOR:
-                    raise  # a task has closed its descriptor: nobody can be heard any more
-                # A signal handler that a task has set may raise here, after its task.
+                if isinstance(error, OSError) and self._sockets.is_closed():
+                    raise Deaf from error
                 log.exception("polling was interrupted, and goes on")
                 continue
             try:
                 self._run_row(busy, jobs, run_job, interrupted)
             except BaseException:
-                # The same, just before or after a task; who waited for it has been told.
+                # Just before or after a task; who waited for it has been told.
                 log.exception("a row of jobs was interrupted, and goes on")
 
     def _run_row(
@@ -151,8 +161,12 @@ class Reactor:
     ) -> None:
         """Run jobs until there are none, or it is time to poll."""
         if self._interrupted:
-            interrupted()
-            self._interrupted = False  # only now: where it was struck it is called again
+            try:
+                self._interrupted = False
+                interrupted()
+            except BaseException:
+                self._interrupted = True  # once more: it must not be lost
+                raise
             return  # what it left to do is new to the standby
         while busy and not (self._stopping or self._interrupted):
             run_job()
@@ -171,12 +185,15 @@ class Reactor:
     def drain(self, busy: Callable[[], bool], seconds: float) -> None:
         """Go on polling after `serve`, until not `busy` or `seconds` are over."""
         until = monotonic() + seconds
-        self._ask_for_role(False)
-        self._poller = get_ident()
-        while busy() and (left := until - monotonic()) > 0:
-            self._poll(0.0)  # a change may send the last of it
-            if busy():
-                self._poll(left)
+        self._ask_for_role()
+        with self._role.polling:
+            self._role.asked = False
+            self._poller = get_ident()
+            while busy() and (left := until - monotonic()) > 0:
+                self._poll(0.0)  # a change may send the last of it
+                if busy():
+                    self._poll(left)
+            self._poller = None
 
     def close(self) -> None:
         """End the standby and give back the descriptors; called after `serve` has returned."""
@@ -196,22 +213,24 @@ class Reactor:
     def _poll_between_jobs(self, jobs: Jobs) -> bool:
         """Poll once; whether there are jobs to run, of which the standby knows then."""
         role = self._role
-        if not role.polling.acquire(False):
-            self._ask_for_role(jobs.count > 0)
-        try:
-            self._poller = self._task_thread
-            # Asked only now: the standby may have met the wake of a job or a stop.
-            role.running = has_jobs = jobs.count > 0
-            timeout = 0.0 if has_jobs or self._stopping or self._interrupted else None
-            if self._changes or self._deadlines:
-                self._poll(timeout)
-            else:
-                self._sockets.poll(timeout)
-        finally:
-            self._poller = None
-            count = jobs.count
-            role.running = has_jobs = count > 0
-            role.polling.release()
+        role.asked = True
+        if role.standby:
+            self.wake()
+        with role.polling:
+            role.asked = False
+            try:
+                self._poller = self._task_thread
+                # Asked only now: the standby may have met the wake of a job or a stop.
+                role.running = has_jobs = jobs.count > 0
+                timeout = 0.0 if has_jobs or self._stopping or self._interrupted else None
+                if self._changes or self._deadlines:
+                    self._poll(timeout)
+                else:
+                    self._sockets.poll(timeout)
+            finally:
+                self._poller = None
+                count = jobs.count
+                role.running = has_jobs = count > 0
         if has_jobs:
             role.calls += 1
             if not role.armed:
@@ -220,20 +239,16 @@ class Reactor:
             self._row_began = monotonic() if count > 1 else 0.0
         return has_jobs
 
-    def _ask_for_role(self, has_jobs: bool) -> None:
-        """Have the standby give the role back, if it has it."""
-        while True:
-            with self._lock:
-                if self._role.ask(has_jobs):
-                    return
+    def _ask_for_role(self) -> None:
+        """Say that the task thread wants to poll, and have the standby hear it if it polls."""
+        self._role.asked = True
+        if self._role.standby:
             self.wake()
-            self._freed.wait()
 
     def _arm(self) -> None:
+        self._bell.open()
         with self._lock:
-            ring = self._role.arm()
-        if ring:
-            self._bell.open()
+            self._role.arm()
 
     # The standby
 
@@ -241,32 +256,43 @@ class Reactor:
         if sys.platform != "win32":
             # Taken by this thread they would not interrupt what the task thread waits for.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        look = Look.SLEEP
+        look, failed = Look.SLEEP, False
         while not self._stopping:
-            self._bell.wait(-1 if look is Look.SLEEP else TAKE_OVER)
-            with self._lock:
-                look = self._role.look()
-                if look is Look.POLL:
-                    self._poller = get_ident()
-            self._do_chores_in_time()
+            try:
+                look = self._stand_by_once(look)
+                failed = False
+            except BaseException:
+                if not failed:
+                    log.exception("the standby's poll failed, and goes on")
+                look, failed = Look.TICK, True
+
+    def _stand_by_once(self, look: Look) -> Look:
+        """Wait for the next look, and do what it calls for; gives what it was."""
+        self._bell.wait(-1 if look is Look.SLEEP else TAKE_OVER)
+        with self._lock:
+            look = self._role.look()
             if look is Look.POLL:
-                self._poll_until_asked()
-            elif look is Look.SLEEP:
-                self._role.disarm()
-                if not self._role.is_quiet():
-                    look = Look.TICK
+                self._poller = get_ident()
+        if look is Look.POLL:
+            self._poll_until_asked()
+        else:
+            self._do_chores_in_time()
+        if look is Look.SLEEP:
+            self._role.disarm()
+            if not self._role.is_quiet():
+                look = Look.TICK
+        return look
 
     def _poll_until_asked(self) -> None:
         try:
+            self._do_chores_in_time()
             while not self._role.asked and not self._stopping:
                 self._poll(CHORES)
                 self._do_chores_in_time()
         finally:
             with self._lock:
                 self._poller = None
-                asked = self._role.yield_role()
-            if asked:
-                self._freed.open()
+                self._role.yield_role()
 
     def _do_chores_in_time(self) -> None:
         now = monotonic()
@@ -277,22 +303,32 @@ class Reactor:
     # The poll
 
     def _poll(self, timeout: float | None) -> None:
-        while self._changes:
-            _attempt(self._changes.popleft())
+        """Make the changes that were left, serve deadlines, and poll.
+
+        A change is taken out when it was made, so that one which an exception of a signal
+        handler's has struck is made again. Those that come meanwhile wait until after the
+        poll: one that leaves its next part as another change doesn't keep the sockets.
+        """
+        changes = self._changes
+        for _ in range(len(changes)):
+            _attempt(changes[0])
+            changes.popleft()
         if self._deadlines:
             timeout = self._expire(timeout)
-        self._sockets.poll(timeout)
+        self._sockets.poll(0.0 if changes else timeout)
 
     def _expire(self, timeout: float | None) -> float | None:
         """Serve the deadlines that are over; the time to poll until the next one."""
         while self._deadlines:
-            deadline = self._deadlines[0]
-            left = deadline.at - monotonic()
-            if deadline.expired is not None and left > 0:
-                return left if timeout is None else min(timeout, left)
-            heappop(self._deadlines)
+            at, _, deadline = self._deadlines[0]
             if deadline.expired is not None:
+                left = at - monotonic()
+                if left > 0:
+                    return left if timeout is None else min(timeout, left)
                 _attempt(deadline.expired)
+                deadline.expired = None
+            # Whatever came into the heap meanwhile, this one is the first: its time is over.
+            heappop(self._deadlines)
         return timeout
 
     def _drain_wakes(self, events: int) -> None:

@@ -3,7 +3,8 @@
 A connection is *half-open* until its client has proved the token. Where there are too
 many of those, or no room is left at all, the oldest of them makes room for the next:
 an honest client needs one round trip, so those that are old are slow or worse. Where
-nobody can be dropped, clients wait in the backlog.
+nobody can be dropped, clients wait in the backlog. Some descriptors are kept: whoever
+connects, a task can still open its files.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from bgpy.serving.io.listener import Arrival, Listener, TurnedAway
 from bgpy.serving.io.poller import READ
 from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.sessions.session import Session
+from bgpy.system import descriptors
 
 log = logging.getLogger("bgpy.server")
 
@@ -44,6 +46,8 @@ class Acceptor:
         self.sessions: set[Session] = set()
         self._half_open: dict[Session, None] = {}  # the oldest first
         self._of_client: dict[bytes, dict[Session, None]] = {}  # those that proved the token
+        self._most = descriptors.for_clients(limits.max_connections)
+        self._most_half_open = min(limits.max_half_open, self._most)
         self._accepting = False
         self._refusal_logged = -limits.handshake_timeout
 
@@ -86,10 +90,13 @@ class Acceptor:
         self._resume()
 
     def _accept(self, events: int) -> None:
-        if len(self.sessions) >= self._limits.max_connections:
+        why = ""
+        if len(self.sessions) >= self._most:
             why = f"there are {len(self.sessions)} connections (max_connections)"
-            if not self._make_room(why):
-                return
+        elif descriptors.is_scarce(self._listener.sock.fileno()):
+            why = "the descriptors that are left are kept for the tasks (ulimit -n)"
+        if why and not self._make_room(why):
+            return
         try:
             arrival = self._listener.accept()
         except TurnedAway as error:
@@ -114,7 +121,7 @@ class Acceptor:
         self.sessions.add(session)
         self._half_open[session] = None
         session.open()
-        if len(self._half_open) > self._limits.max_half_open:
+        if len(self._half_open) > self._most_half_open:
             self._drop_oldest("too many had not proved the token (max_half_open)")
 
     def _make_room(self, why: str) -> bool:

@@ -1,0 +1,168 @@
+"""How a client comes to its connection: one thread connects, and all wait as long as they may.
+
+An `Attempt` is made by the first that needs a connection, in a thread of its own, which no
+signal handler runs in. Those that come meanwhile join it. Each waits at a latch until its
+own deadline; the attempt has the whole time to connect, whoever has left.
+
+The client's lock is held to look for an attempt, to make one and to publish its end, and
+never while something is waited for. A latch is in the attempt's deque before its owner
+waits, and the end is published before the deque is emptied, both under the lock: so nobody
+is overlooked. Who is interrupted before it has noted the attempt leaves a thread that
+connects for the next one.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections import deque
+from time import monotonic
+from typing import TypeVar
+
+from bgpy.calling.blocking import threads
+from bgpy.calling.blocking.channel import Channel, Shared
+from bgpy.calling.blocking.connecting import Connected, Target, connect
+from bgpy.calling.blocking.waiting import patience, seconds_left
+from bgpy.calling.conversation import Acquaintance
+from bgpy.errors import BgpyError, Unreachable
+from bgpy.system.latch import Latch
+
+
+class Attempt:
+    """One way to a connection, under way or done."""
+
+    def __init__(self) -> None:
+        self.channel: Channel | None = None
+        self.error: BaseException | None = None
+        self.latches: deque[Latch] = deque()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, in a channel or in an error."""
+        return self.channel is not None or self.error is not None
+
+
+class TooLate(Exception):
+    """The deadline is over, and there is no connection yet."""
+
+
+class Connector:
+    """Makes a client's connections, one at a time, and keeps the one in use."""
+
+    def __init__(
+        self, target: Target, timeout: float, shared: Shared, acquaintance: Acquaintance
+    ) -> None:
+        self._target = target
+        self._timeout = timeout
+        self._shared = shared
+        self._lock = shared.lock
+        self._acquaintance = acquaintance
+        self._client_id = os.urandom(16)
+        self._attempt: Attempt | None = None
+        self.channel: Channel | None = None
+        """The connection in use; it may have ended."""
+
+    def connected(self, deadline: float | None) -> Channel:
+        """The channel, connected if need be.
+
+        Raises `TooLate` at `deadline`, and what `connect` raises.
+        """
+        channel = self.channel
+        if channel is not None:
+            if channel.usable():
+                return channel
+            self.drop(channel, "the connection has ended")
+        attempt, latch = self._join()
+        if attempt is None:
+            return self._connect_here(deadline)
+        while not attempt.is_over:
+            if not latch.wait(patience(deadline)) and not attempt.is_over:
+                raise TooLate
+        if attempt.channel is not None:
+            return attempt.channel
+        assert attempt.error is not None, "it is over"
+        raise own_copy(attempt.error)
+
+    def alone(self, deadline: float | None) -> Channel:
+        """A connection of its own for one call, which no other thread and no lock has to do with.
+
+        Raises as `connected`.
+        """
+        shared = Shared()
+        connected = self._connect(os.urandom(16), deadline)
+        return Channel(connected, shared)
+
+    def drop(self, channel: Channel, reason: str) -> None:
+        """Use `channel` no longer."""
+        channel.close(reason)
+        with self._lock:
+            if self.channel is channel:
+                self.channel = None
+
+    def _join(self) -> tuple[Attempt | None, Latch]:
+        """The attempt that is under way, begun if need be, and what opens at its end.
+
+        None where no thread can be started.
+        """
+        latch = Latch()
+        with self._lock:
+            attempt = self._attempt
+            if attempt is None:
+                attempt = Attempt()
+                if self.channel is not None and self.channel.conversation.ended is None:
+                    attempt.channel = self.channel  # another thread was faster
+                    return attempt, latch
+                if not threads.start(self._run, attempt):
+                    return None, latch
+                self._attempt = attempt
+            attempt.latches.append(latch)
+        return attempt, latch
+
+    def _run(self, attempt: Attempt) -> None:
+        """In a thread of its own: connect, and tell all that wait."""
+        try:
+            connected: Connected | BaseException = connect(
+                self._target, self._client_id, self._timeout
+            )
+        except BaseException as error:
+            connected = error
+        with self._lock:
+            if isinstance(connected, BaseException):
+                attempt.error = connected
+            else:
+                attempt.channel = self._publish(connected)
+            if self._attempt is attempt or self._attempt is None:
+                self._attempt = None
+            while attempt.latches:
+                attempt.latches.popleft().open()
+
+    def _connect_here(self, deadline: float | None) -> Channel:
+        connected = self._connect(self._client_id, deadline)
+        with self._lock:
+            return self._publish(connected)
+
+    def _connect(self, client_id: bytes, deadline: float | None) -> Connected:
+        seconds = min(seconds_left(deadline, self._timeout), self._timeout)
+        try:
+            return connect(self._target, client_id, seconds)
+        except Unreachable as error:
+            if deadline is None or monotonic() < deadline:
+                raise
+            raise TooLate from error
+
+    def _publish(self, connected: Connected) -> Channel:
+        generation = self._acquaintance.meet(connected.welcome.incarnation)
+        self.channel = channel = Channel(connected, self._shared, generation)
+        return channel
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def own_copy(error: E) -> E:
+    """A copy of `error` for one of those that raise it: each adds its own traceback."""
+    if not isinstance(error, BgpyError):
+        return error
+    own = copy.copy(error)
+    own.__cause__ = error.__cause__
+    return own

@@ -1,0 +1,243 @@
+"""Futures of calls: made where they are wanted, completed by whoever reads, called back apart.
+
+::
+
+    the thread that reads ──settle──► CallFuture ──opens──► those that wait in `result`
+                                          └──post──► Callbacks: one thread, one after another
+
+A value is unpickled by who asks for it (`result`, `exception`) or by the callback that
+does, so what is slow or waits there keeps no other call from its answer.
+
+A future has no condition variable: a thread that a signal handler interrupts inside of one
+may leave it locked. Who waits appends a latch, then looks whether the future is done; who
+settles it sets the answer and the state, then opens all latches. Each side says before it
+looks, so one of them sees the other: both are operations of a deque and stores of an
+attribute, which are atomic and ordered, in builds without the GIL as well (each deque and
+each object has a lock of its own there). Callbacks are handed over in the same way, and
+taken with `popleft`, so that each is called once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import RLock
+from time import monotonic
+from typing import Any
+
+from bgpy.calling.blocking import threads
+from bgpy.calling.blocking.waiting import patience
+from bgpy.calling.conversation import Answer
+from bgpy.system.latch import Latch
+
+log = logging.getLogger("bgpy.client")
+
+RUNNING, FINISHED = "RUNNING", "FINISHED"
+"""States of a future, as `concurrent.futures` calls them."""
+
+LEFT_LOCKED = 1.0
+"""Seconds after which the lock that `concurrent.futures.wait` shares is taken to be left
+behind by a thread that was interrupted there; it is held for microseconds."""
+
+
+class CallFuture(Future[Any]):
+    """The response of a submitted call. It can't be cancelled: the request is on its way."""
+
+    def __init__(
+        self, value_of: Callable[[Answer], Any], waits_for_itself: Callable[[], None]
+    ) -> None:
+        """`value_of` makes the value of an answer, or raises; `waits_for_itself` raises
+        where waiting could never end."""
+        # What `concurrent.futures` has in its own, without its condition variable.
+        self._condition = RLock()  # type: ignore[assignment]
+        self._state = RUNNING
+        self._waiters: list[Any] = []
+        self._done_callbacks: deque[Callable[[Future[Any]], object]] = deque()
+        self._value_of = value_of
+        self._waits_for_itself = waits_for_itself
+        self._answer: Answer | None = None
+        self._made: tuple[Any, BaseException | None] | None = None
+        self._latches: deque[Latch] = deque()
+        self._told = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x} state={self._state.lower()}>"
+
+    def done(self) -> bool:
+        """Whether the answer is here."""
+        return self._state == FINISHED
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Give what the task responded, or raise as `Client.call`; see `Future.result`."""
+        value, error = self._outcome(timeout)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, self  # no circle through the traceback
+        return value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Give what `result` would raise; see `Future.exception`."""
+        return self._outcome(timeout)[1]
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Have `fn` called with this future: in the client's thread for that, or here if done."""
+        self._done_callbacks.append(fn)
+        if self._state == FINISHED:
+            self.call_back()
+
+    def set_result(self, result: Any) -> None:
+        """Not for this kind: the server answers."""
+        raise TypeError("the server gives the result of this future")
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """Not for this kind: the server answers."""
+        raise TypeError("the server gives the result of this future")
+
+    # For whoever reads
+
+    def settle(self, answer: Answer) -> bool:
+        """End it with `answer`, unless it has ended; whether `finish` is to be called too.
+
+        It waits for nothing, and may be repeated where it was interrupted.
+        """
+        if self._answer is None:
+            self._answer = answer
+        if not self._condition.acquire(blocking=False):
+            return True
+        try:
+            self._state = FINISHED
+        finally:
+            self._condition.release()
+        self._wake()
+        return bool(self._waiters or self._done_callbacks)
+
+    def arrived(self, answer: Answer, callbacks: Callbacks) -> None:
+        """Settle it, and leave what may take its time to the thread for callbacks."""
+        if self.settle(answer):
+            callbacks.post(self)
+
+    def finish(self) -> None:
+        """Tell those that wait for several futures, and call back: in the thread for that."""
+        mine = self._condition.acquire(timeout=LEFT_LOCKED)
+        self._state = FINISHED
+        waiters = [] if self._told else self._waiters[:]
+        self._told = True
+        if mine:
+            self._condition.release()
+        self._wake()
+        for waiter in waiters:
+            waiter.add_result(self)
+        self.call_back()
+
+    def call_back(self) -> None:
+        """Call the callbacks that were not called yet."""
+        while True:
+            try:
+                callback = self._done_callbacks.popleft()
+            except IndexError:
+                return
+            try:
+                callback(self)
+            except Exception:
+                log.exception("a callback of %r raised", self)
+
+    def settle_in_child(self, answer: Answer) -> None:
+        """In a forked child: end it; the locks may be held by threads that are not here."""
+        self._condition = RLock()  # type: ignore[assignment]
+        if self.settle(answer):
+            self.call_back()
+
+    def _wake(self) -> None:
+        while True:
+            try:
+                self._latches.popleft().open()
+            except IndexError:
+                return
+
+    def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
+        if self._state != FINISHED:
+            self._wait(None if timeout is None else monotonic() + timeout)
+        made = self._made
+        if made is None:
+            made = self._make()
+        return made
+
+    def _wait(self, deadline: float | None) -> None:
+        self._waits_for_itself()
+        latch = Latch()
+        self._latches.append(latch)
+        while self._state != FINISHED:
+            if not latch.wait(patience(deadline)) and self._state != FINISHED:
+                try:
+                    self._latches.remove(latch)
+                except ValueError:
+                    pass  # being opened at this moment
+                raise TimeoutError
+
+    def _make(self) -> tuple[Any, BaseException | None]:
+        """The value, or what it raises, the same for all; no lock is held while it is made."""
+        answer = self._answer
+        made: tuple[Any, BaseException | None]
+        if answer is None:
+            assert self._made is not None, "the answer goes when the value is there"
+            return self._made
+        try:
+            made = self._value_of(answer), None
+        except Exception as error:
+            made = None, error
+        with self._condition:
+            if self._made is None:
+                self._made = made
+                self._answer = None
+            return self._made
+
+
+class Callbacks:
+    """The one thread in which the callbacks of a client's futures run.
+
+    Futures are queued in a deque, and a latch wakes the thread. It holds neither client nor
+    connection, so it ends when `close` tells it that both are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._queue: deque[CallFuture | None] = deque()
+        self._bell = Latch()
+        self._started = False
+
+    def start(self) -> bool:
+        """Start the thread where there is none yet; whether there is one now.
+
+        Where it is started twice, by two threads or by one that was interrupted here, each
+        future is taken by one of them.
+        """
+        if not self._started and threads.start(_call_back, self._queue, self._bell):
+            self._started = True
+        return self._started
+
+    def post(self, future: CallFuture) -> None:
+        """Have `future` finished there."""
+        self._queue.append(future)
+        self._bell.open()
+
+    def close(self) -> None:
+        """Have the thread end after what is queued."""
+        self._queue.append(None)
+        self._bell.open()
+
+
+def _call_back(queue: deque[CallFuture | None], bell: Latch) -> None:
+    while True:
+        bell.wait()
+        while queue:
+            future = queue.popleft()
+            if future is None:
+                return
+            try:
+                future.finish()
+            except BaseException:  # SystemExit of a callback, above all
+                log.exception("a callback of a future ended in what ends a thread")
+            del future

@@ -1,0 +1,162 @@
+"""Requests on their way out: each leaves whole, one after the other.
+
+A request that a thread waits for leaves at once. One that nobody waits for yet, while
+others are under way, is gathered, and leaves with all that were gathered meanwhile. Nothing
+here waits: what the socket doesn't take stays. The client's lock stands around all of it.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections import deque
+from typing import TYPE_CHECKING
+
+from bgpy.calling.blocking.waiting import WRITABLE, poll
+from bgpy.calling.conversation import Call
+from bgpy.memory import Piece
+
+if TYPE_CHECKING:
+    from bgpy.calling.blocking.waiting import Stream
+
+MOST_PIECES = 512
+"""Pieces in one system call; below every platform's IOV_MAX."""
+
+GATHERED = 2**15
+"""Bytes of requests that are gathered at most before they leave."""
+
+OVERFULL = 2**20
+"""Bytes in the outbox from which on whoever submits more waits for room."""
+
+
+class Outgoing:
+    """What is left to send of one call."""
+
+    __slots__ = ("call", "pieces", "size")
+
+    def __init__(self, call: Call, pieces: list[Piece]) -> None:
+        self.call = call
+        self.pieces = pieces
+        self.size = sum(map(len, pieces))
+
+
+class Outbox:
+    """The sending side of a connection."""
+
+    def __init__(self, sock: Stream) -> None:
+        self._sock = sock
+        self._send = sock.send
+        # What TLS sends never waits, and Windows has no such flag: there the socket's own
+        # time-out lets a full one be noticed.
+        plain = isinstance(sock, socket.socket) and sys.platform != "win32"
+        self._now: tuple[int, ...] = (socket.MSG_DONTWAIT,) if plain else ()
+        self.waiting: deque[Outgoing] = deque()
+        self._size = 0
+
+    @property
+    def count(self) -> int:
+        """How many requests wait, in part or as a whole."""
+        return len(self.waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough was gathered to leave."""
+        return self._size >= GATHERED
+
+    @property
+    def is_overfull(self) -> bool:
+        """Whether whoever adds more should wait for room."""
+        return self._size >= OVERFULL
+
+    def send(self, call: Call, pieces: list[Piece]) -> None:
+        """Send `call` behind what waits, as far as the socket takes it now.
+
+        `left` tells whether it has left whole. Raises `OSError` if the connection is lost.
+        """
+        if len(pieces) == 1 and not self.waiting:
+            (piece,) = pieces
+            try:
+                taken = self._send(piece, *self._now)
+            except (BlockingIOError, TimeoutError):
+                taken = 0
+            if taken == len(piece):
+                call.begun = call.left = True
+                return
+            call.begun = taken > 0
+            pieces = [memoryview(piece)[taken:]]
+            self.gather(call, pieces)
+            return
+        self.gather(call, pieces)
+        self.push()
+
+    def gather(self, call: Call, pieces: list[Piece]) -> None:
+        """Add `call` to what waits."""
+        outgoing = Outgoing(call, pieces)
+        self.waiting.append(outgoing)
+        self._size += outgoing.size
+
+    def push(self) -> None:
+        """Send what the socket takes now; raises `OSError` if the connection is lost."""
+        while self.waiting:
+            pieces, size = self._next()
+            taken = self._take(pieces)
+            self._note(taken)
+            if taken < size:
+                return
+
+    def take_back(self, call: Call) -> None:
+        """Forget a call of which nothing has left."""
+        for outgoing in self.waiting:
+            if outgoing.call is call:
+                self.waiting.remove(outgoing)
+                self._size -= outgoing.size
+                return
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.waiting.clear()
+        self._size = 0
+
+    def _next(self) -> tuple[list[Piece], int]:
+        """What leaves in one system call: small requests together, and their size."""
+        together: list[Piece] = []
+        size = 0
+        for outgoing in self.waiting:
+            if len(together) + len(outgoing.pieces) > MOST_PIECES and together:
+                break
+            together += outgoing.pieces
+            size += outgoing.size
+            if size >= 2 * GATHERED:
+                break
+        if len(together) > 1 and size <= 2 * GATHERED:
+            return [b"".join(together)], size
+        return together, size
+
+    def _take(self, pieces: list[Piece]) -> int:
+        """Bytes that the socket takes now."""
+        if not self._now and not poll(self._sock, 0.0, WRITABLE):
+            return 0  # it would wait
+        try:
+            if sys.platform == "win32" or len(pieces) == 1:
+                return self._send(pieces[0], *self._now)
+            if self._now and isinstance(self._sock, socket.socket):
+                return self._sock.sendmsg(pieces[:MOST_PIECES], (), self._now[0])
+            return self._sock.sendmsg(pieces[:MOST_PIECES])
+        except (BlockingIOError, TimeoutError):
+            return 0
+
+    def _note(self, taken: int) -> None:
+        """Take `taken` bytes off what waits first."""
+        self._size -= taken
+        while taken:
+            outgoing = self.waiting[0]
+            outgoing.call.begun = True
+            if taken < outgoing.size:
+                outgoing.size -= taken
+                while taken >= len(outgoing.pieces[0]):
+                    taken -= len(outgoing.pieces.pop(0))
+                outgoing.pieces[0] = memoryview(outgoing.pieces[0])[taken:]
+                return
+            taken -= outgoing.size
+            self.waiting.popleft()
+            outgoing.call.left = True

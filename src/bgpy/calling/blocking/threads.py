@@ -1,0 +1,37 @@
+"""Threads that a client starts, and what marks a thread as being inside of the client.
+
+They are started without `threading`, whose locks a signal handler may find held by the
+very thread that it interrupts. They are daemons: nothing waits for them, and when the
+interpreter ends a client does without.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class Presence(threading.local):
+    """What each thread has of its own in a client.
+
+    ``inside`` is held by ``with`` while the thread is in the midst of a client's work. A call
+    that finds it held comes from a signal handler or a ``__del__`` that interrupts that
+    work, so it must touch none of the client's locks. Only its own thread ever holds it.
+
+    ``turn`` is held by ``with`` while the thread reads for the client; see `turns`.
+    """
+
+    def __init__(self) -> None:
+        self.inside = threading.Lock()
+        self.turn = threading.Lock()
+
+
+def start(run: Callable[..., object], *args: Any) -> bool:
+    """Start a thread that does ``run(*args)``; False where no thread can be started now."""
+    try:
+        _thread.start_new_thread(run, args)
+    except RuntimeError:
+        return False  # too many, or the interpreter is ending
+    return True

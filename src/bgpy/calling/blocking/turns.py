@@ -1,0 +1,83 @@
+"""Who of a client's threads reads its connection: plain state, one critical section a method.
+
+::
+
+    nobody ──enter──► a caller that waits ──leave──► nobody        a lone call: no hand-over
+       └──enter──► a caller ◄── others come and sleep, the standby is asked
+                      └──leaves, or is struck down──► the standby reads ──rest──► nobody
+
+A turn is a lock of the thread that reads, which holds it by ``with`` as long as it does:
+whatever is raised there, the lock is released, and by that alone the standby, which waits
+for it, knows that it is its turn. So nothing that an interrupted thread would have to do
+is needed by others. The standby is a thread of bgpy's, which no signal handler runs in.
+
+Whoever would have to sleep sees to it, before it does, that the standby was asked. It is
+asked first and noted as such second: if that is interrupted in between it is asked again.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+ALONE = 8
+"""Answers in a row after which nothing was under way, before the standby rests: a thread
+that calls alone is faster when it reads for itself."""
+
+Turn = TypeVar("Turn")
+
+
+class Turns(Generic[Turn]):
+    """Whose turn it is to read. All but `leave` are called with the channel's lock held."""
+
+    def __init__(self) -> None:
+        self.reader: Turn | None = None
+        """Whose turn it is, if that one also holds its lock."""
+        self.asked = False
+        """Whether the standby was asked, and has not rested since: nobody else begins then."""
+        self._alone = 0
+
+    def enter(self, turn: Turn) -> bool:
+        """Whether the caller with that turn is to read: it takes its lock, and looks again.
+
+        If not it sleeps, when the standby has been asked.
+        """
+        if self.asked or (self.reader is not None and self.reader is not turn):
+            return False  # one's own is left from a call that was struck down
+        self.reader = turn
+        return True
+
+    def note_asked(self) -> None:
+        """Take note that the standby was asked."""
+        self.asked = True
+
+    def leave(self) -> None:
+        """Read no longer; called by who reads, with the lock of its own turn held.
+
+        Without the channel's lock: nobody else changes `reader` while that turn is held.
+        """
+        self.reader = None
+
+    def look(self, turn: Turn) -> Turn | None:
+        """The standby's: takes the turn, or gives the one whose end it has to wait for."""
+        if self.reader is None or self.reader is turn:
+            self.reader = turn
+            self._alone = 0
+            return None
+        return self.reader
+
+    def succeed(self, before: Turn, turn: Turn) -> None:
+        """The standby's, with the lock of `before` held: that thread doesn't read."""
+        if self.reader is before:
+            self.reader = turn
+
+    def rest(self, under_way: bool, at_once: bool) -> bool:
+        """The standby's, after it handed out answers: whether it reads no longer."""
+        if under_way:
+            self._alone = 0
+            return False
+        self._alone += 1
+        if self._alone < ALONE and not at_once:
+            return False
+        self.reader = None
+        self.asked = False
+        return True

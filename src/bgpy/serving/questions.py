@@ -1,0 +1,81 @@
+"""Questions for many modules, answered a little at a time by the thread that polls.
+
+A hash takes a file's reading, and a name that no module has a search of every folder:
+tens of microseconds each, and a client may ask for many. So an answer is made in slices,
+one between two polls, whoever asked; who asks is not read until it has its answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import NamedTuple, Protocol
+
+from bgpy.codec.modules import Catalogue
+from bgpy.wire.messages import Message, Modules
+
+SLICE = 0.002
+"""Seconds of work between two polls."""
+
+LONGEST = 2**20
+"""Characters of a question; its answer takes about as much, and json a few milliseconds."""
+
+WAITS = "modules"
+"""The reason for which whoever asks is paused."""
+
+
+class Asker(Protocol):
+    """The session of whoever asks."""
+
+    def send(self, message: Message) -> None:
+        """Send `message`."""
+
+    def pause(self, reason: str) -> None:
+        """Read no more until `resume`."""
+
+    def resume(self, reason: str) -> None:
+        """Read again."""
+
+
+class _Question(NamedTuple):
+    asker: Asker
+    request: int
+    left: deque[str]
+    hashes: dict[str, str | None]
+
+
+class Questions:
+    """Those of one server."""
+
+    def __init__(self, catalogue: Catalogue, change: Callable[[Callable[[], None]], None]) -> None:
+        """`change` has the thread that polls call something before its next poll."""
+        self._catalogue = catalogue
+        self._change = change
+        self._asked: deque[_Question] = deque()
+
+    def ask(self, asker: Asker, request: int, names: list[str]) -> None:
+        """Send `asker` the hashes of the modules `names`, now or soon."""
+        self._asked.append(_Question(asker, request, deque(names), {}))
+        if len(self._asked) == 1:
+            self._go_on()
+        if any(question.asker is asker for question in self._asked):
+            asker.pause(WAITS)
+
+    def _go_on(self) -> None:
+        """Work for a slice on the question that came first, and leave the rest as a change."""
+        until = monotonic() + SLICE
+        while self._asked and monotonic() < until:
+            question = self._asked[0]
+            left = question.left
+            while left and monotonic() < until:
+                question.hashes.update(self._catalogue.hashes([left[0]]))
+                left.popleft()
+            if not left:
+                answer = json.dumps({"modules": question.hashes})
+                question.asker.send(Modules(question.request, answer))
+                self._asked.popleft()
+                question.asker.resume(WAITS)
+        if self._asked:
+            self._change(self._go_on)

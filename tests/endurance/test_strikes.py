@@ -1,0 +1,109 @@
+"""Truths of the strikes: a moment of them holds, and what they look for would be found."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from bgpy import CallTimeout, NotRunning, ServerGone
+from endurance.strikes.book import Book
+from endurance.strikes.striker import Striker, Struck, raise_struck
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+SECONDS = 20
+
+
+def test_strikes_leave_nothing_wrong_on_either_side() -> None:
+    """No hang, no lost future, nothing answered twice or wrongly, no lock left, all told true."""
+    command = [sys.executable, "-m", "endurance.strikes", "--seconds", str(SECONDS)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def striker() -> Striker:
+    """A striker; the handler of its signal is as before when the test is over."""
+    before = signal.getsignal(signal.SIGUSR1)
+    yield Striker()  # type: ignore[misc]
+    signal.signal(signal.SIGUSR1, before)
+
+
+def _by_hand(lock: threading.Lock) -> int:
+    lock.acquire()
+    try:
+        return len("body")
+    finally:
+        lock.release()
+
+
+def _by_with(lock: threading.Lock) -> int:
+    with lock:
+        return len("body")
+
+
+def _places_that_leave(striker: Striker, function: object) -> list[int]:
+    """Run the function struck at its 1st, 2nd ... place; where the lock was left."""
+    left = []
+    for place in range(1, 50):
+        lock, fallen = threading.Lock(), striker.fallen
+        striker.arm(place, raise_struck)
+        try:
+            function(lock)  # type: ignore[operator]
+        except Struck:
+            pass
+        finally:
+            striker.disarm()
+        if lock.locked():
+            left.append(place)
+        if striker.fallen == fallen:
+            return left
+    raise AssertionError("it was struck more often than it has places")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="`with` has that gap there")
+def test_striker_finds_the_gap_between_acquire_and_try(striker: Striker) -> None:
+    """A lock that is taken by hand is left at one place, one that is taken by `with` at none."""
+    assert len(_places_that_leave(striker, _by_hand)) == 1
+    assert _places_that_leave(striker, _by_with) == []
+
+
+def test_book_agrees_when_what_ran_is_what_was_told() -> None:
+    """A value ran once, what did not start never, and of the rest nothing is claimed."""
+    book = Book()
+    value, receipt, refused, late, struck = (book.take() for _ in range(5))
+    book.value(value, {"id": value})
+    book.receipt(receipt, {"message": "Received 'EXEC'"})
+    book.error(refused, NotRunning())
+    book.error(late, CallTimeout.at("started", ""))
+    book.error(struck, KeyboardInterrupt())
+    assert book.owed({value: 1}) == [receipt, late]
+    for ran in (0, 1):
+        assert book.faults({value: 1, receipt: 1, late: 1, struck: ran}) == []
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_book_tells_when_a_call_ran_too_often_or_not_at_all(times: int) -> None:
+    """Whatever its caller was told of it, and also where nobody made it."""
+    book = Book()
+    value, late, refused = (book.take() for _ in range(3))
+    book.value(value, {"id": value})
+    book.error(late, CallTimeout.at("started", ""))
+    book.error(refused, ServerGone.at("not started", ""))
+    ran = {value: times, late: times, refused: 1, 99: 1}
+    assert len(book.faults(ran)) == 4
+
+
+def test_book_tells_when_a_call_was_given_anothers_answer() -> None:
+    """A value, or a receipt that isn't one."""
+    book = Book()
+    first, second = book.take(), book.take()
+    book.value(first, {"id": second})
+    book.receipt(second, {"id": second})
+    assert len(book.wrongs) == 2
