@@ -128,6 +128,7 @@ class ServerCore:
             self._ending,
             self._worker,
             Questions(catalogue, self._reactor.change),
+            self.welcome.incarnation,
             has_init_file,
             lambda: len(self._door.sessions),
         )

@@ -21,15 +21,17 @@ from typing import Any, NoReturn
 from bgpy.codec.payload import PICKLE
 from bgpy.errors import RemoteProtocolError
 from bgpy.serving.ending import Ending, Taken
-from bgpy.serving.job import Job
+from bgpy.serving.job import Job, Peer
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.questions import LONGEST, Questions
 from bgpy.serving.queue import JobQueue, Overloaded
 from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
+from bgpy.tasks.current import serials_in
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import EXEC, Kind
 from bgpy.version import __version__
+from bgpy.wire.extensions import Extension, UnknownExtension, decode_extensions
 from bgpy.wire.messages import (
     CODEC_NONE,
     Cancel,
@@ -47,6 +49,10 @@ from bgpy.wire.messages import (
 log = logging.getLogger("bgpy.server")
 
 NO_ROOM = "the server has no memory left for waiting requests: this one has not run"
+CALLS_ITSELF = (
+    "a task waits for this call, and it would wait for the end of that task: this server runs "
+    "one task at a time, so neither could ever end"
+)
 NO_TASKS = "the server has no tasks yet: call initialize() first"
 
 
@@ -61,6 +67,7 @@ class Requests:
         ending: Ending,
         worker: Worker,
         questions: Questions,
+        incarnation: bytes,
         has_init_file: bool,
         clients: Callable[[], int],
     ) -> None:
@@ -71,6 +78,7 @@ class Requests:
         self._ending = ending
         self._worker = worker
         self._questions = questions
+        self._incarnation = incarnation
         self._has_init_file = has_init_file
         self._clients = clients
         self.handlers: dict[type, Callable[[Session, Any], None]] = {
@@ -89,7 +97,8 @@ class Requests:
     def _on_execute(self, session: Session, message: Execute) -> None:
         wait = message[5]
         job = Job(EXEC, session, message, wait)
-        if (self._ending.begun or message[3] != PICKLE) and not self._takes(job, message):
+        unusual = self._ending.begun or message[3] != PICKLE or message[6]
+        if unusual and not self._takes(job, message):
             return
         if not self._engine.initialized and not self._may_be_initialized():
             self._outbox.refuse(session, job.request, Reason.NOT_INITIALIZED, NO_TASKS)
@@ -136,13 +145,29 @@ class Requests:
         return self._allows(job, message, PICKLE)
 
     def _allows(self, job: Job, message: Init | Execute | Exit, also: int) -> bool:
-        """Whether the codec of a request is allowed; if not, it has been answered."""
-        if message.codec in (PICKLE, also):
+        """Whether codec and extensions are allowed; if not, the request has been answered."""
+        peer = job.peer
+        assert peer is not None
+        if message.codec not in (PICKLE, also):
+            text = f"this server does not allow codec {message.codec}"
+            self._outbox.refuse(peer, job.request, Reason.CODEC, text)
+            return False
+        if not message.extensions:
             return True
-        assert job.peer is not None
-        text = f"this server does not allow codec {message.codec}"
-        self._outbox.refuse(job.peer, job.request, Reason.CODEC, text)
-        return False
+        try:
+            extensions = decode_extensions(message.extensions)
+        except UnknownExtension as error:
+            self._outbox.refuse(peer, job.request, Reason.UNSUPPORTED, str(error))
+            return False
+        except RemoteProtocolError as error:
+            self._refuse(peer, job.request, str(error))
+        if job.kind is EXEC and not job.waits:
+            return True  # nobody waits for it, so nobody waits for what it waits for
+        job.chain = extensions.get(Extension.CHAIN, b"")
+        if any(map(self._worker.is_running, serials_in(job.chain, self._incarnation))):
+            self._outbox.refuse(peer, job.request, Reason.CALLING_SELF, CALLS_ITSELF)
+            return False
+        return True
 
     def _may_be_initialized(self) -> bool:
         """Whether there will be tasks when what is queued before has run."""
@@ -204,7 +229,9 @@ class Requests:
             return self._outbox.refuse(session, message.request, Reason.TOO_LARGE, text)
         names = self._asked(session, message).get("modules")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            self._refuse(session, message, "a question for modules must hold a list of their names")
+            self._refuse(
+                session, message.request, "a question for modules must hold a list of their names"
+            )
         self._questions.ask(session, message.request, names)
 
     def _asked(self, session: Session, message: Status | Modules) -> dict[str, Any]:
@@ -213,10 +240,10 @@ class Requests:
         except (ValueError, RecursionError):
             asked = None
         if not isinstance(asked, dict):
-            self._refuse(session, message, "a question must be a JSON object")
+            self._refuse(session, message.request, "a question must be a JSON object")
         return asked
 
-    def _refuse(self, session: Session, message: Status | Modules, text: str) -> NoReturn:
+    def _refuse(self, peer: Peer, request: int, text: str) -> NoReturn:
         """Tell the client how it broke the protocol, and raise it."""
-        self._outbox.refuse_connection(session, message.request, text)
+        self._outbox.refuse_connection(peer, request, text)
         raise RemoteProtocolError(text)
