@@ -12,7 +12,9 @@ from functools import cache
 from typing import Any, cast
 
 from bgpy.address import Address
+from bgpy.codec.modules import Catalogue
 from bgpy.config import Limits
+from bgpy.engines.inline import InlineEngine
 from bgpy.memory import Piece
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io.listener import listen
@@ -159,8 +161,10 @@ class Stage:
     def __init__(self) -> None:
         listener = listen(Address("127.0.0.1", 0), secure=False)
         nothing = lambda: None  # noqa: E731
-        events = Events(nothing, nothing, nothing, nothing)
-        self.server = ServerCore(listener, TOKEN, LIMITS, None, events, 0)
+        events = Events(nothing, nothing, nothing, nothing, nothing)
+        catalogue = Catalogue()
+        engine = InlineEngine(catalogue, None)
+        self.server = ServerCore(listener, TOKEN, LIMITS, engine, catalogue, False, events, 0)
         self._shared = memoryview(bytearray(2**16))
         self._reactor = StillReactor()
         self.server._reactor.close_in_child()  # it serves nobody
