@@ -8,7 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 from bgpy import address
+from bgpy.codec.modules import Catalogue
 from bgpy.config import Options
+from bgpy.engines.inline import InlineEngine
 from bgpy.errors import Advice, StartupError
 from bgpy.hosting import signals
 from bgpy.serving.core import Events, ServerCore
@@ -101,13 +103,30 @@ class Host:
         options = self._options
         path = options.init_file
         load = None if path is None else partial(init_file.load, path)
-        events = Events(ready, self.claim.release, self._in_child, chores)
+        catalogue = Catalogue()
+        engine = InlineEngine(catalogue, load)
+        kept = signals.Kept()
+
+        def closing() -> None:
+            kept.hold_back()
+            self.claim.release()
+
+        events = Events(ready, kept.put_back, closing, self._in_child, chores)
         in_main = threading.current_thread() is threading.main_thread()
         pid = os.getpid() if in_main else 0
         try:
-            server = ServerCore(self._listener, self._token, options.limits, load, events, pid)
+            server = ServerCore(
+                self._listener,
+                self._token,
+                options.limits,
+                engine,
+                catalogue,
+                load is not None,
+                events,
+                pid,
+            )
             self.claim.write(self._record(server), self._token if options.keep_token else None)
-            with signals.ending(server.interrupt, server.wakeup_fd, self._drop):
+            with kept.ending(server.interrupt, server.wakeup_fd, self._drop):
                 server.serve()
         finally:
             self.close()
