@@ -39,7 +39,6 @@ WITHOUT = {
     "calling/liveness.py",
     "calling/results.py",
     "cli/common.py",
-    "errors.py",
     "hosting/host.py",
     "hosting/main.py",
     "hosting/signals.py",
