@@ -156,7 +156,7 @@ class JobQueue(Generic[J]):
         self.count = 0
         """How many can run; read without the lock by whoever looks whether there is work."""
         self.taken: J | None = None
-        """What `pop` gave last; known also where an exception kept `pop` from giving it."""
+        """What the last `pop` took; known also where an exception kept it from giving it."""
 
     def push(self, job: J, owner: bytes) -> bool:
         """Append `job` to what waits for `owner`; whether its line is full now.
@@ -204,6 +204,7 @@ class JobQueue(Generic[J]):
 
     def pop(self) -> J | None:
         """Take the next job, or None."""
+        self.taken = None
         try:
             with self._lock:
                 if self._torn:
