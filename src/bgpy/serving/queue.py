@@ -50,7 +50,7 @@ class Waiting(Protocol):
 
     kind: Kind
     waits: bool
-    """Its client waits for its end; else it has the receipt, and the job must run."""
+    """Its client waits for what the task responds."""
     size: int
     """Bytes of its arguments."""
     more: bool
@@ -156,7 +156,11 @@ class JobQueue(Generic[J]):
         self.count = 0
         """How many can run; read without the lock by whoever looks whether there is work."""
         self.taken: J | None = None
-        """What the last `pop` took; known also where an exception kept it from giving it."""
+        """What `pop` took, until whoever runs it sets this to None: when it is answered.
+
+        `pop` says so before it takes a job out, so it is known also where an exception
+        struck, and gives it again; whoever looks for it meets it in the queue or here.
+        """
 
     def push(self, job: J, owner: bytes) -> bool:
         """Append `job` to what waits for `owner`; whether its line is full now.
@@ -203,12 +207,18 @@ class JobQueue(Generic[J]):
             return True
 
     def pop(self) -> J | None:
-        """Take the next job, or None."""
-        self.taken = None
+        """Take the next job, or None; it is `taken` until that is set to None.
+
+        Where the one before is taken still, an exception has struck, and it is given again.
+        """
         try:
             with self._lock:
+                if self.taken is not None:
+                    self._torn = True
                 if self._torn:
                     self._mend()
+                if self.taken is not None:
+                    return self.taken
                 job = self._lone
                 if job is not None:
                     self.taken = job
@@ -252,6 +262,12 @@ class JobQueue(Generic[J]):
             raise
         self._drained(line.owner)
         return job
+
+    def again(self) -> None:
+        """See that there is work, for who may have been struck between taking it and running it."""
+        with self._lock:
+            self._torn = True
+            self.count += 1  # counted anew by `pop`, which comes now
 
     def queued(self) -> int:
         """How many wait, those that are held included."""
@@ -321,7 +337,7 @@ class JobQueue(Generic[J]):
     def withdraw(self, owner: bytes, request: int) -> bool:
         """Take a job out before it runs; False if it doesn't wait here, or must run.
 
-        A request whose client doesn't wait was receipted when it came: what has a receipt
+        An execute whose client doesn't wait was receipted when it came: what has a receipt
         is not withdrawn. `pop` and this exclude each other, so that what was withdrawn
         never runs, and what runs was not withdrawn.
         """
@@ -329,7 +345,9 @@ class JobQueue(Generic[J]):
             self._line_up_lone()
             line = self._lines.get(owner)
             job = None if line is None else line.find(request)
-            if line is None or job is None or not job.waits:
+            if line is None or job is None or job is self.taken:
+                return False
+            if job.kind is EXEC and not job.waits:
                 return False
             line.remove(job)
             if line.held:
@@ -354,6 +372,7 @@ class JobQueue(Generic[J]):
                 self._release(line)
         taken = []
         while (job := self.pop()) is not None:
+            self.taken = None
             taken.append(job)
         return taken
 
@@ -419,6 +438,7 @@ class JobQueue(Generic[J]):
 
     def _mend(self) -> None:
         """Count anew what an exception may have left half done: a signal handler's, say."""
+        self._take_out()
         lines = self._lines.values()
         self._held = {line.owner: line for line in lines if line.held}
         for line in lines:
@@ -437,3 +457,18 @@ class JobQueue(Generic[J]):
         waiting = len(jobs) - self._held_jobs
         self.count = waiting + (self._lone is not None) + (self._last is not None)
         self._torn = False
+
+    def _take_out(self) -> None:
+        """See that what is taken waits no more, wherever taking it out was struck."""
+        job = self.taken
+        if job is None:
+            return
+        if self._lone is job:
+            self._lone = None
+        elif self._last is job:
+            self._last = None
+        line = self._lines.get(job.owner)
+        if line is not None and line.jobs and line.jobs[0] is job:
+            line.jobs.popleft()
+            if line.owner in self._turns:
+                self._turns.move_to_end(line.owner)
