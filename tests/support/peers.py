@@ -85,11 +85,11 @@ class RawClient:
     def __init__(self, port: int, token: str) -> None:
         self.sock = connect(port)
         handshake = ClientHandshake(secrets.token_bytes(16), secrets.token_bytes(32), token)
-        self._connection = Connection.client_side(handshake, allocate)
+        self.connection = Connection.client_side(handshake, allocate)
         self._messages: list[Message] = []
-        while not self._connection.established:
-            self.sock.sendall(self._connection.take_outgoing())
-            self._messages += self._connection.receive(self.sock.recv(65536))
+        while not self.connection.established:
+            self.sock.sendall(self.connection.take_outgoing())
+            self._messages += self.connection.receive(self.sock.recv(65536))
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +106,7 @@ class RawClient:
         while not self._messages:
             received = self.sock.recv(65536)
             assert received, "the server closed the connection"
-            self._messages += self._connection.receive(received)
+            self._messages += self.connection.receive(received)
         return self._messages.pop(0)
 
     def status(self) -> dict[str, Any]:
@@ -119,6 +119,6 @@ class RawClient:
 
     def receive_to_end(self) -> list[Message]:
         """Give all messages until the server closes."""
-        self._messages += self._connection.receive(read_to_end(self.sock))
+        self._messages += self.connection.receive(read_to_end(self.sock))
         messages, self._messages = self._messages, []
         return messages
