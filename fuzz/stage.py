@@ -125,7 +125,10 @@ class Pipe:
 
 
 class StillReactor:
-    """Watches nothing; what is to happen before the next poll happens at once."""
+    """Watches nothing; what is to happen before the next poll happens when `hear` says so."""
+
+    def __init__(self) -> None:
+        self._changes: list[Callable[[], None]] = []
 
     class _Deadline:
         def cancel(self) -> None:
@@ -144,7 +147,12 @@ class StillReactor:
         return self._Deadline()
 
     def change(self, change: Callable[[], None]) -> None:
-        change()
+        self._changes.append(change)
+
+    def poll(self) -> None:
+        """Do what is to happen before a poll."""
+        while self._changes:
+            self._changes.pop(0)()
 
 
 class Stage:
@@ -174,8 +182,10 @@ class Stage:
             cast(Reactor, self._reactor),
             self.server,
             self._shared,
+            self.server._budget,
         )
         session.open()
+        self._reactor.poll()
         return session, pipe
 
     def forget(self) -> None:
@@ -191,7 +201,13 @@ def hear(session: Session, pipe: Pipe, pieces: Sequence[bytes], ends: bool = Tru
             return
         pipe.incoming.append(piece)
         while pipe.incoming and not pipe.closed:
-            session._ready(1)
+            _turn(session)
     if ends and not pipe.closed:
         pipe.ended = True
-        session._ready(1)
+        _turn(session)
+
+
+def _turn(session: Session) -> None:
+    """One turn of a reactor in which the socket can be read."""
+    session._ready(1)
+    cast(StillReactor, session._reactor).poll()

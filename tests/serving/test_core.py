@@ -20,6 +20,7 @@ from bgpy.tasks.current import ENTRY
 from bgpy.tasks.signatures import Functions
 from bgpy.wire.extensions import Extension, encode_extensions
 from bgpy.wire.messages import Cancel, Execute, Exit, Failure, Message, Reason, Status
+from bgpy.wire.table import encode
 from tests.support.loop import LONG
 from tests.support.peers import RawClient, wait_until
 
@@ -96,8 +97,7 @@ def served() -> Iterator[Served]:
 
 
 def send(client: RawClient, *messages: Message) -> None:
-    pieces = [piece for message in messages for piece in client.connection.send(message)]
-    client.send(b"".join(map(bytes, pieces)))
+    client.send(b"".join(bytes(piece) for message in messages for piece in encode(message)))
 
 
 def said(message: Message) -> str:
@@ -159,7 +159,7 @@ def test_server_ends_and_answers_everyone_whoever_asks(
         expected = way(served, one, two)
         answers = []
         for client in (one, two):
-            messages = [m for m in client.receive_to_end() if m.request]
+            messages = [m for m in client.read_to_end() if m.request]
             answers.append([said(message) for message in sorted(messages, key=_request)])
         assert answers == expected
     served.wait_ended()

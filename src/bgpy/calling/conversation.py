@@ -176,9 +176,10 @@ class Conversation:
             call.answer = timed_out(call.timeout, "unknown")
         self.abandon(call)
 
-    def end(self, reason: str) -> list[Call]:
+    def end(self, reason: str, doubtful: bool = False) -> list[Call]:
         """Take note that the connection has ended: all that it ends, to be woken.
 
+        `doubtful` says that what is not noted to have left may have.
         May be repeated where it was interrupted: what has not been `done` comes again.
         """
         if self.ended is None:
@@ -186,13 +187,13 @@ class Conversation:
         calls = list(self.pending.values())
         for call in calls:
             if call.answer is None:
-                call.answer = self._lost(call)
+                call.answer = self._lost(call, doubtful)
         return calls
 
-    def _lost(self, call: Call) -> BgpyError:
+    def _lost(self, call: Call, doubtful: bool) -> BgpyError:
         if call.asked:
             return timed_out(call.timeout, "unknown")
-        return self.gone("unknown" if call.left else "not started")
+        return self.gone("unknown" if call.left or doubtful else "not started")
 
     def gone(self, progress: Progress) -> ServerGone:
         """The error of a call that the end of the connection leaves without an answer."""

@@ -27,7 +27,14 @@ from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
 from bgpy.calling.blocking.sender import Posted, Sender
 from bgpy.calling.blocking.waiting import seconds_left
 from bgpy.calling.conversation import Acquaintance, Answer, timed_out, told
-from bgpy.errors import BgpyError, CallingSelf, CallTimeout, RemoteProtocolError, ServerGone
+from bgpy.errors import (
+    BgpyError,
+    CallingSelf,
+    CallTimeout,
+    RemoteProtocolError,
+    ServerGone,
+    Unreachable,
+)
 from bgpy.memory import Payload
 from bgpy.tasks import current
 from bgpy.wire.messages import Failure, Message, Modules, Ping, Pong, Reason
@@ -73,7 +80,6 @@ class Caller:
         self._connector = Connector(self._target, self._connect_timeout, shared, self._acquaintance)
         self._sender = Sender(shared)
         self._hashes: tuple[bytes, dict[str, str | None]] = b"", {}
-        weakref.finalize(self, self._sender.close).atexit = False
 
     @property
     def channel(self) -> Channel | None:
@@ -247,15 +253,15 @@ class Caller:
                 channel = self._connected(posted[0].deadline, posted[0].timeout)
                 with self._shared.lock:
                     self._admit(channel)
-            except (Unusable, OSError) as error:
-                if isinstance(error, BgpyError):
-                    self._fail_posted(error)
-                return bool(posted)
-            except BgpyError as error:
-                self._fail_posted(error)
+            except Unusable:
+                if channel is not None:
+                    self._connector.drop(channel, "a call was interrupted")
                 return bool(posted)
             except Alone:
                 self._submit_alone(posted.popleft())
+                return bool(posted)
+            except Exception as error:  # whatever kept it from connecting
+                self._fail_posted(error)
                 return bool(posted)
         if channel is None:
             return False
@@ -272,34 +278,44 @@ class Caller:
             return False
 
     def _admit(self, channel: Channel) -> None:
-        """With the lock held: hand what was posted to the channel, in order."""
+        """With the lock held: hand what was posted to the channel, in order.
+
+        Whoever is interrupted here leaves the first one posted, perhaps admitted already: it
+        keeps its call, so that the next one finds what was done and does only the rest.
+        """
         posted = self._sender.posted
         while posted:
             first = posted[0]
-            if channel.generation > first.told:
-                answer: BgpyError = self._acquaintance.restarted(channel.generation)
-            else:
-                try:
-                    call = channel.admit(first.future, first.payload, first.timeout)
-                except BgpyError as error:  # too large
-                    answer = error
-                else:
+            call = first.call
+            if call is None or (first.channel is not channel and call.answer is None):
+                if channel.generation > first.told:
+                    self._settle(first, self._acquaintance.restarted(channel.generation))
                     posted.popleft()
-                    if first.deadline is not None:
-                        self._sender.timers.add(first.deadline, channel, call)
                     continue
+                call = first.new_call(channel)
+                admitted = False
+            else:
+                admitted = call.answer is not None or channel.has_admitted(call)
+            if not admitted:
+                try:
+                    channel.admit(call, first.payload)
+                except BgpyError as error:  # too large
+                    self._settle(first, error)
+                    channel.conversation.abandon(call)
+            if first.deadline is not None:
+                self._sender.timers.add(first.deadline, channel, call)
             posted.popleft()
-            self._settle(first, answer)
 
-    def _fail_posted(self, error: BgpyError) -> None:
+    def _fail_posted(self, error: Exception) -> None:
         """No connection: what was posted has not started, and won't."""
+        if not isinstance(error, BgpyError):
+            log.error("submitted calls were not sent", exc_info=error)
+            error = Unreachable(f"no connection could be made: {type(error).__name__}: {error}")
         posted = self._sender.posted
-        for _ in range(len(posted)):
-            try:
-                first = posted.popleft()
-            except IndexError:
-                return
-            self._settle(first, error)
+        with self._shared.lock:
+            for _ in range(len(posted)):
+                self._settle(posted[0], error)
+                posted.popleft()
 
     def _settle(self, posted: Posted, answer: Answer) -> None:
         callbacks = self._shared.callbacks
@@ -337,10 +353,8 @@ class Caller:
         if callbacks is None:
             from bgpy.calling.blocking.futures import Callbacks
 
-            callbacks = Callbacks()
-            weakref.finalize(shared, callbacks.close).atexit = False
-            shared.callbacks = callbacks
-        return callbacks.start()
+            shared.callbacks = callbacks = Callbacks()
+        return callbacks.start(shared)
 
     def waits_for_itself(self) -> None:
         """Raise `CallingSelf` where waiting for a future of this client could never end."""
@@ -371,10 +385,14 @@ class Caller:
                 channel = self._connected(deadline, FAREWELL)
                 with self._shared.lock:
                     self._admit(channel)
-            except (Unusable, Alone, OSError) as error:
-                if isinstance(error, BgpyError):
-                    self._fail_posted(error)
-            except BgpyError as error:
+            except Unusable:
+                if channel is not None:
+                    self._connector.drop(channel, "a call was interrupted")
+                    return self._say_goodbye(deadline)
+            except Alone:
+                while self._sender.posted:
+                    self._submit_alone(self._sender.posted.popleft())
+            except Exception as error:  # whatever kept it from connecting
                 self._fail_posted(error)
         if channel is None:
             return None

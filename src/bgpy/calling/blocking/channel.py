@@ -12,8 +12,8 @@ takes it *now*, so it is held for microseconds, and no wait is ever longer than 
 deadline. What the socket does not take stays in the outbox; its caller waits outside for
 room and pushes on, whoever's request is first in line.
 
-**Interrupts.** Two marks tell that the connection is of no use any more: `_half` is set
-while bytes leave and it isn't noted how many, `_torn` while some are received and not yet
+**Interrupts.** Two marks tell that the connection is of no use any more: the outbox is
+`torn` while bytes leave and it isn't noted how many, `_torn` while some are received and not yet
 handed out. Whoever comes next and finds one, with the lock or the turn that its owner had,
 knows that the owner was struck down there, and ends the connection. Ending may be repeated;
 what an interrupted thread leaves of it is done by the standby, which was asked before
@@ -26,8 +26,8 @@ import logging
 import socket
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ from bgpy.system.latch import Latch
 from bgpy.wire.messages import Cancel, Goodbye, Message
 
 if TYPE_CHECKING:
-    from bgpy.calling.blocking.futures import Callbacks, CallFuture
+    from bgpy.calling.blocking.futures import Callbacks
     from bgpy.calling.blocking.waiting import Stream
 
 log = logging.getLogger("bgpy.client")
@@ -73,6 +73,9 @@ _END = -1
 """Stands for the end of the connection, which no message answers."""
 
 _clock = monotonic
+
+Asked = SimpleQueue["Channel | weakref.ref[Channel]"]
+"""How the standby is asked by its channel, and told of the channel's end."""
 
 
 class Unusable(Exception):
@@ -120,18 +123,14 @@ class Channel:
         self._pending = self.conversation.pending
         self._turns: Turns[threading.Lock] = Turns()
         self._outbox = Outbox(self._sock)
-        self._half = False
         self._torn = False
         self._receive = self._sock.recv_into
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._last_used = monotonic()
-        self._bell = Latch()
-        self._asked: deque[Channel | None] = deque()
+        self._asked: Asked = SimpleQueue()
         self._standby = False
         # Not __del__: in a cycle the socket may be collected first, which warns.
-        finalizer = weakref.finalize(
-            self, _finish, self._sock, self._outbox, self._asked, self._bell
-        )
+        finalizer = weakref.finalize(self, _finish, self._sock, self._outbox)
         finalizer.atexit = False  # the program's end has its own, after whatever calls then
 
     # A call that somebody waits for
@@ -192,7 +191,7 @@ class Channel:
 
     def _begin(self, call: Call, number: int, pieces: list[Piece], turn: threading.Lock) -> bool:
         """With the lock held: send what the socket takes; whether the caller is to read."""
-        if self._half or self.conversation.ended is not None:
+        if self._outbox.torn or self.conversation.ended is not None:
             raise Unusable
         turns = self._turns
         reads = turns.enter(turn)
@@ -204,9 +203,7 @@ class Channel:
             self._ask_standby()
         call.request = number
         self._pending[number] = call
-        self._half = True
         self._outbox.send(call, pieces)
-        self._half = False
         return reads
 
     def _await(
@@ -264,11 +261,9 @@ class Channel:
         Raises `OSError` if the connection is lost.
         """
         with self._lock:
-            half = self._half
+            half = self._outbox.torn
             if not half and self.conversation.ended is None:
-                self._half = True
                 self._outbox.push()
-                self._half = False
                 return bool(self._outbox.waiting)
         if half:
             self._end("a call was interrupted while it was sent")
@@ -279,10 +274,13 @@ class Channel:
     def _withdraw(self, call: Call) -> None:
         """Take back a call that has not left whole, its time being over."""
         with self._lock:
-            what = self.conversation.expire(call)
+            torn = self._outbox.torn
+            what = Expiry.ENDED if torn else self.conversation.expire(call)
             if what is Expiry.WITHDRAWN:
                 self._outbox.take_back(call)
-        if what is Expiry.CUT_OFF:
+        if torn:
+            self._end("a call was interrupted while it was sent")
+        elif what is Expiry.CUT_OFF:
             self._end("the time of a request was over before it had left whole")
 
     def _expire(self, call: Call, turn: threading.Lock) -> None:
@@ -300,13 +298,11 @@ class Channel:
 
     def _ask(self, call: Call) -> bool:
         """With the lock held: send a Cancel of `call`; whether its answer is to be waited for."""
-        if self._half or self.conversation.expire(call) is not Expiry.ASK:
+        if self._outbox.torn or self.conversation.expire(call) is not Expiry.ASK:
             return False
         self._numbers.last = number = self._numbers.last + 1
         question = self.conversation.ask(call, number)
-        self._half = True
         self._outbox.send(question, self.connection.send(Cancel(number, call.request)))
-        self._half = False
         return True
 
     def expire_future(self, call: Call) -> bool:
@@ -343,32 +339,34 @@ class Channel:
 
     # Futures
 
-    def admit(self, future: CallFuture, payload: Payload, timeout: float | None) -> Call:
+    def has_admitted(self, call: Call) -> bool:
+        """With the lock held: whether `call` is in the outbox, or has left."""
+        return call.left or self._outbox.holds(call)
+
+    def admit(self, call: Call, payload: Payload) -> None:
         """With the lock held: put a call that nobody waits for into the outbox.
 
         Raises `Unusable`, and `MessageTooLarge`.
         """
-        if self._half or self.conversation.ended is not None:
+        if self._outbox.torn or self.conversation.ended is not None:
             raise Unusable
         self._ask_standby()
-        number = self._numbers.last + 1
-        pieces = self.connection.execute(number, payload, True)
-        self._numbers.last = number
-        call = Call(timeout, future)
-        call.request = number
-        self._pending[number] = call
+        if not call.request:
+            self._numbers.last = number = self._numbers.last + 1
+            call.request = number
+        pieces = self.connection.execute(call.request, payload, True)
+        self._pending[call.request] = call
         self._outbox.gather(call, pieces)
-        return call
 
     def push_admitted(self) -> bool:
         """With the lock held: let leave what should leave now; whether something stays.
 
         A request leaves at once if nothing else is under way, or enough have gathered.
         """
+        if self._outbox.torn or self.conversation.ended is not None:
+            raise Unusable
         if len(self._pending) <= self._outbox.count or self._outbox.is_full:
-            self._half = True
             self._outbox.push()
-            self._half = False
         return bool(self._outbox.waiting)
 
     @property
@@ -500,7 +498,7 @@ class Channel:
                 self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
             except OSError:
                 pass  # the server was first, or it is done
-            for call in conversation.end(reason):
+            for call in conversation.end(reason, doubtful=self._outbox.torn):
                 self._wake(call)
                 conversation.done(call)
             self._outbox.clear()
@@ -512,11 +510,12 @@ class Channel:
         if self._turns.asked:
             return
         if not self._standby:
-            if not threads.start(_stand_by, self._asked, self._bell):
+            # When the channel is collected the standby is told by C code alone, which no
+            # signal handler can keep from it.
+            if not threads.start(_stand_by, self._asked, weakref.ref(self, self._asked.put)):
                 raise Alone
             self._standby = True
-        self._asked.append(self)
-        self._bell.open()
+        self._asked.put(self)
         self._turns.note_asked()
 
     def serve(self, turn: threading.Lock) -> None:
@@ -546,7 +545,7 @@ class Channel:
         if self._torn:
             self._end("a call was interrupted while it read for all")
         with self._lock:
-            half = self._half
+            half = self._outbox.torn
         if half:
             self._end("a call was interrupted while it was sent")
 
@@ -585,12 +584,10 @@ class Channel:
         """Send what was gathered and a goodbye, then nothing more; whether to `drain`."""
         try:
             with self._lock:
-                if self._half or self.conversation.ended is not None:
+                if self._outbox.torn or self.conversation.ended is not None:
                     return False
                 goodbye = Call()
-                self._half = True
                 self._outbox.send(goodbye, self.connection.send(Goodbye("the client closed")))
-                self._half = False
             if self.conversation.is_quiet and goodbye.left:
                 return False  # the server has read all that was sent: it has answered it
             while not goodbye.left and self.conversation.ended is None and not _over(deadline):
@@ -619,7 +616,6 @@ class Channel:
         """
         self._sock.close()
         self._outbox.clear()
-        self._asked.clear()
         calls = list(self._pending.values())
         self._pending.clear()
         self.conversation.ended = "the process has forked"
@@ -632,29 +628,25 @@ def _over(deadline: float | None) -> bool:
     return deadline is not None and monotonic() >= deadline
 
 
-def _stand_by(asked: deque[Channel | None], bell: Latch) -> None:
+def _stand_by(asked: Asked, ended: weakref.ref[Channel]) -> None:
     """The standby of a channel, which it doesn't keep alive while nothing is under way."""
     turn = threading.Lock()
     while True:
-        bell.wait()
-        while asked:
-            channel = asked.popleft()
-            if channel is None:
-                return
-            try:
-                with turn:
-                    channel.serve(turn)
-            except BaseException:  # out of memory even for the end: the next one finds it
-                log.debug("the thread that reads failed", exc_info=True)
-            del channel
+        channel = asked.get()
+        if isinstance(channel, weakref.ref):
+            return  # `ended`: the channel was collected
+        try:
+            with turn:
+                channel.serve(turn)
+        except BaseException:  # out of memory even for the end: the next one finds it
+            log.debug("the thread that reads failed", exc_info=True)
+        del channel
 
 
-def _finish(sock: Stream, outbox: Outbox, asked: deque[Channel | None], bell: Latch) -> None:
+def _finish(sock: Stream, outbox: Outbox) -> None:
     """What a channel leaves behind when it is collected."""
     try:
         outbox.push()
     except OSError:
         pass  # it is gone already
     sock.close()
-    asked.append(None)
-    bell.open()

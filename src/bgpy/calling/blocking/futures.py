@@ -20,9 +20,11 @@ taken with `popleft`, so that each is called once.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from queue import SimpleQueue
 from threading import RLock
 from time import monotonic
 from typing import Any
@@ -196,48 +198,45 @@ class CallFuture(Future[Any]):
             return self._made
 
 
+Queue = SimpleQueue["CallFuture | weakref.ref[object]"]
+
+
 class Callbacks:
     """The one thread in which the callbacks of a client's futures run.
 
-    Futures are queued in a deque, and a latch wakes the thread. It holds neither client nor
-    connection, so it ends when `close` tells it that both are forgotten.
+    It holds neither client nor connection, so it ends when both are forgotten.
     """
 
     def __init__(self) -> None:
-        self._queue: deque[CallFuture | None] = deque()
-        self._bell = Latch()
+        self._queue: Queue = SimpleQueue()
         self._started = False
 
-    def start(self) -> bool:
+    def start(self, owner: object) -> bool:
         """Start the thread where there is none yet; whether there is one now.
+
+        It ends when `owner` is collected, which clients and connections share.
 
         Where it is started twice, by two threads or by one that was interrupted here, each
         future is taken by one of them.
         """
-        if not self._started and threads.start(_call_back, self._queue, self._bell):
-            self._started = True
+        if not self._started:
+            # Told by C code alone when the owner is collected, after what is queued.
+            ended = weakref.ref(owner, self._queue.put)
+            self._started = threads.start(_call_back, self._queue, ended)
         return self._started
 
     def post(self, future: CallFuture) -> None:
         """Have `future` finished there."""
-        self._queue.append(future)
-        self._bell.open()
-
-    def close(self) -> None:
-        """Have the thread end after what is queued."""
-        self._queue.append(None)
-        self._bell.open()
+        self._queue.put(future)
 
 
-def _call_back(queue: deque[CallFuture | None], bell: Latch) -> None:
+def _call_back(queue: Queue, ended: weakref.ref[object]) -> None:
     while True:
-        bell.wait()
-        while queue:
-            future = queue.popleft()
-            if future is None:
-                return
-            try:
-                future.finish()
-            except BaseException:  # SystemExit of a callback, above all
-                log.exception("a callback of a future ended in what ends a thread")
-            del future
+        future = queue.get()
+        if isinstance(future, weakref.ref):
+            return
+        try:
+            future.finish()
+        except BaseException:  # SystemExit of a callback, above all
+            log.exception("a callback of a future ended in what ends a thread")
+        del future

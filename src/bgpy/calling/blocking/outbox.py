@@ -48,9 +48,13 @@ class Outbox:
         self._send = sock.send
         # What TLS sends never waits, and Windows has no such flag: there the socket's own
         # time-out lets a full one be noticed.
-        plain = isinstance(sock, socket.socket) and sys.platform != "win32"
-        self._now: tuple[int, ...] = (socket.MSG_DONTWAIT,) if plain else ()
+        self._now: tuple[int, ...] = ()
+        if sys.platform != "win32" and isinstance(sock, socket.socket):
+            self._now = (socket.MSG_DONTWAIT,)
         self.waiting: deque[Outgoing] = deque()
+        self.torn = False
+        """Whether bytes leave, and it isn't noted yet how many: found so with the lock held,
+        it was interrupted there, and nobody knows what has left."""
         self._size = 0
 
     @property
@@ -75,19 +79,28 @@ class Outbox:
         """
         if len(pieces) == 1 and not self.waiting:
             (piece,) = pieces
+            self.torn = True
             try:
                 taken = self._send(piece, *self._now)
             except (BlockingIOError, TimeoutError):
                 taken = 0
+            except OSError:
+                self.torn = False  # it took nothing
+                raise
             if taken == len(piece):
                 call.begun = call.left = True
+                self.torn = False
                 return
             call.begun = taken > 0
-            pieces = [memoryview(piece)[taken:]]
-            self.gather(call, pieces)
+            self.gather(call, [memoryview(piece)[taken:]])
+            self.torn = False
             return
         self.gather(call, pieces)
         self.push()
+
+    def holds(self, call: Call) -> bool:
+        """Whether `call` waits; the last that came is looked at first."""
+        return any(outgoing.call is call for outgoing in reversed(self.waiting))
 
     def gather(self, call: Call, pieces: list[Piece]) -> None:
         """Add `call` to what waits."""
@@ -97,10 +110,16 @@ class Outbox:
 
     def push(self) -> None:
         """Send what the socket takes now; raises `OSError` if the connection is lost."""
-        while self.waiting:
+        while self.waiting and not self.torn:
             pieces, size = self._next()
-            taken = self._take(pieces)
+            self.torn = True
+            try:
+                taken = self._take(pieces)
+            except OSError:
+                self.torn = False  # it took nothing
+                raise
             self._note(taken)
+            self.torn = False
             if taken < size:
                 return
 

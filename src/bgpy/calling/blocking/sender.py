@@ -18,6 +18,7 @@ import heapq
 import logging
 import weakref
 from collections import deque
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,7 +27,6 @@ from bgpy.calling.blocking.channel import ASK, Channel, Shared
 from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Call
 from bgpy.memory import Payload
-from bgpy.system.latch import Latch
 
 if TYPE_CHECKING:
     from bgpy.calling.blocking.futures import CallFuture
@@ -38,7 +38,7 @@ log = logging.getLogger("bgpy.client")
 class Posted:
     """A call that was submitted, on its way to a connection."""
 
-    __slots__ = ("deadline", "future", "payload", "timeout", "told")
+    __slots__ = ("call", "channel", "deadline", "future", "payload", "timeout", "told")
 
     def __init__(
         self, future: CallFuture, payload: Payload, timeout: float | None, told: int
@@ -49,6 +49,15 @@ class Posted:
         self.deadline = None if timeout is None else monotonic() + timeout
         self.told = told
         """The last restart that the client had been told of."""
+        self.call: Call | None = None
+        """What it has become on `channel`, while that may not be all done."""
+        self.channel: Channel | None = None
+
+    def new_call(self, channel: Channel) -> Call:
+        """The call that it becomes on `channel`."""
+        self.channel = channel
+        self.call = call = Call(self.timeout, self.future)
+        return call
 
 
 class Work(Protocol):
@@ -56,6 +65,10 @@ class Work(Protocol):
 
     def send_posted(self, seconds: float) -> bool:
         """Send what can leave within `seconds`; whether something is left."""
+
+
+Asked = SimpleQueue["Work | weakref.ref[Work]"]
+"""How the sender is asked by its client, and told of the client's end."""
 
 
 class Timers:
@@ -92,8 +105,7 @@ class Sender:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._bell = Latch()
-        self._asked: deque[Work | None] = deque()
+        self._asked: Asked = SimpleQueue()
         self._started = False
         self.posted: deque[Posted] = deque()
         self.timers = Timers()
@@ -105,35 +117,34 @@ class Sender:
         does what it finds.
         """
         if not self._started:
-            if not threads.start(_send, self._shared, self.timers, self._asked, self._bell):
+            # Told by C code alone when the client is collected: see `Channel`.
+            ended = weakref.ref(work, self._asked.put)
+            if not threads.start(_send, self._shared, self.timers, self._asked, ended):
                 return False
             self._started = True
-        self._asked.append(work)
-        self._bell.open()
+        self._asked.put(work)
         return True
 
-    def close(self) -> None:
-        """Have the thread end, when the futures that have a deadline are done."""
-        self._asked.append(None)
-        self._bell.open()
 
-
-def _send(shared: Shared, timers: Timers, asked: deque[Work | None], bell: Latch) -> None:
-    """The thread."""
+def _send(shared: Shared, timers: Timers, asked: Asked, ended: weakref.ref[Work]) -> None:
+    """The thread; when the client is collected it stays for the futures with a deadline."""
     with shared.here.inside:
         closed = False
         work: Work | None = None
         while True:
             with shared.lock:
                 seconds = timers.seconds()
-            if work is None:
-                if closed and seconds is None:
-                    return
-                bell.wait(-1 if seconds is None else seconds)
-            while asked:
-                found = asked.popleft()
-                closed = closed or found is None
-                work = found or work
+            if work is None and closed and seconds is None:
+                return
+            try:
+                found = asked.get(work is None, seconds)
+                if isinstance(found, weakref.ref):
+                    closed = True
+                else:
+                    work = found
+                del found
+            except Empty:
+                pass
             try:
                 if work is not None and not work.send_posted(min(TICK, seconds or TICK)):
                     work = None
