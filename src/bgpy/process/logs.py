@@ -101,17 +101,26 @@ def redirect(fd: int) -> None:
 
 
 def configure_logging(level: str | int) -> None:
-    """Let ``logging`` write to standard error, and ``bgpy.*`` tell what is of `level` or above.
+    """Let ``bgpy.*`` tell what is of `level` or above, on standard error.
 
-    The tasks' own loggers land there too. Where handlers are installed on the root
-    logger already, they stay the only ones. Raises `ValueError` for an unknown level.
+    The root logger is the user's: it has no handler of bgpy's, so that `basicConfig` in a
+    task works, and what bgpy says isn't written twice then. Until a task installs handlers,
+    warnings and above of its own loggers land on standard error in the same format. Where
+    handlers are installed on the root logger already, they stay the only ones. Raises
+    `ValueError` for an unknown level.
     """
-    logging.getLogger("bgpy").setLevel(level)
-    root = logging.getLogger()
-    if not root.handlers:
+    log = logging.getLogger("bgpy")
+    log.setLevel(level)
+    if logging.getLogger().handlers:
+        return
+    formatter = logging.Formatter(_FORMAT)
+    if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(_FORMAT))
-        root.addHandler(handler)
+        handler.setFormatter(formatter)
+        log.addHandler(handler)
+        log.propagate = False
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(formatter)
 
 
 class Rotation:
