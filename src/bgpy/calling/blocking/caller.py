@@ -373,6 +373,7 @@ class Caller:
         with self._here.inside:
             deadline = monotonic() + FAREWELL
             channel = self._say_goodbye(deadline)
+            self._connector.give_up()
             if channel is not None:
                 channel.drain(deadline)
                 self._connector.drop(channel, "the client was closed")
