@@ -12,6 +12,7 @@ BENCH_RAY := .venv-bench-ray
 BENCH_031 := .venv-bench-031
 FIGURES := build/bench
 
+PACKAGE := .venv-package
 FUZZ := .venv-fuzz
 # Of all its targets together.
 FUZZ_SECONDS ?= 60
@@ -19,7 +20,10 @@ SOAK_SECONDS ?= 120
 ENDURANCE_SECONDS ?= 600
 AFTER ?= .
 
-.PHONY: demo test check fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
+# What `make coverage` runs; empty means all.
+TESTS ?=
+
+.PHONY: demo test coverage package check fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -27,9 +31,28 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
+# Lines and branches that the tests reach, in their servers' processes too.
+coverage: $(STAMP)
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# sdist and wheel in dist, looked at as the index would, and the wheel tried where nothing
+# else of this folder is.
+package: $(PACKAGE)/installed
+	rm -rf dist build/try
+	$(PACKAGE)/bin/python -m build --outdir dist .
+	$(PACKAGE)/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv --clear build/try
+	build/try/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cp examples/quickstart.py build/try
+	cd build/try && bin/python quickstart.py && bin/bgpy --version
+
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32
 	$(BIN)/mypy --platform darwin
@@ -73,13 +96,18 @@ bench-031: $(BENCH)/installed $(BENCH_031)/installed
 		--python bgpy031=$(BENCH_031)/bin/python --save $(FIGURES)/031.json
 
 clean:
-	rm -rf .venv $(FUZZ) $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv $(PACKAGE) $(FUZZ) $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests examples benchmarks endurance fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(STAMP)
+
+$(PACKAGE)/installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(PACKAGE)
+	$(PACKAGE)/bin/python -m pip install --quiet --disable-pip-version-check 'build>=1.2' 'twine>=6.1'
+	touch $@
 
 $(FUZZ)/installed: pyproject.toml
 	$(PYTHON) -m venv --clear $(FUZZ)

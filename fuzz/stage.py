@@ -12,7 +12,9 @@ from functools import cache
 from typing import Any, cast
 
 from bgpy.address import Address
+from bgpy.codec.modules import Catalogue
 from bgpy.config import Limits
+from bgpy.engines.inline import InlineEngine
 from bgpy.memory import Piece
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io.listener import listen
@@ -123,7 +125,10 @@ class Pipe:
 
 
 class StillReactor:
-    """Watches nothing; what is to happen before the next poll happens at once."""
+    """Watches nothing; what is to happen before the next poll happens when `hear` says so."""
+
+    def __init__(self) -> None:
+        self._changes: list[Callable[[], None]] = []
 
     class _Deadline:
         def cancel(self) -> None:
@@ -142,7 +147,12 @@ class StillReactor:
         return self._Deadline()
 
     def change(self, change: Callable[[], None]) -> None:
-        change()
+        self._changes.append(change)
+
+    def poll(self) -> None:
+        """Do what is to happen before a poll."""
+        while self._changes:
+            self._changes.pop(0)()
 
 
 class Stage:
@@ -151,8 +161,10 @@ class Stage:
     def __init__(self) -> None:
         listener = listen(Address("127.0.0.1", 0), secure=False)
         nothing = lambda: None  # noqa: E731
-        events = Events(nothing, nothing, nothing, nothing)
-        self.server = ServerCore(listener, TOKEN, LIMITS, None, events, 0)
+        events = Events(nothing, nothing, nothing, nothing, nothing)
+        catalogue = Catalogue()
+        engine = InlineEngine(catalogue, None)
+        self.server = ServerCore(listener, TOKEN, LIMITS, engine, catalogue, False, events, 0)
         self._shared = memoryview(bytearray(2**16))
         self._reactor = StillReactor()
         self.server._reactor.close_in_child()  # it serves nobody
@@ -170,8 +182,10 @@ class Stage:
             cast(Reactor, self._reactor),
             self.server,
             self._shared,
+            self.server._budget,
         )
         session.open()
+        self._reactor.poll()
         return session, pipe
 
     def forget(self) -> None:
@@ -187,7 +201,13 @@ def hear(session: Session, pipe: Pipe, pieces: Sequence[bytes], ends: bool = Tru
             return
         pipe.incoming.append(piece)
         while pipe.incoming and not pipe.closed:
-            session._ready(1)
+            _turn(session)
     if ends and not pipe.closed:
         pipe.ended = True
-        session._ready(1)
+        _turn(session)
+
+
+def _turn(session: Session) -> None:
+    """One turn of a reactor in which the socket can be read."""
+    session._ready(1)
+    cast(StillReactor, session._reactor).poll()

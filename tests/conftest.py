@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,4 +56,6 @@ def start() -> Iterator[Callable[..., tuple[Handle, Client]]]:
     yield start
     for handle, client in started:
         client.close()
+        if "COVERAGE_PROCESS_CONFIG" in os.environ:
+            handle.stop(10.0)  # what is killed can't tell what it ran
         handle.kill()

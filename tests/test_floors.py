@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "bgpy"
 FLOORS = [
     {"address", "config", "errors", "memory", "system", "version"},
     {"codec", "state", "tasks", "tls", "wire"},
-    {"calling", "process", "serving"},
+    {"calling", "engines", "process", "serving"},
     {"hosting"},
     {"api"},
     {"cli"},

@@ -42,6 +42,8 @@ class Book:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._told: dict[int, Told] = {}
+        self._said: dict[int, str] = {}
+        """The errors, as texts, by the number of their call."""
         self._wrong: list[str] = []
 
     def take(self) -> int:
@@ -66,7 +68,7 @@ class Book:
 
     def error(self, number: int, error: BaseException) -> None:
         """The call raised `error`."""
-        self._told[number] = what_is_told(error)
+        self._told[number], self._said[number] = what_is_told(error), repr(error)
 
     def wrong(self, text: str) -> None:
         """Something happened that must not."""
@@ -92,6 +94,8 @@ class Book:
         for number, told in list(self._told.items()):
             times = ran.get(number, 0)
             if times not in EXPECTED[told]:
-                found.append(f"call {number}: {told}, and it ran {times} times")
+                found.append(
+                    f"call {number}: {told}, and it ran {times} times {self._said.get(number, '')}"
+                )
         found += [f"call {number} ran, and nobody made it" for number in ran.keys() - self._told]
         return found

@@ -146,7 +146,14 @@ class BgpyError(Exception):
 
 
 class StartupError(BgpyError, OSError):
-    """A server could not start; the message says why and quotes the end of its log."""
+    """A server could not start; the text says why and ends with what it printed last."""
+
+    printed: tuple[str, ...] = ()
+    """The last lines that its process printed before it ended."""
+
+    def text(self, interface: Literal["api", "cli"]) -> str:
+        """As that of all; then come the lines that were printed."""
+        return "".join([super().text(interface), *(f"\n    {line}" for line in self.printed)])
 
 
 class ConnectError(BgpyError, ConnectionError):
@@ -161,6 +168,9 @@ class NotRunning(ConnectError, ConnectionRefusedError):
 
 class NotBgpy(ConnectError):
     """Something answers at that address, and it is not a bgpy server."""
+
+    speaks: str | None = None
+    """What it speaks, where its first bytes tell: ``"HTTP"``, ``"SSH"``, ``"TLS"``."""
 
 
 class Unreachable(ConnectError):

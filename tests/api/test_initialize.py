@@ -41,7 +41,7 @@ def test_initialize_changes_nothing_at_the_second_time(client: Client) -> None:
 def test_initialize_has_one_winner_when_clients_come_at_once(start: Start) -> None:
     """Of several initialisations at one time exactly one is done, and its state is used."""
     handle, first = start()
-    token = first._find_token()
+    token = first._token
     barrier = threading.Barrier(8)
 
     def initialize(number: int) -> dict[str, str]:
@@ -95,7 +95,7 @@ def test_execute_waits_for_init_task_when_that_still_runs(start: Start, gate: Ga
 
     with (
         ThreadPoolExecutor(1) as pool,
-        Client(handle.host, handle.port, client._find_token()) as other,
+        Client(handle.host, handle.port, client._token) as other,
     ):
         made = pool.submit(client.initialize, init, _tell, _tell)
         gate.wait()

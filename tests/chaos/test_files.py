@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bgpy import Client, Handle, Server, StartupError
-from bgpy.state import folders, records
+from bgpy.state import claims, folders, records
 from bgpy.system import processes
 from tests.support.aftermath import PROMPT
 from tests.support.tasks.troubled import TASKS, request, right_answer
@@ -120,9 +120,9 @@ ADDRESS = ("127.0.0.1", 1)
 NAMES = ("record", "token", "guard", "lock")
 
 
-def _claim() -> records.Claim:
+def _claim() -> claims.Claim:
     """Be the server at an address, with a record and a token."""
-    claim = records.claim(ADDRESS)
+    claim = claims.claim(ADDRESS)
     start = processes.start_time(os.getpid()) or ""
     own = records.Record(*ADDRESS, os.getpid(), start, processes.boot_id().hex(), "3", "1", "00")
     claim.write(own, "its token")

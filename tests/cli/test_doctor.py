@@ -56,7 +56,7 @@ def test_doctor_finds_all_well(started: Callable[..., Handle]) -> None:
         lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
         assert list(lines) == ["address", "token", "server", "client", "spoken", "result"]
         assert lines["address"] == handle.address
-        assert lines["token"] == "kept for this address"
+        assert lines["token"] == "the one that the server at this address keeps for this account"
         assert f"process {handle.pid}" in lines["server"]
         assert __version__ in lines["server"]
         assert lines["spoken"].startswith(spoken)
@@ -118,7 +118,7 @@ def test_doctor_finds_a_wrong_token(
     handle = started("127.0.0.1:0", token=TOKEN)
     place = (handle.host, handle.port)
     assert "none is known" in _fails_with_5(_doctor(handle.address))
-    assert "typed" in _fails_with_5(_doctor(handle.address, typed="wrong\n"))
+    assert "was given" in _fails_with_5(_doctor(handle.address, typed="wrong\n"))
     keep_token(place, "wrong")
     assert "kept" in _fails_with_5(_doctor(handle.address))
     monkeypatch.setenv("BGPY_TOKEN", "wrong")
@@ -164,4 +164,4 @@ def test_doctor_refuses_tls_where_there_is_none(tmp_path: Path) -> None:
     """A Unix socket speaks none: that is a mistake in the command."""
     done = _doctor(f"unix:{tmp_path}/x", "--tls")
     assert done.exit_code == 2
-    assert "leave --tls out" in done.output
+    assert "takes no tls" in done.output

@@ -43,9 +43,14 @@ TOO_LARGE = {
 BROKEN = {
     "zeros": bytes(16),
     "ones": b"\xff" * 16,
-    **{f"kind {kind}": frame(kind, 0, 7) for kind in (0, 7, 8, 13, 16, 255)},
+    **{f"kind {kind}": frame(kind, 0, 7) for kind in (0, 7, 8, 13, 16, 17, 18, 19, 255)},
     **{f"kind {kind} of a server": frame(kind, 0x10, 7, b"x") for kind in (4, 5, 6, 11)},
-    "unknown flag": frame(2, 0x18, 7, b"x"),
+    "flag of no request": frame(2, 0x12, 7, b"x"),
+    "half the length of extensions": frame(2, 0x18, 7, b"x"),
+    "no extensions where some are announced": frame(2, 0x18, 7, bytes(2)),
+    "extensions longer than the message": frame(2, 0x18, 7, b"\xff\xff" + bytes(60)),
+    "an extension twice": frame(2, 0x18, 7, b"\x0a\0" + b"\3\1\1\0k" * 2),
+    "extensions of a ping": frame(10, 0x08, 7, b"\4\0\xc8\0\0\0"),
     "flag of another kind": frame(1, 0x11, 7, b"x"),
     "payload without a codec": frame(2, 0x01, 7, b"x"),
     "ping with a head": frame(10, 0, 7, b"x"),
@@ -83,7 +88,7 @@ def test_server_says_too_large_when_a_frame_is_over_its_limits(served: Served, n
     """The peer is told before a byte is allocated, and the connection ends."""
     with served.raw() as client:
         client.send(TOO_LARGE[name])
-        failure, goodbye = client.receive_to_end()
+        failure, goodbye = client.read_to_end()
     assert isinstance(failure, Failure)
     assert (failure.request, failure.reason) == (7, Reason.TOO_LARGE)
     assert failure.type_name == "bgpy.errors.MessageTooLarge"
@@ -95,7 +100,7 @@ def test_server_says_protocol_error_when_a_frame_is_no_message(served: Served, n
     """Wrong kinds, flags and contents end the connection, with a failure that says so."""
     with served.raw() as client:
         client.send(BROKEN[name])
-        messages = client.receive_to_end()
+        messages = client.read_to_end()
     assert isinstance(messages[-2], Failure)
     assert messages[-2].reason == Reason.PROTOCOL
     assert messages[-2].text
@@ -126,7 +131,7 @@ def test_server_says_protocol_error_when_a_frame_is_cut_off(served: Served, sent
         peer = client.sock.getsockname()
         client.send(sent)
         client.sock.shutdown(1)
-        failure, _ = client.receive_to_end()
+        failure, _ = client.read_to_end()
     assert isinstance(failure, Failure)
     assert failure.reason == Reason.PROTOCOL
     assert "within a message" in served.log_of(peer)[-1]
@@ -223,7 +228,7 @@ def test_server_serves_on_when_frames_are_random(served: Served) -> None:
             kind = noise.choice((1, 2, 9, 10, 12, 15, noise.randrange(256)))
             client.send(bytes((kind,)) + noise.randbytes(noise.randrange(15, 200)))
             client.sock.shutdown(1)
-            client.receive_to_end()
+            client.read_to_end()
 
 
 def test_memory_does_not_grow_when_large_frames_are_announced(served: Served) -> None:
@@ -241,7 +246,7 @@ def test_memory_does_not_grow_when_large_frames_are_announced(served: Served) ->
     for _ in range(200):
         with served.raw() as client:
             client.send(frame(2, EXECUTE, 1, length=2**32 - 1) + bytes(1000))
-            client.receive_to_end()
+            client.read_to_end()
     wait_until(lambda: _memory(served.process) - before < 16 * MIB, "the memory is given back")
 
 

@@ -36,7 +36,7 @@ def server_hello_without_token() -> bytes:
     return handshake.receive(MAGIC + bytes((2, 2, 0, 0)) + bytes(48))
 
 
-@pytest.mark.parametrize("token", ["short", secrets.token_hex(32)])
+@pytest.mark.parametrize("token", ["short", "f" * 64])
 def test_thief_of_the_port_learns_nothing_when_a_client_connects(token: str) -> None:
     """It gets the client's random hello, cannot prove the token, and gets nothing more."""
     heard: list[bytes] = []

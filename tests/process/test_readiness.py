@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpy.config import Limits, Options
+from bgpy.errors import StartupError
 from bgpy.process.bootstrap import MAGIC, TEXT
 from bgpy.process.readiness import Ready, messages, options_of, pack
 
@@ -51,7 +52,7 @@ def test_failed_arrives_whole_when_it_is_long() -> None:
     """A reason may have many lines, and any characters."""
     text = "first\nsecond \0bgpy\0 \udcff é\n" * 100
     reader, writer = os.pipe()
-    Ready(writer).failed(text)
+    Ready(writer).failed(StartupError(text))
     assert heard(reader) == [("failed", text)]
 
 
@@ -72,7 +73,7 @@ def test_ready_raises_when_it_was_said_before() -> None:
     ready.ready("127.0.0.1", 1, None)
     os.close(reader)
     with pytest.raises(ValueError, match="no longer waits"):
-        ready.failed("too late")
+        ready.failed(StartupError("too late"))
 
 
 def test_bootstrap_uses_the_same_magic_when_it_speaks() -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
 import pytest
 
 from bgpy.errors import (
+    AlreadyResponded,
+    CallingSelf,
+    CallTimeout,
     DecodeError,
     EncodeError,
     MessageTooLarge,
     NoResponse,
     NotInitialized,
+    NotRunning,
     PythonMismatch,
+    RemoteProtocolError,
     ServerGone,
 )
 from bgpy.memory import Payload
-from bgpy.serving import outbox
-from bgpy.serving.outbox import Job
+from bgpy.serving.job import Job
+from bgpy.serving.outbox import Outbox
+from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.wire.messages import (
     Execute,
@@ -54,9 +61,14 @@ DONE = Outcome(Result.DONE)
 RAISED = Outcome(Result.RAISED, ValueError("why"))
 
 
-def _job(kind: Kind, waits: bool) -> tuple[Job, Peer]:
+def _outbox() -> Outbox:
+    return Outbox(lambda action: action())
+
+
+def _job(kind: Kind, waits: bool, outbox: Outbox) -> tuple[Job, Peer, ClientSocket]:
     peer = Peer()
-    return Job(kind, peer, MESSAGES[kind], waits), peer
+    job = Job(kind, peer, MESSAGES[kind], waits)
+    return job, peer, ClientSocket(outbox, job, waits)
 
 
 def _said(message: Message) -> str:
@@ -96,10 +108,11 @@ def test_finish_answers_each_call_once_however_it_ended(
     kind: Kind, waits: bool, did: str, outcome: Outcome, expected: list[str]
 ) -> None:
     """Every call that is waited for has one end, the others none but a receipt."""
-    job, peer = _job(kind, waits)
-    job.answered = did == "answered"
-    job.deferred = did == "deferred"
-    outbox.finish(job, outcome)
+    outbox = _outbox()
+    job, peer, client_socket = _job(kind, waits, outbox)
+    client_socket.answered = did == "answered"
+    client_socket.deferred = did == "deferred"
+    outbox.finish(job, client_socket, outcome)
     assert [_said(message) for message in peer.sent] == expected
 
 
@@ -107,8 +120,9 @@ def test_finish_answers_each_call_once_however_it_ended(
 @pytest.mark.parametrize("outcome", [DONE, RAISED])
 def test_finish_is_silent_when_the_job_is_the_servers_own(kind: Kind, outcome: Outcome) -> None:
     """Nobody asked, so nobody is answered."""
+    outbox = _outbox()
     job = Job(kind, None, None, False)
-    outbox.finish(job, outcome)
+    outbox.finish(job, ClientSocket(outbox, job, False), outcome)
 
 
 @pytest.mark.parametrize(
@@ -119,34 +133,54 @@ def test_finish_logs_a_failure_with_its_traceback_when_nobody_waits_for_it(
     caplog: pytest.LogCaptureFixture, kind: Kind, waits: bool, answered: bool
 ) -> None:
     """It is not lost: the log has it."""
-    job, _ = _job(kind, waits)
-    job.answered = answered
+    outbox = _outbox()
+    job, _, client_socket = _job(kind, waits, outbox)
+    client_socket.answered = answered
     with caplog.at_level(logging.ERROR, "bgpy.server"):
-        outbox.finish(job, RAISED)
+        outbox.finish(job, client_socket, RAISED)
     (record,) = caplog.records
     assert record.exc_info is not None
     assert "ValueError: why" in caplog.text
+    assert outbox.unseen == 1
+    assert outbox.last_unseen == f"{kind.name.lower()}_task: ValueError: why"
 
 
 REASONS = [
-    (DecodeError("no"), Reason.DECODE),
-    (PythonMismatch("no"), Reason.PYTHON),
-    (MessageTooLarge("no"), Reason.TOO_LARGE),
-    (NoResponse("no"), Reason.NO_RESPONSE),
-    (NotInitialized("no"), Reason.NOT_INITIALIZED),
-    (ServerGone("no"), Reason.NOT_STARTED),
-    (EncodeError("no"), Reason.TASK),
-    (KeyError("no"), Reason.TASK),
+    # how the call ended, with what error, the reason that is told
+    (Result.UNREADABLE, DecodeError("no"), Reason.DECODE),
+    (Result.UNREADABLE, PythonMismatch("no"), Reason.PYTHON),
+    (Result.UNREADABLE, ServerGone("no"), Reason.TASK),
+    (Result.UNREADABLE, TypeError("no"), Reason.TASK),
+    (Result.WITHOUT_TASKS, NotInitialized("no"), Reason.NOT_INITIALIZED),
+    *(
+        (Result.RAISED, kind("no"), Reason.TASK)
+        for kind in [
+            AlreadyResponded,
+            CallTimeout,
+            CallingSelf,
+            DecodeError,
+            EncodeError,
+            KeyError,
+            MessageTooLarge,
+            NoResponse,
+            NotInitialized,
+            NotRunning,
+            PythonMismatch,
+            RemoteProtocolError,
+            ServerGone,
+        ]
+    ),
 ]
 
 
-@pytest.mark.parametrize(("error", "reason"), REASONS)
-def test_send_failure_gives_a_reason_when_it_is_one_of_ours(
-    error: Exception, reason: Reason
+@pytest.mark.parametrize(("result", "error", "reason"), REASONS)
+def test_finish_gives_a_reason_only_when_the_failure_is_one_of_ours(
+    result: Result, error: Exception, reason: Reason
 ) -> None:
-    """A client in another language needs no pickle to know what happened."""
-    job, peer = _job(Kind.EXEC, True)
-    outbox.send_failure(job, error)
+    """What a task raises is the task's exception, also where it is an error of bgpy's."""
+    outbox = _outbox()
+    job, peer, client_socket = _job(Kind.EXEC, True, outbox)
+    outbox.finish(job, client_socket, Outcome(result, error))
     (message,) = peer.sent
     assert message.reason == reason
     assert message.text == str(error)
@@ -154,34 +188,67 @@ def test_send_failure_gives_a_reason_when_it_is_one_of_ours(
     assert bool(message.traceback) is (reason is Reason.TASK)
 
 
-def test_answer_replies_with_the_request_id_when_the_caller_waits() -> None:
+def test_reply_carries_the_request_id_when_the_caller_waits() -> None:
     """The reply finds its way to the call."""
-    job, peer = _job(Kind.EXEC, True)
-    job.reply({"a": 1}, False)
+    outbox = _outbox()
+    _, peer, client_socket = _job(Kind.EXEC, True, outbox)
+    client_socket.respond({"a": 1})
     (message,) = peer.sent
     assert isinstance(message, Reply)
     assert (message.request, message.error, message.code) == (4, False, False)
 
 
-def test_answer_drops_a_response_when_nobody_waits() -> None:
+def test_reply_is_dropped_when_nobody_waits() -> None:
     """Not even an object that can't travel is looked at."""
-    job, peer = _job(Kind.EXEC, False)
-    job.reply(lambda: None, False)
+    _, peer, client_socket = _job(Kind.EXEC, False, _outbox())
+    client_socket.respond(lambda: None)
     assert peer.sent == []
 
 
-def test_answer_warns_when_nobody_asked(caplog: pytest.LogCaptureFixture) -> None:
+def test_reply_is_counted_when_it_is_an_error_that_nobody_waits_for() -> None:
+    """A response marked as an error is a failure too."""
+    outbox = _outbox()
+    _, _, client_socket = _job(Kind.EXEC, False, outbox)
+    client_socket.respond("no such thing", error=True)
+    assert (outbox.unseen, outbox.last_unseen) == (1, "exec_task: 'no such thing'")
+
+
+def test_reply_warns_when_nobody_asked(caplog: pytest.LogCaptureFixture) -> None:
     """An init file's `init_task` may respond; the log says that it was in vain."""
-    Job(Kind.INIT, None, None, False).reply("hello?", False)
+    outbox = _outbox()
+    outbox.reply(Job(Kind.INIT, None, None, False), "hello?", False)
     assert "nobody asked" in caplog.text
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_answer_fails_the_call_or_logs_when_a_deferred_response_was_dropped(
-    caplog: pytest.LogCaptureFixture, waits: bool
-) -> None:
-    """A failure that nobody waits for is in the log."""
-    job, peer = _job(Kind.EXEC, waits)
-    job.end(NoResponse("dropped"))
+def test_drop_fails_the_call_or_counts_it_when_nobody_waits(waits: bool) -> None:
+    """Not where the collector calls it, but soon."""
+    later: list[Any] = []
+    outbox = Outbox(later.append)
+    job, peer, client_socket = _job(Kind.EXEC, waits, outbox)
+    deferred = client_socket.defer()
+    outbox.finish(job, client_socket, DONE)
+    del deferred
+    gc.collect()
+    assert peer.sent == []
+    (action,) = later
+    action()
     assert [_said(message) for message in peer.sent] == (["NO_RESPONSE"] if waits else [])
-    assert ("dropped" in caplog.text) is not waits
+    assert outbox.unseen == (not waits)
+    assert not outbox.deferred
+
+
+def test_deferred_knows_the_open_calls_when_they_are_answered_early_or_late() -> None:
+    """Answered before the task has returned, it never gets there."""
+    outbox = _outbox()
+    job, peer, client_socket = _job(Kind.EXEC, True, outbox)
+    early = client_socket.defer()
+    early.respond(1)
+    outbox.finish(job, client_socket, DONE)
+    assert not outbox.deferred
+    job, peer, client_socket = _job(Kind.EXEC, True, outbox)
+    late = client_socket.defer()
+    outbox.finish(job, client_socket, DONE)
+    assert outbox.deferred == {(peer.client_id, 4)}
+    late.fail(ValueError("after all"))
+    assert not outbox.deferred

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpy.errors import StartupError
-from bgpy.state import folders, records
+from bgpy.state import claims, folders, records
 from bgpy.state.folders import Folder, exists_privately, make_private, safe
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
@@ -67,7 +67,7 @@ def test_home_names_the_remedy_when_account_has_none(
     else:
         monkeypatch.setenv("HOME", home)
     with pytest.raises(StartupError, match="BGPY_HOME"):
-        records.claim(ADDRESS)
+        claims.claim(ADDRESS)
     assert "~" not in os.listdir(tmp_path)
 
 
@@ -85,7 +85,7 @@ def test_claim_names_the_remedy_when_home_cannot_be_made(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BGPY_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(StartupError, match="BGPY_HOME"):
-        records.claim(ADDRESS)
+        claims.claim(ADDRESS)
 
 
 @posix_only
@@ -131,7 +131,7 @@ def test_folder_is_refused_when_it_is_a_link(tmp_path: Path) -> None:
     os.rmdir(place.path)
     os.symlink(tmp_path, place.path)
     with pytest.raises(StartupError, match="link"):
-        records.claim(ADDRESS)
+        claims.claim(ADDRESS)
 
 
 @posix_only

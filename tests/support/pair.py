@@ -12,11 +12,11 @@ from bgpy.errors import BgpyError
 from bgpy.serving.budget import Budget
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions.session import Session
-from bgpy.wire.connection import Connection
-from bgpy.wire.handshake import ClientHandshake, ServerHandshake, ServerTerms, Welcome, derive_key
+from bgpy.wire.handshake import ServerHandshake, ServerTerms, Welcome, derive_key
 from bgpy.wire.messages import Goodbye, Message
 from bgpy.wire.table import TO_SERVER
 from tests.support.loop import LONG, Loop
+from tests.support.peer import Peer
 
 TOKEN = "t" * 32
 SERVER_ID = b"s" * 16
@@ -63,7 +63,7 @@ class SessionOwner:
         self.gone.set()
 
 
-class Pair:
+class Pair(Peer):
     """A session on `loop`, and the client's end of its connection with small buffers."""
 
     def __init__(
@@ -74,10 +74,11 @@ class Pair:
         **limits: float,
     ) -> None:
         self.loop = loop
-        ours, self.sock = socket.socketpair()
-        for sock in (ours, self.sock):
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        self.sock.settimeout(LONG)
+        theirs.settimeout(LONG)
+        super().__init__(theirs, token, b"c" * 16)
         self.transport = transport(ours)
         self.service = SessionOwner()
         self.budget = Budget(int(limits.get("max_memory", LIMITS.max_memory)))
@@ -92,49 +93,12 @@ class Pair:
             memoryview(bytearray(2**16)),
             self.budget,
         )
-        client = ClientHandshake(b"c" * 16, secrets.token_bytes(32), token)
-        self.connection = Connection.client_side(client, lambda size: memoryview(bytearray(size)))
-        self.inbox: list[Message] = []
         loop.on_poller(self.session.open)
-
-    def shake_hands(self) -> Pair:
-        """Prove the token; raises what the connection raises."""
-        self.sock.sendall(self.connection.take_outgoing())
-        while not self.connection.established:
-            self.inbox += self.connection.receive(self._receive())
-            self.sock.sendall(self.connection.take_outgoing())
-        return self
-
-    def send(self, message: Message) -> None:
-        for piece in self.connection.send(message):
-            self.sock.sendall(piece)
-
-    def read(self, count: int) -> list[Message]:
-        """The next `count` messages."""
-        while len(self.inbox) < count:
-            data = self._receive()
-            if not data:
-                raise EOFError("the session closed")
-            self.inbox += self.connection.receive(data)
-        messages, self.inbox = self.inbox[:count], self.inbox[count:]
-        return messages
-
-    def read_to_end(self) -> list[Message]:
-        """All messages until the session closes."""
-        while data := self._receive():
-            self.inbox += self.connection.receive(data)
-        return self.inbox
 
     def close(self) -> None:
         """Leave; what the session still has to say doesn't matter."""
         self.sock.close()
         assert self.service.gone.wait(LONG), "the session didn't notice its end"
-
-    def _receive(self) -> bytes:
-        try:
-            return self.sock.recv(2**16)
-        except ConnectionResetError:
-            return b""
 
 
 def refused(pair: Pair) -> BgpyError:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import secrets
 import socket
 import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from bgpy.memory import allocate
-from bgpy.wire.connection import Connection
-from bgpy.wire.handshake import MAGIC, MAX_VERSION, MIN_VERSION, ClientHandshake
+from bgpy.wire.handshake import MAGIC, MAX_VERSION, MIN_VERSION
 from bgpy.wire.messages import Message, Status
+from tests.support.peer import Peer
 
 PATIENCE = 20.0
 """Seconds after which something that never happens fails a test."""
@@ -79,35 +77,20 @@ def wait_until(truth: Callable[[], Any], what: str) -> None:
         time.sleep(0.005)
 
 
-class RawClient:
+class RawClient(Peer):
     """Has proved the token, and then sends whatever bytes it is told to."""
 
     def __init__(self, port: int, token: str) -> None:
-        self.sock = connect(port)
-        handshake = ClientHandshake(secrets.token_bytes(16), secrets.token_bytes(32), token)
-        self._connection = Connection.client_side(handshake, allocate)
-        self._messages: list[Message] = []
-        while not self._connection.established:
-            self.sock.sendall(self._connection.take_outgoing())
-            self._messages += self._connection.receive(self.sock.recv(65536))
+        super().__init__(connect(port), token)
+        self.shake_hands()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.sock.close()
-
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:  # type: ignore[override]
         """Send `data` as it is."""
-        self.sock.sendall(data)
+        self.send_bytes(data)
 
     def receive(self) -> Message:
         """Give the next message."""
-        while not self._messages:
-            received = self.sock.recv(65536)
-            assert received, "the server closed the connection"
-            self._messages += self._connection.receive(received)
-        return self._messages.pop(0)
+        return self.read(1)[0]
 
     def status(self) -> dict[str, Any]:
         """Ask the server how it is."""
@@ -116,9 +99,3 @@ class RawClient:
         assert isinstance(answer, Status)
         status: dict[str, Any] = json.loads(answer.text)
         return status
-
-    def receive_to_end(self) -> list[Message]:
-        """Give all messages until the server closes."""
-        self._messages += self._connection.receive(read_to_end(self.sock))
-        messages, self._messages = self._messages, []
-        return messages

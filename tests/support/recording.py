@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import pickle
-import secrets
 import socket
 from typing import NamedTuple
 
-from bgpy.memory import allocate
-from bgpy.wire.connection import Connection
-from bgpy.wire.handshake import ClientHandshake
 from bgpy.wire.messages import (
     Cancel,
     Execute,
@@ -19,6 +15,7 @@ from bgpy.wire.messages import (
     Ping,
     Status,
 )
+from tests.support.peer import Peer
 from tests.support.peers import connect
 
 
@@ -47,25 +44,36 @@ def conversation(value: object = "recorded") -> list[Message]:
 
 def record(port: int, token: str) -> Recording:
     """Hold the conversation with the server at `port`."""
-    sent, received, starts = b"", b"", []
-    handshake = ClientHandshake(secrets.token_bytes(16), secrets.token_bytes(32), token)
-    connection = Connection.client_side(handshake, allocate)
-    with connect(port) as sock:
-        while not connection.established:
-            outgoing = connection.take_outgoing()
-            starts += [len(sent)] if outgoing else []
-            sent += _send(sock, outgoing)
-            data = sock.recv(65536)
-            received += data
-            connection.receive(data)
+    starts: list[int] = []
+    with Recorded(connect(port), token) as peer:
+        # Half of the handshake is sent with what came of the other half, so step by step.
+        while not peer.connection.established:
+            outgoing = peer.connection.take_outgoing()
+            starts += [len(peer.sent)] if outgoing else []
+            peer.send_bytes(outgoing)
+            peer.connection.receive(peer.receive_bytes())
         for message in conversation():
-            starts.append(len(sent))
-            sent += _send(sock, b"".join(connection.send(message)))
-        while data := sock.recv(65536):
-            received += data
-    return Recording(sent, received, tuple(starts))
+            starts.append(len(peer.sent))
+            peer.send(message)
+        while peer.receive_bytes():
+            pass
+        return Recording(bytes(peer.sent), bytes(peer.received), tuple(starts))
 
 
-def _send(sock: socket.socket, data: bytes) -> bytes:
-    sock.sendall(data)
-    return data
+class Recorded(Peer):
+    """Keeps the bytes of both directions."""
+
+    def __init__(self, sock: socket.socket, token: str) -> None:
+        super().__init__(sock, token)
+        self.sent, self.received = bytearray(), bytearray()
+
+    def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """As `Peer.send_bytes`."""
+        super().send_bytes(data)
+        self.sent += data
+
+    def receive_bytes(self) -> bytes:
+        """As `Peer.receive_bytes`."""
+        data = super().receive_bytes()
+        self.received += data
+        return data

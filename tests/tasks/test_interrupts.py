@@ -14,7 +14,7 @@ import pytest
 from bgpy.tasks.interrupts import call_user, interruptible
 from bgpy.tasks.lifecycle import Kind, Tasks
 from bgpy.tasks.signatures import Functions
-from tests.support.outlets import Through
+from tests.support.outlets import through
 
 Look = Callable[[], None]
 
@@ -35,10 +35,13 @@ class LookingOutlet:
     def __init__(self, look: Look) -> None:
         self._look = look
 
-    def reply(self, response: Any, error: bool) -> None:
+    def reply(self, call: Any, response: Any, error: bool) -> None:
         self._look()
 
-    def fail(self, failure: BaseException) -> None:
+    def fail(self, call: Any, failure: BaseException) -> None:
+        self._look()
+
+    def drop(self, call: Any) -> None:
         self._look()
 
 
@@ -79,7 +82,7 @@ def test_interruptible_is_false_when_the_frame_is_call_user_itself() -> None:
 
 def test_interruptible_is_false_when_the_task_is_in_respond(look: Looks) -> None:
     """bgpy's own entries are masked, also where they call back the user's code."""
-    client_socket = Through(LookingOutlet(look), True)
+    client_socket = through(LookingOutlet(look))
 
     def task() -> None:
         look()
@@ -108,7 +111,7 @@ def test_interruptible_is_true_when_a_task_runs_in_the_engine(look: Looks) -> No
     outlet = LookingOutlet(look)
     three = Functions(lambda: look(), lambda *_: look(), lambda *_: look())
     for kind, value in ((Kind.INIT, three), (Kind.EXEC, {}), (Kind.EXIT, {})):
-        tasks.handle(kind, value, Through(outlet, True))
+        tasks.handle(kind, value, through(outlet))
     assert look.answers == [True, True, True]
 
 

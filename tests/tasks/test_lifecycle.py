@@ -12,7 +12,7 @@ from bgpy.errors import NotInitialized
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.lifecycle import Kind, Outcome, Result, Tasks
 from bgpy.tasks.signatures import Functions
-from tests.support.outlets import Outlet, Through
+from tests.support.outlets import Outlet, through
 
 
 def _exec(client_socket: Any, state: Any, args: Any) -> Any:
@@ -32,7 +32,7 @@ FUNCTIONS = Functions(lambda: "first", _exec, _exit)
 
 
 def _socket() -> ClientSocket:
-    return Through(Outlet(), True)
+    return through(Outlet())
 
 
 def _handle(tasks: Tasks, kind: Kind, value: Any = None) -> Outcome:
@@ -60,7 +60,7 @@ TRANSITIONS = [
     # whether there are tasks, call, value, result, type of the error, whether there are tasks then
     (False, Kind.INIT, FUNCTIONS, Result.DONE, None, True),
     (False, Kind.INIT, FUNCTIONS._replace(init_task=_failing_init), Result.RAISED, OSError, False),
-    (False, Kind.EXEC, {}, Result.RAISED, NotInitialized, False),
+    (False, Kind.EXEC, {}, Result.WITHOUT_TASKS, NotInitialized, False),
     (False, Kind.EXIT, {}, Result.WITHOUT_TASKS, None, False),
     (True, Kind.INIT, None, Result.ALREADY_INITIALIZED, None, True),
     (True, Kind.EXEC, {}, Result.DONE, None, True),

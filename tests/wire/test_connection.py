@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpy.config import Limits
 from bgpy.errors import (
     AuthenticationError,
     BgpyError,
@@ -18,17 +16,11 @@ from bgpy.errors import (
     NotBgpy,
     RemoteProtocolError,
 )
-from bgpy.memory import Payload, Within
+from bgpy.memory import Payload
 from bgpy.wire.connection import Connection, State
-from bgpy.wire.extensions import Extension, encode_extensions
 from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import (
     MAGIC,
-    ClientHandshake,
-    ServerHandshake,
-    ServerTerms,
-    Welcome,
-    derive_key,
 )
 from bgpy.wire.messages import (
     Cancel,
@@ -46,16 +38,19 @@ from bgpy.wire.messages import (
     Reply,
     Status,
 )
-from bgpy.wire.table import NUMBERS, TABLE, TO_CLIENT, TO_SERVER, encode
-
-TOKEN = "t" * 32
-SERVER_ID = b"s" * 16
-LIMITS = Limits(max_message=200_000, max_buffers=4)
-TERMS = ServerTerms(LIMITS.max_message, LIMITS.max_buffers)
-WELCOME = Welcome(b"i" * 16, b"b" * 16, 5, 6, (3, 11, 7), "1.0.0")
-LARGE = memoryview(b"large" * 10_000)
-
-BLOCK = encode_extensions({Extension.CHAIN: bytes(48), 200: b"later"}, {Extension.CHAIN})
+from bgpy.wire.table import TO_CLIENT, TO_SERVER, encode
+from tests.support.connections import (
+    BLOCK,
+    LARGE,
+    LIMITS,
+    PAYLOADS,
+    comparable,
+    make_client,
+    make_server,
+    memory,
+    pair,
+    sent,
+)
 
 FROM_CLIENT: list[Message] = [
     Init(1, b"tasks", [LARGE, memoryview(b"")]),
@@ -81,54 +76,6 @@ FROM_SERVER: list[Message] = [
     Goodbye("the server ends"),
     Modules(6, "{}"),
 ]
-
-
-def memory(size: int) -> memoryview:
-    return memoryview(bytearray(size))
-
-
-def make_client(token: str | None = TOKEN, within: Within | None = None) -> Connection:
-    return Connection.client_side(ClientHandshake(b"c" * 16, b"n" * 32, token), memory, within)
-
-
-def make_server(
-    allocate: Callable[[int], memoryview] = memory, within: Within | None = None
-) -> Connection:
-    key = derive_key(TOKEN, SERVER_ID)
-    handshake = ServerHandshake(SERVER_ID, b"m" * 32, key, TERMS, WELCOME)
-    return Connection.server_side(handshake, LIMITS, allocate, within)
-
-
-def pair(
-    allocate: Callable[[int], memoryview] = memory, within: Within | None = None
-) -> tuple[Connection, Connection]:
-    """A client's and a server's side that are through with the handshake."""
-    client, server = make_client(within=within), make_server(allocate, within)
-    for _ in range(2):
-        assert server.receive(client.take_outgoing()) == []
-        assert client.receive(server.take_outgoing()) == []
-    assert client.established
-    assert server.established
-    return client, server
-
-
-def sent(sender: Connection, message: Message) -> bytes:
-    return b"".join(sender.send(message))
-
-
-def comparable(message: Message) -> tuple[object, ...]:
-    """A message with its memory as `bytes`."""
-    return (
-        type(message),
-        *(
-            [bytes(part) for part in value]
-            if isinstance(value, list | tuple)
-            else bytes(value)
-            if isinstance(value, memoryview)
-            else value
-            for value in message
-        ),
-    )
 
 
 def deliver(receiver: Connection, data: bytes, size: int) -> list[Message]:
@@ -235,110 +182,6 @@ def test_nothing_can_be_sent_when_the_handshake_is_not_done() -> None:
         with pytest.raises(RemoteProtocolError, match="handshake"):
             connection.eof()
         assert connection.state is State.FAILED
-
-
-PAYLOADS: list[Payload] = [
-    (b"", (), False),
-    (b"small", (), False),
-    (b"with bytecode", (), True),
-    (b"large" * 20_000, (), False),
-    ((b"in ", memoryview(b"parts")), (), False),
-    (b"head", [LARGE], False),
-]
-
-
-@pytest.mark.parametrize("payload", PAYLOADS)
-@pytest.mark.parametrize("flag", [False, True])
-def test_execute_carries_extensions_whatever_its_payload(payload, flag) -> None:
-    """As the message does."""
-    client, server = pair()
-    head, buffers, code = payload
-    message = Execute(5, head, buffers, code=code, wait=flag, extensions=BLOCK)
-    data = b"".join(client.execute(5, payload, flag, BLOCK))
-    assert data == sent(client, message)
-    (arrived,) = server.receive(data)
-    assert isinstance(arrived, Execute)
-    assert (arrived.extensions, arrived.wait, arrived.code) == (BLOCK, flag, code)
-    assert bytes(arrived.head) == (b"".join(head) if isinstance(head, tuple) else head)
-
-
-def test_extensions_count_when_a_message_is_near_the_limit() -> None:
-    """Their bytes belong to the message, on both sides."""
-    client, server = pair()
-    room = LIMITS.max_message - len(BLOCK) - 2
-    (arrived,) = server.receive(b"".join(client.execute(1, (bytes(room), (), False), True, BLOCK)))
-    assert len(arrived.head) == room
-    with pytest.raises(MessageTooLarge, match="limit is"):
-        client.execute(2, (bytes(room + 1), (), False), True, BLOCK)
-    with pytest.raises(MessageTooLarge):
-        server.receive(b"".join(encode(Execute(3, bytes(room + 1), extensions=BLOCK))))
-
-
-def test_connection_fails_when_a_block_of_extensions_is_malformed() -> None:
-    """It is looked at when it arrives, so that nobody has to later."""
-    client, server = pair()
-    with pytest.raises(RemoteProtocolError, match="ascending"):
-        server.receive(b"".join(encode(Execute(7, b"", extensions=BLOCK + BLOCK))))
-    failure, _ = client.receive(server.take_outgoing())
-    assert (failure.request, failure.reason) == (7, Reason.PROTOCOL)
-
-
-def fewer(payload: Payload, most: int) -> Payload:
-    """As a codec would: the surplus goes into the head."""
-    head, buffers, code = payload
-    assert not isinstance(head, tuple)
-    return (bytes(head), *buffers[most:]), buffers[:most], code
-
-
-BESIDE = [memoryview(bytes([at]) * 9) for at in range(7)]
-WITH_SURPLUS = [
-    ("client", Init(1, b"h", BESIDE)),
-    ("client", Execute(1, b"h", BESIDE, wait=True, extensions=BLOCK)),
-    ("client", Exit(1, b"h", BESIDE)),
-    ("server", Reply(1, b"h", BESIDE)),
-    ("server", Failure(1, Reason.TASK, "a", "b", "c", b"h", BESIDE, 1)),
-]
-
-
-@pytest.mark.parametrize(("side", "message"), WITH_SURPLUS)
-def test_surplus_of_buffers_goes_into_the_head_when_the_codec_can(side, message) -> None:
-    """Only what the limit of this connection requires; else the message is refused."""
-    client, server = pair(within=fewer)
-    sender, receiver = (client, server) if side == "client" else (server, client)
-    (arrived,) = receiver.receive(sent(sender, message))
-    assert comparable(arrived) == comparable(
-        message._replace(head=b"h" + b"".join(BESIDE[4:]), buffers=BESIDE[:4])
-    )
-    with pytest.raises(MessageTooLarge, match="7 buffers"):
-        sender.send(message._replace(codec=2))
-    sender, receiver = pair() if side == "client" else reversed(pair())
-    with pytest.raises(MessageTooLarge, match="7 buffers"):
-        sender.send(message)
-
-
-def test_surplus_goes_into_the_head_when_no_frame_could_say_so_many() -> None:
-    """Execute and reply as the shells call them, and more buffers than a header counts."""
-    client, server = pair(within=fewer)
-    many = [memoryview(b"")] * 70_000
-    for sender, receiver in ((client.execute, server), (server.reply, client)):
-        (arrived,) = receiver.receive(b"".join(sender(1, (b"h", many, False), False)))
-        assert (bytes(arrived.head), len(arrived.buffers)) == (b"h", 4)
-
-
-UNSPOKEN = [(side, row.message) for row in TABLE for side in row.sent_by if not row.spoken]
-
-
-@pytest.mark.parametrize(("side", "message"), UNSPOKEN)
-def test_message_is_neither_sent_nor_taken_when_it_is_not_spoken_yet(side, message) -> None:
-    """Its number is refused as any that this side doesn't take."""
-    client, server = pair()
-    sender, receiver = (client, server) if side == "C" else (server, client)
-    given = {"request": 3, "head": b"x", "done": 1.0}
-    example = message(**{name: given[name] for name in given if name in message._fields})
-    with pytest.raises(LocalProtocolError, match=message.__name__):
-        sender.send(example)
-    with pytest.raises(RemoteProtocolError, match=f"kind {NUMBERS[message]}"):
-        receiver.receive(b"".join(encode(example)))
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)

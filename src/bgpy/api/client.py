@@ -16,7 +16,7 @@ from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
 from bgpy.codec import functions, modules, payload
 from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
-from bgpy.state import records, tokens
+from bgpy.state import tokens
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init
 
@@ -227,32 +227,19 @@ class Client:
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._timeout if timeout is ... else checked_seconds(timeout, "timeout")
 
-    def _find_token(self) -> str | None:
-        return self._token or tokens.from_environment() or known_token(self._address)
+    def _find_token(self) -> tokens.FoundToken | None:
+        return tokens.find(self._token, self._address)
 
 
 def _executed(answer: Answer) -> Any:
     return value_of(answer, "EXEC")
 
 
-def known_token(place: address.Address) -> str | None:
-    """The token that this account knows for an address: of a server here, or one that was added.
-
-    A server on all interfaces answers over loopback too. Raises `StartupError` without a
-    home, or where others could have put the token there.
-    """
-    for candidate in (place, *address.wildcards(place)):
-        token = records.token_for(candidate)
-        if token is not None:
-            return token
-    return tokens.kept_token(place)
-
-
 def checked_tls(tls: bool | None, place: address.Address) -> bool | None:
     """`tls`, if it can be asked for at `place`; else raises `TypeError` or `ValueError`."""
     tls = config.checked_tls(tls)
     if tls and place.path is not None:
-        raise ValueError("a Unix socket never leaves this machine: leave tls=True out")
+        raise ValueError("a Unix socket never leaves this machine, and takes no tls")
     return tls
 
 

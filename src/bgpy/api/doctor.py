@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from bgpy.address import Address, dialled, is_loopback_host
-from bgpy.api.client import checked_tls, known_token
+from bgpy.api.client import checked_tls
 from bgpy.calling.blocking.connecting import Connected, Target, connect
 from bgpy.errors import (
     AuthenticationError,
@@ -43,9 +43,9 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
     Raises `ValueError` for TLS where there is none.
     """
     tls = checked_tls(tls, place)
-    findings = Findings([("address", str(place))])
-    found, source = _find_token(place, token)
-    findings.known.append(("token", source))
+    found = tokens.find(tokens.check(token), place)
+    source = "none is known here" if found is None else found.source.value
+    findings = Findings([("address", str(place)), ("token", source)])
     started = monotonic()
     try:
         connected = connect(Target(place, tls, lambda: found), os.urandom(16), TIME)
@@ -74,15 +74,6 @@ def _speaks_tls(place: Address) -> bool:
     except BgpyError:
         return False
     return True
-
-
-def _find_token(place: Address, given: str | None) -> tuple[str | None, str]:
-    if given is not None:
-        return given, "the one that was typed"
-    if tokens.from_environment() is not None:
-        return tokens.from_environment(), "from BGPY_TOKEN"
-    known = known_token(place)
-    return known, "none is known here" if known is None else "kept for this address"
 
 
 def _described(place: Address, connected: Connected, seconds: float) -> list[tuple[str, str]]:

@@ -59,15 +59,15 @@ class Server:
         plain_loopback: bool = True,
     ) -> None:
         place = _place(host, port)
-        given = tokens.check(token) or tokens.from_environment()
-        self._token = given or tokens.create()
+        found = tokens.for_server(tokens.check(token))
+        self._token = found.token
         self._options = Options(
             host=place.host,
             port=place.port,
             log_level=log_level,
             log_file=checked_path(log_file, "log_file"),
             init_file=checked_path(init_file, "init_file"),
-            keep_token=given is None,
+            keep_token=found.source is tokens.Source.MADE,
             limits=Limits.from_environment() if limits is None else limits,
             tls=tls,
             certfile=_absolute(certfile, "certfile"),
@@ -106,16 +106,16 @@ class Server:
         is queued fails as not started, `exit_task` runs; a second one ends the process
         at once. Raises `StartupError` if it can't start, and what an init file raises.
         """
-        from bgpy.hosting.host import Running
+        from bgpy.hosting.host import Host
 
         with _logging_to_stderr(self._options.log_level, self._options.log_file):
-            running = Running(self._options, self._token)
-            self._port = running.address.port
+            host = Host(self._options, self._token)
+            self._port = host.address.port
 
             def ready() -> None:
-                logging.getLogger("bgpy.server").info("listening on %s", running.address)
+                logging.getLogger("bgpy.server").info("listening on %s", host.address)
 
-            running.serve(ready)
+            host.serve(ready)
 
     def run_background(self) -> Handle:
         """Serve in a process of its own, which outlives this one; return when it is ready.

@@ -141,17 +141,17 @@ def show(address: str, port: int | None) -> None:
     Whoever holds it can run code as the server's user.
     """
     with failures():
-        from bgpy.api.client import known_token
+        from bgpy.state import tokens
 
         place = parsed(address, port)
-        known = known_token(place)
+        known = tokens.known(place)
         if known is None:
             leave(
                 f"no token is known here for {place}. Does a server run there, under this account? "
                 "One that was given a token (BGPY_TOKEN, --token, token=) keeps none: use that one",
                 FAILED,
             )
-        click.echo(known)
+        click.echo(known.token)
 
 
 @program.command(short_help="Keep the token of a server elsewhere.")

@@ -15,14 +15,6 @@ from bgpy.errors import AuthenticationError, BgpyError, ConnectError, NotRunning
 if TYPE_CHECKING:
     from bgpy.address import Address
 
-_WORDS = {
-    "give tls=True": "give --tls",
-    "leave tls=True out": "leave --tls out",
-    "token=...": "--token",
-    "best made by token_create()": "or unset BGPY_TOKEN, and one is made",
-}
-"""What errors advise users of the API, and what that is called here."""
-
 FAILED, NOT_RUNNING, UNREACHABLE, REFUSED, INTERRUPTED = 1, 3, 4, 5, 130
 
 LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
@@ -126,8 +118,5 @@ def leave(reason: object, code: int) -> NoReturn:
 
 
 def worded(reason: object) -> str:
-    """What an error advises, in the words of the command line."""
-    text = str(reason)
-    for api, here in _WORDS.items():
-        text = text.replace(api, here)
-    return text
+    """What went wrong and what to do, in the words of the command line."""
+    return reason.text("cli") if isinstance(reason, BgpyError) else str(reason)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bgpy.codec.payload import decode, encode
-from bgpy.errors import EncodeError, RemoteError
+from bgpy.errors import BgpyError, EncodeError, RemoteError
 from bgpy.memory import Head, Parts, Payload
 
 
@@ -62,10 +62,16 @@ def rebuild(
     buffers: Sequence[memoryview],
     code: bool,
 ) -> Exception:
-    """Make the exception that a `Description` tells of, ready to be raised."""
+    """Make the exception that a `Description` tells of, ready to be raised.
+
+    An error of bgpy's is marked as ``remote``: a task has raised it, and it says nothing of
+    the connection that it came by. What it says of its own call (``progress``) stays.
+    """
     error = _unpack(head, buffers, code) if len(head) else None
     if error is None:
         error = RemoteError.of(type_name, text, remote_traceback)
+    if isinstance(error, BgpyError):
+        error.remote = True
     if remote_traceback:
         error.__cause__ = RemoteTraceback(remote_traceback)
     return error

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 
 from bgpy import address
+from bgpy.codec.modules import Catalogue
 from bgpy.config import Options
-from bgpy.errors import StartupError
+from bgpy.engines.inline import InlineEngine
+from bgpy.errors import Advice, StartupError
 from bgpy.hosting import signals
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io import listener, unix
-from bgpy.state import folders, records, sockets, tokens
-from bgpy.system import processes
+from bgpy.state import claims, folders, records, sockets, tokens
 from bgpy.system.exiting import leave
 from bgpy.tasks import init_file
 from bgpy.version import __version__
@@ -26,7 +26,7 @@ LAST_THREADS = 5.0
 """Seconds that threads of the user's keep a server's process that has ended."""
 
 
-class Running:
+class Host:
     """A server that listens; `serve` runs it to its end.
 
     The port and the record's folder belong to it from the moment it is made. Raises
@@ -48,7 +48,7 @@ class Running:
         try:
             _tidy(place)
             self._secure(self.address)
-            self.claim = records.claim(self.address)
+            self.claim = claims.claim(self.address)
         except BaseException:
             self._listener.close()
             raise
@@ -59,16 +59,29 @@ class Running:
         if options.tls is False or (local and not options.tls):
             if options.certfile is not None:
                 raise StartupError(
-                    f"a certfile was given, and no TLS is spoken at {place}: give tls=True as "
-                    "well, or leave it out"
+                    f"a certificate was given, and no TLS is spoken at {place}",
+                    advice=Advice(
+                        "give tls=True as well, or leave certfile out",
+                        "give --tls as well, or leave --certfile out",
+                    ),
+                    address=place,
                 )
             return
         if place.path is not None:
-            raise StartupError("a Unix socket never leaves this machine: leave tls=True out")
+            raise StartupError(
+                "a Unix socket never leaves this machine, and speaks no TLS",
+                advice=Advice("leave tls=True out", "leave --tls out"),
+                address=place,
+            )
         if not local and len(self._token) < tokens.ADVISED_LENGTH:
             raise StartupError(
-                f"the token has {len(self._token)} characters, and others can reach {place}: "
-                f"use one of {tokens.ADVISED_LENGTH} or more, best made by token_create()"
+                f"the token has {len(self._token)} characters, and others can reach {place}",
+                advice=Advice(
+                    f"use one of {tokens.ADVISED_LENGTH} or more, best made by token_create()",
+                    f"use one of {tokens.ADVISED_LENGTH} or more, or unset BGPY_TOKEN, and one "
+                    "is made",
+                ),
+                address=place,
             )
         # Inside, since a server that speaks no TLS need not load it.
         from bgpy.tls import certificates, contexts
@@ -90,13 +103,30 @@ class Running:
         options = self._options
         path = options.init_file
         load = None if path is None else partial(init_file.load, path)
-        events = Events(ready, self.claim.release, self._in_child, chores)
+        catalogue = Catalogue()
+        engine = InlineEngine(catalogue, load)
+        kept = signals.Kept()
+
+        def closing() -> None:
+            kept.hold_back()
+            self.claim.release()
+
+        events = Events(ready, kept.put_back, closing, self._in_child, chores)
         in_main = threading.current_thread() is threading.main_thread()
         pid = os.getpid() if in_main else 0
         try:
-            server = ServerCore(self._listener, self._token, options.limits, load, events, pid)
+            server = ServerCore(
+                self._listener,
+                self._token,
+                options.limits,
+                engine,
+                catalogue,
+                load is not None,
+                events,
+                pid,
+            )
             self.claim.write(self._record(server), self._token if options.keep_token else None)
-            with signals.ending(server.interrupt, server.wakeup_fd, self._drop):
+            with kept.ending(server.interrupt, server.wakeup_fd, self._drop):
                 server.serve()
         finally:
             self.close()
@@ -116,18 +146,12 @@ class Running:
         signals.restore_in_child()
 
     def _record(self, server: ServerCore) -> records.Record:
-        pid = os.getpid()
-        return records.Record(
-            host=self.address.host,
-            port=self.address.port,
-            pid=pid,
-            start_time=processes.start_time(pid) or "",
-            boot_id=processes.boot_id().hex(),
-            python=".".join(map(str, sys.version_info[:3])),
-            version=__version__,
-            incarnation=server.welcome.incarnation.hex(),
-            log_file=self.log_file,
-            init_file=self._options.init_file,
+        return records.Record.of_this_process(
+            self.address,
+            server.welcome.incarnation,
+            __version__,
+            self.log_file,
+            self._options.init_file,
         )
 
 
@@ -150,9 +174,16 @@ def _named(place: address.Address, error: StartupError) -> StartupError:
     record = records.find(place)
     if record is None:
         return error
+    other = f"use another {'port (0 takes a free one)' if place.port else 'path'}"
     return StartupError(
-        f"a bgpy server runs at {place} already (pid {record.pid}): talk to it with a Client, "
-        f"terminate it, or use another {'port (0 takes a free one)' if place.port else 'path'}"
+        f"a bgpy server runs at {place} already (pid {record.pid})",
+        advice=Advice(
+            f"talk to it with a Client, terminate it, or {other}",
+            f"end it with 'bgpy terminate {place}', or {other}",
+        ),
+        address=place,
+        pid=record.pid,
+        log_file=record.log_file,
     )
 
 

@@ -10,7 +10,7 @@ import traceback
 from contextlib import suppress
 
 from bgpy.errors import StartupError
-from bgpy.hosting.host import Running, end_soon
+from bgpy.hosting.host import Host, end_soon
 from bgpy.process import logs
 from bgpy.process.readiness import Ready, Settings, options_of
 
@@ -23,11 +23,11 @@ def main(settings: Settings, ready: Ready) -> None:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=ready.close_in_child)
     try:
-        running = Running(options, settings["token"])
-        log_file = running.log_file = os.path.abspath(options.log_file or running.claim.folder.log)
+        server = Host(options, settings["token"])
+        log_file = server.log_file = os.path.abspath(options.log_file or server.claim.folder.log)
         fd = logs.open_log(log_file)
     except StartupError as error:
-        ready.failed(str(error))
+        ready.failed(error)
         sys.exit(1)
     ready.logs_to(log_file)
     logs.redirect(fd)
@@ -35,9 +35,8 @@ def main(settings: Settings, ready: Ready) -> None:
     rotation = logs.Rotation(log_file, fd, options.limits.log_size)
 
     def tell() -> None:
-        host, port = running.address
-        log.info("listening on %s", running.address)
-        ready.ready(host, port, log_file)
+        log.info("listening on %s", server.address)
+        ready.ready(*server.address, log_file)
 
     def rotate() -> None:
         if not rotation.due(time.monotonic()):
@@ -48,7 +47,7 @@ def main(settings: Settings, ready: Ready) -> None:
             log.warning("the log can't be rotated: %s", error)
 
     try:
-        running.serve(tell, rotate)
+        server.serve(tell, rotate)
     except BrokenPipeError:
         log.error("the program that started this server ended before it was ready")
         sys.exit(1)
@@ -58,13 +57,13 @@ def main(settings: Settings, ready: Ready) -> None:
             raise
         with suppress(OSError):  # the log may have no room for it
             traceback.print_exc()
-        ready.failed(_told(error))
+        ready.failed(_as_startup_error(error))
         sys.exit(1)
     end_soon()
 
 
-def _told(error: BaseException) -> str:
-    """A failure of the init file in one line, for the launcher."""
+def _as_startup_error(error: BaseException) -> StartupError:
+    """A failure of the init file, for the launcher."""
     if isinstance(error, StartupError):
-        return str(error)
-    return f"init_task failed: {traceback.format_exception_only(error)[-1].strip()}"
+        return error
+    return StartupError(f"init_task failed: {traceback.format_exception_only(error)[-1].strip()}")

@@ -1,49 +1,116 @@
-"""SIGINT and SIGTERM while a server runs in the main thread: once to end, twice at once."""
+"""SIGINT and SIGTERM while a server runs in the main thread: once to end, twice at once.
+
+They are the server's for as long as it serves. A task may use signals as it likes, also
+`asyncio.run` with handlers of its own: SIGINT, SIGTERM and the wake-up descriptor are put
+back after each task, so what a task sets for these two holds until it returns, also in
+`init_task`. What must happen at the end belongs into `exit_task`. All other signals are the
+user's, and stay as they are.
+"""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from types import FrameType
+from typing import Any
 
 from bgpy.system.exiting import leave
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+LOOK = 0.0002
+"""Seconds between two looks at the wake-up descriptor: each takes system calls, 0.9 µs. Whoever
+changes it runs an event loop, which takes as long."""
 
-@contextmanager
-def ending(
-    interrupt: Callable[[], None], wakeup_fd: int, last: Callable[[], None]
-) -> Iterator[None]:
-    """Call `interrupt` at the first signal; at the second call `last` and exit at once.
+# Without the wrapper that tries to make enums of what it returns: 0.05 µs instead of 2.
+_get_handler: Callable[[int], Any] = getattr(
+    sys.modules.get("_signal"), "getsignal", signal.getsignal
+)
 
-    Does nothing outside the main thread, where Python takes no signals.
+
+_INT, _TERM = (int(number) for number in _SIGNALS)
+
+
+class Kept:
+    """The handlers and the wake-up descriptor of a server, put back after each task.
+
+    Python's own handlers run in the main thread only, which is the task thread where a
+    server has any: no lock is needed. Where an exception strikes `put_back` the next call of
+    it does what was left.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked = False
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            try:
-                last()
-            finally:
-                leave(128 + number)
-        asked = True
-        interrupt()
+    def __init__(self) -> None:
+        self._handle: Callable[[int, FrameType | None], None] | None = None
+        self._wakeup_fd = -1
+        self._looked = 0.0
+        self._mask: set[Any] | None = None
 
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
-    wakeup_before = signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(wakeup_before)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def put_back(self) -> None:
+        """Put back what the task that has run may have changed."""
+        handle = self._handle
+        if handle is None:
+            return
+        now = monotonic()
+        if _get_handler(_INT) is not handle or _get_handler(_TERM) is not handle:
+            for number in _SIGNALS:
+                signal.signal(number, handle)
+        elif now - self._looked < LOOK:
+            return
+        self._looked = now
+        signal.set_wakeup_fd(self._wakeup_fd, warn_on_full_buffer=False)
+
+    @contextmanager
+    def ending(
+        self, interrupt: Callable[[], None], wakeup_fd: int, last: Callable[[], None]
+    ) -> Iterator[None]:
+        """Call `interrupt` at the first signal; at the second call `last` and exit at once.
+
+        Does nothing outside the main thread, where Python takes no signals.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        asked = False
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            nonlocal asked
+            if asked:
+                try:
+                    last()
+                finally:
+                    leave(128 + number)
+            asked = True
+            interrupt()
+
+        before = {number: signal.signal(number, handle) for number in _SIGNALS}
+        wakeup_before = signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
+        self._handle, self._wakeup_fd = handle, wakeup_fd
+        try:
+            yield
+        finally:
+            self._handle = None
+            signal.set_wakeup_fd(wakeup_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._let_through()
+
+    def hold_back(self) -> None:
+        """Keep all signals but the server's from this thread until `ending` is left.
+
+        Called when the last task has run: a timer that it has left behind would raise in the
+        middle of closing. What comes meanwhile is taken afterwards.
+        """
+        if sys.platform != "win32" and self._handle is not None:
+            others = signal.valid_signals() - set(_SIGNALS)
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, others)
+
+    def _let_through(self) -> None:
+        if sys.platform != "win32" and self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
 
 def restore_in_child() -> None:

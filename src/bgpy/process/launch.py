@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from bgpy.config import ENV_TOKEN, Options
-from bgpy.errors import StartupError
+from bgpy.errors import Advice, BgpyError, StartupError
 from bgpy.process.bootstrap import COMMAND
-from bgpy.process.readiness import Message, messages, pack
+from bgpy.process.readiness import Message, is_broken, messages, pack
 from bgpy.process.surroundings import warn_of_end
 from bgpy.system.processes import ProcessId
 
@@ -69,12 +69,14 @@ def _command() -> list[str]:
     if getattr(sys, "frozen", False):
         raise StartupError(
             "this program is a frozen executable, which can't run as the Python interpreter "
-            "that a background server needs; serve in the foreground (`run`) instead"
+            "that a background server needs",
+            advice="serve in the foreground (`run`) instead",
         )
     if not sys.executable:
         raise StartupError(
             "the path of the Python interpreter (sys.executable) is unknown here, so no "
-            "background server can be started; serve in the foreground (`run`) instead"
+            "background server can be started",
+            advice="serve in the foreground (`run`) instead",
         )
     import subprocess  # as tempfile
 
@@ -143,20 +145,15 @@ class _Start:
                     self.log_file, self.log_offset = path, offset
                 case ("ready", *_):
                     return message
-                case ("failed", text):
+                case ("failed", problem, *words):
                     # Its last act: time to write out what it printed, and not to hold its port.
                     self.server.wait(_ENDING)
                     self.cancel()
-                    raise StartupError(f"the server could not start: {text}{self._tail()}")
+                    advice = Advice(*words) if words else None
+                    raise self._failure(f"the server could not start: {problem}", advice)
                 case ("died", code):
-                    raise StartupError(
-                        f"the server's process ended before it was ready: "
-                        f"{_exit_reason(code)}{self._tail()}"
-                    )
-        code = self.process.wait()
-        raise StartupError(
-            f"the server's process ended before it was ready: {_exit_reason(code)}{self._tail()}"
-        )
+                    raise self._failure(_ended(code))
+        raise self._failure(_ended(self.process.wait()))
 
     def cancel(self) -> None:
         """End what was started, however far it came, and wait until it is gone."""
@@ -166,7 +163,10 @@ class _Start:
             # The server may have been made just then; it says so, or the pipe ends.
             while self.server is NOBODY and next(self._messages(), None):
                 pass
-        self.server.kill()
+        try:
+            self.server.kill()
+        except BgpyError:
+            pass  # can't be seen: its pipe ends with this start, and it ends with its pipe
         self.process.kill()
 
     def close(self) -> None:
@@ -175,10 +175,11 @@ class _Start:
             assert pipe is not None
             try:
                 pipe.close()
-            except BrokenPipeError:
-                pass
+            except OSError as error:
+                if not is_broken(error):
+                    raise
         if sys.platform == "win32" and self.process.poll() is None:
-            # The server itself, which goes on: without a code Popen warns that it does.
+            # The server itself, which keeps running: without a code Popen warns of that.
             self.process.returncode = 0
         self.process.wait()
 
@@ -188,9 +189,10 @@ class _Start:
         try:
             stdin.write(settings)
             stdin.close()
-        except BrokenPipeError:
+        except OSError as error:
             # It died at once; reading tells.
-            pass
+            if not is_broken(error):
+                raise
 
     def _end_children(self) -> None:
         """End the server whose ``started`` an interrupt swallowed."""
@@ -200,6 +202,8 @@ class _Start:
             for child in psutil.Process(self.process.pid).children():
                 self.server = ProcessId.of(child.pid)
                 self.server.kill()
+        except BgpyError:
+            pass  # as in `cancel`
         except psutil.NoSuchProcess:
             pass
 
@@ -209,7 +213,18 @@ class _Start:
                 self.server = ProcessId.of(message[1])
             yield message
 
-    def _tail(self) -> str:
+    def _failure(self, problem: str, advice: Advice | None = None) -> StartupError:
+        """The error, with all that is known of this start."""
+        error = StartupError(
+            problem,
+            advice=advice,
+            pid=None if self.server is NOBODY else self.server.pid,
+            log_file=self.log_file,
+        )
+        error.printed = self._printed()
+        return error
+
+    def _printed(self) -> tuple[str, ...]:
         printed = _last_lines(self.output.fileno(), 0)
         if self.log_file is not None:
             try:
@@ -219,7 +234,7 @@ class _Start:
                 logged = []
             # The log begins with what was printed before it was open.
             printed = logged or printed
-        return "".join(f"\n    {line}" for line in printed)
+        return tuple(printed)
 
 
 def _last_lines(descriptor: int, offset: int) -> list[str]:
@@ -227,6 +242,10 @@ def _last_lines(descriptor: int, offset: int) -> list[str]:
     os.lseek(descriptor, max(offset, end - _TAIL_BYTES), os.SEEK_SET)
     text = os.read(descriptor, _TAIL_BYTES).decode(errors="backslashreplace")
     return text.rstrip().splitlines()[-_TAIL_LINES:]
+
+
+def _ended(code: int) -> str:
+    return f"the server's process ended before it was ready: {_exit_reason(code)}"
 
 
 def _exit_reason(code: int) -> str:

@@ -6,7 +6,7 @@
     launcher ◄── stdout   lines, each with a magic start: ("started", pid)
                                                           ("logs", path, offset)
                                                           ("ready", host, port, log file)
-                                                          ("failed", message)
+                                                          ("failed", problem, advice's words)
                                                           ("died", exit code or -signal)
 
 Marshal, since it is built in and both sides are the same interpreter. A line without
@@ -15,6 +15,7 @@ the magic start was printed by somebody else (a ``sitecustomize``, say) and is s
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import sys
@@ -23,6 +24,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bgpy.config import Limits, Options
+from bgpy.errors import StartupError
 from bgpy.process.bootstrap import MAGIC, TEXT
 
 Settings = dict[str, Any]
@@ -51,6 +53,12 @@ def messages(lines: Iterable[bytes]) -> Iterator[Message]:
         # A line that was cut short belongs to a process that died over it.
         if line.startswith(MAGIC) and line.endswith(b"\n"):
             yield marshal.loads(bytes.fromhex(line[len(MAGIC) :].decode()))
+
+
+def is_broken(error: OSError) -> bool:
+    """Whether writing to a pipe failed since nobody reads it; Windows says EINVAL then."""
+    windows = sys.platform == "win32" and error.errno == errno.EINVAL
+    return isinstance(error, BrokenPipeError) or windows
 
 
 class Ready:
@@ -90,9 +98,10 @@ class Ready:
 
             os.kill(self._starter, signal.SIGKILL)
 
-    def failed(self, message: str) -> None:
+    def failed(self, error: StartupError) -> None:
         """Tell why the server can't start, as its last act: the launcher ends what is left."""
-        self._tell("failed", message)
+        advice = () if error.advice is None else (error.advice.api, error.advice.cli)
+        self._tell("failed", error.problem, *advice)
         self.close_in_child()
 
     def close_in_child(self) -> None:
@@ -105,8 +114,13 @@ class Ready:
         if self._pipe < 0:
             raise ValueError(f"the launcher no longer waits to hear {message[0]!r}")
         line = b"\n" + MAGIC + marshal.dumps(message).hex().encode() + b"\n"
-        while line:
-            line = line[os.write(self._pipe, line) :]
+        try:
+            while line:
+                line = line[os.write(self._pipe, line) :]
+        except OSError as error:
+            if is_broken(error) and not isinstance(error, BrokenPipeError):
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
+            raise
 
 
 def run(settings: Settings, pipe: int, starter: int) -> None:
@@ -125,7 +139,7 @@ def run(settings: Settings, pipe: int, starter: int) -> None:
             raise
         traceback.print_exc()
         try:
-            ready.failed("".join(traceback.format_exception_only(error)).strip())
+            ready.failed(StartupError("".join(traceback.format_exception_only(error)).strip()))
         except BrokenPipeError:
             pass
         sys.exit(1)

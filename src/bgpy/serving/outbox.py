@@ -1,32 +1,50 @@
-"""The gate: the requests of clients, and the one place where their answers leave.
+"""The one exit: whatever leaves a server as the answer to a request leaves here.
 
-Today they are sent at once; a durable server will hold them here until the state
-is committed.
+::
+
+    task ── respond, fail ──► ClientSocket ──┐
+    engine ── Outcome ──► finish ────────────┤► Outbox ──► the session of who asked
+    requests ── receipt, refuse ─────────────┘
+
+Today each answer is sent at once, by the thread that has it. A durable server will hold
+here what tells of a state that isn't committed yet: replies, failures of tasks, and
+receipts, in their order, each with the serial of the commit that it waits for; once that
+is through, they are sent in one go, and where it fails, each becomes a refusal.
+`refuse` is never held, since what was refused has changed nothing. Only `_send` and the
+one line of `reply` which goes to the session have to know.
+
+**Whose failure.** A `Reason` other than TASK says that bgpy itself made the failure. It is
+given by whoever calls, and never read off an error's type: a task may raise any error of
+bgpy's, which it got from a client of its own, and that is the task's exception.
+
+**Threads.** Answers come from the task thread, from the thread that polls (receipts,
+refusals), and from any thread of the user's where a response was deferred. Sessions take
+care of their own sending; here `_counting` protects the two figures of failures that
+nobody waits for, and `deferred` is a set with only its own whole operations. A call is put
+there by the task thread when its task has returned, and taken out by whoever has answered
+it; if that came first, the task thread sees `answered` after it has put it there, and takes
+it out itself. An exception that strikes (see `bgpy.serving.worker`) leaves `_counting`
+through `with`, and at worst an entry too many in `deferred`, of a call that has its answer.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from bgpy.codec import failures, payload
-from bgpy.errors import (
-    DecodeError,
-    MessageTooLarge,
-    NoResponse,
-    NotInitialized,
-    PythonMismatch,
-    ServerGone,
-)
-from bgpy.memory import Payload
+from bgpy.codec import failures
+from bgpy.codec.payload import encode
+from bgpy.errors import DecodeError, MessageTooLarge, NoResponse, PythonMismatch
+from bgpy.serving.job import Job, Peer
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.wire.messages import (
     CODEC_PICKLE,
-    Execute,
-    Exit,
     Failure,
-    Init,
+    Goodbye,
     Message,
     Reason,
     Receipt,
@@ -35,139 +53,162 @@ from bgpy.wire.messages import (
 
 log = logging.getLogger("bgpy.server")
 
-_REASONS: dict[type[BaseException], Reason] = {
-    DecodeError: Reason.DECODE,
-    MessageTooLarge: Reason.TOO_LARGE,
-    NoResponse: Reason.NO_RESPONSE,
-    NotInitialized: Reason.NOT_INITIALIZED,
-    PythonMismatch: Reason.PYTHON,
-    ServerGone: Reason.NOT_STARTED,
-}
-
 _SHORT = 1000
 """Characters of a failure's text that are sent where the whole is too large."""
 
-
-class Peer(Protocol):
-    """Who asked, as far as a job's way back needs it."""
-
-    @property
-    def client_id(self) -> bytes:
-        """The same for all connections of one client object."""
-
-    def send(self, message: Message) -> None:
-        """Send `message` to the peer, or drop it if the peer is gone."""
-
-    def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
-        """As `send` of a `Reply`; with `more` it may wait a moment for what is sent next."""
+Later = Callable[[Callable[[], None]], None]
+"""Has a function called soon, outside of whatever its caller is in the middle of."""
 
 
-class Job(ClientSocket):
-    """A request for the task thread, and the way its answer leaves: what its task gets.
+class Outbox:
+    """Where answers leave; the `Outlet` of the client sockets of this server's own tasks."""
 
-    Without a peer it is the server's own.
-    """
+    def __init__(self, later: Later) -> None:
+        """`later` takes no lock: the collector calls it in any thread, anywhere."""
+        self._later = later
+        self.deferred: set[tuple[bytes, int]] = set()
+        """Owner and request of the calls whose task has returned and whose answer is open."""
+        self._counting = threading.Lock()
+        self.unseen = 0
+        """How many failures nobody waited for."""
+        self.last_unseen = ""
+        """The last of them in a line."""
 
-    __slots__ = ("kind", "message", "more", "peer", "size")
+    # What a task says
 
-    def __init__(
-        self, kind: Kind, peer: Peer | None, message: Init | Execute | Exit | None, waits: bool
-    ) -> None:
-        self.kind = kind
-        self.peer = peer
-        self.message = message
-        self.waits = waits
-        self.answered = False
-        self.deferred = False
-        self.more = False
-        """When its turn came, more waited behind it for the same client."""
-        self.size = 0 if message is None else len(message[1])
-        """Bytes of its arguments."""
-        if message is not None and message[2]:
-            self.size += sum(map(len, message[2]))
-
-    @property
-    def owner(self) -> bytes:
-        """Whose turn it takes."""
-        return b"" if self.peer is None else self.peer.client_id
-
-    @property
-    def request(self) -> int:
-        """The request id within its client."""
-        return 0 if self.message is None else self.message.request
-
-    def reply(self, response: Any, error: bool) -> None:
+    def reply(self, call: Job, response: Any, error: bool) -> None:
         """Send what the task responded, if the client waits for it."""
-        peer, message = self.peer, self.message
+        peer = call.peer
         if error:
             log.error("the task responded with an error: %.1000r", response)
-        if peer is None or message is None:
+        if call.waits and peer is not None:
+            peer.reply(call.request, encode(response, "response"), error, call.more)
+            if self.deferred:
+                self.deferred.discard((call.owner, call.request))
+        elif error:
+            self._count_unseen(call, f"{response!r:.1000}")
+        elif peer is None:
             # An exit task responds at each end, also where a signal asked for it.
-            level = logging.DEBUG if self.kind is Kind.EXIT else logging.WARNING
+            level = logging.DEBUG if call.kind is Kind.EXIT else logging.WARNING
             log.log(level, "a response was dropped: nobody asked for it")
-        elif self.waits:
-            peer.reply(message[0], payload.encode(response, "response"), error, self.more)
 
-    def end(self, failure: BaseException) -> None:
-        """Send `failure` as the end of the call, or log it where nobody waits."""
-        if self.waits:
-            send_failure(self, failure)
+    def fail(self, call: Job, failure: BaseException, reason: Reason = Reason.TASK) -> None:
+        """Send `failure` as the end of the call, or count it where nobody waits."""
+        if call.waits:
+            self._send_failure(call, failure, reason)
         else:
-            _log_unseen(self, failure)
+            self._note_unseen(call, failure)
 
+    def drop(self, call: Job) -> None:
+        """Have a deferred call fail that nobody can answer any more."""
+        failure = NoResponse("the task deferred its response and then dropped it unanswered")
+        self._later(partial(self.fail, call, failure, Reason.NO_RESPONSE))
 
-def finish(job: Job, outcome: Outcome) -> None:
-    """Answer what the task left unanswered; log the failures that nobody waits for."""
-    if outcome.error is not None:
-        _finish_failed(job, outcome.error)
-    elif job.peer is None:
-        return
-    elif job.kind is Kind.INIT:
-        done = outcome.result is Result.DONE
-        code = ReceiptCode.INITIALIZED if done else ReceiptCode.ALREADY_INITIALIZED
-        job.peer.send(Receipt(job.request, code))
-    elif job.waits and outcome.result is Result.DONE:
-        if not job.answered and not job.deferred:
-            job.fail(NoResponse("the task ended without respond(client_socket, ...); it did run"))
-    elif job.kind is Kind.EXIT:
-        job.peer.send(Receipt(job.request, ReceiptCode.RECEIVED))
+    # What came of a call
 
+    def finish(self, job: Job, client_socket: ClientSocket, outcome: Outcome) -> None:
+        """Answer what the task left unanswered; count the failures that nobody waits for."""
+        if outcome.error is not None:
+            self._finish_failed(job, client_socket, outcome.result, outcome.error)
+        elif job.kind is Kind.INIT and job.peer is not None:
+            done = outcome.result is Result.DONE
+            code = ReceiptCode.INITIALIZED if done else ReceiptCode.ALREADY_INITIALIZED
+            self.receipt(job.peer, job.request, code)
+        elif job.waits and outcome.result is Result.DONE:
+            if client_socket.deferred:
+                self._keep_deferred(job, client_socket)
+            elif not client_socket.answered:
+                text = "the task ended without respond(client_socket, ...); it did run"
+                self._send_failure(job, NoResponse(text), Reason.NO_RESPONSE)
+                client_socket.answered = True
+        elif job.kind is Kind.EXIT and job.peer is not None:
+            self.receipt(job.peer, job.request)
 
-def send_failure(job: Job, failure: BaseException) -> None:
-    """End `job` with `failure`: as an exception of the user's, or as a reason of ours."""
-    if job.peer is None:
-        return
-    described = failures.describe(failure)
-    reason = _REASONS.get(type(failure), Reason.TASK)
-    name, text, traceback, packed = described
-    plain = Failure(job.request, reason, name, text, traceback if reason is Reason.TASK else "")
-    try:
-        if reason is not Reason.TASK or packed is None:
-            job.peer.send(plain)
+    def _keep_deferred(self, job: Job, client_socket: ClientSocket) -> None:
+        self.deferred.add((job.owner, job.request))
+        if client_socket.answered:
+            self.deferred.discard((job.owner, job.request))
+
+    def _finish_failed(
+        self, job: Job, client_socket: ClientSocket, result: Result, error: BaseException
+    ) -> None:
+        if job.peer is None and job.kind is Kind.INIT:
+            return  # of an init file: `ServerCore.serve` raises it
+        # Init, and an exit that doesn't wait for a response, are answered all the same.
+        hears = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
+        if hears or (job.waits and not self._is_answered(client_socket)):
+            self._send_failure(job, error, _reason(result, error))
+            client_socket.answered = True
+            log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
         else:
-            head, buffers, code = packed
-            job.peer.send(plain._replace(head=head, buffers=buffers, codec=CODEC_PICKLE, code=code))
-    except MessageTooLarge as error:
-        job.peer.send(Failure(job.request, reason, name, f"{text[:_SHORT]} ... ({error})"))
+            self._note_unseen(job, error)
+
+    def _is_answered(self, client_socket: ClientSocket) -> bool:
+        """Whether a call is answered; if not, nobody else can answer it from now on.
+
+        One that isn't deferred is this thread's alone, and marked only when its answer has
+        left: where an exception strikes in between, it is answered once more, not never.
+        """
+        return client_socket.take() if client_socket.deferred else client_socket.answered
+
+    # What the server says itself
+
+    def receipt(self, peer: Peer, request: int, code: int = ReceiptCode.RECEIVED) -> None:
+        """Say that a request has arrived, or what came of an init."""
+        self._send(peer, Receipt(request, code))
+
+    def refuse(self, peer: Peer, request: int, reason: Reason, text: str) -> None:
+        """Say that a request has not run and never will, and why."""
+        self._send(peer, Failure(request, reason, text=text))
+
+    def refuse_connection(self, peer: Peer, request: int, text: str) -> None:
+        """Tell a client how it broke the protocol; whoever calls closes the connection."""
+        self.refuse(peer, request, Reason.PROTOCOL, text)
+        peer.send(Goodbye(text))
+
+    # The way out
+
+    def _send(self, peer: Peer, message: Message) -> None:
+        peer.send(message)
+
+    def _send_failure(self, job: Job, failure: BaseException, reason: Reason) -> None:
+        peer = job.peer
+        if peer is None:
+            return
+        name, text, traceback, packed = failures.describe(failure)
+        plain = Failure(job.request, reason, name, text, traceback if reason is Reason.TASK else "")
+        try:
+            if reason is not Reason.TASK or packed is None:
+                self._send(peer, plain)
+            else:
+                head, buffers, code = packed
+                whole = plain._replace(head=head, buffers=buffers, codec=CODEC_PICKLE, code=code)
+                self._send(peer, whole)
+        except MessageTooLarge as error:
+            self._send(peer, Failure(job.request, reason, name, f"{text[:_SHORT]} ... ({error})"))
+        self.deferred.discard((job.owner, job.request))
+
+    # Failures that nobody waits for
+
+    def _note_unseen(self, job: Job, error: BaseException) -> None:
+        name = job.kind.name.lower()
+        log.error("%s_task failed, and nobody waits for it", name, exc_info=error)
+        described = failures.describe(error)
+        self._count_unseen(job, f"{described.type_name}: {described.text:.1000}")
+
+    def _count_unseen(self, job: Job, text: str) -> None:
+        with self._counting:
+            self.unseen += 1
+            self.last_unseen = f"{job.kind.name.lower()}_task: {text}"
 
 
-def _finish_failed(job: Job, error: BaseException) -> None:
-    if job.peer is None and job.kind is Kind.INIT:
-        return  # of an init file: `Server.serve` raises it
-    if _hears(job) or (job.waits and not job.answered):
-        job.answered = True
-        send_failure(job, error)
-        log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
-    else:
-        _log_unseen(job, error)
-
-
-def _hears(job: Job) -> bool:
-    """Whether the caller hears of a failure without waiting for a response."""
-    if job.peer is None:
-        return False
-    return job.kind is Kind.INIT or (job.kind is Kind.EXIT and not job.waits)
-
-
-def _log_unseen(job: Job, error: BaseException) -> None:
-    log.error("%s_task failed, and nobody waits for it", job.kind.name.lower(), exc_info=error)
+def _reason(result: Result, error: BaseException) -> Reason:
+    """The reason of a failure that ended a call with `result`."""
+    if result is Result.WITHOUT_TASKS:
+        return Reason.NOT_INITIALIZED
+    if result is not Result.UNREADABLE:
+        return Reason.TASK
+    # What the codec raised; nothing ran.
+    if type(error) is PythonMismatch:
+        return Reason.PYTHON
+    return Reason.DECODE if type(error) is DecodeError else Reason.TASK

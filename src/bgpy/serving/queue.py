@@ -24,8 +24,8 @@ the numbers that are derived from it are counted anew by the next who comes.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from bgpy.serving.budget import Budget
@@ -33,6 +33,9 @@ from bgpy.tasks.lifecycle import EXEC, Kind
 
 LONE = 2**16
 """Bytes of arguments from which on a job is counted in a line, also if it is alone."""
+
+GONE = 2**20
+"""Bytes of arguments of withdrawn jobs that a line may keep until their turn comes."""
 
 JOB = 512
 """Bytes that a job takes besides its arguments, about."""
@@ -47,7 +50,7 @@ class Waiting(Protocol):
 
     kind: Kind
     waits: bool
-    """Its client waits for its end; else it has the receipt, and the job must run."""
+    """Its client waits for what the task responds."""
     size: int
     """Bytes of its arguments."""
     more: bool
@@ -68,18 +71,61 @@ J = TypeVar("J", bound=Waiting)
 class Line(Generic[J]):
     """What waits for one client."""
 
-    __slots__ = ("full", "held", "jobs", "kept", "owner", "size")
+    __slots__ = (
+        "count",
+        "full",
+        "gone",
+        "gone_size",
+        "held",
+        "index",
+        "jobs",
+        "kept",
+        "owner",
+        "size",
+    )
 
     def __init__(self, owner: bytes) -> None:
         self.owner = owner
-        self.jobs: OrderedDict[Hashable, J] = OrderedDict()
-        """By request; a second one of the same id is found by nobody, and runs."""
+        self.jobs: deque[J] = deque()
+        self.count = 0
+        """How many of `jobs` wait: the others are `gone`."""
+        self.gone: set[int] = set()
+        """Those that were withdrawn, by `id`: taken out when their turn comes, or when they
+        are more than the others, or large."""
+        self.gone_size = 0
+        self.index: dict[int, J] | None = None
+        """By request, made when it is first asked for; of two with the same the first."""
         self.size = 0
         """Bytes of arguments."""
         self.full = False
         self.held = False
         self.kept = True
         """It stays when nothing waits: its client is connected, and may come again."""
+
+    def find(self, request: int) -> J | None:
+        """The job of that request, if it waits here."""
+        if self.index is None:
+            self.index = {}
+            for job in self.jobs:
+                if id(job) not in self.gone:
+                    self.index.setdefault(job.request, job)
+        return self.index.get(request)
+
+    def remove(self, job: J) -> None:
+        """Take `job`, which `find` has found, out from between the others."""
+        assert self.index is not None
+        self.count -= 1
+        self.gone.add(id(job))
+        self.gone_size += job.size
+        del self.index[job.request]
+        if len(self.gone) > self.count or self.gone_size > GONE:
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Forget what is gone."""
+        self.jobs = deque(job for job in self.jobs if id(job) not in self.gone)
+        self.gone, self.gone_size = set(), 0
+        self.count = len(self.jobs)
 
 
 class JobQueue(Generic[J]):
@@ -110,7 +156,11 @@ class JobQueue(Generic[J]):
         self.count = 0
         """How many can run; read without the lock by whoever looks whether there is work."""
         self.taken: J | None = None
-        """What `pop` gave last; known also where an exception kept `pop` from giving it."""
+        """What `pop` took, until whoever runs it sets this to None: when it is answered.
+
+        `pop` says so before it takes a job out, so it is known also where an exception
+        struck, and gives it again; whoever looks for it meets it in the queue or here.
+        """
 
     def push(self, job: J, owner: bytes) -> bool:
         """Append `job` to what waits for `owner`; whether its line is full now.
@@ -125,12 +175,14 @@ class JobQueue(Generic[J]):
                     self._lone = job
                     self.count = 1
                     return False
-                self._line_up_lone()
+                if self._lone is not None:
+                    self._line_up_lone()
                 line = self._lines.get(owner)
                 if line is None:
                     line = self._lines[owner] = Line(owner)
-                budget = self._budget
-                if budget.used > budget.ample and not budget.admits(line.size, job.size + JOB):
+                budget, size = self._budget, job.size
+                used = budget.queued + budget.unsent + budget.receiving
+                if used > budget.ample and not budget.admits(line.size, size + JOB):
                     self._forget_if_over(line)
                     raise Overloaded
                 return self._line_up(job, line)
@@ -155,27 +207,47 @@ class JobQueue(Generic[J]):
             return True
 
     def pop(self) -> J | None:
-        """Take the next job, or None."""
+        """Take the next job, or None; it is `taken` until that is set to None.
+
+        Where the one before is taken still, an exception has struck, and it is given again.
+        """
         try:
             with self._lock:
+                if self.taken is not None:
+                    self._torn = True
                 if self._torn:
                     self._mend()
+                if self.taken is not None:
+                    return self.taken
                 job = self._lone
                 if job is not None:
                     self.taken = job
                     self._lone = None
                     self.count -= 1
                     return job
-                if self._turns:
-                    line = next(iter(self._turns.values()))
-                    job = self.taken = next(iter(line.jobs.values()))
-                    self._turns.popitem(last=False)
-                    line.jobs.popitem(last=False)
-                    if line.jobs:
-                        self._turns[line.owner] = line
+                turns = self._turns
+                if turns:
+                    line = next(iter(turns.values()))
+                    jobs = line.jobs
+                    while line.gone and id(jobs[0]) in line.gone:
+                        line.gone.discard(id(jobs.popleft()))
+                    job = self.taken = jobs[0]
+                    jobs.popleft()
+                    line.count -= 1
+                    if not line.count:
+                        del turns[line.owner]
+                    else:
                         job.more = True
+                        if len(turns) > 1:
+                            turns.move_to_end(line.owner)
                     self.count -= 1
-                    self._left(job, line)
+                    if line.index is not None:
+                        self._forget(job, line)
+                    size = job.size
+                    line.size -= size
+                    self._budget.queued -= size + JOB
+                    if job.kind is not EXEC:
+                        self._kinds[job.kind] -= 1
                     if (line.kept and not line.full) or not self._took(line):
                         return job
                 elif self._last is not None:
@@ -190,6 +262,12 @@ class JobQueue(Generic[J]):
             raise
         self._drained(line.owner)
         return job
+
+    def again(self) -> None:
+        """See that there is work, for who may have been struck between taking it and running it."""
+        with self._lock:
+            self._torn = True
+            self.count += 1  # counted anew by `pop`, which comes now
 
     def queued(self) -> int:
         """How many wait, those that are held included."""
@@ -213,10 +291,10 @@ class JobQueue(Generic[J]):
                 line = self._lines[owner] = Line(owner)
             if line.held:
                 return
-            if line.jobs:
+            if line.count:
                 del self._turns[owner]
-                self.count -= len(line.jobs)
-                self._held_jobs += len(line.jobs)
+                self.count -= line.count
+                self._held_jobs += line.count
             line.held = True
             self._held[owner] = line
 
@@ -254,29 +332,34 @@ class JobQueue(Generic[J]):
                 if job is not None and (job.owner, job.request) == (owner, request):
                     return True
             line = self._lines.get(owner)
-            return line is not None and isinstance(request, int) and request in line.jobs
+            return line is not None and isinstance(request, int) and line.find(request) is not None
 
     def withdraw(self, owner: bytes, request: int) -> bool:
         """Take a job out before it runs; False if it doesn't wait here, or must run.
 
-        A request whose client doesn't wait was receipted when it came: what has a receipt
+        An execute whose client doesn't wait was receipted when it came: what has a receipt
         is not withdrawn. `pop` and this exclude each other, so that what was withdrawn
         never runs, and what runs was not withdrawn.
         """
         with self._lock:
             self._line_up_lone()
             line = self._lines.get(owner)
-            job = None if line is None else line.jobs.get(request)
-            if line is None or job is None or not job.waits:
+            job = None if line is None else line.find(request)
+            if line is None or job is None or job is self.taken:
                 return False
-            del line.jobs[request]
+            if job.kind is EXEC and not job.waits:
+                return False
+            line.remove(job)
             if line.held:
                 self._held_jobs -= 1
             else:
                 self.count -= 1
-                if not line.jobs:
+                if not line.count:
                     del self._turns[owner]
-            self._left(job, line)
+            line.size -= job.size
+            self._budget.queued -= job.size + JOB
+            if job.kind is not EXEC:
+                self._kinds[job.kind] -= 1
             drained = self._took(line)
         if drained:
             self._drained(owner)
@@ -289,26 +372,29 @@ class JobQueue(Generic[J]):
                 self._release(line)
         taken = []
         while (job := self.pop()) is not None:
+            self.taken = None
             taken.append(job)
         return taken
 
     # All below is called with the lock
 
     def _line_up(self, job: J, line: Line[J]) -> bool:
-        jobs = line.jobs
         if line.held:
             self._held_jobs += 1
         else:
             self.count += 1
-            if not jobs:
+            if not line.count:
                 self._turns[line.owner] = line
-        request = job.request
-        jobs[request if request not in jobs else object()] = job
-        line.size += job.size
-        self._budget.queued += job.size + JOB
+        line.jobs.append(job)
+        line.count += 1
+        if line.index is not None:
+            line.index.setdefault(job.request, job)
+        size = job.size
+        line.size += size
+        self._budget.queued += size + JOB
         if job.kind is not EXEC:
             self._kinds[job.kind] += 1
-        if len(jobs) >= self._max_requests or line.size >= self._max_bytes:
+        if line.count >= self._max_requests or line.size >= self._max_bytes:
             line.full = True
         return line.full
 
@@ -321,49 +407,68 @@ class JobQueue(Generic[J]):
                 line = self._lines[job.owner] = Line(job.owner)
             self._line_up(job, line)
 
-    def _left(self, job: J, line: Line[J]) -> None:
-        """Count `job` out, which was taken from `line`."""
-        line.size -= job.size
-        self._budget.queued -= job.size + JOB
-        if job.kind is not EXEC:
-            self._kinds[job.kind] -= 1
+    def _forget(self, job: J, line: Line[J]) -> None:
+        """Take `job`, which runs, out of what can be found; where nothing waits, that is all."""
+        assert line.index is not None
+        if not line.count:
+            line.index = None
+        elif line.index.get(job.request) is job:
+            del line.index[job.request]
 
     def _took(self, line: Line[J]) -> bool:
         """Whether `line`, which a job has left, has room again now; forget it if it is over."""
         self._forget_if_over(line)
         if not line.full:
             return False
-        line.full = len(line.jobs) > self._max_requests // 2 or line.size > self._max_bytes // 2
+        line.full = line.count > self._max_requests // 2 or line.size > self._max_bytes // 2
         return not line.full
 
     def _forget_if_over(self, line: Line[J]) -> None:
-        if not line.jobs and not line.kept:
+        if not line.count and not line.kept:
             self._lines.pop(line.owner, None)
 
     def _release(self, line: Line[J]) -> None:
         if line.held:
             line.held = False
             del self._held[line.owner]
-            if line.jobs:
+            if line.count:
                 self._turns[line.owner] = line
-                self.count += len(line.jobs)
-                self._held_jobs -= len(line.jobs)
+                self.count += line.count
+                self._held_jobs -= line.count
 
     def _mend(self) -> None:
         """Count anew what an exception may have left half done: a signal handler's, say."""
+        self._take_out()
         lines = self._lines.values()
         self._held = {line.owner: line for line in lines if line.held}
         for line in lines:
-            line.size = sum(job.size for job in line.jobs.values())
-            if line.jobs and not line.held:
+            line.tidy()
+            line.index = None
+            line.size = sum(job.size for job in line.jobs)
+            if line.count and not line.held:
                 self._turns.setdefault(line.owner, line)
             else:
                 self._turns.pop(line.owner, None)
-        jobs = [job for line in lines for job in line.jobs.values()]
-        self._held_jobs = sum(len(line.jobs) for line in self._held.values())
+        jobs = [job for line in lines for job in line.jobs]
+        self._held_jobs = sum(line.count for line in self._held.values())
         self._kinds = {kind: sum(job.kind is kind for job in jobs) for kind in Kind}
         self._kinds[EXEC] = 0
         self._budget.queued = sum(job.size + JOB for job in jobs)
         waiting = len(jobs) - self._held_jobs
         self.count = waiting + (self._lone is not None) + (self._last is not None)
         self._torn = False
+
+    def _take_out(self) -> None:
+        """See that what is taken waits no more, wherever taking it out was struck."""
+        job = self.taken
+        if job is None:
+            return
+        if self._lone is job:
+            self._lone = None
+        elif self._last is job:
+            self._last = None
+        line = self._lines.get(job.owner)
+        if line is not None and line.jobs and line.jobs[0] is job:
+            line.jobs.popleft()
+            if line.owner in self._turns:
+                self._turns.move_to_end(line.owner)

@@ -9,13 +9,70 @@ elsewhere where it was added (``bgpy add``).
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
+from enum import Enum
 
+from bgpy import address
 from bgpy.config import ENV_TOKEN, checked_text
+from bgpy.state import records
 from bgpy.state.folders import below_host, exists_privately, make_private, safe
 from bgpy.system import files
 
 ADVISED_LENGTH = 32
 """Characters below which a token is open to guessing, and refused beyond loopback."""
+
+
+class Source(Enum):
+    """Where a token came from; the value says it to people."""
+
+    ARGUMENT = "the one that was given"
+    ENVIRONMENT = "the one in BGPY_TOKEN"
+    RECORD = "the one that the server at this address keeps for this account"
+    KEPT = "the one that 'bgpy add' has kept for this address"
+    MADE = "one that was made for this server"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundToken:
+    """A token, and where it came from; it shows the latter only."""
+
+    token: str = field(repr=False)
+    source: Source
+
+
+def find(given: str | None, place: address.Address) -> FoundToken | None:
+    """The token with which a client proves itself to the server at `place`; None without one.
+
+    The first there is of: `given`, that of ``BGPY_TOKEN``, that of a server of this account
+    which runs there, that which was kept for the address. Raises `StartupError` without a
+    home, or where others could have put the token there.
+    """
+    return _found(given) or known(place)
+
+
+def known(place: address.Address) -> FoundToken | None:
+    """The token that this account knows for an address; else as `find`.
+
+    A server on all interfaces answers over loopback too.
+    """
+    for candidate in (place, *address.wildcards(place)):
+        token = records.token_for(candidate)
+        if token is not None:
+            return FoundToken(token, Source.RECORD)
+    token = kept_token(place)
+    return None if token is None else FoundToken(token, Source.KEPT)
+
+
+def for_server(given: str | None) -> FoundToken:
+    """The token of a server that starts: `given`, else that of ``BGPY_TOKEN``, else a new one."""
+    return _found(given) or FoundToken(create(), Source.MADE)
+
+
+def _found(given: str | None) -> FoundToken | None:
+    if given is not None:
+        return FoundToken(given, Source.ARGUMENT)
+    token = from_environment()
+    return None if token is None else FoundToken(token, Source.ENVIRONMENT)
 
 
 def create(length: int = 64) -> str:
@@ -45,7 +102,7 @@ def check(token: str | None) -> str | None:
         return None
     token = checked_text(token, "token")
     if not token:
-        raise ValueError("token is empty: leave it out, or make one with token_create()")
+        raise ValueError("token is empty: give one, or leave it out")
     try:
         token.encode()
     except UnicodeEncodeError as error:
@@ -68,23 +125,23 @@ def remove_environment() -> None:
     os.environ.pop(ENV_TOKEN, None)
 
 
-def keep_token(address: tuple[str, int], token: str) -> str:
+def keep_token(place: tuple[str, int], token: str) -> str:
     """Keep `token` for that (parsed) address, instead of another one; the path of its file.
 
     Raises `StartupError` if there is no private folder to keep it in.
     """
-    path = _path(address)
+    path = _path(place)
     make_private(os.path.dirname(path))
     files.replace(path, token)
     return path
 
 
-def kept_token(address: tuple[str, int]) -> str | None:
+def kept_token(place: tuple[str, int]) -> str | None:
     """The token that is kept for that (parsed) address; None without one."""
-    path = _path(address)
+    path = _path(place)
     return files.read(path) if exists_privately(os.path.dirname(path)) else None
 
 
-def _path(address: tuple[str, int]) -> str:
-    host, port = address
+def _path(place: tuple[str, int]) -> str:
+    host, port = place
     return below_host("tokens", safe(f"{host}-{port}"))

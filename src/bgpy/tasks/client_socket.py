@@ -2,51 +2,72 @@
 
 ::
 
-    task ──respond──► ClientSocket ──reply, end──► the outbox of the server
+    task ──respond──► ClientSocket ──reply, fail──► Outlet: the outbox of the server
       └──defer──► Deferred ──respond, fail, from any thread──┘
 
 A call gets one answer. Where nobody waits for it, it is dropped.
+
+A client socket knows which call it answers and the outlet that answers leave by, and
+nothing of sessions, frames or threads: an engine that runs tasks elsewhere makes its own
+there, with an outlet that leads back.
 """
 
 from __future__ import annotations
 
-import _thread
 import threading
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from bgpy.errors import AlreadyResponded, NoResponse
+from bgpy.errors import AlreadyResponded
 
 if TYPE_CHECKING:
     # Making its dataclass takes 2 ms, and whoever has a message has imported it.
     from bgpy.tasks.compatibility import Message
 
-# One lock for all calls: it is held for two assignments, and only deferred answers come
-# from other threads. Reentrant, since the collector may drop a `Deferred` anywhere.
+# One lock for all calls: it protects the step from open to answered, which two threads may
+# try at once only where a response was deferred. It is held for two assignments, calls
+# nothing, and waits for nothing, so nobody can be kept by it. Reentrant, since the collector
+# may run in the middle of it and drop a `Deferred` of another call (that of this call is in
+# use, so it can't be dropped): the inner section is whole before the outer one goes on. An
+# exception that strikes inside leaves it through `with`.
 _answering = threading.RLock()
 
 
-class ClientSocket(ABC):
+class Outlet(Protocol):
+    """Where the answers to calls leave, each named by what the client socket was made with."""
+
+    def reply(self, call: Any, response: Any, error: bool) -> None:
+        """Send `response`, marked as an error or not; raises `EncodeError` if it can't travel."""
+
+    def fail(self, call: Any, failure: BaseException) -> None:
+        """Send `failure`, an exception of the task's, as the end of the call."""
+
+    def drop(self, call: Any) -> None:
+        """End a deferred call that nobody can answer any more.
+
+        The collector calls it, wherever it runs, also where this thread holds a lock that
+        sending takes: so it must take none, and leaves the sending to somebody else.
+        """
+
+
+class ClientSocket:
     """The caller of the task that runs, as handed to the three functions.
 
-    ``waits`` tells whether the caller waits for a response. Where answers leave is said by
-    the class of the engine's that is made of it, for each call one.
+    ``waits`` tells whether the caller waits for a response.
     """
 
-    __slots__ = ("answered", "deferred", "waits")
+    __slots__ = ("_call", "_outlet", "answered", "deferred", "waits")
 
-    def __init__(self, waits: bool) -> None:
+    def __init__(self, outlet: Outlet, call: Any, waits: bool) -> None:
+        self._outlet = outlet
+        self._call = call
         self.waits = waits
         self.answered = False
         self.deferred = False
 
-    @abstractmethod
-    def reply(self, response: Any, error: bool) -> None:
-        """Send `response`, marked as an error or not; raises `EncodeError` if it can't travel."""
-
-    @abstractmethod
-    def end(self, failure: BaseException) -> None:
-        """Send `failure` as the end of the call."""
+    @property
+    def call(self) -> Any:
+        """What the outlet knows the call by."""
+        return self._call
 
     def respond(self, response: Any, error: bool = False) -> None:
         """Send `response` to the caller; it is dropped if the caller does not wait for one.
@@ -55,13 +76,16 @@ class ClientSocket(ABC):
         `EncodeError` (nothing was sent; respond with something else) if an object in
         it can't be pickled.
         """
-        if self.deferred or self.answered:
-            self._claim()
-        else:
-            self.answered = True  # no other thread may answer what was not deferred
         try:
-            self.reply(response, error)
+            if self.deferred or self.answered:
+                self._claim()
+            else:
+                self.answered = True  # no other thread may answer what was not deferred
+            self._outlet.reply(self._call, response, error)
+        except AlreadyResponded:
+            raise
         except BaseException:
+            # It can't travel, or a signal handler raised meanwhile: the call is open still.
             self.answered = False
             raise
 
@@ -76,29 +100,29 @@ class ClientSocket(ABC):
 
     def fail(self, failure: BaseException) -> None:
         """End the call with `failure`, which the caller sees raised."""
-        self._claim()
-        self.end(failure)
+        try:
+            self._claim()
+            self._outlet.fail(self._call, failure)
+        except AlreadyResponded:
+            raise
+        except BaseException:
+            self.answered = False
+            raise
 
     def drop(self) -> None:
         """End an open call because nobody can answer it any more; the collector calls this."""
-        if self._take():
-            return
-        failure = NoResponse("the task deferred its response and then dropped it unanswered")
-        try:
-            # The collector runs anywhere, also where this thread holds the locks of sending.
-            _thread.start_new_thread(self.end, (failure,))
-        except RuntimeError:
-            pass  # the interpreter ends, and the connection with it
+        if not self.take():
+            self._outlet.drop(self._call)
 
-    def _claim(self) -> None:
-        if self._take():
-            raise AlreadyResponded("this call has been responded to already")
-
-    def _take(self) -> bool:
+    def take(self) -> bool:
         """Take the right to answer; whether it was taken before."""
         with _answering:
             answered, self.answered = self.answered, True
         return answered
+
+    def _claim(self) -> None:
+        if self.take():
+            raise AlreadyResponded("this call has been responded to already")
 
 
 class Deferred:

@@ -1,29 +1,92 @@
-"""Which server's tasks run in this thread: how a client notices that it calls itself."""
+"""Which server's tasks run in this thread, and on whose behalf: its chain of calls.
+
+A client that makes a waiting call sends the chain: for each server that has a call under
+way which waits for this one, its incarnation and the serial of that call. A server that
+finds itself in the chain of a request, with the call that it is running, would wait for
+itself, and refuses.
+
+::
+
+    client ──► A runs 7 ──► B runs 3 ──► A?   chain: (A, 7) (B, 3): A refuses
+
+Each thread has a record of its own, which that thread alone writes and reads: no lock. A
+signal handler or ``__del__`` that strikes in between reads the record as of the task that
+it struck.
+"""
 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import get_ident
 
-_serving: dict[int, tuple[bytes, int]] = {}
-"""By thread: the incarnation of the server that it serves, and the process that it does so in."""
+ENTRY = struct.Struct("<16sQ")
+"""An entry of a chain: incarnation, and serial of the running call."""
+
+
+class TaskThread:
+    """What a server runs in one thread; the server writes it around each task."""
+
+    __slots__ = ("chain", "incarnation", "outer", "pid", "serial")
+
+    def __init__(self, incarnation: bytes, outer: TaskThread | None) -> None:
+        self.incarnation = incarnation
+        self.pid = os.getpid()
+        self.outer = outer
+        """The server within a task of which this one is served."""
+        self.serial = 0
+        """Of the call that runs, counted from 1; 0 between calls."""
+        self.chain = b""
+        """The chain that this call came with."""
+
+
+_serving: dict[int, TaskThread] = {}
+"""By thread. A dict's own operations are whole, also without the GIL."""
 
 
 @contextmanager
-def serving(incarnation: bytes) -> Iterator[None]:
+def serving(incarnation: bytes) -> Iterator[TaskThread]:
     """Mark this thread as the task thread of the server process `incarnation`."""
     me = get_ident()
-    before = _serving.get(me)
-    _serving[me] = incarnation, os.getpid()
+    outer = _serving.get(me)
+    record = _serving[me] = TaskThread(incarnation, outer)
     try:
-        yield
+        yield record
     finally:
-        if before is None:
+        if outer is None:
             del _serving[me]
         else:
-            _serving[me] = before
+            _serving[me] = outer
+
+
+def chain() -> bytes:
+    """The chain that a waiting call made here carries; empty where no task runs.
+
+    It is that of the running call, with the server's own entry behind it. A forked child
+    of a task is another process, for which no server waits.
+    """
+    if not _serving:
+        return b""
+    record = _serving.get(get_ident())
+    entries = b""
+    while record is not None:
+        if record.serial and record.pid == os.getpid():
+            own = ENTRY.pack(record.incarnation, record.serial)
+            entries = record.chain + own + entries
+        record = record.outer
+    return entries
+
+
+def serials_in(chain: bytes, incarnation: bytes) -> list[int]:
+    """The serials of the calls of server `incarnation` in `chain`.
+
+    Raises `ValueError` for what is no row of entries.
+    """
+    if len(chain) % ENTRY.size:
+        raise ValueError(f"a chain of {len(chain)} bytes is no row of {ENTRY.size}-byte entries")
+    return [serial for each, serial in ENTRY.iter_unpack(chain) if each == incarnation]
 
 
 def is_task_thread_of(incarnation: bytes) -> bool:
@@ -33,4 +96,5 @@ def is_task_thread_of(incarnation: bytes) -> bool:
     """
     if not _serving:
         return False
-    return _serving.get(get_ident()) == (incarnation, os.getpid())
+    record = _serving.get(get_ident())
+    return record is not None and (record.incarnation, record.pid) == (incarnation, os.getpid())

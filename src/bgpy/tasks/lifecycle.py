@@ -38,13 +38,19 @@ class Result(Enum):
     DONE = auto()
     ALREADY_INITIALIZED = auto()
     WITHOUT_TASKS = auto()
+    """There were no tasks to run: an error for an execute, none for an exit."""
     RAISED = auto()
     UNREADABLE = auto()
     """Its arguments could not be rebuilt: nothing ran."""
 
 
 class Outcome(NamedTuple):
-    """What came of a call; `error` is what the user's code raised, without bgpy's frames."""
+    """What came of a call.
+
+    `error` is what the user's code raised, without bgpy's frames, or the failure that
+    `result` names. Whose failure it is is said by `result`, never by the error's type: a
+    task may raise any error of bgpy's, of a client of its own.
+    """
 
     result: Result
     error: BaseException | None = None
@@ -103,7 +109,7 @@ def _without_tasks(kind: Kind) -> Outcome:
     if kind is EXIT:
         return Outcome(Result.WITHOUT_TASKS)
     error = NotInitialized("the server has no tasks yet: call initialize() first")
-    return Outcome(Result.RAISED, error)
+    return Outcome(Result.WITHOUT_TASKS, error)
 
 
 def _below_bgpy(traceback: TracebackType | None) -> TracebackType | None:

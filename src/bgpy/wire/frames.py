@@ -110,11 +110,6 @@ def encode_frame(
     return [start, *(piece for piece in (*parts, *buffers) if len(piece))]
 
 
-def whole(head: Head | Parts) -> bytes:
-    """A copy of `head` as one."""
-    return b"".join(head) if isinstance(head, tuple) else bytes(head)
-
-
 class _Assembly:
     """A frame whose parts are received into memory of their own, one after the other."""
 

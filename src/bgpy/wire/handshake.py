@@ -30,6 +30,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bgpy.errors import (
+    Advice,
     AuthenticationError,
     BgpyError,
     NotBgpy,
@@ -130,19 +131,22 @@ def _decode_welcome(data: bytes) -> Welcome:
 
 
 def _check_magic(data: bytearray) -> None:
-    if data[:8] != MAGIC[: len(data)]:
-        raise NotBgpy(f"the other side doesn't speak bgpy's protocol: {_described(bytes(data))}")
+    if data[:8] == MAGIC[: len(data)]:
+        return
+    spoken = _recognised(bytes(data))
+    seen = f"this looks like {spoken}" if spoken else f"its first bytes are {data[:8].hex(' ')}"
+    error = NotBgpy(f"the other side doesn't speak bgpy's protocol: {seen}")
+    error.speaks = spoken
+    raise error
 
 
-def _described(data: bytes) -> str:
-    """Say what the first bytes look like."""
+def _recognised(data: bytes) -> str | None:
+    """What speaks like this, as far as its first bytes tell."""
     if data.startswith((b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"HTTP/", b"CONNECT ")):
-        return "this looks like HTTP"
+        return "HTTP"
     if data[:2] in (b"\x16\x03", b"\x15\x03"):
-        return "this looks like TLS"
-    if data.startswith(b"SSH-"):
-        return "this looks like SSH"
-    return f"its first bytes are {data[:8].hex(' ')}"
+        return "TLS"
+    return "SSH" if data.startswith(b"SSH-") else None
 
 
 Binding = Callable[[], bytes]
@@ -260,16 +264,19 @@ class ClientHandshake(_Handshake):
             raise _no_common_version("the server chose", version, version)
         if not self._token:
             raise AuthenticationError(
-                "the server wants a token and none is known here: give token=..., set BGPY_TOKEN, "
-                "or keep it once with 'bgpy add'"
+                "the server wants a token and none is known here",
+                advice=Advice(
+                    "give token=..., set BGPY_TOKEN, or keep it once with 'bgpy add'",
+                    "give --token, set BGPY_TOKEN, or keep it once with 'bgpy add'",
+                ),
             )
         key = derive_key(self._token, server_id)
         body, proof = message[:-PROOF_SIZE], message[-PROOF_SIZE:]
         expected = _proof(key, b"server", self.hello() + body + self._binding)
         if not _proves(proof, expected):
             raise AuthenticationError(
-                "the server doesn't hold this client's token: "
-                "use the token that the server was started with"
+                "the server doesn't hold this client's token",
+                advice="use the token that the server was started with",
             )
         self.server_id = server_id
         self.terms = ServerTerms(max_message, max_buffers, codecs)
@@ -283,16 +290,16 @@ def _refused(reason: int, lowest: int, highest: int) -> ProtocolError | Authenti
         return _no_common_version("the server speaks", lowest, highest)
     if reason == Refusal.TOKEN:
         return AuthenticationError(
-            f"the server's token is too short for connections like this one: start it with a "
-            f"token of at least {LONG_TOKEN} characters"
+            "the server's token is too short for connections like this one",
+            advice=f"start the server with a token of at least {LONG_TOKEN} characters",
         )
     return RemoteProtocolError(f"the server refused this client's hello, for reason {reason}")
 
 
 def _no_common_version(who: str, lowest: int, highest: int) -> VersionMismatch:
     return VersionMismatch(
-        f"{who} {_versions(lowest, highest)} of the protocol, this side {_OURS}: "
-        "install the same version of bgpy on both sides"
+        f"{who} {_versions(lowest, highest)} of the protocol, this side {_OURS}",
+        advice="install the same version of bgpy on both sides",
     )
 
 

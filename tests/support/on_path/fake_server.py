@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 
+from bgpy.errors import StartupError
 from bgpy.process import logs
 from bgpy.process.readiness import Ready, Settings, options_of
 
@@ -63,7 +64,7 @@ def _ready_when_told(settings: Settings, ready: Ready) -> None:
 
 def _fail(settings: Settings, ready: Ready) -> None:
     print("said before it failed")
-    ready.failed("the port is taken")
+    ready.failed(StartupError("the port is taken"))
 
 
 def _raise(settings: Settings, ready: Ready) -> None:
@@ -101,7 +102,7 @@ def _fail_with_log(settings: Settings, ready: Ready) -> None:
     ready.logs_to(path)
     logs.redirect(logs.open_log(path))
     print("late")
-    ready.failed("no init file")
+    ready.failed(StartupError("no init file"))
 
 
 def _print_all(settings: Settings, ready: Ready) -> None:

@@ -8,15 +8,21 @@ from time import monotonic
 from typing import NamedTuple
 
 from bgpy.address import Address
-from bgpy.calling.blocking.dialling import Reached, limit, reach
+from bgpy.calling.blocking.dialling import Reached, limit, reach, silent
 from bgpy.codec.payload import within
-from bgpy.errors import BgpyError, NotBgpy, Unreachable
+from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy
 from bgpy.memory import allocate
+from bgpy.state.tokens import FoundToken
 from bgpy.system.keepalive import keep_alive
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, Welcome
 
-FindToken = Callable[[], str | None]
+FindToken = Callable[[], FoundToken | None]
+
+GIVE_TLS = Advice(
+    "if it is a bgpy server that speaks TLS only, give tls=True",
+    "if it is a bgpy server that speaks TLS only, give --tls",
+)
 
 RECEIVED = 2**14
 """Bytes received at once."""
@@ -50,14 +56,26 @@ def connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     try:
         if target.address.path is None:
             keep_alive(reached.sock)
-        token = target.find_token()
+        found = target.find_token()
+        token = None if found is None else found.token
         handshake = ClientHandshake(client_id, os.urandom(32), token, reached.binding)
         connection = Connection.client_side(handshake, allocate, within)
-        _shake_hands(reached, connection, target.address, deadline)
+        try:
+            _shake_hands(reached, connection, target.address, deadline)
+        except AuthenticationError as error:
+            raise _of_token(target.address, found, error) from error
         return Connected(reached, connection, handshake.welcome)
     except BaseException:
         reached.sock.close()
         raise
+
+
+def _of_token(
+    address: Address, found: FoundToken | None, error: AuthenticationError
+) -> AuthenticationError:
+    """The error, with the server that it is about, and where the token came from (never it)."""
+    used = "" if found is None else f"; the token was {found.source.value}"
+    return AuthenticationError(f"{error.problem}{used}", advice=error.advice, address=address)
 
 
 def _shake_hands(
@@ -78,22 +96,28 @@ def _shake_hands(
                 raise ConnectionResetError("the stream ended")
             connection.receive(buffer[:count])
     except TimeoutError as error:
-        raise Unreachable(
-            f"{address} accepts connections and did not answer in time: is it a bgpy server, "
-            "and is its process running?"
-        ) from error
+        raise silent(address) from error
     except NotBgpy as error:
-        raise NotBgpy(_not_bgpy(address, error)) from None
-    except BgpyError:
+        raise _not_bgpy(address, error) from None
+    except BgpyError as error:
+        error.address = str(address)
         raise
     except OSError as error:
-        tls = "" if reached.binding or address.path else "it speaks TLS only (give tls=True), "
+        plain = not reached.binding and address.path is None
         raise NotBgpy(
             f"{address} closed the connection during the handshake: it is not a bgpy server, "
-            f"{tls}or it is just ending"
+            f"{'it speaks TLS only, ' if plain else ''}or it is just ending",
+            advice=GIVE_TLS if plain else None,
+            address=address,
         ) from error
 
 
-def _not_bgpy(address: Address, error: NotBgpy) -> str:
-    text = f"{address} is not a bgpy server: {error}"
-    return f"{text}; if it is one that speaks TLS, give tls=True" if "TLS" in text else text
+def _not_bgpy(address: Address, error: NotBgpy) -> NotBgpy:
+    speaks_tls = error.speaks == "TLS"
+    made = NotBgpy(
+        f"{address} is not a bgpy server: {error.problem}",
+        advice=GIVE_TLS if speaks_tls else None,
+        address=address,
+    )
+    made.speaks = error.speaks
+    return made

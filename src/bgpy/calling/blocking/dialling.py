@@ -53,7 +53,9 @@ def reach(address: Address, tls: bool | None, deadline: float) -> Reached:
             return Reached(sock, b"")
         sock.close()
         raise Unreachable(
-            f"{address} is beyond this machine, where bgpy speaks TLS only: leave tls=False out"
+            f"{address} is beyond this machine, where bgpy speaks TLS only",
+            advice="leave tls=False out",
+            address=address,
         )
     try:
         return _secured(sock, address, deadline)
@@ -67,7 +69,9 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
         places = resolve(dialled(address))
     except OSError as error:
         raise Unreachable(
-            f"{address.host} is no known host ({error}): correct the name, or use an IP address"
+            f"{address.host} is no known host ({error})",
+            advice="correct the name, or use an IP address",
+            address=address,
         ) from error
     for place in places:
         try:
@@ -90,25 +94,34 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
 def _no_way(address: Address, error: OSError) -> ConnectError:
     if isinstance(error, ConnectionRefusedError):
         return NotRunning(
-            f"nothing runs at {address}: start a server there, or correct the address"
+            f"nothing runs at {address}",
+            advice="start a server there, or correct the address",
+            address=address,
         )
     if isinstance(error, TimeoutError):
         if address.path is not None:
             return Unreachable(
-                f"{address} takes no connection: its backlog stayed full, so its process may be "
-                "stopped or hang"
+                f"{address} takes no connection, since its backlog stayed full",
+                advice="look whether its process was stopped or hangs",
+                address=address,
             )
         return Unreachable(
-            f"{address} can't be reached: no answer in time. Is that machine on, and does a "
-            f"firewall between let TCP to port {address.port} through?"
+            f"{address} can't be reached (no answer in time)",
+            advice="look whether that machine is on, and whether a firewall on the way lets TCP "
+            f"to port {address.port} through",
+            address=address,
         )
-    return Unreachable(f"{address} can't be reached: {error}")
+    return Unreachable(f"{address} can't be reached: {error}", address=address)
 
 
 if sys.platform == "win32":
 
     def _reach_unix(address: Address, path: str, deadline: float) -> socket.socket:
-        raise Unreachable("Python has no Unix sockets on Windows: use 127.0.0.1 and a port")
+        raise Unreachable(
+            "Python has no Unix sockets on Windows",
+            advice="use 127.0.0.1 and a port",
+            address=address,
+        )
 
 else:
 
@@ -119,8 +132,10 @@ else:
             uid = processes.peer_uid(sock)
             if uid != os.geteuid():
                 raise AuthenticationError(
-                    f"the server at {address} runs as another user (uid {uid}), and this is uid "
-                    f"{os.geteuid()}: a Unix socket is for one user; use a port on 127.0.0.1"
+                    f"the server at {address} runs as another user (uid {uid}) than this program "
+                    f"(uid {os.geteuid()}), and a Unix socket is for one user",
+                    advice="use a port on 127.0.0.1",
+                    address=address,
                 )
             return sock
         except OSError as error:
@@ -160,6 +175,15 @@ def limit(sock: Stream, deadline: float) -> None:
     sock.settimeout(left)
 
 
+def silent(address: Address) -> Unreachable:
+    """The error of what takes connections and says nothing."""
+    return Unreachable(
+        f"{address} accepts connections and did not answer in time",
+        advice="look whether it is a bgpy server, and whether its process runs",
+        address=address,
+    )
+
+
 def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
     # Inside: `ssl` takes longer than all that a client imports that doesn't need it.
     from bgpy.tls.contexts import for_client
@@ -172,15 +196,15 @@ def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
         while not secured.shake_hands():
             limit(sock, deadline)
     except TimeoutError as error:
-        raise Unreachable(
-            f"{address} accepts connections and did not answer in time: is it a bgpy server, "
-            "and is its process running?"
-        ) from error
+        raise silent(address) from error
     except NotTls as error:
-        raise NotBgpy(f"{address} is not a bgpy server that speaks TLS: {error}") from error
+        raise NotBgpy(
+            f"{address} is not a bgpy server that speaks TLS: {error}", address=address
+        ) from error
     except OSError as error:
         raise NotBgpy(
-            f"{address} closed the connection as TLS began: it is not a bgpy server, it is one "
-            "that was started without TLS, or it is just ending"
+            f"{address} closed the connection as TLS began: it is not a bgpy server, it was "
+            "started without TLS, or it is just ending",
+            address=address,
         ) from error
     return Reached(secured, secured.fingerprint)

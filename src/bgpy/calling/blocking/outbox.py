@@ -48,8 +48,9 @@ class Outbox:
         self._send = sock.send
         # What TLS sends never waits, and Windows has no such flag: there the socket's own
         # time-out lets a full one be noticed.
-        plain = isinstance(sock, socket.socket) and sys.platform != "win32"
-        self._now: tuple[int, ...] = (socket.MSG_DONTWAIT,) if plain else ()
+        self._now: tuple[int, ...] = ()
+        if sys.platform != "win32" and isinstance(sock, socket.socket):
+            self._now = (socket.MSG_DONTWAIT,)
         self.waiting: deque[Outgoing] = deque()
         self.torn = False
         """Whether bytes leave, and it isn't noted yet how many: found so with the lock held,

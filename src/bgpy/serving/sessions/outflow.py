@@ -38,7 +38,7 @@ from bgpy.config import Limits
 from bgpy.memory import Piece
 from bgpy.serving.budget import Budget
 from bgpy.serving.io.transport import Transport
-from bgpy.serving.sessions.send_buffer import SendBuffer, after, owned, size_of
+from bgpy.serving.sessions.send_buffer import PIECE, SendBuffer, after, owned, size_of
 
 PATIENCE = 0.002
 """Seconds that a reader may take to begin with large replies, before a copy is kept."""
@@ -79,6 +79,7 @@ class Outflow:
         self._kept = 0  # bytes that the budget counts
         self._gathering = False  # what is unsent waits for more, not for the socket
         self._open = True
+        self._usable = True  # open, and not lost
         self.clogged = False
         """The client leaves too much unread."""
         self.lost: BaseException | None = None
@@ -111,8 +112,19 @@ class Outflow:
                     return
                 mine = True
                 self._busy = True
-                self._offered = (pieces, [])
-                left = self._take(pieces, more)
+                record: list[int] = []
+                self._offered = (pieces, record)
+                if self._unsent is None and not more and self._usable and len(pieces) == 1:
+                    # What is sent most, in fewer steps.
+                    try:
+                        record.extend(map(self._send_piece, pieces))
+                    except OSError:
+                        pass  # `_take` will meet it again
+                    if record and record[0] == len(pieces[0]) and not self._inbox:
+                        self._offered = None
+                        self._busy = False
+                        return
+                left = self._take(pieces, more, record)
                 if left is None and not self._inbox:
                     self._busy = False
                     return
@@ -132,7 +144,6 @@ class Outflow:
                     return
                 mine = True
                 self._busy = True
-                self._gathering = False
                 self._send_unsent()
                 self._take_all()
                 self._busy = False
@@ -144,40 +155,36 @@ class Outflow:
         """Send no more; whether the socket may be closed, or else who is busy closes it."""
         with self._lock:
             if self._gathering:
-                self._gathering = False
                 self._send_unsent()
-            self._open = False
+            self._open = self._usable = False
             self._forget()
             self._attend = _nobody
             return not self._busy
 
     # Below `busy` is this thread's
 
-    def _take(self, pieces: Sequence[Piece], more: bool) -> Sequence[Piece] | None:
-        """Send or keep `pieces`, which are offered; what is left where that is worth streaming."""
-        if not self._open or self.lost is not None:
+    def _take(
+        self, pieces: Sequence[Piece], more: bool, record: list[int]
+    ) -> Sequence[Piece] | None:
+        """Send or keep `pieces`, which are offered with `record`; what is worth streaming."""
+        if not self._usable:
             self._offered = None
             return None
         alone = len(pieces) == 1
         if self._unsent is not None and self._gathering and not alone:
             self._send_unsent()  # so that the user's memory need not be copied
-        if self._unsent is not None or (more and alone):
+        if not record and (self._unsent is not None or (more and alone)):
             self._keep(pieces, more)
             return None
-        record: list[int] = []
-        self._offered = (pieces, record)
         try:
-            record.extend(map(self._send_piece, pieces) if alone else self._send(pieces))
+            if not record:
+                record.extend(map(self._send_piece, pieces) if alone else self._send(pieces))
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
             self._lose(error)
             return None
-        taken = record[0] if record else 0
-        if alone and taken == len(pieces[0]):
-            self._offered = None
-            return None
-        left = after(pieces, taken)
+        left = after(pieces, record[0] if record else 0)
         if any(isinstance(piece, memoryview) for piece in left):
             return left
         if left:
@@ -190,9 +197,10 @@ class Outflow:
         inbox = self._inbox
         while inbox:
             pieces, more = inbox[0]
-            self._offered = (pieces, [])
+            record: list[int] = []
+            self._offered = (pieces, record)
             inbox.popleft()
-            left = self._take(pieces, more)
+            left = self._take(pieces, more, record)
             if left is not None:
                 self._put_aside(left)
 
@@ -237,8 +245,17 @@ class Outflow:
 
     def _keep(self, pieces: Sequence[Piece], more: bool) -> None:
         """Queue `pieces` behind what waits, or to be gathered."""
-        if self._unsent is None:
+        unsent = self._unsent
+        if unsent is None:
             self._gathering = True
+        elif self._gathering and more and pieces[0].__class__ is bytes:
+            append, piece = unsent.pieces.append, pieces[0]
+            self._offered = None  # as in `_append`
+            append(piece)
+            unsent.size += len(piece) + PIECE
+            if unsent.size >= GATHERED:
+                self._send_unsent()
+            return
         self._append(pieces)
         if not self._gathering:
             self._count()
@@ -289,9 +306,11 @@ class Outflow:
     def _send_unsent(self) -> None:
         """Send what waits, as much of it as the socket takes in one call."""
         unsent = self._unsent
-        self._gathering = False
         if unsent is None:
             return
+        if self._gathering:
+            self._gathering = False
+            unsent = self._unsent = unsent.joined()
         first = unsent.first()
         record: list[int] = []
         self._flushed = (first, record)
@@ -310,6 +329,7 @@ class Outflow:
     def _lose(self, error: BaseException) -> None:
         # Its traceback would keep what was to be sent.
         self.lost = error.with_traceback(None)
+        self._usable = False
         self._forget()
         self._attend()
 

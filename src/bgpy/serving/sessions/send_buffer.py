@@ -44,6 +44,13 @@ class SendBuffer:
                 pieces.popleft()
                 self.size -= size + PIECE
 
+    def joined(self) -> SendBuffer:
+        """The same bytes as one piece: many small ones cost more to send than to copy."""
+        one = SendBuffer()
+        one.pieces.append(b"".join(self.pieces))
+        one.recount()
+        return one
+
     def recount(self) -> None:
         """Find the size anew."""
         self.size = size_of(self.pieces)

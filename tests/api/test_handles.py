@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bgpy.api.handles import Handle
 from bgpy.config import Options
+from bgpy.errors import BgpyError
 from bgpy.process.launch import launch
-from bgpy.state import folders, records
+from bgpy.state import claims, folders, records
 from bgpy.system import processes
 from bgpy.system.processes import ProcessId
+from tests.support.meeting import Meeting
+
+
+@pytest.fixture
+def meeting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Meeting]:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support" / "on_path"))
+    meeting = Meeting()
+    yield meeting
+    meeting.close()
 
 
 class Stop:
@@ -77,7 +88,7 @@ def test_kill_removes_record_when_server_left_it(handle: Handle) -> None:
     address = (handle.host, handle.port)
     start_time = processes.start_time(handle.pid)
     assert start_time is not None
-    claim = records.claim(address)
+    claim = claims.claim(address)
     boot = processes.boot_id().hex()
     record = records.Record(*address, handle.pid, start_time, boot, "3", "1", "00")
     claim.write(record, "secret")
@@ -93,3 +104,27 @@ def test_kill_spares_process_when_start_time_differs(handle: Handle) -> None:
     """A process that has the pid now, but is another one, is left alone."""
     ProcessId(handle.pid, "0").kill()
     assert handle.is_alive()
+
+
+def test_handle_says_which_time_limit_is_none(handle: Handle) -> None:
+    """At once, before anything is waited for."""
+    for call in (handle.wait, handle.stop):
+        with pytest.raises(TypeError, match="timeout must be a number of seconds, not str"):
+            call("5")  # type: ignore[arg-type]
+
+
+def test_handle_claims_nothing_of_a_process_that_is_hidden(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is alive as far as is known, and no other is killed in its place."""
+
+    def unseen(pid: int) -> str:
+        raise processes.Unseen(pid)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "start_time", unseen)
+        assert handle.is_alive()
+        assert not handle.wait(0)
+        with pytest.raises(BgpyError, match="can't be seen") as caught:
+            handle.kill()
+    assert caught.value.pid == handle.pid

@@ -1,4 +1,4 @@
-"""The runner: a request goes in as bytes, its answers come out as messages."""
+"""The worker with the inline engine: a request goes in as bytes, its answers come out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ import pytest
 
 from bgpy.codec import failures, payload
 from bgpy.codec.modules import Catalogue
-from bgpy.errors import DecodeError, MessageTooLarge
+from bgpy.engines.inline import InlineEngine, Load
+from bgpy.errors import MessageTooLarge
 from bgpy.memory import Payload
-from bgpy.serving.outbox import Job
-from bgpy.serving.runner import Runner
+from bgpy.serving.ending import Ending, State
+from bgpy.serving.job import Job
+from bgpy.serving.outbox import Outbox
+from bgpy.serving.queue import JobQueue
+from bgpy.serving.worker import Worker
 from bgpy.tasks.client_socket import Deferred
+from bgpy.tasks.current import TaskThread
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.tasks.signatures import Functions
 from bgpy.wire.messages import (
@@ -30,6 +35,7 @@ from bgpy.wire.messages import (
     ReceiptCode,
     Reply,
 )
+from tests.support.outlets import Outlet, through
 from tests.support.packed import encode, encode_tasks
 
 Task = Callable[..., Any]
@@ -68,16 +74,46 @@ class Peer:
 
 
 class Bench:
-    """A runner with tasks of the test's."""
+    """A worker with a queue and tasks of the test's."""
 
-    def __init__(self) -> None:
-        self.runner = Runner(Catalogue(), None, self._note)
-        self.unread: list[tuple[Job, int]] = []
+    def __init__(self, init_file: Load | None = None) -> None:
+        self.engine = InlineEngine(Catalogue(), init_file)
+        self.jobs = JobQueue(100, 2**20, lambda owner: None)
+        self.later: list[Callable[[], None]] = []
+        self.outbox = Outbox(self.later.append)
+        self.ending = Ending(10, 2**20)
+        self.exits = 0
+        self.init_file_outcomes: list[Outcome] = []
+        self.tasks_ran = 0
+        thread = TaskThread(b"i" * 16, None)
+        self.worker = Worker(
+            self.engine, self.jobs, self.outbox, self.ending, self, self._ran, thread
+        )
 
-    def _note(self, job: Job) -> None:
-        """Keep what could not be read, and how many answers its client had by then."""
-        assert isinstance(job.peer, Peer)
-        self.unread.append((job, len(job.peer.sent)))
+    def _ran(self) -> None:
+        self.tasks_ran += 1
+
+    def init_file_ran(self, outcome: Outcome) -> None:
+        self.init_file_outcomes.append(outcome)
+
+    def exit_ran(self) -> None:
+        self.exits += 1
+
+    def has_tasks(self, exec_task: Task) -> None:
+        """Give the engine tasks that need not travel."""
+        functions = Functions(lambda: None, exec_task, lambda *_: None)
+        self.engine._tasks.handle(Kind.INIT, functions, through(Outlet()))
+        self.engine.initialized = True
+
+    def run(self, job: Job) -> None:
+        """Have the worker take `job` and run it."""
+        if job.kind is Kind.EXIT:
+            self.ending.ask(job)
+            self.worker.settle()
+        else:
+            self.jobs.push(job, job.owner)
+        self.worker.work()
+        assert self.jobs.taken is None
 
     def init(
         self,
@@ -88,21 +124,21 @@ class Bench:
         packed = encode_tasks((init_task, exec_task, exit_task), {}, {})
         peer = Peer()
         message = Init(1, packed.head, packed.buffers, payload.PICKLE, packed.code)
-        self.runner.run(Job(Kind.INIT, peer, message, False))
+        self.run(Job(Kind.INIT, peer, message, False))
         return peer
 
     def execute(self, args: Any = None, wait: bool = True, limit: int = 2**20) -> Peer:
         packed = encode({} if args is None else args, "args")
         peer = Peer(limit)
         message = Execute(2, packed.head, packed.buffers, payload.PICKLE, packed.code, wait)
-        self.outcome: Outcome = self.runner.run(Job(Kind.EXEC, peer, message, wait))
+        self.run(Job(Kind.EXEC, peer, message, wait))
         return peer
 
     def exit(self, wait: bool) -> Peer:
         packed = encode({}, "args")
         peer = Peer()
         message = Exit(3, packed.head, packed.buffers, payload.PICKLE, packed.code, wait)
-        self.runner.run(Job(Kind.EXIT, peer, message, wait))
+        self.run(Job(Kind.EXIT, peer, message, wait))
         return peer
 
 
@@ -115,10 +151,9 @@ def test_run_initialises_once_when_two_clients_bring_tasks(bench: Bench) -> None
     """The second one's tasks are not even rebuilt."""
     first = bench.init(lambda client_socket, state, args: None)
     second = Peer()
-    outcome = bench.runner.run(Job(Kind.INIT, second, Init(1, b"no pickle at all"), False))
+    bench.run(Job(Kind.INIT, second, Init(1, b"no pickle at all"), False))
     assert first.sent == [Receipt(1, ReceiptCode.INITIALIZED)]
     assert second.sent == [Receipt(1, ReceiptCode.ALREADY_INITIALIZED)]
-    assert outcome.result is Result.ALREADY_INITIALIZED
 
 
 def test_run_answers_with_what_the_task_responds_when_the_caller_waits(bench: Bench) -> None:
@@ -159,7 +194,6 @@ def test_run_sends_nothing_when_nobody_waits(bench: Bench) -> None:
 
     bench.init(exec_task)
     assert bench.execute(wait=False).sent == []
-    assert bench.outcome == Outcome(Result.DONE)
 
 
 def test_run_fails_the_call_when_the_task_forgets_to_respond(bench: Bench) -> None:
@@ -172,13 +206,13 @@ def test_run_fails_the_call_when_the_task_forgets_to_respond(bench: Bench) -> No
 def test_run_answers_later_when_the_task_defers(bench: Bench) -> None:
     """Returning without a response is no mistake then."""
     kept: list[Deferred] = []
-    bench.runner.tasks.functions = Functions(
-        lambda: None, lambda client_socket, *_: kept.append(client_socket.defer()), print
-    )
+    bench.has_tasks(lambda client_socket, *_: kept.append(client_socket.defer()))
     peer = bench.execute()
     assert peer.sent == []
+    assert bench.outbox.deferred == {(peer.client_id, 2)}
     kept.pop().respond("later")
     assert peer.value() == "later"
+    assert not bench.outbox.deferred
 
 
 def test_run_raises_at_the_caller_what_the_task_raised(bench: Bench) -> None:
@@ -256,11 +290,10 @@ def test_run_refuses_arguments_when_they_cannot_be_rebuilt(
     """The task doesn't run; the caller learns what is wrong."""
     bench.init(lambda client_socket, state, args: os._exit(1))
     peer = Peer()
-    outcome = bench.runner.run(Job(Kind.EXEC, peer, Execute(2, head, wait=True), True))
+    bench.run(Job(Kind.EXEC, peer, Execute(2, head, wait=True), True))
     (message,) = peer.sent
     assert message.reason == Reason.DECODE
     assert text in message.text
-    assert isinstance(outcome.error, DecodeError)
 
 
 def test_run_refuses_tasks_when_they_take_other_parameters(bench: Bench) -> None:
@@ -278,7 +311,7 @@ def test_run_tells_what_init_task_raised_when_it_fails(bench: Bench) -> None:
         raise OSError("no such device")
 
     assert isinstance(bench.init(lambda *_: None, init_task=init_task).failure(), OSError)
-    assert not bench.runner.tasks.initialized
+    assert not bench.engine.initialized
     (message,) = bench.execute().sent
     assert message.reason == Reason.NOT_INITIALIZED
 
@@ -342,52 +375,44 @@ def test_run_goes_on_when_a_failure_cannot_be_told(
     with caplog.at_level(logging.ERROR, "bgpy.server"):
         (message,) = bench.execute().sent
     assert message.type_name.endswith("Unprintable")
-    assert isinstance(bench.outcome.error, Unprintable)
-    assert bench.runner.current is None
 
 
-def test_runner_knows_what_runs_when_asked_meanwhile(bench: Bench) -> None:
+def test_worker_tells_what_runs_when_asked_meanwhile(bench: Bench) -> None:
     """The thread that polls tells a client that its call is running."""
     seen: list[Any] = []
-    runner = bench.runner
+    worker = bench.worker
 
     def look(client_socket: Any, state: Any, args: Any) -> None:
-        seen.extend([runner.runs(Kind.EXEC), runner.runs(Kind.INIT), runner.current])
+        seen.extend([bench.jobs.taken, worker.is_running(1), worker.is_running(2)])
 
-    runner.tasks.functions = Functions(lambda: None, look, print)
+    bench.has_tasks(look)
     bench.execute(wait=False)
-    assert seen[:2] == [True, False]
-    assert seen[2].request == 2
-    assert runner.current is None
-    assert not runner.runs(Kind.EXEC)
+    assert seen[0].request == 2
+    assert seen[1:] == [True, False]
+    assert not worker.is_running(1)
+    assert bench.tasks_ran == 1
 
 
-@pytest.mark.parametrize("answered", [False, True])
-def test_broken_off_ends_the_call_when_it_is_open_still(bench: Bench, answered: bool) -> None:
-    """What a signal handler raised reaches who waits; who was answered gets nothing more."""
-    peer = Peer()
-    job = Job(Kind.EXEC, peer, Execute(2, b"", wait=True), True)
-    job.answered = answered
-    outcome = bench.runner.broken_off(job, LookupError("of a handler"))
-    assert outcome.result is Result.RAISED
-    assert bench.runner.current is None
-    if answered:
-        assert not peer.sent
-    else:
-        assert isinstance(peer.failure(), LookupError)
-
-
-def test_runner_tells_of_what_can_not_be_read_before_the_client_hears_of_it(bench: Bench) -> None:
+def test_worker_tells_of_what_can_not_be_read_before_the_client_hears_of_it(bench: Bench) -> None:
     """So a client that asks again at once finds the server as it is then."""
     bench.init(lambda client_socket, state, args: None)
-    peer = Peer()
-    job = Job(Kind.EXIT, peer, Exit(3, b"no pickle at all"), False)
-    assert bench.runner.run(job).result is Result.UNREADABLE
-    assert (bench.unread, len(peer.sent)) == ([(job, 0)], 1)
+    states: list[State] = []
+
+    class Looks(Peer):
+        def send(self, message: Message) -> None:
+            states.append(bench.ending.state)
+            super().send(message)
+
+    peer = Looks()
+    bench.run(Job(Kind.EXIT, peer, Exit(3, b"no pickle at all"), False))
+    assert states == [State.SERVING]
+    assert peer.sent[0].reason == Reason.DECODE
+    assert bench.exits == 0
 
 
-def test_runner_runs_an_init_file_when_it_has_one() -> None:
+def test_worker_runs_an_init_file_when_it_has_one() -> None:
     """Its job comes from no client, so a response in it is dropped with a log line."""
-    runner = Runner(Catalogue(), lambda: Functions(lambda client_socket: 7, print, print), print)
-    assert runner.run(Job(Kind.INIT, None, None, False)) == Outcome(Result.DONE)
-    assert runner.tasks.initialized
+    bench = Bench(lambda: Functions(lambda client_socket: 7, lambda *_: None, lambda *_: None))
+    bench.run(Job(Kind.INIT, None, None, False))
+    assert bench.init_file_outcomes == [Outcome(Result.DONE)]
+    assert bench.engine.initialized

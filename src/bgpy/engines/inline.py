@@ -1,0 +1,79 @@
+"""The engine that runs tasks in the server's own task thread, one after another.
+
+Nothing is handed over: `run` decodes the arguments, runs the task and returns its
+outcome, all on the thread that has received the request. So there is no lock here, and
+`initialized` is the one thing that another thread reads: a flag that is set once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bgpy.codec import functions, modules
+from bgpy.codec.payload import decode
+from bgpy.errors import DecodeError
+from bgpy.memory import Payload
+from bgpy.tasks.client_socket import ClientSocket
+from bgpy.tasks.engine import Finished
+from bgpy.tasks.interrupts import call_user
+from bgpy.tasks.lifecycle import INIT, Kind, Outcome, Result, Tasks
+from bgpy.tasks.signatures import Functions, check
+
+Load = Callable[[], Functions]
+"""Gives the three functions of an init file."""
+
+
+class InlineEngine:
+    """Runs each call where `run` is called, before it returns."""
+
+    def __init__(self, catalogue: modules.Catalogue, init_file: Load | None) -> None:
+        """`init_file` gives the tasks for an init without a payload."""
+        self.initialized = False
+        """Whether `init_task` has run."""
+        self._tasks = Tasks()
+        self._catalogue = catalogue
+        self._init_file = init_file
+
+    def open(self, finished: Finished) -> None:
+        """Do nothing: no call outlives its `run`."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
+
+    def run(self, kind: Kind, payload: Payload | None, client_socket: ClientSocket) -> Outcome:
+        """Run one call to its end; what it raises is in the outcome."""
+        try:
+            if kind is INIT:
+                value = call_user(self._functions, payload)
+            else:
+                value = call_user(_arguments, payload, client_socket)
+        except BaseException as error:
+            return Outcome(Result.UNREADABLE, error)
+        outcome = self._tasks.handle(kind, value, client_socket)
+        if kind is INIT:
+            self.initialized = self._tasks.initialized
+        return outcome
+
+    def _functions(self, payload: Payload | None) -> Functions | None:
+        if self._tasks.initialized:
+            return None  # a second client's tasks are not even rebuilt
+        if payload is None:
+            assert self._init_file is not None
+            loaded = self._init_file()
+        else:
+            loaded = Functions(*functions.decode_tasks(payload, self._catalogue))
+        check(loaded)
+        return loaded
+
+
+def _arguments(payload: Payload | None, client_socket: ClientSocket) -> Any:
+    """The dict of arguments that a task is given."""
+    if payload is None:
+        return {"await_response": client_socket.waits}
+    head, buffers, code = payload
+    args = decode(head, buffers, code, "args")
+    if args.__class__ is not dict and not isinstance(args, dict):
+        raise DecodeError(f"args must be a dict, not {type(args).__name__}")
+    args["await_response"] = client_socket.waits
+    return args

@@ -1,0 +1,59 @@
+"""A request that waits for the task thread, and whom its answer goes to."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from bgpy.memory import Payload
+from bgpy.tasks.lifecycle import Kind
+from bgpy.wire.messages import Execute, Exit, Init, Message
+
+
+class Peer(Protocol):
+    """Who asked, as far as a job's way back needs it."""
+
+    @property
+    def client_id(self) -> bytes:
+        """The same for all connections of one client object."""
+
+    def send(self, message: Message) -> None:
+        """Send `message` to the peer, or drop it if the peer is gone."""
+
+    def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
+        """As `send` of a `Reply`; with `more` it may wait a moment for what is sent next."""
+
+
+class Job:
+    """One request on its way through the server. Without a peer it is the server's own."""
+
+    __slots__ = ("chain", "kind", "message", "more", "peer", "request", "size", "started", "waits")
+
+    def __init__(
+        self, kind: Kind, peer: Peer | None, message: Init | Execute | Exit | None, waits: bool
+    ) -> None:
+        self.kind = kind
+        self.peer = peer
+        self.message = message
+        """What came, until the engine has taken it: arguments don't outlive their task here."""
+        self.waits = waits
+        """The client waits for a response."""
+        self.more = False
+        """When its turn came, more waited behind it for the same client."""
+        self.started = False
+        """The engine has been given it: it must not be given it again."""
+        self.chain = b""
+        """The calls that wait for this one (`bgpy.tasks.current`)."""
+        if message is None:
+            self.request = self.size = 0
+        else:
+            self.request = message[0]
+            """The request id within its client."""
+            self.size = len(message[1])
+            """Bytes of its arguments."""
+            if message[2]:
+                self.size += sum(map(len, message[2]))
+
+    @property
+    def owner(self) -> bytes:
+        """Whose turn it takes."""
+        return b"" if self.peer is None else self.peer.client_id

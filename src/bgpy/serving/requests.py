@@ -1,0 +1,249 @@
+"""What acts on each message of a client: on the thread that polls.
+
+::
+
+    session ─► handlers[class of the message] ─► queue, or an answer at once by the outbox
+
+Nothing here runs user code, and nothing waits: what a client asks of the server itself is
+answered while a task runs. The thread that polls may be either of two, one at a time
+(`bgpy.serving.io.polling_role`); what it reads of the task thread's is a single reference,
+number or flag, or asked under the queue's lock.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from bgpy.codec.payload import PICKLE
+from bgpy.errors import RemoteProtocolError
+from bgpy.serving.ending import Ending, Taken
+from bgpy.serving.job import Job, Peer
+from bgpy.serving.outbox import Outbox
+from bgpy.serving.questions import LONGEST, Questions
+from bgpy.serving.queue import JobQueue, Overloaded
+from bgpy.serving.sessions.session import Session
+from bgpy.serving.worker import Worker
+from bgpy.tasks.current import serials_in
+from bgpy.tasks.engine import Engine
+from bgpy.tasks.lifecycle import EXEC, Kind
+from bgpy.version import __version__
+from bgpy.wire.extensions import Extension, UnknownExtension, decode_extensions
+from bgpy.wire.messages import (
+    CODEC_NONE,
+    Cancel,
+    Execute,
+    Exit,
+    Goodbye,
+    Init,
+    Modules,
+    Ping,
+    Pong,
+    Reason,
+    Status,
+)
+
+log = logging.getLogger("bgpy.server")
+
+NO_ROOM = "the server has no memory left for waiting requests: this one has not run"
+CALLS_ITSELF = (
+    "a task waits for this call, and it would wait for the end of that task: this server runs "
+    "one task at a time, so neither could ever end"
+)
+NO_TASKS = "the server has no tasks yet: call initialize() first"
+
+
+class Requests:
+    """Acts on the messages of authenticated clients."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        jobs: JobQueue[Job],
+        outbox: Outbox,
+        ending: Ending,
+        worker: Worker,
+        questions: Questions,
+        incarnation: bytes,
+        has_init_file: bool,
+        clients: Callable[[], int],
+    ) -> None:
+        """`clients` tells how many are connected."""
+        self._engine = engine
+        self._jobs = jobs
+        self._outbox = outbox
+        self._ending = ending
+        self._worker = worker
+        self._questions = questions
+        self._incarnation = incarnation
+        self._has_init_file = has_init_file
+        self._clients = clients
+        self.handlers: dict[type, Callable[[Session, Any], None]] = {
+            Init: self._on_init,
+            Execute: self._on_execute,
+            Exit: self._on_exit,
+            Ping: lambda session, message: session.send(Pong(message.request)),
+            Status: self._on_status,
+            Cancel: self._on_cancel,
+            Modules: self._on_modules,
+            Goodbye: lambda session, message: session.close(),
+        }
+
+    # Requests for the tasks
+
+    def _on_execute(self, session: Session, message: Execute) -> None:
+        wait = message[5]
+        job = Job(EXEC, session, message, wait)
+        unusual = self._ending.begun or message[3] != PICKLE or message[6]
+        if unusual and not self._takes(job, message):
+            return
+        if not self._engine.initialized and not self._may_be_initialized():
+            self._outbox.refuse(session, job.request, Reason.NOT_INITIALIZED, NO_TASKS)
+            return
+        if self._queue(job, session) and not wait:
+            # From now on it is bound to run: the queue lets nobody withdraw it.
+            self._outbox.receipt(session, job.request)
+
+    def _on_init(self, session: Session, message: Init) -> None:
+        job = Job(Kind.INIT, session, message, False)
+        if self._takes(job, message):
+            self._queue(job, session)
+
+    def _on_exit(self, session: Session, message: Exit) -> None:
+        job = Job(Kind.EXIT, session, message, message.wait)
+        if not self._allows(job, message, CODEC_NONE):
+            return
+        log.info("%s asked the server to end", session.peer)
+        try:
+            taken = self._ending.ask(job)
+        finally:
+            self._worker.settle()
+        if taken is Taken.TOO_LATE:
+            self._worker.refuse_ending(job)
+        elif taken is Taken.TOO_MANY:
+            self._outbox.refuse(session, job.request, Reason.OVERLOAD, NO_ROOM)
+
+    def _queue(self, job: Job, session: Session) -> bool:
+        """Queue a request; if there is no room for it, it has been answered."""
+        try:
+            full = self._jobs.push(job, session.client_id)
+        except Overloaded:
+            self._outbox.refuse(session, job.request, Reason.OVERLOAD, NO_ROOM)
+            return False
+        if full:
+            session.pause()
+        return True
+
+    def _takes(self, job: Job, message: Init | Execute) -> bool:
+        """Whether a request may be queued; if not, it has been answered."""
+        if self._ending.begun:
+            self._worker.refuse_ending(job)
+            return False
+        return self._allows(job, message, PICKLE)
+
+    def _allows(self, job: Job, message: Init | Execute | Exit, also: int) -> bool:
+        """Whether codec and extensions are allowed; if not, the request has been answered."""
+        peer = job.peer
+        assert peer is not None
+        if message.codec not in (PICKLE, also):
+            text = f"this server does not allow codec {message.codec}"
+            self._outbox.refuse(peer, job.request, Reason.CODEC, text)
+            return False
+        if not message.extensions:
+            return True
+        try:
+            extensions = decode_extensions(message.extensions)
+        except UnknownExtension as error:
+            self._outbox.refuse(peer, job.request, Reason.UNSUPPORTED, str(error))
+            return False
+        except RemoteProtocolError as error:
+            self._refuse(peer, job.request, str(error))
+        if job.kind is EXEC and not job.waits:
+            return True  # nobody waits for it, so nobody waits for what it waits for
+        job.chain = extensions.get(Extension.CHAIN, b"")
+        if any(map(self._worker.is_running, serials_in(job.chain, self._incarnation))):
+            self._outbox.refuse(peer, job.request, Reason.CALLING_SELF, CALLS_ITSELF)
+            return False
+        return True
+
+    def _may_be_initialized(self) -> bool:
+        """Whether there will be tasks when what is queued before has run."""
+        awaited = self._has_init_file or self._jobs.holds(Kind.INIT)
+        taken = self._jobs.taken  # after the queue: what has left it has been taken before
+        # Asked once more: an init may have ended while this looked for it.
+        return (
+            awaited or (taken is not None and taken.kind is Kind.INIT) or self._engine.initialized
+        )
+
+    # Questions to the server itself
+
+    def _on_status(self, session: Session, message: Status) -> None:
+        asked = self._asked(session, message)
+        if "call" in asked:
+            answer: dict[str, object] = {"call": self._stage(session, asked["call"])}
+        else:
+            answer = {
+                "version": __version__,
+                "pid": os.getpid(),
+                "initialized": self._engine.initialized,
+                "busy": self._jobs.taken is not None,
+                "queued": self._jobs.queued(),
+                "clients": self._clients(),
+                "ending": self._ending.begun,
+                "unseen_failures": self._outbox.unseen,
+                "last_unseen_failure": self._outbox.last_unseen,
+            }
+        session.send(Status(message.request, json.dumps(answer)))
+
+    def _on_cancel(self, session: Session, message: Cancel) -> None:
+        withdrawn = self._jobs.withdraw(session.client_id, message.target)
+        stage = "withdrawn" if withdrawn else self._stage(session, message.target)
+        session.send(Status(message.request, json.dumps({"call": stage})))
+
+    def _stage(self, session: Session, request: Any) -> str:
+        """How far a request of the client's is.
+
+        Asked in the order that a request takes, so that one which moves on meanwhile is met
+        later: it is `taken` before it leaves the queue, under the queue's lock, and deferred
+        before it is taken no more.
+        """
+        owner = session.client_id
+        if type(request) is not int:
+            return "unknown"
+        queued = self._jobs.has(owner, request)
+        job = self._jobs.taken
+        if job is not None and (job.owner, job.request) == (owner, request):
+            return "running"
+        if queued or self._ending.keeps(owner, request):
+            return "queued"
+        if self._worker.is_abroad(owner, request):
+            return "running"
+        return "deferred" if (owner, request) in self._outbox.deferred else "unknown"
+
+    def _on_modules(self, session: Session, message: Modules) -> None:
+        if len(message.text) > LONGEST:
+            text = f"a question for modules has at most {LONGEST} characters: ask in parts"
+            return self._outbox.refuse(session, message.request, Reason.TOO_LARGE, text)
+        names = self._asked(session, message).get("modules")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            self._refuse(
+                session, message.request, "a question for modules must hold a list of their names"
+            )
+        self._questions.ask(session, message.request, names)
+
+    def _asked(self, session: Session, message: Status | Modules) -> dict[str, Any]:
+        try:
+            asked = json.loads(message.text)
+        except (ValueError, RecursionError):
+            asked = None
+        if not isinstance(asked, dict):
+            self._refuse(session, message.request, "a question must be a JSON object")
+        return asked
+
+    def _refuse(self, peer: Peer, request: int, text: str) -> NoReturn:
+        """Tell the client how it broke the protocol, and raise it."""
+        self._outbox.refuse_connection(peer, request, text)
+        raise RemoteProtocolError(text)

@@ -1,0 +1,263 @@
+"""What the task thread does: takes one job after another, has it run, and ends it.
+
+::
+
+    queue.pop ─► taken ─► started: the engine runs it ─► the outbox answers ─► not taken any more
+
+**Wherever an exception strikes.** A signal handler of the user's may raise between any two
+instructions of this thread, inside a task and outside of it. Inside, it is the task's own
+exception. Outside, the job says what to do: the queue names it in `taken` before it takes
+it out, and forgets it only when it has been answered. If it has not `started`, it is taken
+again, and nothing has happened; if it has, its call fails with what the handler raised, and
+is never run twice. With no job taken the exception is logged by the reactor. So nothing
+that strikes ends the server or loses a call, and all locks on this way are left through
+`with`. What is left is one instruction wide: an answer that has left when its call is
+struck is followed by a failure, which its client drops, since that call has its answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
+
+from bgpy.serving.ending import Ending
+from bgpy.serving.job import Job
+from bgpy.serving.outbox import Outbox
+from bgpy.serving.queue import JobQueue
+from bgpy.system.exiting import leave
+from bgpy.tasks.client_socket import ClientSocket
+from bgpy.tasks.current import TaskThread
+from bgpy.tasks.engine import Engine
+from bgpy.tasks.lifecycle import DONE, EXEC, EXIT, Kind, Outcome, Result
+from bgpy.wire.messages import CODEC_NONE, Reason
+
+log = logging.getLogger("bgpy.server")
+
+Call = tuple[bytes, int]
+"""A client's id, and the number of its request."""
+
+ENDS = "the server is ending: this request has not run and never will"
+
+
+class Hooks(Protocol):
+    """What the worker tells the server that it works for; all in the task thread."""
+
+    def init_file_ran(self, outcome: Outcome) -> None:
+        """The init file's `init_task` has run, or failed."""
+
+    def exit_ran(self) -> None:
+        """The exit task has run: the server ends."""
+
+
+class Worker:
+    """Runs the jobs of a queue with an engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        jobs: JobQueue[Job],
+        outbox: Outbox,
+        ending: Ending,
+        hooks: Hooks,
+        ran: Callable[[], None],
+        thread: TaskThread,
+    ) -> None:
+        """`ran` is called when a task has run."""
+        self._run = engine.run
+        self._jobs = jobs
+        self._outbox = outbox
+        self._ending = ending
+        self._hooks = hooks
+        self._ran = ran
+        self.thread = thread
+        """The record of the thread that serves; its serial is that of the running call."""
+        self._serial = 0
+        self._client_socket = ClientSocket(outbox, None, False)  # of the job that is taken
+        self.in_child = False
+        """This is a child that a task has forked: it ends when the task returns."""
+        self._abroad = Abroad()
+
+    def work(self) -> None:
+        """Take the next job, and run and answer it; called while there are jobs."""
+        try:
+            job = self._jobs.pop()
+            if job is None or ((job.started or job.kind is EXIT) and self._puts_off(job)):
+                return
+            message, thread = job.message, self.thread
+            client_socket = self._client_socket = ClientSocket(self._outbox, job, job.waits)
+            payload = None
+            if message is not None and message[3] != CODEC_NONE:
+                payload = message[1], message[2], message[4]
+            thread.chain = job.chain
+            thread.serial = self._serial = self._serial + 1
+            job.started = True
+            job.message = None
+            outcome = self._run(job.kind, payload, client_socket)
+            if self.in_child:
+                _end_child(outcome)
+            thread.serial = 0
+            self._ran()
+            if outcome is None:
+                self._abroad.went(job, self._serial)
+            elif outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
+                self._end(job, client_socket, outcome)
+            self._jobs.taken = None
+        except BaseException as error:
+            self._struck(error)
+
+    def is_running(self, serial: int) -> bool:
+        """Whether the call with that serial is under way; asked by the thread that polls."""
+        return self.thread.serial == serial or self._abroad.is_running(serial)
+
+    def is_abroad(self, owner: bytes, request: Any) -> bool:
+        """Whether the engine runs that request elsewhere; asked by the thread that polls."""
+        return self._abroad.has(owner, request)
+
+    def interrupted(self) -> None:
+        """The process was asked to end: refuse what is queued, then have the exit task run.
+
+        May be repeated where it was struck.
+        """
+        self._ending.interrupt()
+        self.settle()
+        refused = 0
+        turn = self._ending.turn
+        while turn is not None and (job := self._jobs.pop()) is not None and job is not turn:
+            if not job.started:
+                self.refuse_ending(job)
+            self._jobs.taken = None
+            refused += 1
+        self._jobs.taken = None
+        self.settle()
+        log.info("asked to end; queued requests that won't run: %d", refused)
+
+    def settle(self) -> None:
+        """See that the exit whose turn it is waits in the queue; from any thread, at any time."""
+        turn = self._ending.turn
+        if turn is not None and not turn.started:
+            self._jobs.push_last(turn)
+
+    def refuse_ending(self, job: Job) -> None:
+        """Answer a job that doesn't run since the server ends; an exit has what it wanted."""
+        if job.peer is None:
+            return
+        if job.kind is Kind.EXIT and not job.waits:
+            self._outbox.receipt(job.peer, job.request)
+        else:
+            self._outbox.refuse(job.peer, job.request, Reason.NOT_STARTED, ENDS)
+
+    def finished(self, client_socket: ClientSocket, outcome: Outcome) -> None:
+        """End a call that the engine has run elsewhere; called by the thread that polls."""
+        job: Job = client_socket.call
+        self._abroad.left(job)
+        self._end(job, client_socket, outcome)
+        if (waiting := self._abroad.whoever_waited()) is not None:
+            self._jobs.push_last(waiting)
+
+    # One job
+
+    def _puts_off(self, job: Job) -> bool:
+        """Whether `job` doesn't run now: it has been answered, or waits for other calls."""
+        if job.started or self._abroad.keeps_waiting(job):
+            self._jobs.taken = None
+            return True
+        return False
+
+    def _end(self, job: Job, client_socket: ClientSocket, outcome: Outcome) -> None:
+        kind, unread = job.kind, outcome.result is Result.UNREADABLE
+        if kind is Kind.EXIT and unread:
+            # First, so that a client which asks again at once finds the server as it is then.
+            self._ending.unread(job)
+            self.settle()
+        try:
+            self._outbox.finish(job, client_socket, outcome)
+        except Exception:
+            # What the user's exceptions do when they are printed or pickled is theirs too.
+            log.exception("%s_task: its failure could not be told", kind.name.lower())
+        if kind is Kind.EXIT and not unread:
+            self._hooks.exit_ran()
+        elif kind is Kind.INIT and job.peer is None:
+            self._hooks.init_file_ran(outcome)
+
+    def _struck(self, error: BaseException) -> None:
+        """Put right what an exception has struck outside of a task; raises it if it struck none."""
+        if self.in_child:
+            _end_child(Outcome(Result.RAISED, error))
+        job = self._jobs.taken
+        self.thread.serial = 0
+        self.settle()
+        if job is None or not job.started:
+            self._jobs.again()
+            raise error
+        log.error("a signal handler raised outside of a task", exc_info=error)
+        self._end(job, self._client_socket, Outcome(Result.RAISED, error))
+        self._jobs.taken = None
+
+
+class Abroad:
+    """The calls that an engine runs elsewhere, and the exit that waits for the last of them.
+
+    The task thread puts them here when `Engine.run` has returned without an outcome; the
+    thread that polls takes them out when `finished` has come. That may be sooner: a call that
+    is over is not put here any more. The lock protects the calls and who waits, so that either
+    the exit sees the last call gone or the last call sees the exit waiting.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._serials: dict[Call, int] = {}
+        self._calls: dict[int, Call] = {}
+        self._early: set[Call] = set()
+        self._waiting: Job | None = None
+
+    def went(self, job: Job, serial: int) -> None:
+        """Note that `job` runs elsewhere, unless it is over."""
+        call = job.owner, job.request
+        with self._lock:
+            if call in self._early:
+                self._early.discard(call)
+            else:
+                self._serials[call] = serial
+                self._calls[serial] = call
+
+    def left(self, job: Job) -> None:
+        """Note that `job` is over."""
+        call = job.owner, job.request
+        with self._lock:
+            serial = self._serials.pop(call, None)
+            if serial is None:
+                self._early.add(call)
+            else:
+                del self._calls[serial]
+
+    def keeps_waiting(self, exit_job: Job) -> bool:
+        """Whether calls are under way; `exit_job` is kept then until they are over."""
+        with self._lock:
+            self._waiting = exit_job if self._calls else None
+            return self._waiting is not None
+
+    def whoever_waited(self) -> Job | None:
+        """The exit that can run now; None if there is none, or calls are under way."""
+        with self._lock:
+            if self._calls:
+                return None
+            waiting, self._waiting = self._waiting, None
+            return waiting
+
+    def is_running(self, serial: int) -> bool:
+        """Whether a call with that serial is under way."""
+        return serial in self._calls
+
+    def has(self, owner: bytes, request: Any) -> bool:
+        """Whether that request is under way."""
+        return (owner, request) in self._serials
+
+
+def _end_child(outcome: Outcome | None) -> NoReturn:
+    error = None if outcome is None else outcome.error
+    if error is not None:
+        traceback.print_exception(error)
+    leave(0 if error is None else 1)

@@ -1,0 +1,107 @@
+"""The right to be the server at an address: it is held from the start of a server to its end.
+
+Whoever holds the lock of a server's folder is the server; what it writes there lets others
+find it (`bgpy.state.records`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+from bgpy.errors import StartupError
+from bgpy.state import records
+from bgpy.state.folders import Folder, folder, make_private
+from bgpy.state.records import Record
+from bgpy.system import files
+from bgpy.system.locks import guarded, open_lock, try_lock, unlock
+
+
+class Claim:
+    """The right to be the server at an address, from `claim` until `release`."""
+
+    def __init__(self, host: str, port: int, folder: Folder, lock_fd: int) -> None:
+        self.host = host
+        self.port = port
+        self.folder = folder
+        self.lock_fd = lock_fd
+        self._owner = os.getpid()
+
+    def write(self, record: Record, token: str | None) -> None:
+        """Make the server findable; call it once it listens, and again to change it."""
+        # The token first: whoever finds the record finds its token too.
+        if token is not None:
+            files.replace(self.folder.token, token)
+        import json  # 2 ms that a program without a server never needs
+
+        files.replace(self.folder.record, json.dumps(asdict(record), indent=1))
+
+    def release(self) -> None:
+        """Remove record and token and let the lock go; the log stays. Harmless if repeated.
+
+        In a forked child it only closes the child's copy of the lock.
+        """
+        if self.lock_fd < 0:
+            return
+        if os.getpid() == self._owner:
+            with guarded(self.folder.guard):
+                records.remove(self.folder)
+                # Explicitly: closing alone leaves it held by children that were forked.
+                unlock(self.lock_fd)
+        self.close_in_child()
+
+    def drop(self) -> None:
+        """Remove record and token without waiting for anybody: this process exits now."""
+        if self.lock_fd >= 0 and os.getpid() == self._owner:
+            records.remove(self.folder)
+
+    def close_in_child(self) -> None:
+        """Close this process's copy of the lock, so that only the server itself holds it."""
+        if self.lock_fd >= 0:
+            os.close(self.lock_fd)
+            self.lock_fd = -1
+
+
+def claim(address: tuple[str, int]) -> Claim:
+    """Become the server at that (parsed) address, or say who is.
+
+    What a server that died there left behind is removed, except for its log. Raises
+    `StartupError` if another process holds the address, or there is no private folder
+    to write in. The caller then calls `Claim.write`, and at its end `Claim.release`.
+    """
+    host, port = address
+    place = folder(host, port)
+    make_private(place.path)
+    with guarded(place.guard):
+        lock_fd = open_lock(place.lock)
+        try:
+            if not try_lock(lock_fd):
+                raise _taken(address, records.load(place))
+            records.remove(place)
+        except BaseException:
+            os.close(lock_fd)
+            raise
+    return Claim(host, port, place, lock_fd)
+
+
+def _taken(where: tuple[str, int], record: Record | None) -> StartupError:
+    if record is None:
+        return StartupError(
+            f"another server is starting or ending at {where}",
+            advice="try again, or use another address",
+            address=where,
+        )
+    if record.is_gone():
+        problem, advice = (
+            f"the server at {where} (pid {record.pid}) is dead, and a process that it started "
+            "still holds its lock",
+            "end that process, or use another address",
+        )
+    else:
+        problem, advice = (
+            f"a server runs at {where} already (pid {record.pid})",
+            "terminate it, or use another address",
+        )
+    return StartupError(
+        problem, advice=advice, address=where, pid=record.pid, log_file=record.log_file
+    )

@@ -1,0 +1,91 @@
+"""What is told of a connection that can't be made, and of the token that was used."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from bgpy import Client, Server
+from bgpy.address import Address, parse
+from bgpy.calling.blocking.connecting import Target, connect
+from bgpy.errors import AuthenticationError, NotBgpy
+from bgpy.state.tokens import FoundToken, Source
+
+
+@contextmanager
+def answering(first: bytes) -> Iterator[Address]:
+    """Something on a port that says `first` to whoever connects, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                sock.sendall(first)
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield parse("127.0.0.1", listener.getsockname()[1])
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("first", "speaks", "cli"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP", None),
+        (b"SSH-2.0-OpenSSH_9.7\r\n", "SSH", None),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "TLS", "give --tls"),
+        (b"TLS is what I don't speak", None, None),
+        (b"", None, "give --tls"),
+    ],
+)
+def test_what_answers_is_told_by_what_it_speaks(
+    first: bytes, speaks: str | None, cli: str | None
+) -> None:
+    """TLS is advised where its bytes came, or nothing did; no word of the text decides that."""
+    with answering(first) as place, pytest.raises(NotBgpy) as caught:
+        connect(Target(place, None, lambda: None), os.urandom(16), 10)
+    assert (caught.value.address, caught.value.speaks) == (str(place), speaks)
+    assert (caught.value.advice is not None) == (cli is not None)
+    assert caught.value.progress == "not started"
+    if cli is not None:
+        assert caught.value.text("cli").endswith(cli)
+
+
+def test_a_refused_token_is_named_by_where_it_came_from() -> None:
+    """And never shown."""
+    handle = Server("127.0.0.1", 0, "t" * 40).run_background()
+    try:
+        for source in (None, *Source):
+            found = source and FoundToken("another one, of a good length", source)
+            target = Target(parse(handle.address), None, partial(next, iter([found])))
+            with pytest.raises(AuthenticationError) as caught:
+                connect(target, os.urandom(16), 10)
+            text = str(caught.value)
+            assert caught.value.address == handle.address
+            assert "another one" not in text
+            assert ("none is known here" if source is None else source.value) in text
+    finally:
+        handle.kill()
+
+
+def test_a_client_says_which_token_it_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one in the environment goes before the one that the server keeps."""
+    monkeypatch.delenv("BGPY_TOKEN", raising=False)
+    handle = Server("127.0.0.1", 0).run_background()
+    try:
+        with Client(handle.address) as client:
+            client.ping()
+        monkeypatch.setenv("BGPY_TOKEN", "t" * 40)
+        with Client(handle.address) as client, pytest.raises(AuthenticationError, match="BGPY_T"):
+            client.ping()
+    finally:
+        handle.kill()

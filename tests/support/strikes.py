@@ -1,0 +1,58 @@
+"""Exceptions at any place of bgpy's code, as a signal handler raises them."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class Struck(BaseException):
+    """What the signal handler raises."""
+
+
+def strike(at: int, function: Callable[..., Any], *args: Any, within: tuple[str, ...] = ()) -> bool:
+    """Call `function`, and raise `Struck` before the line of it that is run as number `at`.
+
+    With `within`, lines of functions in files whose path holds one of these count, else
+    those of `function` itself. Tells whether it was through before; raises what is raised.
+    """
+    code = getattr(function, "__func__", function).__code__
+    lines = 0
+    entered: set[tuple[int, int]] = set()
+
+    def meant(frame: FrameType) -> bool:
+        if within:
+            return any(part in frame.f_code.co_filename for part in within)
+        return frame.f_code is code
+
+    def left(frame: FrameType) -> bool:
+        """Whether a `with` block is being left: the interpreter takes no signals there."""
+        place = id(frame), frame.f_lineno
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if not line.lstrip().startswith("with "):
+            return False
+        again = place in entered
+        entered.symmetric_difference_update({place})
+        return again
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal lines
+        if not meant(frame):
+            return trace if event == "call" else None
+        if event == "line" and not left(frame):
+            lines += 1
+            if lines == at + 1:
+                sys.settrace(None)
+                raise Struck
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function(*args)
+    finally:
+        sys.settrace(before)
+    return lines <= at
