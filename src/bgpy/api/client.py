@@ -10,7 +10,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from bgpy import address, config
-from bgpy.calling.blocking.caller import Caller
+from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
@@ -125,7 +125,7 @@ class Client:
         hashes = self._caller.hashes(sources, seconds) if sources else {}
         head, buffers, code = functions.encode_tasks(tasks, sources, hashes)
         answer = self._caller.initialize(
-            lambda number: Init(number, head, buffers, CODEC_PICKLE, code),
+            lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
             None if deadline is None else max(0.0, deadline - monotonic()),
         )
         received: dict[str, str] = value_of(answer, "INIT")
@@ -210,7 +210,7 @@ class Client:
         head, buffers, code = payload.encode(args, "exit_args")
         wait = bool(await_response)
         answer = self._caller.terminate(
-            lambda number: Exit(number, head, buffers, CODEC_PICKLE, code, wait),
+            lambda number: Exit(number, head, buffers, CODEC_PICKLE, code, wait, current_chain()),
             wait,
             self._seconds(timeout),
         )

@@ -37,6 +37,7 @@ from bgpy.errors import (
 )
 from bgpy.memory import Payload
 from bgpy.tasks import current
+from bgpy.wire.extensions import Extension, encode_extensions
 from bgpy.wire.messages import Failure, Message, Modules, Ping, Pong, Reason
 
 if TYPE_CHECKING:
@@ -302,8 +303,10 @@ class Caller:
                 except BgpyError as error:  # too large
                     self._settle(first, error)
                     channel.conversation.abandon(call)
-            if first.deadline is not None:
-                self._sender.timers.add(first.deadline, channel, call)
+            if first.deadline is not None and self._sender.timers.add(
+                first.deadline, channel, call
+            ):
+                self._sender.ring(self)  # which waits for a later one, or for none
             posted.popleft()
 
     def _fail_posted(self, error: Exception) -> None:
@@ -493,7 +496,8 @@ class Caller:
 
 def current_chain() -> bytes:
     """The extension block of a call that waits: the chain of calls that it is made in."""
-    return b""
+    chain = current.chain()
+    return encode_extensions({Extension.CHAIN: chain}) if chain else b""
 
 
 def calls_itself() -> CallingSelf:
