@@ -160,15 +160,10 @@ class Client:
         callbacks run in one thread of the client, one after another: one that takes long
         delays later callbacks and no call. Raises `TypeError` and `EncodeError` itself.
         """
-        from bgpy.calling.blocking.futures import CallFuture  # 8 ms that other calls never need
-
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         packed = payload.encode(args, "args")
-        caller = self._caller
-        future = CallFuture(_executed, caller.waits_for_itself)
-        caller.submit(future, packed, self._seconds(timeout))
-        return future
+        return self._caller.submit(packed, _executed, self._seconds(timeout))
 
     def execute(
         self, exec_args: dict[str, Any], await_response: bool = False, *, timeout: Timeout = ...
