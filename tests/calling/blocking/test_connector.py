@@ -17,7 +17,7 @@ from bgpy.errors import NotRunning, Unreachable
 
 def connector(port: int, timeout: float) -> Connector:
     place = parse("127.0.0.1", port)
-    return Connector(Target(place, None, lambda: "t" * 32), timeout, Shared(), Acquaintance(place))
+    return Connector(Target(place, None, lambda: None), timeout, Shared(), Acquaintance(place))
 
 
 def test_waiter_leaves_at_its_deadline_and_the_attempt_goes_on() -> None:

@@ -50,7 +50,7 @@ def test_large_call_leaves_as_the_socket_takes_it(ends: tuple[Outbox, socket.soc
     """Nothing waits; what is left is pushed on, and is whole in the end."""
     outbox, sock = ends
     call, pieces = Call(), [os.urandom(size) for size in (1, 100_000, 16, 300_000)]
-    outbox.send(call, pieces)
+    outbox.send(call, list(pieces))
     assert (call.begun, call.left) == (True, False)
     received = b""
     while len(received) < sum(map(len, pieces)):

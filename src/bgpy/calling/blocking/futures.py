@@ -44,6 +44,10 @@ LEFT_LOCKED = 1.0
 behind by a thread that was interrupted there; it is held for microseconds."""
 
 
+Made = tuple[Any, BaseException | None]
+"""A value, or what making it raised."""
+
+
 class CallFuture(Future[Any]):
     """The response of a submitted call. It can't be cancelled: the request is on its way."""
 
@@ -60,7 +64,8 @@ class CallFuture(Future[Any]):
         self._value_of = value_of
         self._waits_for_itself = waits_for_itself
         self._answer: Answer | None = None
-        self._made: tuple[Any, BaseException | None] | None = None
+        self._made: Made | None = None
+        self._values: dict[int, Made] = {}
         self._latches: deque[Latch] = deque()
         self._told = False
 
@@ -183,7 +188,7 @@ class CallFuture(Future[Any]):
     def _make(self) -> tuple[Any, BaseException | None]:
         """The value, or what it raises, the same for all; no lock is held while it is made."""
         answer = self._answer
-        made: tuple[Any, BaseException | None]
+        made: Made
         if answer is None:
             assert self._made is not None, "the answer goes when the value is there"
             return self._made
@@ -191,11 +196,10 @@ class CallFuture(Future[Any]):
             made = self._value_of(answer), None
         except Exception as error:
             made = None, error
-        with self._condition:
-            if self._made is None:
-                self._made = made
-                self._answer = None
-            return self._made
+        # Whoever is first: one operation of a dict, which is whole in builds without the GIL too.
+        self._made = self._values.setdefault(0, made)
+        self._answer = None
+        return self._made
 
 
 Queue = SimpleQueue["CallFuture | weakref.ref[object]"]
