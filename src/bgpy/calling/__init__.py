@@ -1,11 +1,11 @@
-"""The client's side: one core for the correlation of calls, and the blocking shell.
+"""The client's side: a pure core that decides, and shells that move its bytes and time.
 
 ::
 
     Caller ─► Channel ─► socket
-      │          └─ Calls: request id ─► the answer somebody waits for
-      └─ connects, reconnects, notices restarts
+      │          └─ Conversation: which answer belongs to which call
+      └─ Acquaintance: restarts of the server, and who has been told
 
-`connecting` makes a channel, `answers` turns what came back into values and
-exceptions, `liveness` tells whether the server's process is gone.
+`results` turns what came back into values and exceptions, `liveness` tells whether the
+server's process is gone.
 """

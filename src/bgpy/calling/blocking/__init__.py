@@ -3,7 +3,9 @@
 ::
 
     caller ─► channel ─► socket
-      │          ├─ sender     requests leave whole, one after the other
+      │          ├─ outbox     requests leave whole, one after the other
+      │          ├─ turns      whose turn it is to read
       │          └─ waiting    a socket, with a deadline
-      └─ connecting ─► dialling     from an address to a proved connection
+      ├─ sender, futures       calls that nobody waits for
+      └─ connector ─► connecting ─► dialling     from an address to a proved connection
 """
