@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from bgpy.codec.failures import Description, RemoteTraceback, describe, rebuild
-from bgpy.errors import BgpyError, CallTimeout, RemoteError, StartupError
+from bgpy.errors import (
+    BgpyError,
+    CallTimeout,
+    DecodeError,
+    NotRunning,
+    RemoteError,
+    ServerGone,
+    StartupError,
+)
 from tests.support.packed import Packed
 
 
@@ -130,7 +138,8 @@ def test_rebuild_gives_the_same_exception_when_its_class_is_here(error: Exceptio
     assert type(rebuilt) is type(error)
     assert str(rebuilt) == str(error)
     assert repr(rebuilt.args) == repr(error.args)
-    assert repr(vars(rebuilt)) == repr(vars(error))
+    marked = {"remote": True} if isinstance(error, BgpyError) else {}
+    assert repr(vars(rebuilt)) == repr({**vars(error), **marked})
 
 
 def test_rebuild_gives_the_systems_errors_their_fields() -> None:
@@ -277,3 +286,25 @@ def test_rebuild_has_no_cause_when_no_traceback_came() -> None:
     rebuilt = rebuild("some.Error", "why", "", b"", [], False)
     assert rebuilt.__cause__ is None
     assert str(rebuilt) == "some.Error: why"
+
+
+OWN = [
+    ServerGone.at("not started", "its own server has gone"),
+    ServerGone.at("unknown", "its own server has gone"),
+    CallTimeout.at("started", "its own call took too long"),
+    NotRunning("its own server doesn't run"),
+    DecodeError("its own reply can't be rebuilt"),
+]
+
+
+@pytest.mark.parametrize("error", OWN)
+def test_rebuild_marks_an_error_of_bgpys_as_remote_and_keeps_its_progress(
+    error: BgpyError,
+) -> None:
+    """A task raised it, of a client of its own: it says nothing of the connection here."""
+    there = _there(error)
+    assert isinstance(there, type(error))
+    assert there.remote
+    assert not error.remote
+    assert getattr(there, "progress", None) == getattr(error, "progress", None)
+    assert str(there) == str(error)

@@ -110,6 +110,32 @@ def test_configure_logging_sets_level_when_root_has_handlers() -> None:
         root.handlers[:] = handlers
 
 
+LOGGING = """
+import logging, sys
+from bgpy.process import logs
+logs.configure_logging("INFO")
+def say(text):
+    logging.getLogger("bgpy.server").info("ours %s", text)
+    logging.getLogger("mine").warning("theirs %s", text)
+    logging.getLogger("mine").info("never shown")
+say("before")
+logging.basicConfig(format="USERS %(message)s", stream=sys.stderr)
+say("after")
+"""
+
+
+def test_configure_logging_leaves_the_root_logger_to_the_user() -> None:
+    """`basicConfig` in a task works; no line comes twice, and none is lost before it."""
+    done = subprocess.run([sys.executable, "-c", LOGGING], capture_output=True, text=True)
+    lines = done.stderr.splitlines()
+    assert [line.partition(" ")[2].partition(" ")[2] for line in lines[:3]] == [
+        "INFO bgpy.server: ours before",
+        "WARNING mine: theirs before",
+        "INFO bgpy.server: ours after",
+    ]
+    assert lines[3:] == ["USERS theirs after"]
+
+
 def test_configure_logging_raises_when_level_is_unknown() -> None:
     """A misspelt level is an error, not silence."""
     with pytest.raises(ValueError, match="LOUD"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import os
 import pickle
@@ -20,8 +22,9 @@ from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
 from bgpy.serving.worker import Worker
-from bgpy.tasks.client_socket import Deferred
+from bgpy.tasks.client_socket import ClientSocket, Deferred
 from bgpy.tasks.current import TaskThread
+from bgpy.tasks.engine import Finished
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.tasks.signatures import Functions
 from bgpy.wire.messages import (
@@ -37,6 +40,7 @@ from bgpy.wire.messages import (
 )
 from tests.support.outlets import Outlet, through
 from tests.support.packed import encode, encode_tasks
+from tests.support.strikes import Struck, strike
 
 Task = Callable[..., Any]
 
@@ -99,9 +103,9 @@ class Bench:
     def exit_ran(self) -> None:
         self.exits += 1
 
-    def has_tasks(self, exec_task: Task) -> None:
+    def has_tasks(self, exec_task: Task, exit_task: Task = lambda *_: None) -> None:
         """Give the engine tasks that need not travel."""
-        functions = Functions(lambda: None, exec_task, lambda *_: None)
+        functions = Functions(lambda: None, exec_task, exit_task)
         self.engine._tasks.handle(Kind.INIT, functions, through(Outlet()))
         self.engine.initialized = True
 
@@ -416,3 +420,145 @@ def test_worker_runs_an_init_file_when_it_has_one() -> None:
     bench.run(Job(Kind.INIT, None, None, False))
     assert bench.init_file_outcomes == [Outcome(Result.DONE)]
     assert bench.engine.initialized
+
+
+def _exit(request: int = 3, head: bytes = b"no pickle at all", wait: bool = False) -> Job:
+    return Job(Kind.EXIT, Peer(), Exit(request, head, wait=wait), wait)
+
+
+def _answers(job: Job) -> list[Any]:
+    assert isinstance(job.peer, Peer)
+    return [
+        type(each).__name__ if isinstance(each, Receipt) else Reason(each.reason).name
+        for each in job.peer.sent
+    ]
+
+
+def _until_idle(bench: Bench) -> None:
+    while bench.jobs.count:
+        bench.worker.work()
+
+
+def test_exit_behind_an_unreadable_one_ends_the_server(bench: Bench) -> None:
+    """Who can't be read is told so; whoever has asked meanwhile has the next turn."""
+    bench.init(lambda *_: None)
+    unread, first, second = _exit(), _exit(4, encode({}, "args").head), _exit(5, wait=True)
+    for job in (unread, first, second):
+        bench.ending.ask(job)
+        bench.worker.settle()
+    _until_idle(bench)
+    assert (_answers(unread), _answers(first), bench.exits) == (["DECODE"], ["Receipt"], 1)
+    for job in bench.ending.close():
+        bench.worker.refuse_ending(job)
+    assert _answers(second) == ["NOT_STARTED"]
+
+
+def test_interrupt_while_an_exit_waits_ends_the_server_though_it_is_unreadable(
+    bench: Bench,
+) -> None:
+    """What is queued doesn't run; the exit task does, with the server's own arguments."""
+    ran: list[Any] = []
+    bench.has_tasks(lambda *_: ran.append("exec"), lambda *args: ran.append(args[2]))
+    queued = Job(Kind.EXEC, Peer(), Execute(7, b"", wait=True), True)
+    bench.jobs.push(queued, queued.owner)
+    unread = _exit()
+    bench.ending.ask(unread)
+    bench.worker.settle()
+    bench.worker.interrupted()
+    bench.worker.interrupted()  # again, where it was struck
+    _until_idle(bench)
+    assert (_answers(queued), _answers(unread), bench.exits) == (["NOT_STARTED"], ["DECODE"], 1)
+    assert ran == [{"await_response": False}]
+
+
+class Elsewhere:
+    """An engine that runs nothing until the test says so."""
+
+    def __init__(self) -> None:
+        self.initialized = True
+        self.begun: list[tuple[Kind, ClientSocket]] = []
+
+    def open(self, finished: Finished) -> None: ...
+
+    def close(self) -> None: ...
+
+    def run(
+        self, kind: Kind, payload: Payload | None, client_socket: ClientSocket
+    ) -> Outcome | None:
+        if kind is Kind.EXIT:
+            return Outcome(Result.DONE)
+        self.begun.append((kind, client_socket))
+        return None
+
+
+def test_worker_ends_a_call_later_when_the_engine_runs_it_elsewhere(bench: Bench) -> None:
+    """Meanwhile it is running; the exit waits for it, and it is answered once."""
+    bench.engine = engine = Elsewhere()  # type: ignore[assignment]
+    thread = TaskThread(b"i" * 16, None)
+    worker = bench.worker = Worker(
+        engine, bench.jobs, bench.outbox, bench.ending, bench, lambda: None, thread
+    )
+    peers = [bench.execute(), bench.execute(wait=False)]
+    owner = Peer.client_id
+    assert worker.is_running(1)
+    assert worker.is_abroad(owner, 2)
+    exit_job = _exit(4, encode({}, "args").head)
+    bench.run(exit_job)
+    assert (_answers(exit_job), bench.exits) == ([], 0)
+    for (_, client_socket), respond in zip(engine.begun, (True, False), strict=True):
+        if respond:
+            client_socket.respond("from afar")
+        worker.finished(client_socket, Outcome(Result.DONE))
+    assert peers[0].value() == "from afar"
+    assert peers[1].sent == []
+    assert not worker.is_running(1)
+    _until_idle(bench)
+    assert (_answers(exit_job), bench.exits) == (["Receipt"], 1)
+
+
+def test_work_answers_each_call_wherever_it_is_struck() -> None:
+    """An exception between any two lines of bgpy's, outside of the task, costs one call at most.
+
+    The call is run once at most, it has an answer, the next one runs, and no lock is left.
+    """
+    args = encode({}, "args").head
+    for at in itertools.count():
+        bench = Bench()
+        ran: list[int] = []
+
+        def exec_task(client_socket: Any, state: Any, args: Any, ran: list[int] = ran) -> None:
+            ran.append(1)
+            client_socket.respond("done")
+
+        bench.has_tasks(exec_task)
+        peers = [Peer(), Peer()]
+        for peer in peers:
+            bench.jobs.push(Job(Kind.EXEC, peer, Execute(2, args, wait=True), True), peer.client_id)
+        through_before = False
+        try:
+            through_before = strike(at, bench.worker.work, within=("bgpy/serving", "bgpy/engines"))
+        except Struck:
+            pass
+        while bench.jobs.count:
+            with contextlib.suppress(Struck):
+                bench.worker.work()
+        assert bench.jobs.taken is None, at
+        assert len(ran) <= 2, at
+        for peer in peers:
+            assert peer.sent, f"struck at {at}, a call has no answer"
+        assert not bench.jobs._lock.locked(), at
+        if through_before:
+            assert at > 40
+            break
+
+
+def test_worker_runs_a_receipted_call_when_it_was_struck_before_it_began(bench: Bench) -> None:
+    """A receipt says that it will run."""
+    ran: list[int] = []
+    bench.has_tasks(lambda *_: ran.append(1))
+    job = Job(Kind.EXEC, Peer(), Execute(2, encode({}, "args").head), False)
+    bench.jobs.push(job, job.owner)
+    with pytest.raises(Struck):
+        strike(2, bench.worker.work)
+    _until_idle(bench)
+    assert ran == [1]

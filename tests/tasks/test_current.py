@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from bgpy.tasks.current import is_task_thread_of, serving
+from bgpy.tasks.current import ENTRY, chain, is_task_thread_of, serials_in, serving
 
 ONE, OTHER = b"1" * 16, b"2" * 16
 
@@ -53,3 +53,44 @@ def test_is_task_thread_of_is_false_when_asked_in_a_forked_child() -> None:
         if not pid:
             os._exit(3 if is_task_thread_of(ONE) else 0)
         assert os.waitpid(pid, 0) == (pid, 0)
+
+
+def test_chain_is_empty_where_no_task_runs() -> None:
+    """Neither outside of a server nor between two of its calls, nor in another thread."""
+    assert chain() == b""
+    with serving(ONE) as thread:
+        assert chain() == b""
+        thread.serial = 7
+        seen: list[bytes] = []
+        other = threading.Thread(target=lambda: seen.append(chain()))
+        other.start()
+        other.join()
+        assert seen == [b""]
+        thread.serial = 0
+        assert chain() == b""
+
+
+def test_chain_ends_in_the_running_call_behind_those_that_wait_for_it() -> None:
+    """Each server on the way finds itself, with the serial of its call."""
+    with serving(ONE) as thread:
+        thread.serial, thread.chain = 7, ENTRY.pack(OTHER, 3)
+        assert chain() == ENTRY.pack(OTHER, 3) + ENTRY.pack(ONE, 7)
+        assert serials_in(chain(), ONE) == [7]
+        assert serials_in(chain(), OTHER) == [3]
+        assert serials_in(chain(), b"3" * 16) == []
+
+
+def test_chain_holds_the_outer_call_when_a_server_runs_within_a_task() -> None:
+    """Whoever waits for the inner one keeps the outer one's task."""
+    with serving(ONE) as outer:
+        outer.serial = 1
+        with serving(OTHER) as inner:
+            assert serials_in(chain(), ONE) == [1]
+            inner.serial = 5
+            assert (serials_in(chain(), ONE), serials_in(chain(), OTHER)) == ([1], [5])
+
+
+def test_serials_in_refuses_what_is_no_chain() -> None:
+    """A row of entries of one size."""
+    with pytest.raises(ValueError, match="25 bytes"):
+        serials_in(bytes(25), ONE)

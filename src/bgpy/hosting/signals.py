@@ -3,12 +3,18 @@
 They are the server's for as long as it serves. A task may use signals as it likes, also
 `asyncio.run` with handlers of its own: SIGINT, SIGTERM and the wake-up descriptor are put
 back after each task, so what a task sets for these two holds until it returns, also in
-`init_task`. What must happen at the end belongs into `exit_task`. All other signals are the
-user's, and stay as they are.
+`init_task`. What must happen at the end belongs into `exit_task`.
+
+All other signals are the user's. Their handlers run in the task thread, wherever it is: what
+they raise within a task is the task's exception; what they raise anywhere else, while the
+server waits, reads, or answers, belongs to nobody. So a handler that a task has left behind
+is put into a `Guard`, which logs that instead of letting it strike the server. What is struck
+before the guard is there is put right by whoever is struck (`bgpy.serving.worker`).
 """
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -19,12 +25,15 @@ from types import FrameType
 from typing import Any
 
 from bgpy.system.exiting import leave
+from bgpy.tasks.interrupts import is_in_task
+
+log = logging.getLogger("bgpy.server")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-LOOK = 0.0002
-"""Seconds between two looks at the wake-up descriptor: each takes system calls, 0.9 µs. Whoever
-changes it runs an event loop, which takes as long."""
+LOOK = 0.0005
+"""Seconds between two looks at the wake-up descriptor and the other signals' handlers: each
+takes 4 µs. Whoever changes the descriptor runs an event loop, which takes as long."""
 
 # Without the wrapper that tries to make enums of what it returns: 0.05 µs instead of 2.
 _get_handler: Callable[[int], Any] = getattr(
@@ -33,6 +42,36 @@ _get_handler: Callable[[int], Any] = getattr(
 
 
 _INT, _TERM = (int(number) for number in _SIGNALS)
+_OTHERS = sorted(int(number) for number in signal.valid_signals() - set(_SIGNALS))
+
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+class Guard:
+    """A handler of the user's, whose exceptions reach tasks only.
+
+    It may itself be struck, by another signal whose handler is guarded as well: nothing gets
+    out of either.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        """The user's own."""
+        self._logged = 0.0
+
+    def __call__(self, number: int, frame: FrameType | None) -> Any:
+        """Call the handler; raises what it raises if `frame` is a task's."""
+        if is_in_task(frame):
+            return self.handler(number, frame)
+        try:
+            return self.handler(number, frame)
+        except BaseException as error:
+            if monotonic() - self._logged >= 1.0:  # a timer's would fill the log
+                self._logged = monotonic()
+                name = signal.Signals(number).name
+                log.error("the handler of %s raised, and no task was running", name, exc_info=error)
+        return None
 
 
 class Kept:
@@ -62,6 +101,21 @@ class Kept:
             return
         self._looked = now
         signal.set_wakeup_fd(self._wakeup_fd, warn_on_full_buffer=False)
+        self._guard()
+
+    def _guard(self) -> None:
+        """Put handlers that the server hasn't seen yet into guards."""
+        for number in _OTHERS:
+            handler = _get_handler(number)
+            if callable(handler) and type(handler) is not Guard:
+                signal.signal(number, Guard(handler))
+
+    def _bare(self) -> None:
+        """Take the handlers of the user's out of their guards."""
+        for number in _OTHERS:
+            handler = _get_handler(number)
+            if type(handler) is Guard:
+                signal.signal(number, handler.handler)
 
     @contextmanager
     def ending(
@@ -89,10 +143,12 @@ class Kept:
         before = {number: signal.signal(number, handle) for number in _SIGNALS}
         wakeup_before = signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
         self._handle, self._wakeup_fd = handle, wakeup_fd
+        self._guard()
         try:
             yield
         finally:
             self._handle = None
+            self._bare()
             signal.set_wakeup_fd(wakeup_before)
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -2,11 +2,11 @@
 
 ::
 
-    listener ─► session ─► jobs ─► runner ─► tasks
-       ▲ bytes    │ wire              │
-    reactor ◄─────┴──── outbox ◄──────┘
+    listener ─► session ─► requests ─► queue ─► worker ─► the engine
+       ▲ bytes    │ wire                          │
+    reactor ◄─────┴──────────── outbox ◄──────────┘
 
-`reactor` polls, on whichever thread has the role (`role`); `session` is one client;
-`jobs` keeps what waits; `runner` runs it; `outbox` is where replies leave;
-`server` puts them together.
+`io` has the sockets and the threads that poll them; `sessions` has one client each; `requests`
+acts on their messages; `queue` keeps what waits; `worker` has it run by an engine; `outbox` is
+where answers leave; `ending` says who ends the server; `core` puts them together.
 """

@@ -208,52 +208,54 @@ class Abroad:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._serials: dict[Call, int] = {}
-        self._calls: dict[int, Call] = {}
-        self._early: set[Call] = set()
+        self._serials: dict[Job, int] = {}
+        self._jobs: dict[int, Job] = {}
+        self._calls: dict[Call, Job] = {}
+        self._early: set[Job] = set()
         self._waiting: Job | None = None
 
     def went(self, job: Job, serial: int) -> None:
         """Note that `job` runs elsewhere, unless it is over."""
-        call = job.owner, job.request
         with self._lock:
-            if call in self._early:
-                self._early.discard(call)
+            if job in self._early:
+                self._early.discard(job)
             else:
-                self._serials[call] = serial
-                self._calls[serial] = call
+                self._serials[job] = serial
+                self._jobs[serial] = job
+                self._calls[job.owner, job.request] = job
 
     def left(self, job: Job) -> None:
         """Note that `job` is over."""
-        call = job.owner, job.request
         with self._lock:
-            serial = self._serials.pop(call, None)
+            serial = self._serials.pop(job, None)
             if serial is None:
-                self._early.add(call)
-            else:
-                del self._calls[serial]
+                self._early.add(job)
+                return
+            del self._jobs[serial]
+            if self._calls.get((job.owner, job.request)) is job:
+                del self._calls[job.owner, job.request]
 
     def keeps_waiting(self, exit_job: Job) -> bool:
         """Whether calls are under way; `exit_job` is kept then until they are over."""
         with self._lock:
-            self._waiting = exit_job if self._calls else None
+            self._waiting = exit_job if self._serials else None
             return self._waiting is not None
 
     def whoever_waited(self) -> Job | None:
         """The exit that can run now; None if there is none, or calls are under way."""
         with self._lock:
-            if self._calls:
+            if self._serials:
                 return None
             waiting, self._waiting = self._waiting, None
             return waiting
 
     def is_running(self, serial: int) -> bool:
         """Whether a call with that serial is under way."""
-        return serial in self._calls
+        return serial in self._jobs
 
     def has(self, owner: bytes, request: Any) -> bool:
         """Whether that request is under way."""
-        return (owner, request) in self._serials
+        return (owner, request) in self._calls
 
 
 def _end_child(outcome: Outcome | None) -> NoReturn:

@@ -38,6 +38,13 @@ def interruptible(frame: FrameType | None) -> bool:
     return frame is not None and frame.f_code is call_user.__code__
 
 
+def is_in_task(frame: FrameType | None) -> bool:
+    """Whether `frame` is of the user's code, or of what that has called, bgpy's included."""
+    while frame is not None and frame.f_code is not call_user.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
 def _is_ours(frame: FrameType) -> bool:
     name = str(frame.f_globals.get("__name__", ""))
     if name.startswith(_EXAMPLES):

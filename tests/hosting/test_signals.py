@@ -1,0 +1,128 @@
+"""The server's handlers, in this process's main thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from bgpy.hosting.signals import LOOK, Kept
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+
+class Server:
+    """What is told of signals."""
+
+    def __init__(self) -> None:
+        self.interrupts = 0
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+
+    def last(self) -> None:
+        raise AssertionError("asked twice")
+
+
+@pytest.fixture
+def wakeups() -> Iterator[socket.socket]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield ours
+
+
+def _use_asyncio() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, lambda: None)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+
+    asyncio.run(main())
+
+
+def _use_asyncio_for_another_signal() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: None)
+
+    asyncio.run(main())
+    time.sleep(2 * LOOK)
+
+
+TASKS: list[Callable[[], object]] = [
+    _use_asyncio,
+    _use_asyncio_for_another_signal,
+    lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+    lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    lambda: (signal.signal(signal.SIGINT, print), signal.set_wakeup_fd(-1)),
+    lambda: None,
+]
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_put_back_has_the_server_hear_of_signals_whatever_a_task_did(
+    wakeups: socket.socket, task: Callable[[], object], number: signal.Signals
+) -> None:
+    """Handlers and wake-up descriptor are the server's again; the user's own stay."""
+    server, kept = Server(), Kept()
+    before = signal.getsignal(number)
+    with kept.ending(server.interrupt, wakeups.fileno(), server.last):
+        task()
+        kept.put_back()
+        os.kill(os.getpid(), number)
+        assert server.interrupts == 1
+        assert signal.set_wakeup_fd(wakeups.fileno()) == wakeups.fileno()
+    assert signal.getsignal(number) is before
+
+
+def test_hold_back_keeps_a_timer_of_a_task_out_of_closing(wakeups: socket.socket) -> None:
+    """It raises when everything is closed, and the server's own signals come through."""
+    server, kept = Server(), Kept()
+    closed = []
+
+    def late(*_: Any) -> None:
+        raise LookupError("late")
+
+    def close() -> None:
+        with kept.ending(server.interrupt, wakeups.fileno(), server.last):
+            kept.hold_back()
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            closed.append(True)
+
+    before = signal.signal(signal.SIGUSR1, late)
+    try:
+        with pytest.raises(LookupError):
+            close()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert (closed, server.interrupts) == ([True], 1)
+    assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_kept_does_nothing_outside_of_the_main_thread(wakeups: socket.socket) -> None:
+    """There Python takes no signals."""
+    before = signal.getsignal(signal.SIGTERM)
+    seen: list[object] = []
+
+    def serve() -> None:
+        kept = Kept()
+        with contextlib.suppress(AssertionError), kept.ending(print, wakeups.fileno(), print):
+            kept.hold_back()
+            kept.put_back()
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    thread.join()
+    assert seen == [before]

@@ -1,0 +1,249 @@
+"""A whole server in a thread of this process, and clients that speak the wire by hand."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from bgpy.address import Address
+from bgpy.codec.modules import Catalogue
+from bgpy.config import Limits
+from bgpy.engines.inline import InlineEngine
+from bgpy.serving.core import Events, ServerCore
+from bgpy.serving.io.listener import listen
+from bgpy.tasks.current import ENTRY
+from bgpy.tasks.signatures import Functions
+from bgpy.wire.extensions import Extension, encode_extensions
+from bgpy.wire.messages import Cancel, Execute, Exit, Failure, Message, Reason, Status
+from bgpy.wire.table import encode
+from tests.support.loop import LONG
+from tests.support.peers import RawClient, wait_until
+
+TOKEN = "of-a-test-and-long-enough-not-to-be-stretched"
+
+
+class Unreadable:
+    """Fails where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
+
+
+class Served:
+    """A server whose tasks are the test's own functions."""
+
+    def __init__(self) -> None:
+        self.running, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
+        self.ran: list[Any] = []
+        self.kept: list[Any] = []
+        self.exits: list[Any] = []
+        self.outlived: list[str] = []
+        functions = Functions(lambda: 0, self._exec, self._exit)
+        nothing = lambda: None  # noqa: E731
+        ready = threading.Event()
+        listener = listen(Address("127.0.0.1", 0), False)
+        self.port = listener.address.port
+        catalogue = Catalogue()
+        engine = InlineEngine(catalogue, lambda: functions)
+        events = Events(ready.set, nothing, nothing, nothing, nothing)
+        self.core = ServerCore(listener, TOKEN, Limits(), engine, catalogue, True, events, 0)
+        self.thread = threading.Thread(target=self.core.serve, daemon=True)
+        self.thread.start()
+        assert ready.wait(LONG)
+
+    def _exec(self, client_socket: Any, state: Any, args: dict[str, Any]) -> None:
+        self.ran.append(args.get("n"))
+        if "wait" in args:
+            self.running.release()
+            assert self.go_on.acquire(timeout=LONG)
+        if "defer" in args:
+            self.kept.append(client_socket.defer())
+        elif "raise" in args:
+            raise args["raise"]
+        else:
+            client_socket.respond(args.get("n"))
+
+    def _exit(self, client_socket: Any, state: Any, args: dict[str, Any]) -> None:
+        self.exits.append(args)
+        client_socket.respond("exited")
+
+    def client(self) -> RawClient:
+        return RawClient(self.port, TOKEN)
+
+    def busy(self, client: RawClient) -> None:
+        """Have a task run until `go_on`."""
+        send(client, Execute(90, pickle.dumps({"wait": 1})))
+        assert client.receive().request == 90
+        assert self.running.acquire(timeout=LONG)
+
+    def wait_ended(self) -> None:
+        self.thread.join(LONG)
+        assert not self.thread.is_alive(), "the server goes on"
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    served = Served()
+    yield served
+    for _ in range(9):
+        served.go_on.release()
+    served.core.interrupt()
+    served.wait_ended()
+
+
+def send(client: RawClient, *messages: Message) -> None:
+    client.send(b"".join(bytes(piece) for message in messages for piece in encode(message)))
+
+
+def said(message: Message) -> str:
+    if isinstance(message, Failure):
+        return Reason(message.reason).name
+    return type(message).__name__
+
+
+def stage(client: RawClient, target: int) -> Any:
+    send(client, Cancel(50, target))
+    answer = client.receive()
+    assert isinstance(answer, Status)
+    return json.loads(answer.text)["call"]
+
+
+ARGS = pickle.dumps({})
+BROKEN = pickle.dumps({"x": Unreadable()})
+
+
+def _first_unread(served: Served, one: RawClient, two: RawClient) -> list[list[str]]:
+    send(one, Exit(1, BROKEN))
+    send(two, Exit(1, ARGS), Exit(2, ARGS, wait=True))
+    two_reads = one.status  # after it the server has read both
+    assert two_reads()["ending"]
+    assert two.status()["ending"]
+    served.go_on.release()
+    return [["DECODE"], ["Receipt", "NOT_STARTED"]]
+
+
+def _both_unread_and_interrupted(served: Served, one: RawClient, two: RawClient) -> list[list[str]]:
+    send(one, Exit(1, BROKEN))
+    send(two, Exit(1, BROKEN))
+    assert one.status()["ending"]
+    assert two.status()["ending"]
+    served.core.interrupt()
+    served.go_on.release()
+    return [["DECODE"], ["DECODE"]]
+
+
+def _many_from_one(served: Served, one: RawClient, two: RawClient) -> list[list[str]]:
+    send(one, *(Exit(number, ARGS) for number in range(1, 6)))
+    assert one.status()["ending"]
+    send(two, Execute(1, ARGS, wait=True))
+    assert said(two.receive()) == "NOT_STARTED"
+    served.go_on.release()
+    return [["Receipt"] * 5, []]
+
+
+WAYS = [_first_unread, _both_unread_and_interrupted, _many_from_one]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_server_ends_and_answers_everyone_whoever_asks(
+    served: Served, way: Callable[[Served, RawClient, RawClient], list[list[str]]]
+) -> None:
+    """Several exits at once, also with one that can't be read, also with an interrupt."""
+    with served.client() as one, served.client() as two:
+        served.busy(one)
+        expected = way(served, one, two)
+        answers = []
+        for client in (one, two):
+            messages = [m for m in client.read_to_end() if m.request]
+            answers.append([said(message) for message in sorted(messages, key=_request)])
+        assert answers == expected
+    served.wait_ended()
+    assert len(served.exits) == 1
+
+
+def _request(message: Message) -> int:
+    return message.request
+
+
+def test_cancel_says_how_far_a_call_is(served: Served) -> None:
+    """A receipted request is never withdrawn; what is answered or withdrawn is not both."""
+    with served.client() as one:
+        served.busy(one)
+        send(one, Execute(1, pickle.dumps({"n": 1})), Execute(2, ARGS, wait=True))
+        assert one.receive().request == 1
+        assert stage(one, 90) == "running"
+        assert stage(one, 1) == "queued"
+        assert stage(one, 2) == "withdrawn"
+        assert stage(one, 2) == "unknown"
+        send(one, Execute(3, pickle.dumps({"defer": 1}), wait=True), Execute(4, ARGS, wait=True))
+        served.go_on.release()
+        assert one.receive().request == 4
+        assert 1 in served.ran
+        assert stage(one, 3) == "deferred"
+        served.kept.pop().respond("late")
+        assert one.receive().request == 3
+        assert stage(one, 3) == "unknown"
+
+
+def test_status_counts_failures_that_nobody_waits_for(served: Served) -> None:
+    """With the last one's text; whoever waits for a failure sees it itself."""
+    with served.client() as one:
+        assert one.status()["unseen_failures"] == 0
+        for wait in (False, True):
+            send(one, Execute(1, pickle.dumps({"raise": KeyError("gone")}), wait=wait))
+            one.receive()
+        send(one, Execute(2, BROKEN))
+        one.receive()
+        wait_until(lambda: one.status()["unseen_failures"] == 2, "both are counted")
+        assert "can't be rebuilt" in one.status()["last_unseen_failure"]
+
+
+def test_request_is_refused_when_its_chain_holds_the_running_call(served: Served) -> None:
+    """It would wait for itself; a call that has ended keeps nobody."""
+    incarnation = served.core.welcome.incarnation
+
+    def chain(serial: int, of: bytes = incarnation) -> bytes:
+        value = ENTRY.pack(b"o" * 16, 1) + ENTRY.pack(of, serial)
+        return encode_extensions({Extension.CHAIN: value})
+
+    with served.client() as one:
+        served.busy(one)  # the second call, behind the init
+        send(
+            one,
+            Execute(1, ARGS, wait=True, extensions=chain(2)),
+            Exit(2, ARGS, extensions=chain(2)),
+            Execute(3, ARGS, wait=False, extensions=chain(2)),
+            Execute(4, ARGS, wait=True, extensions=chain(1)),
+            Execute(5, ARGS, wait=True, extensions=chain(2, b"n" * 16)),
+        )
+        assert [said(one.receive()) for _ in range(3)] == ["CALLING_SELF"] * 2 + ["Receipt"]
+        served.go_on.release()
+        assert [said(one.receive()) for _ in range(2)] == ["Reply"] * 2
+
+
+def test_request_alone_fails_when_it_requires_what_is_not_supported(served: Served) -> None:
+    """The connection stays, and what may be ignored is."""
+    required = encode_extensions({Extension.KEY: b"k"}, {Extension.KEY})
+    with served.client() as one:
+        send(
+            one,
+            Execute(1, ARGS, wait=True, extensions=required),
+            Execute(2, ARGS, wait=True, extensions=encode_extensions({Extension.KEY: b"k"})),
+        )
+        assert [said(one.receive()) for _ in range(2)] == ["UNSUPPORTED", "Reply"]
+
+
+def test_requests_run_when_their_client_has_closed(served: Served) -> None:
+    """What it had handed over is not taken back by its going."""
+    with served.client() as other:
+        served.busy(other)
+        with served.client() as one:
+            send(one, *(Execute(n, pickle.dumps({"n": n})) for n in range(1, 51)))
+        wait_until(lambda: other.status()["queued"] == 50, "all have been read")
+        served.go_on.release()
+        wait_until(lambda: served.ran[1:] == list(range(1, 51)), "all have run, in order")
