@@ -69,7 +69,10 @@ class Poller:
 
     def unregister(self, sock: Watched) -> None:
         """Watch `sock` no longer; harmless if repeated."""
-        self._handlers.pop(sock.fileno(), None)
+        fd = sock.fileno()
+        self._handlers.pop(fd, None)
+        if self._at == fd:
+            self._at = None  # the number may soon be another's
         try:
             self._selector.unregister(sock)
         except KeyError:
