@@ -88,7 +88,7 @@ class Client:
 
     @property
     def address(self) -> str:
-        """The server's address, as it may be given to a `Client` alone."""
+        """The address of the server, in the notation that a `Client` takes alone."""
         return str(self._address)
 
     @property
