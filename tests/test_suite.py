@@ -27,7 +27,8 @@ THIN = {
     "version.py": "a number",
 }
 
-# Tested through others so far. A line is deleted when the module gets its file; none is added.
+# Tested through others so far. A line is deleted when the module gets its file; new modules come
+# with theirs.
 WITHOUT = {
     "api/client.py",
     "calling/blocking/caller.py",
