@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, cast
+from unittest.mock import patch
 
 from bgpy.address import Address
 from bgpy.codec.modules import Catalogue
 from bgpy.config import Limits
 from bgpy.engines.inline import InlineEngine
 from bgpy.memory import Piece
+from bgpy.serving import core
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io.listener import listen
 from bgpy.serving.io.reactor import Reactor
@@ -164,11 +166,10 @@ class Stage:
         events = Events(nothing, nothing, nothing, nothing, nothing)
         catalogue = Catalogue()
         engine = InlineEngine(catalogue, None)
-        self.server = ServerCore(listener, TOKEN, LIMITS, engine, catalogue, False, events, 0)
-        self._shared = memoryview(bytearray(2**16))
         self._reactor = StillReactor()
-        self.server._reactor.close_in_child()  # it serves nobody
-        self.server._reactor = cast(Reactor, self._reactor)
+        with patch.object(core, "Reactor", lambda chores: self._reactor):
+            self.server = ServerCore(listener, TOKEN, LIMITS, engine, catalogue, False, events, 0)
+        self._shared = memoryview(bytearray(2**16))
         listener.close()
 
     def session(self, nonce: bytes = SERVER_NONCE) -> tuple[Session, Pipe]:

@@ -291,9 +291,9 @@ def record(data: bytes) -> None:
     place = Folder(_kept().name)
     with open(place.record, "wb") as file:
         file.write(data[1:])
-    found = records._load(place)
+    found = records.load(place)
     if found is not None:
-        assert isinstance(records._process_exists(found), bool)
+        assert isinstance(found.is_gone(), bool)
         assert json.loads(data[1:])["pid"] == found.pid
 
 

@@ -97,11 +97,12 @@ class Walk:
         return self._served.verdict(self._book)
 
     def _one(self, turn: int) -> None:
-        first, second, third = (self._book.take() for _ in range(3))
+        first = self._book.take()
         bare = Bare(self._served.handle.port, self._served.token)
         try:
             bare.send(first, {"id": first, self._strike: turn})
             self._note(first, bare.wait_for(first))
+            second, third = self._book.take(), self._book.take()
             bare.send(second, {"id": second})
             bare.send(third, {"id": third})
             self._note(second, bare.wait_for(second))

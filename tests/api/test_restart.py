@@ -48,7 +48,7 @@ def test_restarted_server_is_told_of_again_at_the_next_restart(
     client.ping()
     for _ in range(2):
         handle.kill()
-        with pytest.raises(NotRunning):
+        with pytest.raises(ConnectionError):
             client.ping()
         handle, _ = start(port=handle.port, token=token)
         with pytest.raises(ServerRestarted):

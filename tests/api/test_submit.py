@@ -159,15 +159,14 @@ def test_channel_is_collected_when_its_client_is_forgotten(
     """The daemon thread keeps neither connection nor itself alive once nothing is under way."""
     handle, first = start()
     first.initialize(init, execute, leave)
+    before = threads()
     client = Client("127.0.0.1", handle.port)
     client.submit({}).result(60)
     channel = weakref.ref(client._caller.channel)
-    before = threads()
     del client
     gc.collect()
     wait_until(lambda: channel() is None, "the channel is collected")
-    # One reads, one sends, one calls back.
-    wait_until(lambda: threads() == before - 3, "its threads have ended")
+    wait_until(lambda: threads() <= before, "its threads have ended")
 
 
 def threads() -> int:

@@ -13,18 +13,36 @@ import pytest
 from bgpy import CallTimeout, NotRunning, ServerGone
 from endurance.strikes.book import Book
 from endurance.strikes.striker import Striker, Struck, raise_struck
+from endurance.strikes.watch import HUNG
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
+ROOT = Path(__file__).parents[2]
 SECONDS = 20
 
 
 def test_strikes_leave_nothing_wrong_on_either_side() -> None:
     """No hang, no lost future, nothing answered twice or wrongly, no lock left, all told true."""
     command = [sys.executable, "-m", "endurance.strikes", "--seconds", str(SECONDS)]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_watch_ends_a_process_that_hangs_and_shows_where() -> None:
+    """Its exit code says so, and the step and all stacks are printed."""
+    text = """
+import threading
+from endurance.strikes.watch import Watch
+watch = Watch("a test", 0.1)
+watch.step("the second step")
+def hang():
+    threading.Event().wait()
+hang()
+"""
+    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == HUNG
+    assert "HANG: a test: the second step" in done.stderr
+    assert "in hang" in done.stderr
 
 
 @pytest.fixture

@@ -225,10 +225,8 @@ def test_wait_for_the_end_returns_when_it_has_been_read_before(served: Served) -
     channel = served.client._caller.channel
     assert channel is not None
     channel._sock.shutdown(socket.SHUT_RDWR)
-    pieces = channel.connection.send(Ping(99))
-    with pytest.raises(ServerGone):
-        served.client._caller._answer(channel, 99, pieces, None, None)
-    channel.wait_closed(None)
+    assert isinstance(channel.request(Ping, None, None, threading.Lock()), ServerGone)
+    assert channel.wait_closed(None)
 
 
 class Waiting:

@@ -130,7 +130,10 @@ def test_futures_end_when_the_thread_that_reads_for_them_fails(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it fails of: nobody waits for what nobody will read."""
-    with Client("127.0.0.1", served.port, served.token) as client:
+    with (
+        monkeypatch.context() as patch,
+        Client("127.0.0.1", served.port, served.token) as client,
+    ):
         client.ping()
         channel = client._caller.channel
         assert channel is not None
@@ -138,8 +141,9 @@ def test_futures_end_when_the_thread_that_reads_for_them_fails(
         def fail(data: memoryview, size: int) -> None:
             raise MemoryError
 
-        monkeypatch.setattr(channel, "_frames", SimpleNamespace(target=None, lone=fail))
+        patch.setattr(channel, "_frames", SimpleNamespace(target=None, lone=fail))
         error = client.submit({"add": 1}).exception(20.0)
+        del channel
     assert isinstance(error, ServerGone)
     assert error.progress == "unknown"
     assert "MemoryError" in str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpy.memory import Payload
+from bgpy.serving.budget import Budget
 from bgpy.serving.job import Job
-from bgpy.serving.queue import JobQueue
+from bgpy.serving.queue import JobQueue, Overloaded
 from bgpy.tasks.lifecycle import Kind
 from bgpy.wire.messages import Execute, Exit, Message
 from tests.support.strikes import Struck, strike
@@ -109,8 +111,8 @@ def test_job_has_no_owner_when_it_is_the_servers_own() -> None:
     assert (job.owner, job.request) == (b"", 0)
 
 
-def _sized(owner: str, request: int, size: int) -> Job:
-    return Job(Kind.EXEC, Peer(owner.encode()), Execute(request, bytes(size)), True)
+def _sized(owner: str, request: int, size: int, kind: Kind = Kind.EXEC) -> Job:
+    return Job(kind, Peer(owner.encode()), Execute(request, bytes(size)), True)
 
 
 def test_line_is_full_at_a_number_of_requests_until_half_have_run() -> None:
@@ -329,6 +331,61 @@ def test_line_is_full_when_one_request_is_the_limit() -> None:
     """A lone job counts as well."""
     queue = JobQueue(1, 2**30, lambda owner: None)
     assert queue.push(_job("a", 1), b"a")
+
+
+def test_receipted_job_is_never_withdrawn() -> None:
+    """Its client was told that it will run."""
+    queue = _queue()
+    _push(queue, _job("a", 1, waits=False), _job("a", 2))
+    assert not queue.withdraw(b"a", 1)
+    assert queue.has(b"a", 1)
+    assert queue.withdraw(b"a", 2)
+    assert _names(queue.clear()) == ["a1"]
+
+
+def test_second_request_of_the_same_id_runs_as_well() -> None:
+    """A client that counts wrongly loses nothing by it."""
+    queue = _queue()
+    _push(queue, _job("a", 1), _job("a", 1), _job("a", 2))
+    assert queue.withdraw(b"a", 1)
+    assert _names(queue.clear()) == ["a1", "a2"]
+
+
+def test_queue_takes_the_same_time_however_much_waits() -> None:
+    """Withdrawing one by one, asking, holding and releasing among 200,000 jobs of others.
+
+    Walking them each time takes minutes.
+    """
+    queue = JobQueue[Job](10**6, 2**40, lambda owner: None)
+    count, clients = 20_000, 10
+    for client in "abcdefghij"[:clients]:
+        _push(queue, *(_job(client, number) for number in range(count)))
+    began = time.monotonic()
+    for number in range(count - 1, -1, -1):
+        assert queue.has(b"a", number)
+        assert not queue.holds(Kind.INIT)
+        queue.hold(b"b")
+        queue.release(b"b")
+        assert queue.withdraw(b"a", number)
+        queue.queued()
+    assert time.monotonic() - began < 20
+    assert queue.queued() == count * (clients - 1)
+
+
+def test_queue_refuses_what_the_server_has_no_memory_for() -> None:
+    """Nothing of it is kept; when there is room again, the next is taken."""
+    budget = Budget(100_000)
+    queue: JobQueue[Job] = JobQueue(1000, 2**30, lambda owner: None, budget)
+    queue.push(_sized("a", 1, 70_000), b"a")
+    for kind in (Kind.INIT, Kind.EXEC):
+        with pytest.raises(Overloaded):
+            queue.push(_sized("b", 1, 30_000, kind), b"b")
+    assert queue.queued() == 1
+    _pop(queue)
+    assert budget.queued == 0
+    queue.push(_sized("b", 2, 30_000), b"b")
+    assert _names(queue.clear()) == ["b2"]
+    assert budget.used == 0
 
 
 def test_taken_job_is_neither_withdrawn_nor_lost_when_it_was_struck() -> None:

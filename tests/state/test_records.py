@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,3 +127,45 @@ def test_addresses_are_apart_when_both_have_servers(claim: claims.Claim) -> None
     assert records.find(("127.0.0.1", 54322)) is None
     other.release()
     assert records.find(ADDRESS) == own_record()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs limits that bite, and /proc")
+def test_find_claims_nothing_when_there_is_no_descriptor_left(claim: claims.Claim) -> None:
+    """Neither a dead server nor a raw error: what is lacking, and what to do."""
+    code = (
+        "import resource, json\n"
+        "from bgpy.errors import StartupError; from bgpy.state import records\n"
+        f"assert records.find({tuple(ADDRESS)}).pid == {os.getpid()}\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        f"try: print(records.find({tuple(ADDRESS)}))\n"
+        "except StartupError as error: print(error.advice)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("close some files"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("start_time", ["", "hidden"])
+def test_lock_decides_when_the_process_cannot_be_seen(
+    claim: claims.Claim, start_time: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that holds its lock is found; one that doesn't is dead, seen or not."""
+
+    def unseen(pid: int) -> str:
+        raise processes.Unseen(pid)
+
+    claim.write(replace(own_record(), start_time=start_time), "secret")
+    monkeypatch.setattr(processes, "start_time", unseen)
+    assert records.find(ADDRESS) is not None
+    records.forget(ADDRESS)
+    assert records.token_for(ADDRESS) == "secret"
+    claim.close_in_child()
+    assert records.find(ADDRESS) is None
+
+
+def test_pid_means_nothing_in_another_namespace(claim: claims.Claim) -> None:
+    """A container's server isn't taken for dead by its host, which counts otherwise."""
+    if not processes.pid_namespace():
+        pytest.skip("this system has no pid namespaces")
+    elsewhere = replace(own_record(), pid=2**22 + 5, pid_namespace=1)
+    claim.write(elsewhere, "secret")
+    assert records.find(ADDRESS) == elsewhere

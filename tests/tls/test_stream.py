@@ -19,8 +19,8 @@ from tests.support.ends import LONG, engines, established
 Pair = tuple[TlsSocket, TlsSocket]
 
 
-def _over(sock: socket.socket, engine: TlsLayer) -> TlsSocket:
-    return TlsSocket(sock, engine, memoryview(bytearray(2**17)))
+def _over(sock: socket.socket, layer: TlsLayer) -> TlsSocket:
+    return TlsSocket(sock, layer, memoryview(bytearray(2**17)))
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_receiving_goes_on_while_another_thread_waits_to_send(pair: Pair) -> Non
 
 
 class Talker:
-    """An engine of a peer that makes this side say much, and sends no data."""
+    """An layer of a peer that makes this side say much, and sends no data."""
 
     ended = False
     partial = b""
@@ -224,8 +224,8 @@ def test_peer_that_wants_answers_and_reads_none_is_let_go(
     """What TLS itself has to say doesn't pile up."""
     ours, theirs = sockets
     ours.setblocking(False)
-    engine = Talker(1000)
-    end = _over(ours, engine)  # type: ignore[arg-type]
+    layer = Talker(1000)
+    end = _over(ours, layer)  # type: ignore[arg-type]
     memory = memoryview(bytearray(RECORD))
     with pytest.raises(NotTls, match="reads none"):  # noqa: PT012
         for _ in range(10_000):
@@ -241,12 +241,12 @@ def test_peer_that_sends_no_data_leaves_others_their_turn(
     """After a receive without data it says that there is none, though more is there."""
     ours, theirs = sockets
     ours.setblocking(False)
-    engine = Talker(0)
-    end = TlsSocket(ours, engine, memoryview(bytearray(1)))  # type: ignore[arg-type]
+    layer = Talker(0)
+    end = TlsSocket(ours, layer, memoryview(bytearray(1)))  # type: ignore[arg-type]
     theirs.send(bytes(100))
     with pytest.raises(BlockingIOError):
         end.recv_into(memoryview(bytearray(RECORD)))
-    assert engine.heard == 1
+    assert layer.heard == 1
 
 
 @pytest.mark.parametrize("before", [b"", b"\x16", b"\x16\x03\x03\x00\x50"])
@@ -271,7 +271,7 @@ def test_shutdown_tells_the_other_side(pair: Pair) -> None:
     memory = memoryview(bytearray(RECORD))
     assert server.recv_into(memory) == 4
     assert server.recv_into(memory) == 0
-    assert server._engine.ended
+    assert server._layer.ended
 
 
 def test_shutdown_does_not_wait_when_the_other_side_takes_nothing(pair: Pair) -> None:

@@ -10,7 +10,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from bgpy import address, config
-from bgpy.calling.blocking.caller import Caller
+from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
@@ -88,7 +88,7 @@ class Client:
 
     @property
     def address(self) -> str:
-        """The server's address, as it may be given to a `Client` alone."""
+        """The address of the server, in the notation that a `Client` takes alone."""
         return str(self._address)
 
     @property
@@ -125,7 +125,7 @@ class Client:
         hashes = self._caller.hashes(sources, seconds) if sources else {}
         head, buffers, code = functions.encode_tasks(tasks, sources, hashes)
         answer = self._caller.initialize(
-            lambda number: Init(number, head, buffers, CODEC_PICKLE, code),
+            lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
             None if deadline is None else max(0.0, deadline - monotonic()),
         )
         received: dict[str, str] = value_of(answer, "INIT")
@@ -160,15 +160,10 @@ class Client:
         callbacks run in one thread of the client, one after another: one that takes long
         delays later callbacks and no call. Raises `TypeError` and `EncodeError` itself.
         """
-        from bgpy.calling.blocking.futures import CallFuture  # 8 ms that other calls never need
-
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         packed = payload.encode(args, "args")
-        caller = self._caller
-        future = CallFuture(_executed, caller.waits_for_itself)
-        caller.submit(future, packed, self._seconds(timeout))
-        return future
+        return self._caller.submit(packed, _executed, self._seconds(timeout))
 
     def execute(
         self, exec_args: dict[str, Any], await_response: bool = False, *, timeout: Timeout = ...
@@ -210,7 +205,7 @@ class Client:
         head, buffers, code = payload.encode(args, "exit_args")
         wait = bool(await_response)
         answer = self._caller.terminate(
-            lambda number: Exit(number, head, buffers, CODEC_PICKLE, code, wait),
+            lambda number: Exit(number, head, buffers, CODEC_PICKLE, code, wait, current_chain()),
             wait,
             self._seconds(timeout),
         )

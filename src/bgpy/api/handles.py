@@ -38,7 +38,7 @@ class Handle:
 
     @property
     def address(self) -> str:
-        """Where the server listens, as it may be given to a `Client` alone."""
+        """Where the server listens, in the notation that a `Client` takes alone."""
         return str(Address(self.host, self.port))
 
     def is_alive(self) -> bool:

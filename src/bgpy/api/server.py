@@ -81,7 +81,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Where it listens, as it may be given to a `Client` alone; see `port` for port 0."""
+        """Where it listens, in the notation that a `Client` takes alone; see `port` for port 0."""
         return str(address.Address(self.host, self.port))
 
     @property

@@ -51,12 +51,16 @@ def program() -> None:
     help="Python file with init_task, exec_task and exit_task.",
 )
 @tls_option
-@click.option("--certfile", type=click.Path(), help="A certificate of your own, PEM.")
-@click.option("--keyfile", type=click.Path(), help="Its key, where it isn't in the same file.")
+@click.option("--certfile", type=click.Path(), help="A certificate of your own (PEM).")
+@click.option(
+    "--keyfile",
+    type=click.Path(),
+    help="The key of that certificate, where it isn't in the same file.",
+)
 @click.option(
     "--no-plain-loopback",
     is_flag=True,
-    help="TLS also for clients on this machine, of a server that others can reach.",
+    help="Take no plain connections from this machine, where others can reach the server.",
 )
 def server(
     address: str | None,
@@ -72,9 +76,9 @@ def server(
 ) -> None:
     """Run a server at ADDRESS in the foreground, logging to stderr.
 
-    Port 0 takes a free one, and without ADDRESS it gets a Unix socket of its own; the log
-    tells which. Ctrl-C ends it: the task that runs finishes, then exit_task runs; a
-    second Ctrl-C ends it at once.
+    Port 0 takes a free port, and without ADDRESS the server gets a Unix socket of its own;
+    the log tells which. Ctrl-C ends the server: the task that runs finishes, then
+    exit_task runs; a second Ctrl-C ends it at once.
     """
     with failures():
         from bgpy.api.server import Server
@@ -118,7 +122,7 @@ def terminate(
     log_file: str | None,
     tls: bool | None,
 ) -> None:
-    """End the server at ADDRESS: run its exit_task and wait until it is gone."""
+    """End the server at ADDRESS: run its exit_task, and wait until the server is gone."""
     with failures():
         from bgpy.api.client import Client
 
@@ -136,9 +140,9 @@ def token_group() -> None:
 @token_group.command()
 @at_address
 def show(address: str, port: int | None) -> None:
-    """Print the token that this account knows for ADDRESS, to be added on another machine.
+    """Print the token that this account knows for ADDRESS, for 'bgpy add' on another machine.
 
-    Whoever holds it can run code as the server's user.
+    Whoever holds the token can run code as the server's user.
     """
     with failures():
         from bgpy.state import tokens
@@ -184,7 +188,7 @@ def add(address: str, port: int | None, tls: bool | None) -> None:
 @token_option(KEPT)
 @tls_option
 def doctor(address: str, port: int | None, token: str | None, tls: bool | None) -> None:
-    """Find out why the server at ADDRESS can't be talked to, and what to do about it."""
+    """Find out why the server at ADDRESS can't be reached, and what to do about that."""
     with failures():
         from bgpy.api.doctor import diagnose
 

@@ -35,18 +35,21 @@ def ask_for_token() -> str:
 
 
 def token_option(without: str) -> Callable[[Command], Command]:
-    """Take the token from a prompt; `without` says what it is else, after BGPY_TOKEN."""
+    """Take the token from a prompt; `without` says which is used where BGPY_TOKEN isn't set."""
     return click.option(
         "-t",
         "--token",
         is_flag=True,
         callback=_ask,
-        help=f"Ask for the token. Without it: BGPY_TOKEN, else {without}.",
+        help=f"Ask for the token. Without this option: that of BGPY_TOKEN, else {without}.",
     )
 
 
 tls_option = click.option(
-    "--tls", is_flag=True, default=None, help="TLS on loopback too; beyond, it is always spoken."
+    "--tls",
+    is_flag=True,
+    default=None,
+    help="Speak TLS on loopback too; beyond it, TLS is always spoken.",
 )
 
 
@@ -62,12 +65,17 @@ def port_argument(command: Command) -> Command:
 
 def logs(command: Command) -> Command:
     """Take where to log, and how much."""
-    level = click.option("-l", "--log-level", type=LEVELS, default=LOG_LEVEL, show_default=True)(
-        command
-    )
-    return click.option("-f", "--log-file", type=click.Path(dir_okay=False), help="Also log here.")(
-        level
-    )
+    level = click.option(
+        "-l",
+        "--log-level",
+        type=LEVELS,
+        default=LOG_LEVEL,
+        show_default=True,
+        help="Log what is of this level or above.",
+    )(command)
+    return click.option(
+        "-f", "--log-file", type=click.Path(dir_okay=False), help="Log to this file as well."
+    )(level)
 
 
 def parsed(address: str, port: int | None) -> Address:

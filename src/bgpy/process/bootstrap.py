@@ -9,7 +9,7 @@
        |                       | waits for the server           | imports and runs the module
        | ◄─────────────────────────────────────────────── ready
        |                       X killed by the server           |
-       | reaps the starter                                      | goes on, a child of init
+       | reaps the starter                                      | stays, a child of init
 
 The server is no child of the launcher: it leaves no zombie there. Until it is ready the
 starter stands between the two, since only a parent learns how a process died, and tells

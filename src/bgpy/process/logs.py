@@ -35,9 +35,51 @@ def open_log(path: str) -> int:
     """
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY | _CLOEXEC, 0o600)
+        return _open_appending(path)
     except OSError as error:
-        raise StartupError(f"the log file {path} can't be opened: {error.strerror}") from error
+        raise StartupError(
+            f"the log file {path} can't be opened: {error.strerror}", log_file=path
+        ) from error
+
+
+if sys.platform == "win32":
+
+    def _open_appending(path: str) -> int:
+        """Without the right to write anywhere else each write goes to the end.
+
+        A child's does as well then, which knows nothing of ``O_APPEND``: after a rotation it
+        would write where the end was before, and leave a hole.
+        """
+        import ctypes
+        import msvcrt
+
+        append, read_attributes, synchronize = 0x4, 0x80, 0x100000
+        share_all, open_always, normal = 7, 4, 0x80
+        create = ctypes.WinDLL("kernel32", use_last_error=True).CreateFileW
+        create.restype = ctypes.c_void_p
+        number = ctypes.c_ulong
+        create.argtypes = [
+            *(ctypes.c_wchar_p, number, number, ctypes.c_void_p, number, number),
+            ctypes.c_void_p,
+        ]
+        access = append | read_attributes | synchronize
+        handle = create(path, access, share_all, None, open_always, normal, None)
+        if handle in (None, ctypes.c_void_p(-1).value):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return msvcrt.open_osfhandle(handle, os.O_APPEND | os.O_NOINHERIT)
+
+    def _empty(path: str, fd: int) -> None:
+        """Cut the log to nothing; its descriptor may only append."""
+        os.truncate(path, 0)
+
+else:
+
+    def _open_appending(path: str) -> int:
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _CLOEXEC, 0o600)
+
+    def _empty(path: str, fd: int) -> None:
+        """Cut the log to nothing, whatever it is called by now."""
+        os.ftruncate(fd, 0)
 
 
 def redirect(fd: int) -> None:
@@ -119,7 +161,7 @@ class Rotation:
                 os.replace(unfinished, older)
                 # What was printed while it was copied; the less is left, the faster.
                 self._copy(copy, copied)
-            os.ftruncate(self._fd, 0)
+            _empty(self._path, self._fd)
         finally:
             os.close(copy)
         if sys.platform == "win32":

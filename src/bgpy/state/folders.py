@@ -55,7 +55,10 @@ def home() -> str:
     if chosen:
         path = os.path.expanduser(chosen)
         if path.startswith("~"):
-            raise StartupError(f"{ENV_HOME} is {chosen!r}, and there is no such home")
+            raise StartupError(
+                f"{ENV_HOME} is {chosen!r}, and there is no such home",
+                advice=f"set {ENV_HOME} to a folder for bgpy's files",
+            )
         return os.path.realpath(path)
     # Inside, since it is dear to import and needed only without BGPY_HOME.
     import platformdirs
@@ -67,7 +70,8 @@ def home() -> str:
         path = ""
     if not os.path.isabs(path) or os.environ.get("HOME") == "":
         raise StartupError(
-            f"this account has no home folder; set {ENV_HOME} to a folder for bgpy's files"
+            "this account has no home folder",
+            advice=f"set {ENV_HOME} to a folder for bgpy's files",
         )
     return os.path.realpath(path)
 
@@ -92,8 +96,8 @@ def make_private(place: str) -> None:
                 os.mkdir(path, 0o700)
     except OSError as error:
         raise StartupError(
-            f"bgpy can't keep its files in {root} ({error.strerror}); "
-            f"set {ENV_HOME} to a folder that this user can write in"
+            f"bgpy can't keep its files in {root} ({error.strerror})",
+            advice=f"set {ENV_HOME} to a folder that this user can write in",
         ) from error
     exists_privately(place)
 
@@ -121,18 +125,21 @@ def check_folder(path: str, forbidden: int = 0o077, use: str = f"set {ENV_HOME} 
     """
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
-        raise StartupError(f"{path} must be a folder, and no link; remove it")
+        raise StartupError(f"{path} must be a folder, and no link", advice="remove it")
     if sys.platform == "win32":
         return
     if status.st_uid != os.geteuid():
         raise StartupError(
-            f"{path} belongs to another user (uid {status.st_uid}); {use} a folder of your own"
+            f"{path} belongs to another user (uid {status.st_uid})",
+            advice=f"{use} a folder of your own",
         )
     if status.st_mode & forbidden:
         # Never advised for /tmp, /run and the like: root would take them from everybody.
         shared = status.st_mode & stat.S_ISVTX or os.path.dirname(os.path.dirname(path)) == "/"
         mend = "" if shared else f"`chmod 700 {path}` mends that, or "
-        raise StartupError(f"other users can get at {path}; {mend}{use} a folder of your own")
+        raise StartupError(
+            f"other users can get at {path}", advice=f"{mend}{use} a folder of your own"
+        )
 
 
 def _below(root: str, place: str) -> list[str]:

@@ -4,7 +4,7 @@
 
     certificates   making, keeping and renewing the server's own certificate
     contexts       what both sides agree to: TLS 1.3 and nothing older
-    engine         ciphertext ↔ plaintext of one connection, without a socket
+    layer          ciphertext ↔ plaintext of one connection, without a socket
     stream         a socket that speaks TLS, and one that tells TLS from plain bytes
 
 Nobody signs the certificate and no client checks who did: its hash goes into the proof

@@ -1,6 +1,6 @@
 """Sockets that speak TLS: what sessions and channels use of a socket, and no more.
 
-Reading and sending may be the work of two threads. One lock stands around the engine
+Reading and sending may be the work of two threads. One lock stands around the layer
 and the order in which its ciphertext leaves, since OpenSSL's objects are for one thread.
 """
 
@@ -52,11 +52,11 @@ class TlsSocket(_OverSocket):
     It blocks, or not, as the socket does, and raises what that raises; besides it `NotTls`.
     """
 
-    def __init__(self, sock: socket.socket, engine: TlsLayer, buffer: memoryview) -> None:
+    def __init__(self, sock: socket.socket, layer: TlsLayer, buffer: memoryview) -> None:
         """`buffer` holds ciphertext while it is received: at least 16 KiB, and nobody else uses
         it meanwhile."""
         self._sock = sock
-        self._engine = engine
+        self._layer = layer
         self._buffer = buffer
         self._lock = threading.Lock()
         self._unsent = b""
@@ -66,7 +66,7 @@ class TlsSocket(_OverSocket):
         # Looked up once: a small call goes through all of them.
         self._recv_from_socket = sock.recv_into
         self._send_to_socket = sock.send
-        self._encrypt = engine.encrypt
+        self._encrypt = layer.encrypt
 
     def shake_hands(self) -> bool:
         """Go one step on, as a client; whether TLS is established and `fingerprint` is known.
@@ -74,17 +74,17 @@ class TlsSocket(_OverSocket):
         Raises `ConnectionResetError` where the stream ends before.
         """
         with self._lock:
-            if not self._engine.established and not self._unsent:
-                self._engine.begin()
+            if not self._layer.established and not self._unsent:
+                self._layer.begin()
                 self._tell()
-        if not self._engine.established and self._receive(memoryview(bytearray(RECORD))) == 0:
+        if not self._layer.established and self._receive(memoryview(bytearray(RECORD))) == 0:
             raise ConnectionResetError("the stream ended")
-        return self._engine.established
+        return self._layer.established
 
     @property
     def fingerprint(self) -> bytes:
         """The SHA-256 of the server's certificate."""
-        return self._engine.peer_fingerprint()
+        return self._layer.peer_fingerprint()
 
     def recv_into(self, memory: memoryview) -> int:
         """Receive plaintext into `memory` (at least 16 KiB); 0 at the end of the stream.
@@ -122,9 +122,9 @@ class TlsSocket(_OverSocket):
         """End the connection, and say so before if that can be done at once."""
         if self._lock.acquire(blocking=False):
             try:
-                if self._engine.established and not self._unsent:
-                    self._engine.end()
-                    self._send_to_socket(self._engine.words.read(), _AT_ONCE)
+                if self._layer.established and not self._unsent:
+                    self._layer.end()
+                    self._send_to_socket(self._layer.words.read(), _AT_ONCE)
             except OSError:
                 pass  # the other side was first
             finally:
@@ -170,24 +170,24 @@ class TlsSocket(_OverSocket):
 
     def _receive(self, memory: memoryview) -> int | None:
         """Receive once; None if that made no plaintext."""
-        engine, buffer, size = self._engine, self._buffer, len(memory)
-        room = engine.room(size) if engine.partial else size
+        layer, buffer, size = self._layer, self._buffer, len(memory)
+        room = layer.room(size) if layer.partial else size
         count = self._recv_from_socket(buffer, min(room, len(buffer)))
         if not count:
             return 0
         with self._lock:
             try:
-                filled = engine.decrypt(buffer[:count], memory)
+                filled = layer.decrypt(buffer[:count], memory)
             except NotTls:
                 self._tell()
                 raise
-            if engine.words.pending:
+            if layer.words.pending:
                 self._tell()
-        return filled if filled or engine.ended else None
+        return filled if filled or layer.ended else None
 
     def _tell(self) -> None:
         """Send what TLS itself has to say, behind what waits already."""
-        words = self._engine.words.read()
+        words = self._layer.words.read()
         if not words:
             return
         self._unsent += words

@@ -27,6 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
+from types import ModuleType
 from typing import NamedTuple
 
 from bgpy.errors import (
@@ -87,6 +88,19 @@ class Welcome(NamedTuple):
     version: str
 
 
+@lru_cache(maxsize=1)
+def crypto() -> tuple[ModuleType, ModuleType]:
+    """`hashlib` and `hmac`: OpenSSL, 4 ms that a program without a call never needs.
+
+    They are kept, since a ``__del__`` may still call when modules are taken down and nothing
+    can be imported.
+    """
+    import hashlib
+    import hmac
+
+    return hashlib, hmac
+
+
 @lru_cache(maxsize=16)
 def derive_key(token: str, server_id: bytes) -> bytes:
     """Give the 32 bytes that the proofs are keyed with.
@@ -96,24 +110,23 @@ def derive_key(token: str, server_id: bytes) -> bytes:
     """
     if not token:
         raise ValueError("the token is empty: give one, best made by token_create()")
-    from hashlib import scrypt, sha256  # OpenSSL: 4 ms that a program without a call never needs
-
+    hashlib, _ = crypto()
     secret = token.encode("utf-8", "surrogatepass")
     if len(token) >= LONG_TOKEN:
-        return sha256(secret).digest()
-    return scrypt(secret, salt=server_id, n=2**14, r=8, p=1, maxmem=2**26, dklen=32)
+        key: bytes = hashlib.sha256(secret).digest()
+        return key
+    key = hashlib.scrypt(secret, salt=server_id, n=2**14, r=8, p=1, maxmem=2**26, dklen=32)
+    return key
 
 
 def _proof(key: bytes, side: bytes, transcript: bytes) -> bytes:
-    import hmac  # as in `derive_key`
-
-    return hmac.digest(key, side + transcript, "sha256")
+    proof: bytes = crypto()[1].digest(key, side + transcript, "sha256")
+    return proof
 
 
 def _proves(proof: bytes, expected: bytes) -> bool:
-    import hmac
-
-    return hmac.compare_digest(proof, expected)
+    equal: bool = crypto()[1].compare_digest(proof, expected)
+    return equal
 
 
 def _encode_welcome(welcome: Welcome) -> bytes:

@@ -12,7 +12,9 @@ import pytest
 
 from bgpy.errors import AuthenticationError, MessageTooLarge
 from bgpy.serving.io.transport import StreamTransport
+from bgpy.serving.queue import Overloaded
 from bgpy.serving.sessions import outflow as outflow_module
+from bgpy.serving.sessions import session as session_module
 from bgpy.wire.messages import (
     Execute,
     Failure,
@@ -524,3 +526,168 @@ def test_session_sends_gathered_replies_when_it_closes(connect: Connect, loop: L
 
     loop.on_poller(answer_and_close)
     assert pair.read_to_end() == [Reply(1, b"small"), Goodbye("the end")]
+
+
+def test_session_hands_on_what_had_come_when_nothing_can_be_sent(connect: Connect) -> None:
+    """Requests that left their client before it was lost still run."""
+    pair = connect(max_unsent=10_000).shake_hands()
+    pair.session.send(_reply(1, 2**20))
+    assert pair.service.is_clogged.wait(LONG)  # it isn't read meanwhile
+    for request in range(3):
+        pair.send(Ping(request))
+    pair.close()
+    assert pair.service.messages == [Ping(0), Ping(1), Ping(2)]
+    assert pair.service.not_clogged.is_set()
+
+
+def test_session_hands_on_what_had_come_when_it_was_paused(connect: Connect, loop: Loop) -> None:
+    """The end is read last, once there is room for what came before."""
+    pair = connect().shake_hands()
+    loop.on_poller(pair.session.pause)
+    for request in range(2):
+        pair.send(Ping(request))
+    pair.send(Goodbye("done"))
+    pair.sock.close()
+    loop.on_poller(lambda: None)
+    assert not pair.service.gone.is_set()
+    loop.on_poller(pair.session.resume)
+    assert pair.service.gone.wait(LONG)
+    assert pair.service.messages == [Ping(0), Ping(1)]
+
+
+def test_session_is_read_when_every_reason_not_to_is_over(connect: Connect, loop: Loop) -> None:
+    """A full line and a question under way are two reasons."""
+    pair = connect().shake_hands()
+    loop.on_poller(lambda: (pair.session.pause(), pair.session.pause("modules")))
+    pair.send(Ping(1))
+    loop.on_poller(pair.session.resume)
+    loop.on_poller(lambda: None)
+    assert pair.service.messages == []
+    loop.on_poller(lambda: pair.session.resume("modules"))
+    assert pair.service.came.acquire(timeout=LONG)
+
+
+def test_session_is_dropped_when_no_more_of_a_message_comes(connect: Connect) -> None:
+    """Half a message doesn't stay for ever; the log tells why."""
+    pair = connect(message_timeout=0.05).shake_hands()
+    pair.send(Ping(1))
+    pair.sock.sendall(
+        b"".join(map(bytes, pair.connection.send(Execute(2, bytes(200_000)))))[:90_000]
+    )
+    assert pair.service.gone.wait(LONG)
+    pair.loop.on_poller(lambda: None)
+    assert "nothing more of a message came for 0.05 s" in pair.session.outcome
+    assert pair.budget.used == 0
+
+
+def test_session_stays_when_a_message_comes_slowly(connect: Connect) -> None:
+    """Whatever time it takes altogether; and while it is the server that doesn't read."""
+    pair = connect(message_timeout=0.1).shake_hands()
+    data = b"".join(map(bytes, pair.connection.send(Execute(2, bytes(100_000)))))
+    for first in range(0, len(data), len(data) // 12):
+        pair.sock.sendall(data[first : first + len(data) // 12])
+        time.sleep(0.03)  # a slow line
+    assert pair.service.came.acquire(timeout=LONG)
+    pair.sock.sendall(data[:5])
+    pair.loop.on_poller(pair.session.pause)
+    assert not pair.service.gone.wait(0.3)
+    pair.loop.on_poller(pair.session.resume)
+
+
+def test_session_refuses_a_request_when_the_server_has_no_memory(connect: Connect) -> None:
+    """In words, that request alone, whole or in parts; nothing of it is kept."""
+    pair = connect(max_memory=2_000_000).shake_hands()
+    pair.budget.queued = 1_900_000
+    pair.send(Execute(1, b"head", [memoryview(bytes(300_000)), memoryview(bytes(50_000))]))
+    pair.send(Ping(2))
+    (failure,) = pair.read(1)
+    assert isinstance(failure, Failure)
+    assert (failure.request, failure.reason) == (1, Reason.OVERLOAD)
+    assert pair.service.came.acquire(timeout=LONG)
+    pair.budget.queued = 0
+    pair.send(Execute(3, b"head", [memoryview(b"x" * 300_000)]))
+    assert pair.service.came.acquire(timeout=LONG)
+    ping, execute = pair.service.messages
+    assert (ping, execute.request) == (Ping(2), 3)
+    assert pair.budget.used == 0
+
+
+def test_session_tells_a_client_that_the_queue_refused_it(connect: Connect) -> None:
+    """Small requests come alone or many at once: each hears of its own."""
+    pair = connect().shake_hands()
+
+    def refuse(session: object, message: Message) -> None:
+        if message.request % 2:
+            raise Overloaded
+
+    pair.service.handlers[Execute] = refuse
+    pair.send(Execute(1, b"alone"))
+    assert pair.read(1)[0].request == 1
+    pair.sock.sendall(
+        b"".join(bytes(each) for n in range(2, 8) for each in pair.connection.send(Execute(n, b"")))
+    )
+    failures = pair.read(3)
+    assert [failure.request for failure in failures] == [3, 5, 7]
+    assert {failure.reason for failure in failures if isinstance(failure, Failure)} == {
+        Reason.OVERLOAD
+    }
+
+
+def test_session_lingers_until_its_client_has_read_why_it_is_closed(
+    connect: Connect, loop: Loop
+) -> None:
+    """Bytes that nobody reads any more would make the system throw the farewell away."""
+    pair = connect().shake_hands()
+    loop.on_poller(pair.session.pause)
+    for request in range(2):
+        pair.send(Ping(request))
+    loop.on_poller(lambda: pair.session.close("the server ended"))
+    assert pair.read_to_end() == [Goodbye("the server ended")]
+    assert not pair.service.gone.is_set()
+    pair.close()
+
+
+def test_session_lingers_no_longer_than_its_time(
+    connect: Connect, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that neither reads nor closes doesn't keep its connection."""
+    monkeypatch.setattr(session_module, "LINGER", 0.05)
+    pair = connect().shake_hands()
+    pair.session.send(_reply(1, 2**20))
+    loop.on_poller(lambda: pair.session.close("the server ended"))
+    assert pair.service.gone.wait(LONG)
+
+
+class Strike(BaseException):
+    """What a signal handler raises that a task has set."""
+
+
+def test_session_is_closed_and_nothing_else_when_an_exception_strikes_it(
+    connect: Connect, loop: Loop
+) -> None:
+    """Its socket is watched no more, whatever was struck; the reactor polls on."""
+    other = connect().shake_hands()
+    for _ in range(3):
+        pair = connect().shake_hands()
+
+        def strike(session: object, message: Message) -> None:
+            raise Strike
+
+        pair.service.handlers[Ping] = strike
+        pair.send(Ping(1))
+        assert pair.service.gone.wait(LONG)
+        assert pair.read_to_end() == []
+    other.session.send(Pong(1))
+    assert other.read(1) == [Pong(1)]
+
+
+def test_session_is_given_up_when_it_has_closed(connect: Connect) -> None:
+    """Its memory comes back at once: no collector has to find it."""
+    pair = connect().shake_hands()
+    data = b"".join(map(bytes, pair.connection.send(Execute(2, bytes(2**20)))))
+    pair.sock.sendall(data[:90_000])
+    pair.close()
+    pair.loop.on_poller(lambda: None)
+    assert pair.session._reader is not None
+    assert pair.session._reader.target is None
+    assert pair.budget.used == 0

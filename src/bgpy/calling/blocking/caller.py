@@ -16,8 +16,10 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Iterable
+from functools import cache
 from threading import Lock
 from time import monotonic
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bgpy.calling.blocking import threads
@@ -37,6 +39,8 @@ from bgpy.errors import (
 )
 from bgpy.memory import Payload
 from bgpy.tasks import current
+from bgpy.wire.extensions import Extension, encode_extensions
+from bgpy.wire.handshake import crypto
 from bgpy.wire.messages import Failure, Message, Modules, Ping, Pong, Reason
 
 if TYPE_CHECKING:
@@ -213,13 +217,19 @@ class Caller:
 
     # Calls that don't
 
-    def submit(self, future: CallFuture, payload: Payload, timeout: float | None) -> None:
-        """Have `future` settled with the answer of an `Execute`; returns at once.
+    def submit(
+        self, payload: Payload, value_of: Callable[[Answer], Any], timeout: float | None
+    ) -> CallFuture:
+        """A future of what `value_of` makes of the answer of an `Execute`; returns at once.
 
         It waits for room, up to the call's deadline, where so much is on its way that the
         socket takes no more.
         """
-        posted = Posted(future, payload, timeout, self._acquaintance.told)
+        future: CallFuture = futures().CallFuture(value_of, self.waits_for_itself)
+        self._post(Posted(future, payload, timeout, self._acquaintance.told))
+        return future
+
+    def _post(self, posted: Posted) -> None:
         if _Program.ends or not self._has_callbacks():
             self._submit_alone(posted)
             return
@@ -302,8 +312,10 @@ class Caller:
                 except BgpyError as error:  # too large
                     self._settle(first, error)
                     channel.conversation.abandon(call)
-            if first.deadline is not None:
-                self._sender.timers.add(first.deadline, channel, call)
+            if first.deadline is not None and self._sender.timers.add(
+                first.deadline, channel, call
+            ):
+                self._sender.ring(self)  # which waits for a later one, or for none
             posted.popleft()
 
     def _fail_posted(self, error: Exception) -> None:
@@ -351,9 +363,8 @@ class Caller:
         shared = self._shared
         callbacks = shared.callbacks
         if callbacks is None:
-            from bgpy.calling.blocking.futures import Callbacks
-
-            shared.callbacks = callbacks = Callbacks()
+            shared.callbacks = callbacks = futures().Callbacks()
+        assert callbacks is not None, "just made"
         return callbacks.start(shared)
 
     def waits_for_itself(self) -> None:
@@ -373,6 +384,7 @@ class Caller:
         with self._here.inside:
             deadline = monotonic() + FAREWELL
             channel = self._say_goodbye(deadline)
+            self._connector.give_up()
             if channel is not None:
                 channel.drain(deadline)
                 self._connector.drop(channel, "the client was closed")
@@ -492,7 +504,8 @@ class Caller:
 
 def current_chain() -> bytes:
     """The extension block of a call that waits: the chain of calls that it is made in."""
-    return b""
+    chain = current.chain()
+    return encode_extensions({Extension.CHAIN: chain}) if chain else b""
 
 
 def calls_itself() -> CallingSelf:
@@ -535,12 +548,33 @@ def _leave() -> None:
     later still makes connections of its own.
     """
     _Program.ends = True
+    callers = list(_callers)
+    if callers:
+        _import_what_late_calls_need()
     deadline = monotonic() + FAREWELL
-    leaving = [(caller, caller._say_goodbye(deadline)) for caller in list(_callers)]
+    leaving = [(caller, caller._say_goodbye(deadline)) for caller in callers]
     for caller, channel in leaving:
         if channel is not None:
             channel.drain(deadline)
             caller._connector.drop(channel, "the program has ended")
+
+
+@cache
+def futures() -> ModuleType:
+    """The module of futures: 8 ms that a program without them never needs.
+
+    It is kept for a ``__del__`` that submits when nothing can be imported any more.
+    """
+    from bgpy.calling.blocking import futures
+
+    return futures
+
+
+def _import_what_late_calls_need() -> None:
+    import encodings.idna  # noqa: F401 - for names of hosts
+
+    crypto()
+    futures()
 
 
 if hasattr(os, "register_at_fork"):

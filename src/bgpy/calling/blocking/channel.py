@@ -494,6 +494,8 @@ class Channel:
             conversation = self.conversation
             if conversation.ended is None:
                 conversation.ended = reason
+                if self._standby:
+                    self._asked.put(self)  # it does what may be left of this, and ends
             try:
                 self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
             except OSError:
@@ -527,7 +529,7 @@ class Channel:
             except BaseException as error:
                 # Nobody reads on from here, and no future may wait for what doesn't come.
                 self._end(f"reading failed: {type(error).__name__}: {error}")
-                log.debug("the thread that reads failed", exc_info=True)
+                log.debug("the thread that reads failed: %r", error)
             if self.conversation.ended is not None:
                 self._end(self.conversation.ended)  # what an interrupted thread left of it
                 with self._lock:
@@ -638,8 +640,12 @@ def _stand_by(asked: Asked, ended: weakref.ref[Channel]) -> None:
         try:
             with turn:
                 channel.serve(turn)
-        except BaseException:  # out of memory even for the end: the next one finds it
-            log.debug("the thread that reads failed", exc_info=True)
+        except BaseException as error:  # out of memory even for the end: the next one finds it
+            log.debug("the thread that reads failed: %r", error)
+        if channel.conversation.ended is not None:
+            while not asked.empty():
+                asked.get_nowait()  # a channel that its own queue holds would not be collected
+            return
         del channel
 
 

@@ -91,7 +91,7 @@ def _shake_hands(
             try:
                 count = sock.recv_into(buffer)
             except BlockingIOError:
-                continue  # a part of what TLS says: the time goes on
+                continue  # a part of what TLS says: the deadline stays
             if not count:
                 raise ConnectionResetError("the stream ended")
             connection.receive(buffer[:count])

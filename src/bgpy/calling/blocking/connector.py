@@ -35,6 +35,9 @@ class Attempt:
         self.channel: Channel | None = None
         self.error: BaseException | None = None
         self.latches: deque[Latch] = deque()
+        """Those that wait for its end."""
+        self.wanted = True
+        """Whether the client has not been closed since it began."""
 
     @property
     def is_over(self) -> bool:
@@ -77,6 +80,10 @@ class Connector:
             return self._connect_here(deadline)
         while not attempt.is_over:
             if not latch.wait(patience(deadline)) and not attempt.is_over:
+                try:
+                    attempt.latches.remove(latch)
+                except ValueError:
+                    pass  # being opened at this moment
                 raise TooLate
         if attempt.channel is not None:
             return attempt.channel
@@ -98,6 +105,13 @@ class Connector:
         with self._lock:
             if self.channel is channel:
                 self.channel = None
+
+    def give_up(self) -> None:
+        """Want no connection that nobody waits for: the client is closed."""
+        with self._lock:
+            if self._attempt is not None:
+                self._attempt.wanted = False
+                self._attempt = None
 
     def _join(self) -> tuple[Attempt | None, Latch]:
         """The attempt that is under way, begun if need be, and what opens at its end.
@@ -129,9 +143,11 @@ class Connector:
         with self._lock:
             if isinstance(connected, BaseException):
                 attempt.error = connected
-            else:
+            elif attempt.wanted or attempt.latches:
                 attempt.channel = self._publish(connected)
-            if self._attempt is attempt or self._attempt is None:
+            else:
+                connected.reached.sock.close()
+            if self._attempt is attempt:
                 self._attempt = None
             while attempt.latches:
                 attempt.latches.popleft().open()

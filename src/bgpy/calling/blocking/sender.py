@@ -78,10 +78,14 @@ class Timers:
         self._heap: list[tuple[float, int, weakref.ref[Channel], Call]] = []
         self._count = 0
 
-    def add(self, deadline: float, channel: Channel, call: Call) -> None:
-        """Have `expire` look at `call` at `deadline`; with the client's lock held."""
+    def add(self, deadline: float, channel: Channel, call: Call) -> bool:
+        """Have `call` be `due` at `deadline`; whether that is the next of all.
+
+        Like the others, with the client's lock held.
+        """
         self._count += 1
         heapq.heappush(self._heap, (deadline, self._count, weakref.ref(channel), call))
+        return self._heap[0][3] is call
 
     def seconds(self) -> float | None:
         """Seconds until the next deadline."""

@@ -1,0 +1,184 @@
+"""Truths of clients at the end of a program, or of their own: what has left runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from bgpy import Client, Handle, respond
+from tests.support.gate import Gate, pass_gate
+from tests.support.peers import wait_until
+
+TOKEN = "t" * 32
+Script = Callable[..., "Popen[str]"]
+Start = Callable[..., tuple[Handle, Client]]
+
+
+def init() -> list[int]:
+    return []
+
+
+def execute(client_socket: Any, state: list[int], args: dict[str, Any]) -> list[int]:
+    if "gate" in args:
+        pass_gate(args["gate"])
+    state.append(1)
+    respond(client_socket, len(state) if "count" in args else args.get("data"))
+    return state
+
+
+def leave(client_socket: Any, state: list[int], args: dict[str, Any]) -> None: ...
+
+
+@pytest.fixture
+def served(start: Start) -> tuple[Handle, Client]:
+    """An initialised server, and a client of it."""
+    handle, client = start(token=TOKEN)
+    client.initialize(init, execute, leave)
+    return handle, client
+
+
+BEGIN = f"""
+import atexit, sys
+from bgpy import Client
+client = Client("127.0.0.1", int(sys.argv[1]), {TOKEN!r})
+"""
+
+SUBMITS = """
+client.ping()
+for number in range(1500):
+    client.submit({"data": b"x" * 2000})
+"""
+
+
+@pytest.mark.parametrize("end", ["", "client.close()", "del client", "raise SystemExit"])
+def test_all_that_was_submitted_runs_when_the_server_is_slow(
+    served: tuple[Handle, Client], gate: Gate, script: Script, end: str
+) -> None:
+    """Also what the server's own unread replies would have the system throw away."""
+    handle, client = served
+    busy = client.submit({"gate": gate.place})
+    gate.wait()
+    process = script(BEGIN + SUBMITS + end, handle.port)
+    time.sleep(0.2)  # the program may be over before a task ends, or not: both are right
+    gate.open()
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    busy.result(30)
+    wait_until(lambda: client.call({"count": 1}) > 1500, "all have run")
+
+
+ENDS = {
+    "atexit before the first call": "atexit.register(client.terminate)",
+    "atexit after a call": "client.ping()\natexit.register(client.terminate)",
+    "atexit after a future": "client.submit({}).result()\natexit.register(client.terminate)",
+    "__del__ of a global": """
+class Holder:
+    def __init__(self): self.client = client
+    def __del__(self): self.client.terminate()
+client.ping()
+holder = Holder()
+""",
+    "__del__ of a circle": """
+class Holder:
+    def __init__(self): self.client, self.me = client, self
+    def __del__(self): self.client.terminate()
+client.submit({}).result()
+holder = Holder()
+""",
+    "registered before bgpy was imported": """
+client.submit({}).result()
+""",
+}
+
+
+@pytest.mark.parametrize("text", ENDS.values(), ids=ENDS)
+def test_server_can_be_ended_until_the_interpreter_is_gone(
+    served: tuple[Handle, Client], script: Script, text: str
+) -> None:
+    """Whenever the program comes to it, and whatever it has done before."""
+    handle, _ = served
+    begin = BEGIN
+    if text == ENDS["registered before bgpy was imported"]:
+        begin = "import atexit\natexit.register(lambda: client.terminate())\n" + BEGIN
+    _, errors = script(begin + text, handle.port).communicate(timeout=60)
+    assert errors == ""
+    assert handle.wait(30)
+
+
+SUBMITS_LATE = """
+class Late:
+    def __init__(self): self.client = client
+    def __del__(self):
+        assert self.client.submit({"count": 1}).result() == 2
+        print("late", flush=True)
+client.submit({}).result()
+late = Late()
+"""
+
+
+def test_submit_gives_its_value_when_the_interpreter_is_ending(
+    served: tuple[Handle, Client], script: Script
+) -> None:
+    """There is no other thread any more: it is called in this one."""
+    output, errors = script(BEGIN + SUBMITS_LATE, served[0].port).communicate(timeout=60)
+    assert (output, errors) == ("late\n", "")
+
+
+FORK = """
+import os
+from bgpy import ServerGone
+future = client.submit({"gate": ("127.0.0.1", int(sys.argv[2])), "data": "mine"})
+child = os.fork()
+if not child:
+    try:
+        future.result(20)
+    except ServerGone as error:
+        print("child", error.progress, client.call({}, timeout=20), flush=True)
+    os._exit(0)
+print("parent", future.result(60), os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_future_of_the_parent_fails_in_a_forked_child(
+    served: tuple[Handle, Client], gate: Gate, script: Script
+) -> None:
+    """Its answer goes to the parent, whose connection is not touched."""
+    process = script(BEGIN + FORK, served[0].port, gate.place[1])
+    gate.wait()
+    assert process.stdout is not None
+    gate.open()
+    output, errors = process.communicate(timeout=60)
+    assert sorted(output.splitlines()) == ["child unknown None", "parent mine 0"]
+    assert errors == ""
+
+
+TERMINATES = """
+import os, signal
+signal.signal(signal.SIGTERM, lambda number, frame: (client.terminate(), sys.exit(3)))
+for number in range(int(sys.argv[2])):
+    client.submit({})
+    client.call({})
+os.kill(os.getpid(), signal.SIGTERM)
+while True:
+    client.submit({})
+    client.call({})
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("count", [0, 7])
+def test_handler_of_sigterm_may_terminate_the_server(
+    served: tuple[Handle, Client], script: Script, count: int
+) -> None:
+    """Whatever the program is in the middle of."""
+    process = script(BEGIN + TERMINATES, served[0].port, count, env={**os.environ})
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (3, "")
+    assert served[0].wait(30)

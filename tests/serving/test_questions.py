@@ -1,0 +1,78 @@
+"""Questions for many modules: answered in slices, whoever asks waits, nobody else does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+
+from bgpy.codec.modules import Catalogue
+from bgpy.serving import questions
+from bgpy.serving.questions import WAITS, Questions
+from bgpy.wire.messages import Message, Modules
+
+
+class Asker:
+    """A session that notes what happens to it."""
+
+    def __init__(self) -> None:
+        self.answers: dict[int, dict[str, str | None]] = {}
+        self.paused = 0
+
+    def send(self, message: Message) -> None:
+        assert isinstance(message, Modules)
+        self.answers[message.request] = json.loads(message.text)["modules"]
+
+    def pause(self, reason: str) -> None:
+        assert reason == WAITS
+        self.paused += 1
+
+    def resume(self, reason: str) -> None:
+        assert reason == WAITS
+        self.paused = 0
+
+
+def test_question_is_answered_at_once_when_it_is_short() -> None:
+    """Nothing is left with the reactor, and who asked is read on."""
+    changes: list[Callable[[], None]] = []
+    asker = Asker()
+    Questions(Catalogue(), changes.append).ask(asker, 7, ["bgpy_has_no_such_module", "json"])
+    assert asker.answers[7]["bgpy_has_no_such_module"] is None
+    assert asker.answers[7]["json"] is not None
+    assert (changes, asker.paused) == ([], 0)
+
+
+def test_questions_are_answered_in_slices_when_they_are_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One slice between two polls, in the order asked; each asker waits for its own answer."""
+    monkeypatch.setattr(questions, "SLICE", 0.0)
+    changes: deque[Callable[[], None]] = deque()
+    first, second = Asker(), Asker()
+    asked = Questions(Catalogue(), changes.append)
+    monkeypatch.setattr(questions, "SLICE", 1e-9)
+    asked.ask(first, 1, [f"nothing_{number}" for number in range(50)])
+    asked.ask(second, 2, ["nothing"])
+    assert (len(changes), first.paused, second.paused) == (1, 1, 1)
+    slices = 0
+    monkeypatch.setattr(questions, "SLICE", 1e-4)
+    while changes:
+        changes.popleft()()
+        assert len(changes) <= 1
+        slices += 1
+        assert slices < 1000
+    assert slices > 1
+    assert (len(first.answers[1]), second.answers[2]) == (50, {"nothing": None})
+    assert (first.paused, second.paused) == (0, 0)
+
+
+def test_names_of_no_module_are_not_kept_when_anyone_may_ask() -> None:
+    """A server's memory doesn't grow with what clients make up."""
+    catalogue = Catalogue()
+    catalogue.hashes([f"made_up_{number}" for number in range(100)])
+    assert len(catalogue._seen) == 0
+    assert catalogue.hashes(["json"]).keys() == {"json"}
+    assert "json" in sys.modules
