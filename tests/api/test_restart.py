@@ -116,3 +116,48 @@ def test_server_that_ends_by_itself_in_a_task_is_told(running: tuple[Handle, Cli
     assert caught.value.progress == "unknown"
     with pytest.raises(ConnectionError):
         client.ping()
+
+
+def test_restart_is_told_to_every_thread_whose_call_began_before(
+    start: Start, free_port: int
+) -> None:
+    """Not to the one alone that happens to connect first."""
+    token = token_create()
+    handle, client = start(port=free_port, token=token)
+    client.initialize(*TASKS)
+    handle.kill()
+    _, fresh = start(port=handle.port, token=token)
+    fresh.initialize(*TASKS)
+    began = client._caller._acquaintance.told
+    with pytest.raises(ServerRestarted):
+        client.call({"run": count})
+    channel = client._caller.channel
+    assert channel is not None
+    # What a call that began before compares, whenever it comes to it.
+    assert channel.generation > began
+    assert client.call({"run": count}) == 0
+
+
+def test_client_that_initialises_a_restarted_server_needs_no_notice(
+    start: Start, free_port: int
+) -> None:
+    """Nor does a ping; what ran is the new server's."""
+    token = token_create()
+    handle, client = start(port=free_port, token=token)
+    client.initialize(*TASKS)
+    handle.kill()
+    start(port=handle.port, token=token)
+    assert client.ping() > 0
+    assert client.initialize(*TASKS) == {"message": "Initialization successful."}
+    assert client.call({"run": count}) == 0
+
+
+def test_client_that_ended_a_server_expects_another(start: Start, free_port: int) -> None:
+    """It knows that the state is new, since it ended the one before."""
+    token = token_create()
+    handle, client = start(port=free_port, token=token)
+    client.initialize(*TASKS)
+    client.terminate()
+    _, fresh = start(port=handle.port, token=token)
+    fresh.initialize(*TASKS)
+    assert client.call({"run": count}) == 0

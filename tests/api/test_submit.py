@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import wait
+from concurrent.futures import as_completed, wait
 from pathlib import Path
 from subprocess import Popen
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -211,3 +213,65 @@ def test_future_ends_when_its_client_is_forgotten_at_once(
     del client
     gc.collect()
     assert future.result(60)["state"] == 2
+
+
+def test_slow_callback_keeps_no_call_from_its_answer(client: Client) -> None:
+    """Callbacks have a thread of their own, and run in it one after another."""
+    go_on, order = threading.Event(), []
+    names: set[int] = set()
+
+    def called(number: int) -> None:
+        go_on.wait(60)
+        order.append(number)
+        names.add(threading.get_ident())
+
+    futures = [client.submit({"number": number}) for number in range(3)]
+    for number, future in enumerate(futures):
+        future.add_done_callback(lambda future, number=number: called(number))
+    assert client.submit({"number": 7}).result(20)["number"] == 7
+    assert client.call({"number": 8}, timeout=20)["number"] == 8
+    go_on.set()
+    last = threading.Event()
+    client.submit({}).add_done_callback(lambda future: last.set())
+    assert last.wait(20)
+    assert sorted(order) == [0, 1, 2]
+
+
+class Noticed:
+    """Tells in which thread it was unpickled."""
+
+    made: ClassVar[list[int]] = []
+
+    def __setstate__(self, state: object) -> None:
+        self.made.append(threading.get_ident())
+
+    def __getstate__(self) -> object:
+        return {"a": 1}
+
+
+def test_value_is_made_by_the_thread_that_wants_it(
+    start: Callable[..., tuple[Handle, Client]],
+) -> None:
+    """And once: all that ask get the same object."""
+    _, client = start()
+    client.initialize(init, lambda socket, state, args: respond(socket, args["it"]), leave)
+    Noticed.made.clear()
+    future = client.submit({"it": Noticed()})
+    assert not wait([future], 20).not_done
+    assert Noticed.made == []
+    assert future.result() is future.result()
+    assert Noticed.made == [threading.get_ident()]
+
+
+def test_futures_work_with_what_python_has_for_them(client: Client) -> None:
+    """`as_completed`, `wait`, and asyncio."""
+    assert len(list(as_completed([client.submit({}) for _ in range(20)], 20))) == 20
+
+    async def ask() -> object:
+        return await asyncio.wait_for(asyncio.wrap_future(client.submit({"number": 1})), 20)
+
+    assert asyncio.run(ask()) == {"number": 1, "state": 21}
+    future = client.submit({})
+    assert not future.cancel()
+    assert future.exception(20) is None
+    assert future.done()

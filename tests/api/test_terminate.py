@@ -202,3 +202,17 @@ class Unreadable:
 
 def read_state(state: Any) -> str:
     return repr(state)
+
+
+def test_every_one_returns_when_several_threads_terminate(start: Start, gate: Gate) -> None:
+    """Through one client, whose connection ends below them."""
+    handle, client = start()
+    client.initialize(*TASKS)
+    client.execute({"run": gate.passing()})
+    gate.wait()
+    with ThreadPoolExecutor(3) as pool:
+        ended = [pool.submit(client.terminate) for _ in range(3)]
+        gate.open()
+        for each in ended:
+            assert each.exception(30) is None or isinstance(each.exception(), ConnectionError)
+    assert handle.wait(30)

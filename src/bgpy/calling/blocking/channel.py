@@ -69,9 +69,6 @@ IDLE = 0.01
 Shorter than any restart of a server takes, longer than the pauses in a row of calls.
 """
 
-_END = -1
-"""Stands for the end of the connection, which no message answers."""
-
 _clock = monotonic
 
 Asked = SimpleQueue["Channel | weakref.ref[Channel]"]
@@ -569,7 +566,9 @@ class Channel:
         with self._lock:
             if self.conversation.ended is not None:
                 return True
-            self.conversation.begin(call, _END)
+            # An id that no message answers, of its own: several threads may wait for it.
+            self._numbers.last += 1
+            self.conversation.begin(call, -self._numbers.last)
             try:
                 reads = self._sleeps_or_reads(call, turn)
             except Alone:

@@ -1,0 +1,54 @@
+"""One connects for all, and each waits as long as it may."""
+
+from __future__ import annotations
+
+import socket
+from time import monotonic
+
+import pytest
+
+from bgpy.address import parse
+from bgpy.calling.blocking.channel import Shared
+from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
+from bgpy.calling.conversation import Acquaintance
+from bgpy.errors import NotRunning, Unreachable
+
+
+def connector(port: int, timeout: float) -> Connector:
+    place = parse("127.0.0.1", port)
+    return Connector(Target(place, None, lambda: "t" * 32), timeout, Shared(), Acquaintance(place))
+
+
+def test_waiter_leaves_at_its_deadline_and_the_attempt_goes_on() -> None:
+    """For those that wait longer: they join it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        mine = connector(listener.getsockname()[1], 1.0)
+        with pytest.raises(TooLate):
+            mine.connected(monotonic() + 0.05)
+        attempt = mine._attempt
+        assert attempt is not None
+        assert not attempt.latches
+        with pytest.raises(Unreachable):
+            mine.connected(None)
+        assert attempt.error is not None
+
+
+def test_next_attempt_is_another_when_one_has_failed() -> None:
+    """Nothing of it stays."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    mine = connector(port, 5.0)
+    for _ in range(2):
+        with pytest.raises(NotRunning):
+            mine.connected(None)
+    assert mine._attempt is None
+
+
+def test_own_copy_says_the_same() -> None:
+    """Each thread raises one of its own."""
+    error = NotRunning("nothing runs there", address="here")
+    error.__cause__ = OSError()
+    mine = own_copy(error)
+    assert mine is not error
+    assert (str(mine), mine.address, mine.__cause__) == (str(error), "here", error.__cause__)
