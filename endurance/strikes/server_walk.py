@@ -98,22 +98,30 @@ class Walk:
 
     def _one(self, turn: int) -> None:
         first = self._book.take()
+        numbers = [first]
         bare = Bare(self._served.handle.port, self._served.token)
         try:
             bare.send(first, {"id": first, self._strike: turn})
-            self._note(first, bare.wait_for(first))
-            second, third = self._book.take(), self._book.take()
-            bare.send(second, {"id": second})
-            bare.send(third, {"id": third})
-            self._note(second, bare.wait_for(second))
-            self._note(third, bare.wait_for(third))
+            if self._strike != "leave":
+                self._note(first, bare.wait_for(first))
+            others = [self._book.take(), self._book.take()]
+            numbers += others
+            for number in others:
+                bare.send(number, {"id": number})
+            for number in others:
+                self._note(number, bare.wait_for(number))
+            if self._strike == "leave":
+                numbers.append(last := self._book.take())
+                bare.send(last, {"id": last, "sweep": True})
+                self._note(last, bare.wait_for(last))
+                self._note(first, bare.wait_for(first))
             end = 2**40
             bare.ping(end)
             if not isinstance(bare.wait_for(end), Pong):
                 self._book.wrong(f"turn {turn}: a ping was answered with something else")
-            numbers = [message.request for message in bare.inbox]
-            if sorted(numbers) != sorted({first, second, third, end}):
-                self._book.wrong(f"turn {turn}: answers to {numbers}")
+            answered = sorted(message.request for message in bare.inbox)
+            if answered != [*numbers, end]:
+                self._book.wrong(f"turn {turn}: {numbers} were asked, answered {answered}")
         finally:
             bare.close()
 

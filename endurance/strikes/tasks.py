@@ -4,7 +4,7 @@
 ``sleep`` (seconds), ``strike`` (the place, counted from the end of the task, at which the
 task thread is struck), ``collect`` (likewise, the collector), ``timer`` (seconds between
 signals whose handler raises, 0 to end them), ``leave`` (a deferred answer, left to the
-collector), ``book`` (how often each call ran).
+collector), ``sweep`` (the collector runs), ``book`` (how often each call ran).
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def exec_task(client_socket: Any, state: dict[int, int], args: dict[str, Any]) -
         time.sleep(args["sleep"])
     if "timer" in args:
         _set_timer(args["timer"])
+    if "sweep" in args:
+        gc.collect()
     if "leave" in args:
         _open[number] = client_socket.defer()
         Left(number)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from bgpy import Client, Handle, Limits, respond
 from tests.support.deaf import read_again, stop_reading
 from tests.support.gate import Gate, pass_gate
 from tests.support.peers import RawClient, frame, wait_until
+from tests.support.tasks.counting import TASKS
 
 TOKEN = "t" * 32
 MEBIBYTE = 2**20
@@ -219,3 +223,28 @@ def test_terminate_works_when_a_client_never_reads(
     assert [client.call({"number": -1}) for _ in range(60)][-1] < 100
     assert client.terminate(await_response=True, timeout=60.0) == 100
     assert handle.wait(60.0)
+
+
+def few_descriptors(state: Any) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+
+
+def open_some(state: Any) -> int:
+    with ExitStack() as stack:
+        return len([stack.enter_context(open(os.devnull, "rb")) for _ in range(15)])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors aren't limited there")
+def test_task_opens_files_however_many_strangers_connect(start: Start) -> None:
+    """Some descriptors are kept for it; who holds the token is let in all the same."""
+    handle, client = start(token=TOKEN)
+    client.initialize(*TASKS)
+    client.call({"run": few_descriptors})
+    with ExitStack() as stack:
+        for _ in range(150):
+            stack.enter_context(socket.create_connection((handle.host, handle.port), 60))
+        with Client(handle.host, handle.port, TOKEN, connect_timeout=60.0) as late:
+            assert late.ping() >= 0
+            assert client.call({"run": open_some}) == 15

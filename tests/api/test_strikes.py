@@ -22,8 +22,8 @@ from bgpy import BgpyError, Client, Handle, respond
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has no signals to send")
 
-SECONDS = float(os.environ.get("BGPY_STRIKES", "6"))
-"""`make endurance` has it last longer."""
+SECONDS = float(os.environ.get("BGPY_STRIKES", "0"))
+"""How long the server is struck; too long for each run of the tests."""
 
 
 class Struck(BaseException):
@@ -87,6 +87,7 @@ class Caller:
         self.ended += 1
 
 
+@pytest.mark.skipif(not SECONDS, reason="BGPY_STRIKES sets for how many seconds it lasts")
 def test_server_bears_exceptions_at_random_instructions(
     start: Callable[..., tuple[Handle, Client]],
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bgpy.tasks.interrupts import call_user, interruptible
+from bgpy.tasks.interrupts import Place, call_user, held, interruptible, place_of
 from bgpy.tasks.lifecycle import Kind, Tasks
 from bgpy.tasks.signatures import Functions
 from tests.support.outlets import through
@@ -153,3 +153,40 @@ def test_interruptible_judges_the_frame_that_a_signal_struck() -> None:
 def test_call_user_gives_arguments_and_result_through() -> None:
     """It adds a frame and nothing else."""
     assert call_user(lambda a, b: (a, b), 1, 2) == (1, 2)
+
+
+def test_place_of_tells_tasks_from_responding_and_from_the_server() -> None:
+    """Where an exception of a handler belongs."""
+    places: list[Place] = []
+
+    def note() -> None:
+        places.append(place_of(sys._getframe()))
+
+    client_socket = through(LookingOutlet(note))
+
+    def task() -> None:
+        note()
+        client_socket.respond("value")
+
+    note()
+    call_user(task)
+    assert places == [Place.OUTSIDE, Place.TASK, Place.RESPONDING]
+    assert place_of(None) is Place.OUTSIDE
+
+
+def test_respond_raises_what_was_held_when_the_answer_has_left() -> None:
+    """The task's own exception, after its response; in the main thread only."""
+
+    def strike() -> None:
+        held.append(LookupError("struck"))
+
+    client_socket = through(LookingOutlet(strike))
+    with pytest.raises(LookupError, match="struck"):
+        client_socket.respond("value")
+    assert client_socket.answered
+    assert not held
+    other = threading.Thread(target=through(LookingOutlet(strike)).respond, args=(1,))
+    other.start()
+    other.join()
+    assert len(held) == 1
+    held.clear()

@@ -25,7 +25,7 @@ from types import FrameType
 from typing import Any
 
 from bgpy.system.exiting import leave
-from bgpy.tasks.interrupts import is_in_task
+from bgpy.tasks.interrupts import Place, held, place_of
 
 log = logging.getLogger("bgpy.server")
 
@@ -61,13 +61,19 @@ class Guard:
         self._logged = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> Any:
-        """Call the handler; raises what it raises if `frame` is a task's."""
-        if is_in_task(frame):
+        """Call the handler; raises what it raises if `frame` is a task's.
+
+        While the task responds that is held until it has: half an answer helps nobody.
+        """
+        place = place_of(frame)
+        if place is Place.TASK:
             return self.handler(number, frame)
         try:
             return self.handler(number, frame)
         except BaseException as error:
-            if monotonic() - self._logged >= 1.0:  # a timer's would fill the log
+            if place is Place.RESPONDING:
+                held.append(error)
+            elif monotonic() - self._logged >= 1.0:  # a timer's would fill the log
                 self._logged = monotonic()
                 name = signal.Signals(number).name
                 log.error("the handler of %s raised, and no task was running", name, exc_info=error)
@@ -93,6 +99,8 @@ class Kept:
         handle = self._handle
         if handle is None:
             return
+        if held:
+            log.error("a signal handler raised, and its task has ended", exc_info=held.pop())
         now = monotonic()
         if _get_handler(_INT) is not handle or _get_handler(_TERM) is not handle:
             for number in _SIGNALS:

@@ -400,12 +400,14 @@ class JobQueue(Generic[J]):
 
     def _line_up_lone(self) -> None:
         if self._lone is not None:
-            job, self._lone = self._lone, None
-            self.count -= 1
+            # In this order, so that it is somewhere whatever strikes.
+            job = self._lone
             line = self._lines.get(job.owner)
             if line is None:
                 line = self._lines[job.owner] = Line(job.owner)
             self._line_up(job, line)
+            self._lone = None
+            self.count -= 1
 
     def _forget(self, job: J, line: Line[J]) -> None:
         """Take `job`, which runs, out of what can be found; where nothing waits, that is all."""
@@ -440,6 +442,8 @@ class JobQueue(Generic[J]):
         """Count anew what an exception may have left half done: a signal handler's, say."""
         self._take_out()
         lines = self._lines.values()
+        if any(job is self._lone for line in lines for job in line.jobs):
+            self._lone = None
         self._held = {line.owner: line for line in lines if line.held}
         for line in lines:
             line.tidy()

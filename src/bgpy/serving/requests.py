@@ -103,14 +103,26 @@ class Requests:
         if not self._engine.initialized and not self._may_be_initialized():
             self._outbox.refuse(session, job.request, Reason.NOT_INITIALIZED, NO_TASKS)
             return
-        if self._queue(job, session) and not wait:
+        try:
+            full = self._jobs.push(job, session.client_id)
+        except Overloaded:
+            return self._outbox.refuse(session, job.request, Reason.OVERLOAD, NO_ROOM)
+        if full:
+            session.pause()
+        if not wait:
             # From now on it is bound to run: the queue lets nobody withdraw it.
             self._outbox.receipt(session, job.request)
 
     def _on_init(self, session: Session, message: Init) -> None:
         job = Job(Kind.INIT, session, message, False)
-        if self._takes(job, message):
-            self._queue(job, session)
+        if not self._takes(job, message):
+            return
+        try:
+            full = self._jobs.push(job, session.client_id)
+        except Overloaded:
+            return self._outbox.refuse(session, job.request, Reason.OVERLOAD, NO_ROOM)
+        if full:
+            session.pause()
 
     def _on_exit(self, session: Session, message: Exit) -> None:
         job = Job(Kind.EXIT, session, message, message.wait)
@@ -125,17 +137,6 @@ class Requests:
             self._worker.refuse_ending(job)
         elif taken is Taken.TOO_MANY:
             self._outbox.refuse(session, job.request, Reason.OVERLOAD, NO_ROOM)
-
-    def _queue(self, job: Job, session: Session) -> bool:
-        """Queue a request; if there is no room for it, it has been answered."""
-        try:
-            full = self._jobs.push(job, session.client_id)
-        except Overloaded:
-            self._outbox.refuse(session, job.request, Reason.OVERLOAD, NO_ROOM)
-            return False
-        if full:
-            session.pause()
-        return True
 
     def _takes(self, job: Job, message: Init | Execute) -> bool:
         """Whether a request may be queued; if not, it has been answered."""

@@ -18,6 +18,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bgpy.errors import AlreadyResponded
+from bgpy.tasks.interrupts import held, raise_held
 
 if TYPE_CHECKING:
     # Making its dataclass takes 2 ms, and whoever has a message has imported it.
@@ -88,6 +89,8 @@ class ClientSocket:
             # It can't travel, or a signal handler raised meanwhile: the call is open still.
             self.answered = False
             raise
+        if held:
+            raise_held()
 
     def send(self, message: Message) -> None:
         """Send the `args` of `message` as the response: how 0.3.1 spelled it."""

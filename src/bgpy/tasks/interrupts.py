@@ -14,6 +14,8 @@ masked without a counter that every call would have to keep.
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import TypeVar, TypeVarTuple
 
@@ -21,6 +23,7 @@ A = TypeVarTuple("A")
 R = TypeVar("R")
 
 _PACKAGE = __name__.partition(".")[0]
+_RESPONDING = f"{_PACKAGE}.tasks.client_socket"
 _EXAMPLES = f"{_PACKAGE}.example"
 
 
@@ -38,11 +41,36 @@ def interruptible(frame: FrameType | None) -> bool:
     return frame is not None and frame.f_code is call_user.__code__
 
 
-def is_in_task(frame: FrameType | None) -> bool:
-    """Whether `frame` is of the user's code, or of what that has called, bgpy's included."""
+class Place(Enum):
+    """Where a signal has struck the task thread."""
+
+    OUTSIDE = auto()
+    """No task runs there: the server waits, reads, or answers."""
+    TASK = auto()
+    """In a task, or in what it calls."""
+    RESPONDING = auto()
+    """In a task that responds: half an answer may have left."""
+
+
+def place_of(frame: FrameType | None) -> Place:
+    """Where the `frame` is that a signal has struck."""
+    place = Place.TASK
     while frame is not None and frame.f_code is not call_user.__code__:
+        if frame.f_globals.get("__name__") == _RESPONDING:
+            place = Place.RESPONDING
         frame = frame.f_back
-    return frame is not None
+    return Place.OUTSIDE if frame is None else place
+
+
+held: list[BaseException] = []
+"""What handlers have raised while a task responded, until it has: of the main thread, which
+alone runs handlers. Appending and popping are whole, so a strike between them loses nothing."""
+
+
+def raise_held() -> None:
+    """Raise in the main thread what was held there; called where `held` holds something."""
+    if current_thread() is main_thread() and held:
+        raise held.pop(0)
 
 
 def _is_ours(frame: FrameType) -> bool:

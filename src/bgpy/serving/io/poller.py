@@ -23,6 +23,9 @@ READ = selectors.EVENT_READ
 """The same number as epoll's."""
 WRITE = selectors.EVENT_WRITE
 
+STRUCK = 0
+"""What a handler is called with that an exception has left in the middle."""
+
 
 class Watched(Protocol):
     """What can be watched: anything with a socket's descriptor."""
@@ -44,6 +47,8 @@ class Poller:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._handlers: dict[int, Handler] = {}
+        self._at: int | None = None
+        """The descriptor whose handler is called; kept where an exception leaves it."""
         if sys.platform == "linux":
             assert isinstance(self._selector, selectors.EpollSelector)
             # Of its own descriptor, so that each can be closed.
@@ -64,7 +69,10 @@ class Poller:
 
     def unregister(self, sock: Watched) -> None:
         """Watch `sock` no longer; harmless if repeated."""
-        self._handlers.pop(sock.fileno(), None)
+        fd = sock.fileno()
+        self._handlers.pop(fd, None)
+        if self._at == fd:
+            self._at = None  # the number may soon be another's
         try:
             self._selector.unregister(sock)
         except KeyError:
@@ -73,14 +81,22 @@ class Poller:
     def poll(self, timeout: float | None) -> None:
         """Call the handlers of all sockets that are ready within `timeout` seconds."""
         handlers = self._handlers
+        if self._at is not None:
+            # A signal handler of a task's has struck it; what it had received may be lost.
+            handler = handlers.get(self._at)
+            if handler is not None:
+                handler(STRUCK)
+            self._at = None
         for fd, events in self._wait(timeout):
             handler = handlers.get(fd)
             if handler is None:
                 continue  # one that was called before it has closed this socket
+            self._at = fd
             try:
                 handler(events if events == READ else _events(events))
             except Exception:
                 log.exception("a socket's handler failed")
+            self._at = None
 
     def is_closed(self) -> bool:
         """Whether polling fails since its descriptor is closed, or is something else by now."""

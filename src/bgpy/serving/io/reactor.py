@@ -25,6 +25,9 @@ from bgpy.system.latch import Latch
 
 log = logging.getLogger("bgpy.server")
 
+LOOPS = 8
+"""Loops around the one that serves, which bear what strikes it."""
+
 CHORES = 1.0
 
 
@@ -129,13 +132,25 @@ class Reactor:
         """
         self._standby.start()
         self._task_thread = get_ident()
+        try:
+            self._bear(LOOPS, lambda: self._serve(jobs, run_job, interrupted))
+        except Deaf as error:
+            raise error.__cause__ or error from None
+
+    def _bear(self, loops: int, serve: Callable[[], None]) -> None:
+        """Call `serve` again and again, whatever it raises, until `stop`.
+
+        A signal handler that a task has set may raise anywhere, also where a loop that bears
+        it begins anew. So each stands in another: as many would have to be struck in a row.
+        """
         while not self._stopping:
-            # A signal handler that a task has set may raise anywhere here. The loop within
-            # tells of it; this one bears what strikes while that is told.
             try:
-                self._serve(jobs, run_job, interrupted)
-            except Deaf as error:
-                raise error.__cause__ or error from None
+                if loops:
+                    self._bear(loops - 1, serve)
+                else:
+                    serve()
+            except Deaf:
+                raise
             except BaseException:
                 pass
 

@@ -34,7 +34,7 @@ from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
 from bgpy.serving.budget import Budget
-from bgpy.serving.io.poller import READ, WRITE
+from bgpy.serving.io.poller import READ, STRUCK, WRITE
 from bgpy.serving.io.reactor import Deadline, Reactor
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.queue import Overloaded
@@ -51,6 +51,9 @@ log = logging.getLogger("bgpy.server")
 
 DIRECT_READS = 16
 """Receives into one large message before other clients get their turn."""
+
+UNSURE = ~(READ | WRITE)
+"""What is watched where an exception may have struck while that was changed."""
 
 LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
@@ -160,15 +163,15 @@ class Session:
             self.outcome = f"lost: {error}"
             self._close()
         except BaseException as error:
-            log.exception("%s: closed after an unexpected failure", self.peer)
             self.outcome = "failed"
-            self._close()
+            self._close()  # first: another may strike
+            log.exception("%s: closed after an unexpected failure", self.peer)
             if not isinstance(error, Exception):
                 raise
 
     def _ready_for(self, events: int) -> None:
         """As `_ready`, where there is more to do than to read."""
-        if not self._open:
+        if not self._open or events == STRUCK:
             self._close()  # what was begun, and interrupted
         elif self._lingering is not None:
             self._drop_and_end()
@@ -312,12 +315,14 @@ class Session:
         if outflow.lost is not None and not self._lost:
             self._lose(outflow.lost)
         if outflow.clogged is not self._clogged:
-            self._clogged = outflow.clogged
-            if self._clogged:
+            clogged = outflow.clogged
+            if clogged:
                 self._service.clogged(self)
-                self._wait_for_reader()
             else:
                 self._service.cleared(self)
+            self._clogged = clogged  # only now: what is struck before is done again
+            if clogged:
+                self._wait_for_reader()
         self._watch_for()
 
     def _lose(self, error: BaseException) -> None:
@@ -340,15 +345,17 @@ class Session:
         self._watch(events)
 
     def _watch(self, events: int) -> None:
-        before = self._watched
+        before, sock = self._watched, self._transport.sock
         if events == before:
             return
-        if not events:
-            self._reactor.unregister(self._transport.sock)
-        elif not before:
-            self._reactor.register(self._transport.sock, events, self._ready)
-        else:
-            self._reactor.modify(self._transport.sock, events, self._ready)
+        self._watched = UNSURE  # until it is done: what is struck between is done again
+        if before == UNSURE or not events:
+            self._reactor.unregister(sock)
+            before = 0
+        if events and before:
+            self._reactor.modify(sock, events, self._ready)
+        elif events:
+            self._reactor.register(sock, events, self._ready)
         self._watched = events
 
     def _wait_for_reader(self) -> None:
