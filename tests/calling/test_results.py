@@ -1,0 +1,55 @@
+"""What a server answered, as a value or as the exception to raise."""
+
+from __future__ import annotations
+
+import pytest
+
+from bgpy import errors
+from bgpy.calling.results import value_of
+from bgpy.wire.messages import Failure, Pong, Reason, Receipt, ReceiptCode
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        (Reason.NOT_INITIALIZED, errors.NotInitialized),
+        (Reason.NO_RESPONSE, errors.NoResponse),
+        (Reason.NOT_STARTED, errors.ServerGone),
+        (Reason.PROTOCOL, errors.RemoteProtocolError),
+        (Reason.TOO_LARGE, errors.MessageTooLarge),
+        (Reason.DECODE, errors.DecodeError),
+        (Reason.PYTHON, errors.PythonMismatch),
+        (Reason.CODEC, errors.EncodeError),
+        (Reason.OVERLOAD, errors.ServerOverloaded),
+        (Reason.CALLING_SELF, errors.CallingSelf),
+    ],
+)
+def test_failure_of_bgpy_is_the_error_of_its_reason(
+    reason: Reason, kind: type[errors.BgpyError]
+) -> None:
+    """It is about this call, so it isn't marked as a task's."""
+    with pytest.raises(kind, match="why") as caught:
+        value_of(Failure(1, reason, text="why"), "EXEC")
+    assert not caught.value.remote
+
+
+def test_receipt_says_what_was_received() -> None:
+    """As in 0.3.1."""
+    assert value_of(Receipt(1, ReceiptCode.RECEIVED), "EXEC") == {"message": "Received 'EXEC'"}
+    assert value_of(Receipt(1, ReceiptCode.INITIALIZED), "INIT") == {
+        "message": "Initialization successful."
+    }
+
+
+def test_end_of_a_call_is_raised_as_it_is() -> None:
+    """With what is known."""
+    error = errors.ServerGone.at("unknown", "gone")
+    with pytest.raises(errors.ServerGone) as caught:
+        value_of(error, "EXEC")
+    assert caught.value is error
+
+
+def test_answer_of_another_kind_is_a_mistake_of_the_server() -> None:
+    """Whatever it is."""
+    with pytest.raises(errors.RemoteProtocolError, match="Pong"):
+        value_of(Pong(1), "EXEC")
