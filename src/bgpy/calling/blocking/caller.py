@@ -107,7 +107,8 @@ class Caller:
                     and not current.is_task_thread_of(channel.welcome.incarnation)
                 ):
                     try:
-                        return channel.call(payload, current_chain(), timeout, deadline, here.turn)
+                        block = current_chain() if current.chain() else b""
+                        return channel.call(payload, block, timeout, deadline, here.turn)
                     except (Unusable, Alone):
                         pass  # nothing was sent
         answer: Answer = self._do(
