@@ -136,6 +136,19 @@ def test_waiting_call_hears_of_it_when_the_far_forwarder_ends(wire: Wire) -> Non
             wire.near.inside(client.ping)
 
 
+def test_call_ends_when_the_far_host_is_gone_without_a_word(
+    far_server: tuple[Host, Cable, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that nobody acknowledges is not waited for without end."""
+    near, cable, client = far_server
+    near.inside(client.ping)
+    monkeypatch.setattr("bgpy.system.keepalive.GONE", 1)
+    cable.set(*CUT)
+    with pytest.raises(ServerGone) as caught:
+        client.call(request(1))
+    assert caught.value.progress == "unknown"
+
+
 @pytest.fixture(params=CABLES)
 def far_server(request: pytest.FixtureRequest) -> Iterator[tuple[Host, Cable, Client]]:
     """The near host, the cable, and a client there of a server that listens on the far one."""

@@ -139,6 +139,10 @@ class TlsSocket(_OverSocket):
         """As the socket's."""
         self._sock.setsockopt(level, option, value)
 
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """As the socket's."""
+        return self._sock.getsockopt(level, option, size)
+
     def _send_pieces(self, pieces: Sequence[Piece]) -> int:
         with self._lock:
             if self._unsent:

@@ -48,6 +48,7 @@ from bgpy.calling.conversation import Answer, Call, Conversation, Expiry, Farewe
 from bgpy.calling.liveness import server_process
 from bgpy.errors import BgpyError
 from bgpy.memory import Payload, Piece
+from bgpy.system.keepalive import GONE, is_silent
 from bgpy.system.latch import Latch
 from bgpy.wire.messages import Cancel, Goodbye, Message
 
@@ -244,8 +245,7 @@ class Channel:
         """Push on until all of `call` has left, or its time is over."""
         while not call.left and call.answer is None:
             seconds = min(seconds_left(deadline, TICK), TICK)
-            if not self.wait_writable(seconds) and self.is_server_gone():
-                self._end("the server's process is gone")
+            if not self.wait_writable(seconds) and self.end_if_gone():
                 return
             if _over(deadline):
                 self._withdraw(call)
@@ -401,9 +401,15 @@ class Channel:
                     self._read(None)
                 self._turns.leave()
 
-    def is_server_gone(self) -> bool:
-        """Whether the server's process is known to be gone."""
-        return self.process is not None and self.process.is_gone()
+    def end_if_gone(self) -> bool:
+        """End the connection if its server is known to be gone, or its machine silent."""
+        if self.process is not None and self.process.is_gone():
+            self._end("the server's process is gone")
+        elif is_silent(self._sock):
+            self._end(f"the server's machine has acknowledged nothing for {GONE} seconds")
+        else:
+            return False
+        return True
 
     def _read_own(self, call: Call, deadline: float | None) -> None:
         while call.answer is None:
@@ -411,8 +417,8 @@ class Channel:
                 self._read(call)
             elif _over(deadline):
                 return
-            elif self.is_server_gone():
-                self._end("the server's process is gone")
+            else:
+                self.end_if_gone()
 
     def _readable(self, deadline: float) -> bool:
         """Whether there is something to read, after a tick at most."""
@@ -445,8 +451,7 @@ class Channel:
                 messages = frames.filled(count)
         except (TimeoutError, BlockingIOError):
             self._torn = False
-            if self.is_server_gone():
-                self._end("the server's process is gone")
+            self.end_if_gone()
             return False
         except BgpyError as error:
             self._end(f"the server broke the protocol: {error}")
