@@ -32,7 +32,7 @@ def test_files_are_private_when_umask_is_open(claim: claims.Claim) -> None:
 def test_claim_names_the_server_when_one_lives() -> None:
     """A second server is refused, naming the first, which stays as it was."""
     with server() as first:
-        with pytest.raises(StartupError, match=rf"already running at 127\.0\.0\.1:54321 .*pid {first.pid}"):
+        with pytest.raises(StartupError, match=rf"running at 127\.0\.0\.1:54321 .*pid {first.pid}"):
             claims.claim(ADDRESS)
         assert records.token_for(ADDRESS) == "of another process"
         records.forget(ADDRESS)
