@@ -303,7 +303,7 @@ def _refused(reason: int, lowest: int, highest: int) -> ProtocolError | Authenti
         return _no_common_version("the server speaks", lowest, highest)
     if reason == Refusal.TOKEN:
         return AuthenticationError(
-            "the server's token is too short for connections from another machine",
+            "the server's token is too short for this kind of connection",
             advice=f"start the server with a token of at least {LONG_TOKEN} characters",
         )
     return RemoteProtocolError(f"the server rejected this client's hello with reason {reason}")
