@@ -169,11 +169,7 @@ ACTS: list[Callable[[Book, Client], object]] = [
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "threads",
-    [
-        0,
-        # Once in some thousand strikes a future of another thread is not settled: to be found.
-        pytest.param(3, marks=pytest.mark.xfail(raises=TimeoutError, strict=False)),
-    ],
+    [0, 3],
 )
 def test_client_is_whole_when_a_handler_raises_at_random_places(
     served: tuple[Handle, Client], threads: int

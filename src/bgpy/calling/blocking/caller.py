@@ -390,7 +390,7 @@ class Caller:
             self._connector.give_up()
             if channel is not None:
                 channel.drain(deadline)
-                self._connector.drop(channel, "the client was closed")
+                channel.close("the client was closed")
 
     def _say_goodbye(self, deadline: float) -> Channel | None:
         """Send what there is and a goodbye; the channel, which may have to be drained."""
@@ -411,8 +411,10 @@ class Caller:
                 self._fail_posted(error)
         if channel is None:
             return None
-        if not channel.say_goodbye(deadline):
-            self._connector.drop(channel, "the client was closed")
+        drains = channel.say_goodbye(deadline)
+        self._connector.leave(channel)
+        if not drains:
+            channel.close("the client was closed")
             return None
         return channel
 
@@ -555,11 +557,11 @@ def _leave() -> None:
     if callers:
         _import_what_late_calls_need()
     deadline = monotonic() + FAREWELL
-    leaving = [(caller, caller._say_goodbye(deadline)) for caller in callers]
-    for caller, channel in leaving:
+    leaving = [caller._say_goodbye(deadline) for caller in callers]
+    for channel in leaving:
         if channel is not None:
             channel.drain(deadline)
-            caller._connector.drop(channel, "the program has ended")
+            channel.close("the program has ended")
 
 
 @cache

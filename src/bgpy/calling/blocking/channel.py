@@ -122,6 +122,8 @@ class Channel:
         self._turns: Turns[threading.Lock] = Turns()
         self._outbox = Outbox(self._sock)
         self._torn = False
+        self.leaving = False
+        """A goodbye is being sent: whoever has it reads to its end, and nobody begins a call."""
         self._receive = self._sock.recv_into
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._last_used = monotonic()
@@ -189,7 +191,7 @@ class Channel:
 
     def _begin(self, call: Call, number: int, pieces: list[Piece], turn: threading.Lock) -> bool:
         """With the lock held: send what the socket takes; whether the caller is to read."""
-        if self._outbox.torn or self.conversation.ended is not None:
+        if self._outbox.torn or self.leaving or self.conversation.ended is not None:
             raise Unusable
         turns = self._turns
         reads = turns.enter(turn)
@@ -345,7 +347,7 @@ class Channel:
 
         Raises `Unusable`, and `MessageTooLarge`.
         """
-        if self._outbox.torn or self.conversation.ended is not None:
+        if self._outbox.torn or self.leaving or self.conversation.ended is not None:
             raise Unusable
         self._ask_standby()
         if not call.request:
@@ -384,7 +386,7 @@ class Channel:
         self._last_used = now
         if idle > IDLE and self.conversation.ended is None:
             self.look()
-        return self.conversation.ended is None
+        return self.conversation.ended is None and not self.leaving
 
     def look(self) -> None:
         """Read what came while nobody waited, to find a connection that has ended."""
@@ -548,10 +550,7 @@ class Channel:
                 self._turns.succeed(before, turn)
         if self._torn:
             self._end("a call was interrupted while it read for all")
-        with self._lock:
-            half = self._outbox.torn
-        if half:
-            self._end("a call was interrupted while it was sent")
+        self._look_if_torn()
 
     def _read_for_all(self) -> None:
         came = False
@@ -561,6 +560,16 @@ class Channel:
                     if self._turns.rest(bool(self._pending), at_once=not came):
                         return
             came = self._read(None)
+            if not came:
+                self._look_if_torn()
+
+    def _look_if_torn(self) -> None:
+        """End the connection where a thread was struck down while it sent: what has gathered
+        behind it would never leave, and its caller may not come again."""
+        with self._lock:
+            torn = self._outbox.torn
+        if torn:
+            self._end("a call was interrupted while it was sent")
 
     # The end
 
@@ -592,6 +601,7 @@ class Channel:
             with self._lock:
                 if self._outbox.torn or self.conversation.ended is not None:
                     return False
+                self.leaving = True
                 goodbye = Call()
                 self._outbox.send(goodbye, self.connection.send(Goodbye("the client closed")))
             if self.conversation.is_quiet and goodbye.left:

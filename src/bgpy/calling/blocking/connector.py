@@ -100,8 +100,15 @@ class Connector:
         return Channel(connected, shared)
 
     def drop(self, channel: Channel, reason: str) -> None:
-        """Use `channel` no longer."""
-        channel.close(reason)
+        """Use `channel` no longer, and end it; one that is being closed has its end."""
+        if not channel.leaving:
+            channel.close(reason)
+        with self._lock:
+            if self.channel is channel:
+                self.channel = None
+
+    def leave(self, channel: Channel) -> None:
+        """Use `channel` no longer: who has said goodbye over it ends it."""
         with self._lock:
             if self.channel is channel:
                 self.channel = None
@@ -146,7 +153,7 @@ class Connector:
             elif attempt.wanted or attempt.latches:
                 attempt.channel = self._publish(connected)
             else:
-                connected.reached.sock.close()
+                connected.reached.sock.close()  # nobody wants it any more
             if self._attempt is attempt:
                 self._attempt = None
             while attempt.latches:
@@ -167,6 +174,13 @@ class Connector:
             raise TooLate from error
 
     def _publish(self, connected: Connected) -> Channel:
+        """With the lock held: use that connection, unless another one came first.
+
+        What has gathered on the one in use is sent by whoever uses it: it is never replaced.
+        """
+        if self.channel is not None and self.channel.conversation.ended is None:
+            connected.reached.sock.close()
+            return self.channel
         generation = self._acquaintance.meet(connected.welcome.incarnation)
         self.channel = channel = Channel(connected, self._shared, generation)
         return channel

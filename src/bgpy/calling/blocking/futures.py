@@ -159,11 +159,9 @@ class CallFuture(Future[Any]):
             self.call_back()
 
     def _wake(self) -> None:
-        while True:
-            try:
-                self._latches.popleft().open()
-            except IndexError:
-                return
+        """Open all latches; none is taken out, so that whoever is interrupted here repeats it."""
+        for latch in self._latches.copy():
+            latch.open()
 
     def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
         if self._state != FINISHED:
@@ -179,10 +177,7 @@ class CallFuture(Future[Any]):
         self._latches.append(latch)
         while self._state != FINISHED:
             if not latch.wait(patience(deadline)) and self._state != FINISHED:
-                try:
-                    self._latches.remove(latch)
-                except ValueError:
-                    pass  # being opened at this moment
+                self._latches.remove(latch)
                 raise TimeoutError
 
     def _make(self) -> tuple[Any, BaseException | None]:
