@@ -1,8 +1,7 @@
-"""Where a server is: a TCP port or a Unix socket, written one way only.
+"""The address of a server, a TCP port or a Unix socket, in one normal form.
 
-One notation stands everywhere a server is named, and the old pair of host and port
-besides it. Two spellings of one place must give one address, since records and tokens
-are found by it::
+Every interface accepts the same notation, and also the old pair of host and port. All
+spellings of a place must give the same address, since records and tokens are found by it::
 
     "127.0.0.1:5", "localhost:5", ("", 5)  ->  127.0.0.1:5
     "[::1]:5", ("0:0:0:0:0:0:0:1", 5)      ->  [::1]:5
@@ -68,7 +67,7 @@ def parse(host: str, port: int | None = None) -> Address:
         port = checked_port(port)
     if host.startswith(UNIX):
         if port:
-            raise ValueError(f"{host!r} is a Unix socket, which has no port: leave {port} out")
+            raise ValueError(f"a Unix socket such as {host!r} has no port: leave {port} out")
         return _unix(host[len(UNIX) :])
     if port is None:
         host, port = _apart(host)
@@ -77,7 +76,7 @@ def parse(host: str, port: int | None = None) -> Address:
 
 def _unix(path: str) -> Address:
     if not path.startswith("/") or not path.strip("/"):
-        raise ValueError(f"a Unix socket is named by a whole path, as unix:/path, not {path!r}")
+        raise ValueError(f"a Unix socket needs an absolute path, as in unix:/path, not {path!r}")
     if "\0" in path:
         raise ValueError(f"the path of a Unix socket can't hold a null character: {path!r}")
     # POSIX leaves two slashes at the start alone.
@@ -94,7 +93,7 @@ def _apart(text: str) -> tuple[str, int]:
     """Host and port of ``host:port``."""
     if "://" in text:
         raise ValueError(
-            f"{text!r} is an address of the web: leave {text.partition('//')[0]}// out"
+            f"{text!r} is a URL, not an address: leave {text.partition('//')[0]}// out"
         )
     host, colon, port = text.rpartition(":")
     if not colon:
@@ -103,9 +102,9 @@ def _apart(text: str) -> tuple[str, int]:
             f"{text!r} has no port: write host:port (such as {example}), [::1]:port or unix:/path"
         )
     if not (port.isascii() and port.isdigit()):
-        raise ValueError(f"{port!r} in {text!r} is no port: it is a number from 0 to 65535")
+        raise ValueError(f"{port!r} in {text!r} is no port: use a number from 0 to 65535")
     if ":" in host and not host.startswith("["):
-        raise ValueError(f"an IPv6 address stands in brackets before its port: [{host}]:{port}")
+        raise ValueError(f"put an IPv6 address in brackets before its port: [{host}]:{port}")
     return host, int(port)
 
 
@@ -113,7 +112,7 @@ def resolve(address: Address) -> list[Address]:
     """Look the host up: its numeric addresses, in the system's order of preference.
 
     A Unix socket is its own.
-    Raises `socket.gaierror` (an `OSError`) if the name is unknown or nobody answers.
+    Raises `socket.gaierror` (an `OSError`) if the name is unknown or can't be looked up.
     """
     if address.path is not None or _literal(address.host) is not None:
         return [address]

@@ -24,40 +24,40 @@ ENV_HOME = "BGPY_HOME"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a server takes from its clients; nothing is unbounded."""
+    """Bounds on what clients can make a server hold; sizes in bytes, times in seconds."""
 
     max_message: int = 2**31
     """Largest message, head and buffers together, in either direction."""
     max_buffers: int = 1024
-    """Out-of-band buffers in one message; a frame holds 65,535."""
+    """Out-of-band buffers in one message; a frame holds at most 65,535."""
     max_requests: int = 10_000
-    """Requests of one client that wait; it isn't read until half of them have run."""
+    """Queued requests of one client; beyond it the server reads none until half have run."""
     max_queued: int = 2**28
-    """Bytes of arguments of these requests; likewise."""
+    """Bytes of arguments of one client's queued requests; likewise."""
     max_unsent: int = 2**28
-    """Bytes of replies that one client hasn't taken: no more of its requests run until half
-    of them have left."""
+    """Bytes of replies that one client hasn't read; beyond it none of its requests run until
+    half of these bytes have been sent."""
     max_memory: int = 2**32
-    """Bytes of requests that came in part or wait, and of replies that were not taken, of all
-    clients: beyond it requests are refused as `ServerOverloaded`. A message takes half of it at
-    most, what waits for one client a quarter."""
+    """Bytes of incomplete or queued requests and unread replies, of all clients together;
+    beyond it the server rejects requests with `ServerOverloaded`. One message takes at most
+    half of it, the replies that wait for one client a quarter."""
     message_timeout: float = 60.0
-    """Time after which a client is dropped of whose half-sent message nothing more comes."""
+    """Time after which a client that stopped in the middle of a message is disconnected."""
     stall_timeout: float = 60.0
-    """Time after which such a client is dropped if it takes nothing at all."""
+    """Time after which a client beyond `max_unsent` that reads nothing is disconnected."""
     max_connections: int = 500 if sys.platform == "win32" else 10_000
-    """Connections at once; select on Windows watches no more than 512 sockets."""
+    """Simultaneous connections; select on Windows watches no more than 512 sockets."""
     max_half_open: int = 100 if sys.platform == "win32" else 1_000
-    """Connections among them that have not proved the token; the oldest is dropped."""
+    """Those of them that have not proved the token; beyond it the oldest is dropped."""
     handshake_timeout: float = 5.0
     """Time from connecting to the proof of the token."""
     drain_timeout: float = 5.0
-    """Time for replies that are still unsent when the server ends."""
+    """Time to send the remaining replies when the server ends."""
     log_size: int = 10 * 2**20
     """Size at which a background server's log is rotated."""
 
     def __post_init__(self) -> None:
-        """Raise `TypeError` or `ValueError` for what can't be a limit."""
+        """Raise `TypeError` or `ValueError` naming a value that can't be a limit."""
         for each in fields(self):
             value = getattr(self, each.name)
             _check_limit(each.name, value, type(each.default))
@@ -66,9 +66,9 @@ class Limits:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Limits:
-        """The limits as ``BGPY_MAX_MESSAGE`` and the like set them, the others by default.
+        """The limits that ``BGPY_MAX_MESSAGE`` and the like set; defaults for the others.
 
-        Raises `ValueError` naming the variable whose value is no limit.
+        Raises `ValueError` naming a variable whose value can't be a limit.
         """
         given: dict[str, Any] = {}
         for each in fields(cls):
@@ -81,10 +81,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a server is started with. The token is not among them: it travels apart.
+    """The arguments of a server, without the token, which is passed separately.
 
-    Each is checked, and made of builtin types alone, which is what crosses the pipe to a
-    server's process. Raises `TypeError` or `ValueError` naming the one that can't be.
+    Each is checked and converted to builtin types, which can cross the pipe to the server's
+    process. Raises `TypeError` or `ValueError` naming an invalid one.
     """
 
     host: str = HOST
@@ -120,7 +120,7 @@ class Options:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         if self.keyfile is not None and self.certfile is None:
-            raise ValueError("keyfile needs the certfile that it belongs to: give both")
+            raise ValueError("keyfile was given without its certfile: give both")
 
 
 def _check_limit(name: str, value: object, kind: type) -> None:
@@ -128,7 +128,9 @@ def _check_limit(name: str, value: object, kind: type) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
         if not 0 <= value <= _LONGEST:
-            raise ValueError(f"{name} must be a number of seconds from 0 on, not {value}")
+            raise ValueError(
+                f"{name} must be a number of seconds from 0 to {_LONGEST:g}, not {value}"
+            )
     elif not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
     elif not 1 <= value <= _LARGEST:
@@ -151,7 +153,7 @@ def _plain(number: float) -> int | float:
 
 
 def checked_text(text: object, name: str) -> str:
-    """A plain string, of one of any kind of string (such as a member of a `StrEnum`).
+    """Convert any kind of string (such as a member of a `StrEnum`) to a plain `str`.
 
     Raises `TypeError` naming the argument for anything else.
     """
@@ -164,10 +166,10 @@ def checked_text(text: object, name: str) -> str:
 
 
 def checked_path(path: object, name: str) -> str | None:
-    """The text of a path: of a string, of bytes, or of any `os.PathLike`; None of None.
+    """Convert a path (string, bytes or any `os.PathLike`) to a string; None stays None.
 
-    Raises `TypeError` naming the argument for anything else, `ValueError` for what no file
-    can be called.
+    Raises `TypeError` naming the argument for anything else, `ValueError` if no file can
+    have that path.
     """
     if path is None:
         return None
@@ -209,7 +211,7 @@ def checked_port(port: object) -> int:
 
 
 def checked_limits(limits: object) -> Limits:
-    """`limits`; raises `TypeError` if they are none."""
+    """Return `limits`; raise `TypeError` if it is not a `Limits`."""
     if not isinstance(limits, Limits):
         raise TypeError(f"limits must be bgpy.Limits, not {type(limits).__name__}")
     return limits
@@ -218,9 +220,9 @@ def checked_limits(limits: object) -> Limits:
 def checked_level(level: object) -> str | int:
     """A log level, from its name in either case or its number, as ``logging`` takes it.
 
-    A level that this program has named itself is given as its number, since another process
-    doesn't know that name. Raises `TypeError` for what is neither, `ValueError` for a name
-    that no level has, with those there are.
+    A level that this program has defined is returned as its number, since another process
+    doesn't know its name. Raises `TypeError` for anything else, and `ValueError`, listing the
+    known names, for an unknown name.
     """
     if isinstance(level, Enum):
         level = level.value
@@ -240,9 +242,9 @@ def checked_level(level: object) -> str | int:
 
 
 def checked_seconds(seconds: float | None, name: str) -> float | None:
-    """A time limit: None, or what is longer than any clock, stands for no limit.
+    """A time limit in seconds; None, and anything beyond `_LONGEST`, means no limit.
 
-    Raises `TypeError` for what is no number, `ValueError` for one below 0.
+    Raises `TypeError` if it is not a number, `ValueError` if it is below 0.
     """
     if seconds is None:
         return None

@@ -135,7 +135,7 @@ def test_a_wrong_type_is_a_type_error_that_names_the_argument(
         (server, {"log_file": ""}, "log_file must be the path of a file"),
         (server, {"init_file": "a\0b"}, "init_file must be the path of a file"),
         (client, {"log_file": b""}, "log_file must be the path of a file"),
-        (server, {"keyfile": "key.pem"}, "keyfile needs the certfile"),
+        (server, {"keyfile": "key.pem"}, "keyfile was given without its certfile"),
         (client, {"timeout": -1}, "timeout must be 0 or more"),
         (client, {"timeout": float("nan")}, "timeout must be 0 or more"),
         (client, {"connect_timeout": -1}, "connect_timeout must be 0 or more"),

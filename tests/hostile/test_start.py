@@ -48,7 +48,7 @@ def test_server_says_that_its_port_is_taken(start: Callable[..., tuple[Handle, C
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(
-            StartupError, match=rf"port {port} .*taken.*0 takes a free one"
+            StartupError, match=rf"port {port} .*in use.*0 takes a free one"
         ) as caught:
             start(port=port)
     if sys.platform == "linux":

@@ -187,7 +187,7 @@ def test_something_else_in_the_place_is_left_alone(folder: Path, what: str) -> N
             dead.bind(f"{folder}/dead")
         path.symlink_to(folder / ("dead" if what == "link" else "nothing"))
     before = sorted(os.listdir(folder))
-    with pytest.raises(StartupError, match=f"{path} is there"):
+    with pytest.raises(StartupError, match=f"{path} exists and is not a socket"):
         _bind(str(path))
     assert sorted(os.listdir(folder)) == before
 

@@ -50,7 +50,7 @@ def test_host_advises_in_the_words_of_either_interface(
 def test_host_speaks_no_tls_over_a_unix_socket(tmp_path: Path) -> None:
     """It says so, and leaves no socket behind."""
     path = tmp_path / "s"
-    with pytest.raises(StartupError, match="speaks no TLS") as caught:
+    with pytest.raises(StartupError, match="has no TLS") as caught:
         Host(Options(host=f"unix:{path}", port=0, tls=True), TOKEN)
     assert caught.value.text("cli").endswith("leave --tls out")
     assert not path.exists()

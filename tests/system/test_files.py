@@ -67,6 +67,6 @@ def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
         lambda: files.replace(str(tmp_path / "file"), "x"),
         lambda: files.read(str(tmp_path / "file")),
     ):
-        with pytest.raises(StartupError, match="remove what is in its place"):
+        with pytest.raises(StartupError, match="is in its place"):
             act()
     assert os.listdir(tmp_path) == ["file"]

@@ -67,7 +67,8 @@ def opened(path: str) -> Iterator[None]:
         raise StartupError(
             f"{path} can't be used ({error.strerror})",
             advice=_SHORT.get(
-                error.errno or 0, "bgpy keeps a file of its own there; remove what is in its place"
+                error.errno or 0,
+                "bgpy keeps a file of its own there; remove whatever is in its place",
             ),
         ) from error
 

@@ -1,7 +1,7 @@
-"""Which process is meant: pids are used again, so a pid alone names none.
+"""Identifies processes: the system reuses pids, so a pid alone is not enough.
 
-A process is told from any other by its pid *and* its start time, on one boot of one
-machine, within one pid namespace.
+A pid *and* a start time identify a process, on one boot of one machine, within one pid
+namespace.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class ProcessId:
             return
         if alive is None:
             raise BgpyError(
-                f"whether process {self.pid} is still the one meant can't be seen here",
-                advice="end it by its number if you are sure",
+                f"bgpy can't see whether process {self.pid} is still the same process",
+                advice="if you are sure, kill it by its pid",
                 pid=self.pid,
             )
         try:
@@ -116,8 +116,8 @@ class ProcessId:
             if sys.platform == "win32" and self.wait(_ENDING):
                 return
             raise BgpyError(
-                f"process {self.pid} can't be ended: {error.strerror}",
-                advice="end it as the user that it belongs to",
+                f"process {self.pid} can't be killed ({error.strerror})",
+                advice="kill it as the user that it belongs to",
                 pid=self.pid,
             ) from error
         self.wait()

@@ -1,4 +1,4 @@
-"""What a task holds of its caller: the way to respond, now or later.
+"""The client socket that a task gets: it sends the response to the caller, now or later.
 
 ::
 
@@ -51,7 +51,7 @@ class Outlet(Protocol):
 
 
 class ClientSocket:
-    """The caller of the task that runs, as handed to the three functions.
+    """Represents the caller of the current task; the three functions get it as argument.
 
     ``waits`` tells whether the caller waits for a response.
     """
@@ -97,12 +97,12 @@ class ClientSocket:
         self.respond(message.args, error=message.type.name == "ERROR")
 
     def defer(self) -> Deferred:
-        """Answer later: the task may return without a response, and the caller goes on waiting."""
+        """Answer later: the task may return without a response while the caller keeps waiting."""
         self.deferred = True
         return Deferred(self)
 
     def fail(self, failure: BaseException) -> None:
-        """End the call with `failure`, which the caller sees raised."""
+        """End the call with `failure`; the caller's call raises it."""
         try:
             self._claim()
             self._outlet.fail(self._call, failure)
@@ -118,7 +118,7 @@ class ClientSocket:
             self._outlet.drop(self._call)
 
     def take(self) -> bool:
-        """Take the right to answer; whether it was taken before."""
+        """Claim the right to answer; return whether it had been claimed before."""
         with _answering:
             answered, self.answered = self.answered, True
         return answered
@@ -140,11 +140,11 @@ class Deferred:
         self._client_socket = client_socket
 
     def respond(self, response: Any, error: bool = False) -> None:
-        """As `ClientSocket.respond`."""
+        """Send `response` to the caller; see `ClientSocket.respond`."""
         self._client_socket.respond(response, error)
 
     def fail(self, failure: BaseException) -> None:
-        """As `ClientSocket.fail`."""
+        """End the call with `failure`; see `ClientSocket.fail`."""
         self._client_socket.fail(failure)
 
     def __del__(self) -> None:

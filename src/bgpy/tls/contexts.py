@@ -1,4 +1,4 @@
-"""What both sides of a connection agree to: TLS 1.3, and nothing older."""
+"""The TLS settings of both sides, TLS 1.3 only, and the loading of certificates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def identity(certfile: str, keyfile: str | None = None) -> Identity:
     except FileNotFoundError as error:
         paths = [path for path in (certfile, keyfile) if path is not None]
         missing = [path for path in paths if not os.path.exists(path)] or paths
-        raise StartupError(f"the certificate can't be loaded: no {missing[0]}") from error
+        raise StartupError(f"the certificate can't be loaded: {missing[0]} is missing") from error
     except ssl.SSLError as error:
         raise StartupError(
             f"the certificate {certfile} can't be used: {reason(error)}; it and its key must be "

@@ -30,7 +30,7 @@ FIRST_BYTE = 22
 
 
 class NotTls(ConnectionAbortedError):
-    """The other side doesn't speak TLS 1.3, or broke it; the connection is of no more use."""
+    """The other side doesn't speak TLS 1.3, or violated it; the connection can't be used."""
 
 
 class TlsLayer:
@@ -107,7 +107,7 @@ class TlsLayer:
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
-            raise NotTls(f"no agreement on TLS: {reason(error)}") from error
+            raise NotTls(f"the TLS handshake failed: {reason(error)}") from error
         self.established = True
         return True
 
@@ -191,7 +191,7 @@ def _check_hellos(records: memoryview | bytearray) -> None:
         if records[at] == FIRST_BYTE:
             length = int.from_bytes(records[at + _HEADER + 1 : at + _HEADER + 4])
             if end - at < _HEADER + 4 or length > end - at - _HEADER - 4:
-                raise NotTls("the other side's hello is not whole in one record")
+                raise NotTls("the other side's hello doesn't fit into one record")
         at = end
 
 

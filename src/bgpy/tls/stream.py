@@ -1,7 +1,7 @@
-"""Sockets that speak TLS: what sessions and channels use of a socket, and no more.
+"""Sockets that speak TLS, with the methods of a socket that sessions and channels use.
 
-Reading and sending may be the work of two threads. One lock stands around the layer
-and the order in which its ciphertext leaves, since OpenSSL's objects are for one thread.
+One thread may receive while another sends. One lock guards the layer and the order in which
+its ciphertext is sent, since only one thread at a time may use OpenSSL's objects.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ class TlsSocket(_OverSocket):
         except OSError:
             pass  # it leaves before what is sent next, or that tells that nothing can leave
         if len(self._unsent) > CHUNK + MOST_UNSENT:
-            raise NotTls("the other side wants answers and reads none")
+            raise NotTls("the other side makes TLS reply but reads no replies")
 
     def _flush(self) -> None:
         taken = self._send_to_socket(self._unsent, _AT_ONCE)
