@@ -1,4 +1,4 @@
-"""A counter that lives in a process of its own and answers whoever may ask."""
+"""A counter that lives in a background process and answers any client with its token."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ if __name__ == "__main__":
     print(client.execute({"add": 10}))  # returns as soon as it is queued
     print(client.call({"add": 5}))  # returns what the task responds
 
-    print("another process goes on with the same state:", flush=True)
+    print("another process uses the same state:", flush=True)
     code = f"import bgpy; print(bgpy.Client('127.0.0.1', {server.port}).call({{'add': 1}}))"
     subprocess.run([sys.executable, "-c", code], check=True)
 

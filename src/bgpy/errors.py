@@ -1,6 +1,6 @@
 """Every error that bgpy raises, in one tree.
 
-Each is also a builtin that fits, so that code which catches ``OSError``,
+Each is also a fitting builtin exception, so that code that catches ``OSError``,
 ``TimeoutError`` or ``RuntimeError`` keeps working::
 
     BgpyError                    Exception
@@ -28,11 +28,11 @@ Each is also a builtin that fits, so that code which catches ``OSError``,
     ├── ServerOverloaded         RuntimeError            the server has no room for the call now
     └── RemoteError              RuntimeError            a failure over there without a type here
 
-Connections fail with `ConnectError` and its kin before a request is sent, with
-`ServerGone` after.
+A connection that fails before a request is sent raises `ConnectError` or one of its
+subclasses; one that fails later raises `ServerGone`.
 
-What is known of a failure stands in attributes (`BgpyError`); the text is made of them, and
-nothing in bgpy reads it to decide anything.
+The attributes of `BgpyError` hold what is known of a failure. Its text is made from them, and
+bgpy never parses that text: neither should programs.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ __all__ = [
 ]
 
 Progress = Literal["not started", "started", "unknown"]
-"""How far a call that failed had come, as far as this side knows."""
+"""How far a call had got when it failed, as far as this side knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +89,22 @@ class Advice:
 class BgpyError(Exception):
     """The root of all errors that bgpy raises.
 
-    It is made from what happened (`problem`) and from whatever else is known, by keyword.
+    `problem` says what happened; the keywords hold what else is known.
     """
 
     advice: Advice | None = None
-    """What to do about it; None where nothing can be said."""
+    """What to do about it; None if there is no advice."""
     address: str | None = None
-    """The server that it is about, as ``host:port`` or ``unix:/path``."""
+    """The server concerned, as ``host:port`` or ``unix:/path``."""
     pid: int | None = None
-    """The process that it is about."""
+    """The process concerned."""
     log_file: str | None = None
-    """The log that tells more."""
+    """The log with the details."""
     progress: Progress | None = None
-    """How far the call had come; None where it was not about a call, or that isn't told."""
+    """How far the call had got; None if no call was involved, or the error doesn't say."""
     remote: bool = False
-    """Whether a task raised it, at the server: then it tells of the task's own doings, and
-    nothing of the connection between this client and that server."""
+    """Whether a task raised this error in the server: then it concerns what the task did, and
+    not the connection between this client and that server."""
 
     def __init__(
         self,
@@ -146,18 +146,18 @@ class BgpyError(Exception):
 
 
 class StartupError(BgpyError, OSError):
-    """A server could not start; the text says why and ends with what it printed last."""
+    """A server could not start; the text says why and ends with the last lines it printed."""
 
     printed: tuple[str, ...] = ()
-    """The last lines that its process printed before it ended."""
+    """The last lines that the server's process printed before it ended."""
 
     def text(self, interface: Literal["api", "cli"]) -> str:
-        """As that of all; then come the lines that were printed."""
+        """What happened and what to do, followed by the lines of `printed`."""
         return "".join([super().text(interface), *(f"\n    {line}" for line in self.printed)])
 
 
 class ConnectError(BgpyError, ConnectionError):
-    """No connection to a server could be made; nothing was sent. `address` tells which."""
+    """No connection to the server at `address` could be made; no request was sent."""
 
     progress: Progress = "not started"
 
@@ -167,18 +167,21 @@ class NotRunning(ConnectError, ConnectionRefusedError):
 
 
 class NotBgpy(ConnectError):
-    """Something answers at that address, and it is not a bgpy server."""
+    """Another program answers at that address, not a bgpy server. Correct the address."""
 
     speaks: str | None = None
-    """What it speaks, where its first bytes tell: ``"HTTP"``, ``"SSH"``, ``"TLS"``."""
+    """Its protocol, if its first bytes show it: ``"HTTP"``, ``"SSH"``, ``"TLS"``."""
 
 
 class Unreachable(ConnectError):
-    """There is no way to that address, or no answer within the time to connect."""
+    """No route leads to that address, or nobody answered within `connect_timeout`.
+
+    Check the network and the firewall; ``bgpy doctor ADDRESS`` helps.
+    """
 
 
 class AuthenticationError(BgpyError, PermissionError):
-    """The two sides don't hold the same token, or this side holds none."""
+    """The client's token is not the server's, or the client has none. Give it the right one."""
 
     progress: Progress = "not started"
 
@@ -188,15 +191,15 @@ class ProtocolError(BgpyError, ConnectionError):
 
 
 class LocalProtocolError(ProtocolError):
-    """This side was about to break the protocol: a mistake in the program that called."""
+    """This side was about to break the protocol: a mistake in the calling program."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The other side sent what the protocol doesn't allow."""
+    """The other side sent something that the protocol doesn't allow."""
 
 
 class VersionMismatch(ProtocolError):
-    """Client and server have no protocol version in common; the message names both."""
+    """Client and server have no protocol version in common; the text names both. Upgrade one."""
 
 
 class MessageTooLarge(BgpyError, ValueError):
@@ -204,25 +207,28 @@ class MessageTooLarge(BgpyError, ValueError):
 
 
 class EncodeError(BgpyError, TypeError):
-    """An object can't be sent; the message names the part of it that can't be pickled."""
+    """An object can't be sent; the text names the part of it that can't be pickled."""
 
 
 class DecodeError(BgpyError, ValueError):
-    """An object arrived and can't be rebuilt there; the message says what is missing."""
+    """An object can't be rebuilt where it arrived; the text says what is missing there."""
 
 
 class PythonMismatch(DecodeError):
-    """Bytecode for another Python version was refused before it was loaded."""
+    """Bytecode of another Python version was rejected before it was loaded.
+
+    Use the same Python version on both sides, or start the server with an init file.
+    """
 
 
 class NotInitialized(BgpyError, RuntimeError):
-    """The server has no tasks yet. Call ``initialize`` first, or start it with an init file."""
+    """The server has no tasks yet. Call `Client.initialize`, or start it with an init file."""
 
     progress: Progress = "not started"
 
 
 class NoResponse(BgpyError, RuntimeError):
-    """The task ended without ``respond`` though the caller waits. The task itself did run."""
+    """The task ran and returned without calling ``respond``, although the caller waits."""
 
 
 class AlreadyResponded(BgpyError, RuntimeError):
@@ -230,17 +236,16 @@ class AlreadyResponded(BgpyError, RuntimeError):
 
 
 class CallingSelf(BgpyError, RuntimeError):
-    """A task waits for a call to its own server, which could never be answered."""
+    """A task called its own server and waits: the server can't run that call before it returns."""
 
     progress: Progress = "not started"
 
 
 class CallTimeout(BgpyError, TimeoutError):
-    """The caller's time was over. The connection stays usable; a late reply is dropped.
+    """The call timed out. The connection stays usable; a late reply is dropped.
 
-    ``progress`` is ``"not started"`` (the server withdrew the request: it never
-    runs), ``"started"`` (the task still runs) or ``"unknown"`` (the server did not
-    tell in time).
+    ``progress`` is ``"not started"`` (the server withdrew the request: it never runs),
+    ``"started"`` (the task still runs) or ``"unknown"`` (the server did not say in time).
     """
 
     progress: Progress = "unknown"
@@ -252,10 +257,10 @@ class CallTimeout(BgpyError, TimeoutError):
 
 
 class ServerGone(BgpyError, ConnectionError):
-    """The server went away while a call was under way.
+    """The server exited or the connection was lost during a call.
 
-    ``progress`` is ``"not started"`` (the request never left whole, or the server
-    said that it didn't run: calling again is safe) or ``"unknown"`` (it may have run).
+    ``progress`` is ``"not started"`` (the request was never sent whole, or the server said
+    that it didn't run: calling again is safe) or ``"unknown"`` (it may have run).
     """
 
     progress: Progress = "unknown"
@@ -267,25 +272,25 @@ class ServerGone(BgpyError, ConnectionError):
 
 
 class ServerRestarted(BgpyError, ConnectionError):
-    """Another server process answers than before; nothing of this call ran, its state is new.
+    """The server was restarted and its old state is lost; this call did not start.
 
-    Raised once per restart. Initialise it if need be, then call again.
+    Raised once per restart. Initialise the server if it has no init file, then call again.
     """
 
     progress: Progress = "not started"
 
 
 class ServerOverloaded(BgpyError, RuntimeError):
-    """The server has no room for the call now; nothing of it ran. Call again later."""
+    """The server has no room for the call now; it did not start. Call again later."""
 
     progress: Progress = "not started"
 
 
 class RemoteError(BgpyError, RuntimeError):
-    """A failure over there that has no type here.
+    """An exception of the server's whose type this process can't rebuild.
 
-    ``type_name`` is the full name of the exception's type, ``message`` its text and
-    ``traceback`` the remote traceback as printed there.
+    ``type_name`` is the full name of that type, ``message`` the exception's text and
+    ``traceback`` the remote traceback as the server formatted it.
     """
 
     type_name: str = ""
@@ -294,7 +299,7 @@ class RemoteError(BgpyError, RuntimeError):
 
     @classmethod
     def of(cls, type_name: str, message: str, traceback: str) -> RemoteError:
-        """Make one from what the other side told of its exception."""
+        """Make one from the other side's description of its exception."""
         error = cls(f"{type_name}: {message}" if message else type_name)
         error.type_name, error.message, error.traceback = type_name, message, traceback
         return error

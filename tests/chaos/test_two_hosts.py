@@ -184,7 +184,7 @@ def test_nothing_is_said_plainly_when_the_server_is_another_host(
         sock.sendall(MAGIC + bytes(52))
         assert not sock.recv(1000).startswith(MAGIC)
     plain = Client(*place, TOKEN, tls=False)
-    with pytest.raises(Unreachable, match="TLS only"):
+    with pytest.raises(Unreachable, match="with TLS only"):
         near.inside(plain.ping)
 
 

@@ -85,7 +85,7 @@ def test_add_asks_at_a_terminal(handle: Handle) -> None:
     terminal.type(TOKEN)
     assert terminal.close() == 0
     assert TOKEN not in terminal.shown
-    assert "is kept" in terminal.shown
+    assert "kept the token" in terminal.shown
     with Client(handle.address) as client:
         assert client.ping() > 0
 

@@ -36,9 +36,9 @@ BAD_INIT_FILES = {
 def test_second_server_on_an_address_does_not_start_and_leaves_the_first(served: Served) -> None:
     """In the background or in the foreground; the first goes on untouched, its token too."""
     for _ in range(2):
-        with pytest.raises(StartupError, match="runs at"):
+        with pytest.raises(StartupError, match="already running at"):
             Server("127.0.0.1", served.port, served.token).run_background()
-        with pytest.raises(StartupError, match="runs at"):
+        with pytest.raises(StartupError, match="already running at"):
             Server("localhost", served.port, "another token").run()
         served.check()
 

@@ -32,7 +32,7 @@ def test_files_are_private_when_umask_is_open(claim: claims.Claim) -> None:
 def test_claim_names_the_server_when_one_lives() -> None:
     """A second server is refused, naming the first, which stays as it was."""
     with server() as first:
-        with pytest.raises(StartupError, match=rf"runs at 127\.0\.0\.1:54321 .*pid {first.pid}"):
+        with pytest.raises(StartupError, match=rf"running at 127\.0\.0\.1:54321 .*pid {first.pid}"):
             claims.claim(ADDRESS)
         assert records.token_for(ADDRESS) == "of another process"
         records.forget(ADDRESS)
@@ -42,7 +42,7 @@ def test_claim_names_the_server_when_one_lives() -> None:
 def test_claim_is_refused_when_record_is_not_written_yet() -> None:
     """Of two that start at the same time one gets the address."""
     claim = claims.claim(ADDRESS)
-    with pytest.raises(StartupError, match="starting or ending"):
+    with pytest.raises(StartupError, match="starting or stopping"):
         claims.claim(ADDRESS)
     claim.release()
 

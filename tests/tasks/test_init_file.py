@@ -63,8 +63,8 @@ def test_load_finds_the_file_when_the_path_is_relative(
 
 REFUSED = [
     ("missing.py", None, "does not exist"),
-    ("not-a-name.py", TASKS, "must be named as a module"),
-    ("tasks.txt", TASKS, "must be named as a module"),
+    ("not-a-name.py", TASKS, "rename it like a module"),
+    ("tasks.txt", TASKS, "rename it like a module"),
     ("json.py", TASKS, "is hidden by another module"),
     ("sys.py", TASKS, "is hidden by another module"),
     ("lacking.py", "def init_task(): pass\n", "lacks exec_task, exit_task"),

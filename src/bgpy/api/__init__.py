@@ -1,1 +1,1 @@
-"""What users hold: `server.Server` and `client.Client`; `program` is the server's process."""
+"""The public classes `server.Server`, `client.Client` and `handles.Handle`, and the doctor."""

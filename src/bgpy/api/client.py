@@ -1,4 +1,4 @@
-"""The client."""
+"""The public client: it checks arguments, packs objects and lets `bgpy.calling` do the rest."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 log = logging.getLogger("bgpy.client")
 
 A_DAY = 86400.0
-"""Seconds: the longest time to connect that sockets take on all platforms."""
+"""Seconds: the longest time-out that sockets accept on all platforms."""
 
 Timeout = float | None | EllipsisType
-"""Seconds, None for no limit, or ``...`` for the client's own."""
+"""Seconds, None for no limit, or ``...`` for the client's own `timeout`."""
 
 
 class Client:
-    """Talks to the server at `host` and `port`, or at the address that `host` is alone.
+    """Calls the server at `host` and `port`, or at the address that `host` alone names.
 
     An address is ``host:port``, ``[::1]:port`` or ``unix:/path``. The client connects at
-    the first call, keeps the connection, and connects again when it has to; it may be used
-    from several threads. `token` defaults to ``BGPY_TOKEN``, then to the one that a server
-    of the same account keeps for that address, then to the one that ``bgpy add`` has kept
-    for it. `timeout` is the time that a call may take, in seconds, without limit if None;
-    `connect_timeout` the time for the connection and the proof of the token. `tls` is
-    needed only for a server that was given ``tls=True`` on loopback: beyond this machine
-    TLS is always spoken.
+    the first call, keeps the connection, and reconnects when it has to; several threads may
+    share it. `token` defaults to ``BGPY_TOKEN``, then to the token that a server of the same
+    account keeps for that address, then to the token that ``bgpy add`` kept for it.
+    `timeout` is the time that a call may take, in seconds, without limit if None;
+    `connect_timeout` is the time for connecting and proving the token. `tls` is needed only
+    for a server that was given ``tls=True`` on loopback: connections to other machines
+    always use TLS.
 
-    All calls raise `ConnectError` (nothing was sent), `AuthenticationError`,
+    Every call may raise `ConnectError` (nothing was sent), `AuthenticationError`,
     `ServerGone`, `ServerRestarted` or `CallTimeout`; see `bgpy.errors`.
     """
 
@@ -63,7 +63,7 @@ class Client:
         self._address = address.parse(host, port)
         self._token = tokens.check(token)
         self._timeout = checked_seconds(timeout, "timeout")
-        # All are checked before the log is opened: a client that can't be made leaves nothing.
+        # All are checked before the log is opened: an invalid argument leaves no file behind.
         level, file = checked_level(log_level), checked_path(log_file, "log_file")
         connecting = checked_seconds(connect_timeout, "connect_timeout")
         self._caller = Caller(
@@ -88,7 +88,7 @@ class Client:
 
     @property
     def address(self) -> str:
-        """The address of the server, in the notation that a `Client` takes alone."""
+        """The address of the server in one string, as `Client` and the command line take it."""
         return str(self._address)
 
     @property
@@ -98,7 +98,7 @@ class Client:
 
     @property
     def port(self) -> int:
-        """The server's port, 0 of a Unix socket."""
+        """The server's port; 0 for a Unix socket."""
         return self._address.port
 
     def initialize(
@@ -112,10 +112,10 @@ class Client:
         """Give the server its three functions and run `init_task` there.
 
         The message of the returned dict is ``"Initialization successful."``, or
-        ``"Already initialized."`` where nothing was changed. Raises what `init_task`
-        raises (the server can then be initialised again), `TypeError` for functions
-        that can't be called as tasks, `EncodeError` for what can't be sent and
-        `PythonMismatch` for code of another Python version.
+        ``"Already initialized."`` if the server had tasks and changed nothing. Raises what
+        `init_task` raises (the server can then be initialised again), `TypeError` for
+        functions that can't be called as tasks, `EncodeError` if they can't be pickled and
+        `PythonMismatch` if the server runs another Python version.
         """
         tasks = Functions(init_task, exec_task, exit_task)
         check(tasks)
@@ -134,12 +134,11 @@ class Client:
     def call(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Any:
         """Run `exec_task` with `args`, a dict, and return what it responds.
 
-        The task finds the key ``await_response`` in it besides, as in 0.3.1: whether the
-        caller waits.
+        The server adds the key ``await_response`` (does the caller wait?), as in 0.3.1.
 
-        Raises what the task raises, `NoResponse` if it doesn't respond,
-        `NotInitialized` if the server has no tasks, `EncodeError` or `DecodeError` for
-        objects that can't travel.
+        Raises what the task raises, `NoResponse` if it doesn't respond, `NotInitialized` if
+        the server has no tasks, `EncodeError` if `args` or the response can't be pickled,
+        `DecodeError` if they can't be rebuilt on the other side.
         """
         seconds = self._timeout if timeout is ... else self._seconds(timeout)
         if not isinstance(args, dict):
@@ -149,16 +148,18 @@ class Client:
     def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.
 
-        Many calls are under way at once then; they run in the order in which they were
-        submitted. It returns at once, also where there is no connection yet: that is made in
-        the background, and `ConnectError` and its kin end the future, as does `CallTimeout`
-        when `timeout` is over. Only where so much is on its way that the connection takes no
-        more it waits for room. A small request may leave some milliseconds later, together
-        with others, and leaves in any case when the client is closed or the program ends.
+        Many calls can be in flight at once; they run in the order in which they were
+        submitted. `submit` returns at once, even before the client is connected: it connects
+        in the background, and a failure to connect (`ConnectError` and others) or `CallTimeout`
+        after `timeout` seconds becomes the future's exception. It blocks only while the
+        connection's send buffer is full. A small request may be sent a few milliseconds
+        later, together with others, and at the latest when the client is closed or the
+        program ends.
 
-        The future can't be cancelled. Its value is unpickled where `result` is called. Its
-        callbacks run in one thread of the client, one after another: one that takes long
-        delays later callbacks and no call. Raises `TypeError` and `EncodeError` itself.
+        The future can't be cancelled. Its value is unpickled in the thread that calls
+        `result`. Its callbacks run in one thread of the client, one after another: a slow
+        one delays later callbacks, but no call. `submit` itself raises `TypeError` and
+        `EncodeError`.
         """
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
@@ -168,10 +169,11 @@ class Client:
     def execute(
         self, exec_args: dict[str, Any], await_response: bool = False, *, timeout: Timeout = ...
     ) -> Any:
-        """Run `exec_task` with `exec_args`, to which the key ``await_response`` is added there.
+        """Run `exec_task` with `exec_args`; the server adds the key ``await_response``.
 
-        Without `await_response` it returns ``{"message": "Received 'EXEC'"}`` as soon as
-        the request is in the server's queue, with it what the task responds, as `call`.
+        Returns ``{"message": "Received 'EXEC'"}`` as soon as the server has queued the
+        request; an error of the task is then only in the server's log. With
+        `await_response` it does what `call` does.
         """
         if await_response:
             return self.call(exec_args, timeout=timeout)
@@ -194,10 +196,10 @@ class Client:
     ) -> Any:
         """Run `exit_task` with `exit_args` and end the server.
 
-        What is queued before still runs. Returns ``{"message": "Received 'EXIT'"}``, or
-        what the task responds with `await_response`, when the server's port is closed
-        and, on the same machine, its process is gone. Raises what `exit_task` raises;
-        the server has ended all the same.
+        Requests that are queued before it still run. Returns when the server has closed its
+        port and, on the same machine, its process has exited: ``{"message": "Received
+        'EXIT'"}``, or with `await_response` what the task responds. Raises what `exit_task`
+        raises; the server has ended all the same.
         """
         args = {} if exit_args is None else exit_args
         if not isinstance(args, dict):
@@ -212,11 +214,11 @@ class Client:
         return value_of(answer, "EXIT")
 
     def ping(self, *, timeout: Timeout = ...) -> float:
-        """Seconds to the server and back; it answers also while a task runs."""
+        """Measure the round trip to the server in seconds; it answers while a task runs too."""
         return self._caller.ping(self._seconds(timeout))
 
     def close(self) -> None:
-        """Close the connection and leave the server alone; a later call connects again."""
+        """Close the connection; the server keeps running, and a later call reconnects."""
         self._caller.close()
 
     def _seconds(self, timeout: Timeout) -> float | None:
@@ -231,16 +233,16 @@ def _executed(answer: Answer) -> Any:
 
 
 def checked_tls(tls: bool | None, place: address.Address) -> bool | None:
-    """`tls`, if it can be asked for at `place`; else raises `TypeError` or `ValueError`."""
+    """Return `tls` if `place` allows it; else raise `TypeError` or `ValueError`."""
     tls = config.checked_tls(tls)
     if tls and place.path is not None:
-        raise ValueError("a Unix socket never leaves this machine, and takes no tls")
+        raise ValueError("a Unix socket stays within this machine and has no TLS: leave tls out")
     return tls
 
 
 def _no_dict(args: object, name: str) -> TypeError:
     return TypeError(
-        f"{name} must be a dict, not {type(args).__name__}: put the value under a key of it"
+        f"{name} must be a dict, not {type(args).__name__}: put the value into one, under a key"
     )
 
 

@@ -1,4 +1,4 @@
-"""Why a server can't be talked to: each step of the way tried, and what to do where it ends."""
+"""Finds out why a server can't be reached: tries each step, and advises at the first failure."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from bgpy.system.wsl import firewall_rule, windows_host
 from bgpy.version import __version__
 
 TIME = 5.0
-"""Seconds for the whole."""
+"""Seconds for the whole diagnosis."""
 
 
 @dataclass
 class Findings:
-    """What was found out."""
+    """The result of a diagnosis."""
 
     known: list[tuple[str, str]] = field(default_factory=list)
-    """What is known, and what it is: ``("server", "bgpy 1.0")``."""
+    """Facts, each a name and its value: ``("server", "bgpy 1.0")``."""
     error: BgpyError | None = None
-    """What goes wrong; None if nothing does."""
+    """Why connecting failed; None if it succeeded."""
     advice: list[str] = field(default_factory=list)
     """What to do about it."""
 
@@ -40,7 +40,7 @@ class Findings:
 def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
     """Try to reach the server at `place`, with the token that a `Client` would use.
 
-    Raises `ValueError` for TLS where there is none.
+    Raises `ValueError` if `tls` is asked for on a Unix socket.
     """
     tls = checked_tls(tls, place)
     found = tokens.find(tokens.check(token), place)
@@ -53,7 +53,7 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
         findings.error = error
         if isinstance(error, NotBgpy) and tls is None and _speaks_tls(place):
             findings.advice = [
-                "It is one that speaks TLS only: use --tls here, and Client(..., tls=True)."
+                "This server accepts TLS only: use --tls here, and Client(..., tls=True)."
             ]
         else:
             findings.advice = _advice(place, error, windows_host())
@@ -64,7 +64,7 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
 
 
 def _speaks_tls(place: Address) -> bool:
-    """Whether a bgpy server answers there over TLS, whatever its token."""
+    """Whether a bgpy server answers at `place` over TLS, whatever its token."""
     if place.path is not None:
         return False
     try:
@@ -100,22 +100,22 @@ def _advice(place: Address, error: BgpyError, windows: str | None) -> list[str]:
         return _not_running(place, local, windows)
     if isinstance(error, NotBgpy):
         if place.path is not None:
-            return [f"Another program has that socket; 'ss -lxp src {place.path}' tells which."]
+            return [f"Another program has that socket; 'ss -lxp src {place.path}' names it."]
         return [
-            "Another program has that port, or a tunnel leads to where no server listens.",
-            f"Look who it is: 'ss -ltnp sport = :{place.port}' or 'netstat -ano' over there.",
+            "Another program has that port, or a tunnel ends where no server listens.",
+            f"To see which: 'ss -ltnp sport = :{place.port}' or 'netstat -ano' on that machine.",
         ]
     if isinstance(error, Unreachable):
         return _unreachable(place, local, windows)
     if isinstance(error, AuthenticationError):
-        one_account = ["Both sides of a Unix socket have to run as the same account."]
+        one_account = ["Client and server of a Unix socket must run under the same account."]
         return (one_account if place.path is not None else []) + [
             "If the server was given a token (BGPY_TOKEN, --token, token=...), use that one.",
-            "If it made its own, 'bgpy token show ADDRESS' tells it to the account that runs it.",
-            f"'bgpy add {place}' keeps it here; BGPY_TOKEN, if set, comes first.",
+            "If it made its own, the server's account reads it with 'bgpy token show ADDRESS'.",
+            f"'bgpy add {place}' keeps it here; BGPY_TOKEN, if set, takes precedence.",
         ]
     if isinstance(error, ProtocolError):
-        return ["Bring both sides to the same version: 'pip install --upgrade bgpy'."]
+        return ["Install the same version on both sides: 'pip install --upgrade bgpy'."]
     return []
 
 
@@ -123,18 +123,18 @@ def _not_running(place: Address, local: bool, windows: str | None) -> list[str]:
     if place.path is not None:
         return [f"Start the server: 'bgpy server {place}'."]
     if not place.port:
-        return ["Port 0 stands for any free one: ask for the port that the server got."]
-    advice = [f"The machine answers, and nothing listens: 'bgpy server {place}' starts a server."]
+        return ["Port 0 means any free port: use the port that the server took, from its log."]
+    advice = [f"No program listens on that port: 'bgpy server {place}' starts a server."]
     if not local:
         advice.append(
-            f"A server on 127.0.0.1 is not reached from here: let it listen on "
+            f"A server on 127.0.0.1 can't be reached from here: let it listen on "
             f"0.0.0.0:{place.port}, or use 'ssh -L {place.port}:127.0.0.1:{place.port}'."
         )
     elif windows is not None:
         advice += [
-            "This is WSL, whose loopback is not that of Windows (unless its networking is",
-            f"mirrored). A server on Windows that listens on 0.0.0.0 is {windows}:{place.port}",
-            "from here, once an administrator has entered in PowerShell:",
+            "This is WSL: its loopback is not that of Windows (unless its networking is",
+            "mirrored). From here a server on Windows that listens on 0.0.0.0 is",
+            f"{windows}:{place.port}, once an administrator has entered in PowerShell:",
             f"  {firewall_rule(place.port)}",
         ]
     return advice
@@ -142,19 +142,19 @@ def _not_running(place: Address, local: bool, windows: str | None) -> list[str]:
 
 def _unreachable(place: Address, local: bool, windows: str | None) -> list[str]:
     if local:
-        advice = ["Its process may be stopped or hang: look at it, and at its log."]
+        advice = ["Its process may be stopped or hanging: check it, and its log."]
         if place.path is not None:
-            advice.append("Permission denied means that another account's server is meant.")
+            advice.append("'Permission denied': the server belongs to another account.")
         return advice
     if place.host == windows:
         return [
-            "That is Windows, whose firewall lets nobody in from WSL by default. In PowerShell,",
+            "That is Windows: its firewall blocks connections from WSL by default. In PowerShell,",
             f"as administrator: {firewall_rule(place.port)}",
         ]
     return [
-        "If the name is right and the machine is on, a firewall drops what is sent there.",
+        "If the name is right and the machine is on, a firewall blocks the port.",
         f"On Linux: 'sudo ufw allow {place.port}/tcp'. On Windows, as administrator:",
         f"  {firewall_rule(place.port)}",
-        f"Or go around it: 'ssh -L {place.port}:127.0.0.1:{place.port} HOST', then use "
+        f"Or tunnel through it: 'ssh -L {place.port}:127.0.0.1:{place.port} HOST', then use "
         f"127.0.0.1:{place.port}.",
     ]

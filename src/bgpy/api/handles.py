@@ -1,4 +1,4 @@
-"""A server's process as its starter sees it."""
+"""The handle of a background server: what the program that started it can do with it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from bgpy.process.launch import Started
 from bgpy.state import records
 
 Terminate = Callable[[float | None], None]
-"""Ends the server as a client does, within so many seconds."""
+"""Terminates the server as a client does, within that many seconds."""
 
 
 class Handle:
-    """A server that was started in a process of its own.
+    """A background server, as `Server.run_background` returns it.
 
-    The server outlives the handle and the process that holds it.
+    `host` and `port` are where it listens, `log_file` is the path of its log. The server
+    outlives the handle and the process that holds it: `stop` or `kill` it when it is no
+    longer needed, or terminate it with a `Client`.
     """
 
     def __init__(self, started: Started, *, terminate: Terminate) -> None:
@@ -38,26 +40,26 @@ class Handle:
 
     @property
     def address(self) -> str:
-        """Where the server listens, in the notation that a `Client` takes alone."""
+        """Where the server listens, in one string, as `Client` and the command line take it."""
         return str(Address(self.host, self.port))
 
     def is_alive(self) -> bool:
-        """Tell whether the process exists. It may be busy; `Client.ping` asks the server.
+        """Tell whether the process exists; `Client.ping` tells whether the server answers.
 
-        True also where that can't be seen, as of a process that ``/proc`` hides.
+        True also if the system doesn't tell, as for a process that ``/proc`` hides.
         """
         return not self._process.is_gone()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the process is gone, at most `timeout` seconds; tell whether it is."""
+        """Wait until the process has exited, at most `timeout` seconds; tell whether it has."""
         return self._process.wait(_seconds(timeout))
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Terminate the server as a client does, and wait until its process is gone.
+        """Terminate the server as a client does, and wait until its process has exited.
 
-        Takes at most `timeout` seconds, and one more to learn how far it came, and tells
-        whether the process is gone; if not, a task still runs: wait longer, or `kill`.
-        Raises what terminating raises; nothing to do if the process is gone already.
+        Takes at most `timeout` seconds, and one more to learn how far it got. Returns True
+        if the process has exited, now or before; False if a task still runs: `wait` longer,
+        or `kill`. Raises what `Client.terminate` raises, except `CallTimeout`.
         """
         timeout = _seconds(timeout)
         if not self.is_alive():
@@ -70,15 +72,15 @@ class Handle:
         return self.wait(None if deadline is None else max(0.0, deadline - monotonic()))
 
     def kill(self) -> None:
-        """End the process at once, without ``exit_task``; returns when it is gone.
+        """Kill the process, without ``exit_task``; returns when it is gone.
 
-        Raises `BgpyError` if this user may not end it, or it can't be told from another.
+        Raises `BgpyError` if this user may not kill it, or if it can't be told from another.
         """
         self._process.kill()
         records.forget((self.host, self.port))
 
 
 def _seconds(timeout: float | None) -> float | None:
-    """A time limit; one that was over before it was given is 0."""
+    """A time limit; a negative one, already over, counts as 0."""
     over = isinstance(timeout, (int, float)) and timeout < 0
     return checked_seconds(0.0 if over else timeout, "timeout")

@@ -1,4 +1,4 @@
-"""The server, in this process or in one of its own."""
+"""The public server: runs in this process, or starts a background process of its own."""
 
 from __future__ import annotations
 
@@ -25,22 +25,24 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 class Server:
     """A server, to be run here (`run`) or in the background (`run_background`).
 
-    It listens on `host` and `port`, or at the address that `host` is alone:
-    ``host:port``, ``[::1]:port`` or ``unix:/path``. Port 0 takes a free one, which
-    `port` tells once the server runs. Without both it gets a Unix socket of its own,
-    or a free port on systems that have none; `address` tells where.
+    The server listens on `host` and `port`, or at the address that `host` alone names:
+    ``host:port``, ``[::1]:port`` or ``unix:/path``. With port 0 it takes a free port, and
+    `port` gives it once the server runs. Without `host` and `port` it makes a Unix socket of
+    its own, or takes a free port on systems without Unix sockets; `address` names it.
 
-    `token` defaults to ``BGPY_TOKEN``; where there is neither, one is made and kept,
-    readable by this account only, while the server lives, so that clients of the account
-    find it. `log_level` is a level of ``logging``, by its name or its number. `log_file`
-    of a background server defaults to one in its folder of the state directory.
-    `init_file` is a Python file with the three functions; without it a client brings them
-    (`Client.initialize`). All files are given as a string or any `os.PathLike`. `limits`
-    default to those that ``BGPY_MAX_MESSAGE`` and the like set, and to `Limits()`.
+    `token` defaults to ``BGPY_TOKEN``; without either the server generates a token and keeps
+    it in a file that only this account can read, so that the account's clients find it while
+    the server runs. `log_level` is a level of ``logging``, by name or number. `log_file` of a
+    background server defaults to one in its state folder. `init_file` is a Python file
+    with the three functions; without it a client sends them (`Client.initialize`). Paths
+    are strings or any `os.PathLike`. `limits` default to those set by ``BGPY_MAX_MESSAGE``
+    and the like, else to `Limits()`.
 
-    Where other machines can reach it, it speaks TLS, with a certificate of its own or
-    with that of `certfile` and `keyfile` (PEM). Clients on this machine may speak plainly,
-    unless `plain_loopback` is False. On loopback `tls` asks for TLS, with all clients.
+    If other machines can reach the server, it uses TLS, with a certificate of its own or
+    that of `certfile` and `keyfile` (PEM). Clients on this machine may connect without TLS,
+    unless `plain_loopback` is False. `tls=True` requires TLS on loopback too.
+
+    Raises `TypeError` or `ValueError` naming an invalid argument.
     """
 
     def __init__(
@@ -81,17 +83,17 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Where it listens, in the notation that a `Client` takes alone; see `port` for port 0."""
+        """Where the server listens, as a `Client` takes it in one string; see `port` for 0."""
         return str(address.Address(self.host, self.port))
 
     @property
     def host(self) -> str:
-        """The host it listens on, or the whole address of a Unix socket."""
+        """The host that the server listens on, or the whole address of a Unix socket."""
         return self._options.host
 
     @property
     def port(self) -> int:
-        """The port it listens on; 0 until a server on a free port runs, and of a Unix socket."""
+        """The port that the server listens on; 0 for a Unix socket, or before it took a port."""
         return self._port
 
     @property
@@ -102,9 +104,9 @@ class Server:
     def run(self) -> None:
         """Serve in this process and thread until a client terminates the server.
 
-        In the main thread SIGINT and SIGTERM end it: the task that runs finishes, what
-        is queued fails as not started, `exit_task` runs; a second one ends the process
-        at once. Raises `StartupError` if it can't start, and what an init file raises.
+        In the main thread SIGINT and SIGTERM end it: the current task finishes, queued
+        requests fail as not started, `exit_task` runs; a second signal ends the process at
+        once. Raises `StartupError` if the server can't start, and what an init file raises.
         """
         from bgpy.hosting.host import Host
 
@@ -118,11 +120,11 @@ class Server:
             host.serve(ready)
 
     def run_background(self) -> Handle:
-        """Serve in a process of its own, which outlives this one; return when it is ready.
+        """Start the server in a new process that outlives this one; return when it is ready.
 
-        It is ready once it listens and, with an init file, has run its `init_task`,
-        however long that takes; Ctrl-C meanwhile ends it. It has this process's working
-        directory, environment and ``sys.path``; what it prints goes to its log. Raises
+        The server is ready once it listens and, with an init file, has run its `init_task`,
+        however long that takes; Ctrl-C meanwhile ends it. It inherits this process's working
+        directory, environment and ``sys.path``; its output goes to its log. Raises
         `StartupError` with the reason and the end of its log if it can't start.
         """
         if self._options.init_file is not None:
@@ -134,7 +136,7 @@ class Server:
     def _terminate(self, host: str, port: int, timeout: float | None) -> None:
         from bgpy.api.client import Client
 
-        # One that others can reach may take no plain connections, and this one speaks TLS too.
+        # A server beyond loopback may refuse plain connections; it always accepts TLS.
         tls = self._options.tls or not address.is_loopback(address.Address(host, port))
         with Client(host, port, self._token, tls=tls or None) as client:
             client.terminate(timeout=timeout)
@@ -147,7 +149,7 @@ def _absolute(path: Path | None, name: str) -> str | None:
 
 
 def _place(host: str | None, port: int | None) -> address.Address:
-    """The address that a server was given, or its own."""
+    """The address that the server was given, or one made for it."""
     if host is not None:
         return address.parse(host, port)
     if port is not None or not address.HAS_UNIX_SOCKETS:
@@ -165,7 +167,7 @@ def _file_handler(file: str) -> logging.Handler:
 
 @contextmanager
 def _logging_to_stderr(level: str | int, file: str | None) -> Iterator[None]:
-    """Where nobody has set logging up, show bgpy's on stderr; in `file` in any case."""
+    """Log to stderr unless the program has configured logging; to `file` in any case."""
     log = logging.getLogger("bgpy")
     handlers: list[logging.Handler] = []
     if not log.hasHandlers():

@@ -259,8 +259,8 @@ class Acquaintance:
         """The error of a call that began before the restart was told; it is told by it."""
         self.knows(generation)
         return ServerRestarted(
-            f"the server at {self._address} is another process than before: nothing of this "
-            "call ran, and its state is new; initialise it if need be, then call again"
+            f"the server at {self._address} was restarted: this call did not start, and the old "
+            "state is lost; initialise the server if it has no init file, then call again"
         )
 
 

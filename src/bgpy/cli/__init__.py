@@ -1,11 +1,11 @@
-"""The command line: words, and exit codes.
+"""The command line ``bgpy``, and its exit codes.
 
 ::
 
-    0 done   1 failed, not started, task raised   2 usage   3 nothing runs there
-    4 unreachable, or not a bgpy server           5 token refused
+    0 done   1 failed, not started, task raised   2 usage   3 no server runs there
+    4 unreachable, or not a bgpy server           5 token rejected
 
-Commands are imported when they are called, so that each pays for itself alone.
+Each command imports what it needs when it is called, so that the others start quickly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The commands, but for what ``doctor`` finds out."""
+"""The commands of ``bgpy``; the checks that ``doctor`` makes are in `bgpy.api.doctor`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bgpy.cli.common import (
 from bgpy.errors import BgpyError, StartupError
 from bgpy.version import __version__
 
-KEPT = "the one that this account keeps for ADDRESS"
+KEPT = "the token that this account keeps for ADDRESS"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,15 +34,15 @@ def program() -> None:
 
     An ADDRESS is host:port, [::1]:port or unix:/path; HOST PORT works as well.
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 nothing runs there, 4 unreachable or not a
-    bgpy server, 5 token refused.
+    Exit codes: 0 done, 1 failed, 2 usage error, 3 no server runs there, 4 unreachable or
+    not a bgpy server, 5 token rejected.
     """
 
 
 @program.command(short_help="Run a server in the foreground.")
 @click.argument("address", required=False)
 @port_argument
-@token_option("a new one is made, and kept for this account while the server runs")
+@token_option("a new token, kept for this account while the server runs")
 @logs
 @click.option(
     "-i",
@@ -55,12 +55,12 @@ def program() -> None:
 @click.option(
     "--keyfile",
     type=click.Path(),
-    help="The key of that certificate, where it isn't in the same file.",
+    help="The key of that certificate, if it is in another file (PEM).",
 )
 @click.option(
     "--no-plain-loopback",
     is_flag=True,
-    help="Take no plain connections from this machine, where others can reach the server.",
+    help="Require TLS on loopback too if other machines can reach the server.",
 )
 def server(
     address: str | None,
@@ -76,9 +76,9 @@ def server(
 ) -> None:
     """Run a server at ADDRESS in the foreground, logging to stderr.
 
-    Port 0 takes a free port, and without ADDRESS the server gets a Unix socket of its own;
-    the log tells which. Ctrl-C ends the server: the task that runs finishes, then
-    exit_task runs; a second Ctrl-C ends it at once.
+    Port 0 takes a free port, and without ADDRESS the server makes its own Unix socket; the
+    log names it. Ctrl-C ends the server: the current task finishes, then exit_task runs;
+    a second Ctrl-C ends the server at once.
     """
     with failures():
         from bgpy.api.server import Server
@@ -109,7 +109,7 @@ def server(
         end_soon()
 
 
-@program.command(short_help="End a server, with its exit_task.")
+@program.command(short_help="Run a server's exit_task and end it.")
 @at_address
 @token_option(KEPT)
 @logs
@@ -122,7 +122,7 @@ def terminate(
     log_file: str | None,
     tls: bool | None,
 ) -> None:
-    """End the server at ADDRESS: run its exit_task, and wait until the server is gone."""
+    """End the server at ADDRESS: run its exit_task, and wait until its process has exited."""
     with failures():
         from bgpy.api.client import Client
 
@@ -134,7 +134,7 @@ def terminate(
 
 @program.group(name="token")
 def token_group() -> None:
-    """The tokens that this account knows."""
+    """Show the tokens that this account knows."""
 
 
 @token_group.command()
@@ -142,7 +142,7 @@ def token_group() -> None:
 def show(address: str, port: int | None) -> None:
     """Print the token that this account knows for ADDRESS, for 'bgpy add' on another machine.
 
-    Whoever holds the token can run code as the server's user.
+    Anyone who holds the token can run code as the server's user.
     """
     with failures():
         from bgpy.state import tokens
@@ -151,21 +151,21 @@ def show(address: str, port: int | None) -> None:
         known = tokens.known(place)
         if known is None:
             leave(
-                f"no token is known here for {place}. Does a server run there, under this account? "
-                "One that was given a token (BGPY_TOKEN, --token, token=) keeps none: use that one",
+                f"this account knows no token for {place}: check that it runs a server there. A "
+                "server started with a token (BGPY_TOKEN, --token, token=) keeps no copy: use that",
                 FAILED,
             )
         click.echo(known.token)
 
 
-@program.command(short_help="Keep the token of a server elsewhere.")
+@program.command(short_help="Keep the token of a server on another machine.")
 @at_address
 @tls_option
 def add(address: str, port: int | None, tls: bool | None) -> None:
     """Ask for the token of the server at ADDRESS, try it, and keep it for this account.
 
-    From then on clients of this account need no token for that address. Where the input
-    is no terminal, the token is its first line:
+    From then on clients of this account need no token for that address. If the input is not
+    a terminal, its first line is the token:
 
         ssh HOST bgpy token show ADDRESS | bgpy add ADDRESS
     """
@@ -176,19 +176,19 @@ def add(address: str, port: int | None, tls: bool | None) -> None:
         place = parsed(address, port)
         given = ask_for_token()
         if not given:
-            leave("no token came in: did the command before the pipe fail?", FAILED)
+            leave("the input holds no token: did the command before the pipe fail?", FAILED)
         with usage(), Client(*place, given, tls=tls) as client:
             client.ping()
         tokens.keep_token(place, given)
-        click.echo(f"the token of {place} is kept", err=True)
+        click.echo(f"kept the token of {place}", err=True)
 
 
-@program.command(short_help="Find out why a server can't be reached.")
+@program.command(short_help="Diagnose why a server can't be reached.")
 @at_address
 @token_option(KEPT)
 @tls_option
 def doctor(address: str, port: int | None, token: str | None, tls: bool | None) -> None:
-    """Find out why the server at ADDRESS can't be reached, and what to do about that."""
+    """Diagnose why the server at ADDRESS can't be reached, and say what to do about it."""
     with failures():
         from bgpy.api.doctor import diagnose
 

@@ -1,4 +1,4 @@
-"""What the commands share: the address and token they take, and how they fail."""
+"""Shared by all commands: the address and token options, error output and exit codes."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ Command = Callable[..., None]
 
 
 def _ask(context: click.Context, option: click.Parameter, asked: bool) -> str | None:
-    """The token from a prompt: on the command line, other users could see it."""
+    """Ask for the token at a prompt: on the command line, other users could see it."""
     return ask_for_token() if asked else None
 
 
 def ask_for_token() -> str:
-    """The token, typed unseen at a terminal, else the first line of standard input."""
+    """Read the token: hidden input at a terminal, else the first line of standard input."""
     if sys.stdin is None or sys.stdin.isatty():
         return str(click.prompt("Token", hide_input=True, err=True))
     return sys.stdin.readline().strip()
 
 
 def token_option(without: str) -> Callable[[Command], Command]:
-    """Take the token from a prompt; `without` says which is used where BGPY_TOKEN isn't set."""
+    """Add ``--token``; `without` says which token is used if BGPY_TOKEN isn't set either."""
     return click.option(
         "-t",
         "--token",
         is_flag=True,
         callback=_ask,
-        help=f"Ask for the token. Without this option: that of BGPY_TOKEN, else {without}.",
+        help=f"Prompt for the token. Default: BGPY_TOKEN if it is set, else {without}.",
     )
 
 
@@ -49,7 +49,7 @@ tls_option = click.option(
     "--tls",
     is_flag=True,
     default=None,
-    help="Speak TLS on loopback too; beyond it, TLS is always spoken.",
+    help="Use TLS on loopback too; connections to other machines always use TLS.",
 )
 
 
@@ -64,14 +64,14 @@ def port_argument(command: Command) -> Command:
 
 
 def logs(command: Command) -> Command:
-    """Take where to log, and how much."""
+    """Add ``--log-level`` and ``--log-file``."""
     level = click.option(
         "-l",
         "--log-level",
         type=LEVELS,
         default=LOG_LEVEL,
         show_default=True,
-        help="Log what is of this level or above.",
+        help="Log messages of this level and above.",
     )(command)
     return click.option(
         "-f", "--log-file", type=click.Path(dir_okay=False), help="Log to this file as well."
@@ -79,7 +79,7 @@ def logs(command: Command) -> Command:
 
 
 def parsed(address: str, port: int | None) -> Address:
-    """The address that the words of the command name."""
+    """The address that the command's arguments name."""
     from bgpy.address import parse
 
     with usage():
@@ -88,7 +88,7 @@ def parsed(address: str, port: int | None) -> Address:
 
 @contextmanager
 def usage() -> Iterator[None]:
-    """What can't be an address or a token is a mistake in the command."""
+    """Report an invalid address or token as a usage error."""
     try:
         yield
     except ValueError as error:
@@ -97,7 +97,7 @@ def usage() -> Iterator[None]:
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """One clear line on stderr and the right exit code for whatever goes wrong."""
+    """Turn any exception into one line on stderr and the matching exit code."""
     try:
         yield
     except click.ClickException:
@@ -120,7 +120,7 @@ def exit_code(error: BgpyError) -> int:
 
 
 def leave(reason: object, code: int) -> NoReturn:
-    """Say why on stderr, in one line, and exit with `code`."""
+    """Print the reason on stderr, in one line, and exit with `code`."""
     click.echo(f"bgpy: {' '.join(worded(reason).split())}", err=True)
     sys.exit(code)
 

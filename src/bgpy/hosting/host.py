@@ -1,4 +1,4 @@
-"""One server's life in this process: its port, its record, its signals, its tasks."""
+"""Runs one server in this process: takes its port, writes its record, handles its signals."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from bgpy.version import __version__
 Chores = Callable[[], None]
 
 LAST_THREADS = 5.0
-"""Seconds that threads of the user's keep a server's process that has ended."""
+"""Seconds that the user's threads may keep the process alive after its server has ended."""
 
 
 class Host:
     """A server that listens; `serve` runs it to its end.
 
-    The port and the record's folder belong to it from the moment it is made. Raises
-    `StartupError` if either can't be had.
+    Making it binds the port and claims the record's folder. Raises `StartupError` if either
+    fails.
     """
 
     def __init__(self, options: Options, token: str) -> None:
@@ -59,7 +59,7 @@ class Host:
         if options.tls is False or (local and not options.tls):
             if options.certfile is not None:
                 raise StartupError(
-                    f"a certificate was given, and no TLS is spoken at {place}",
+                    f"a certificate was given, but the server at {place} does not use TLS",
                     advice=Advice(
                         "give tls=True as well, or leave certfile out",
                         "give --tls as well, or leave --certfile out",
@@ -69,7 +69,7 @@ class Host:
             return
         if place.path is not None:
             raise StartupError(
-                "a Unix socket never leaves this machine, and speaks no TLS",
+                "a Unix socket stays within this machine and has no TLS",
                 advice=Advice("leave tls=True out", "leave --tls out"),
                 address=place,
             )
@@ -83,7 +83,7 @@ class Host:
                 ),
                 address=place,
             )
-        # Inside, since a server that speaks no TLS need not load it.
+        # Imported here: a server without TLS need not load it.
         from bgpy.tls import certificates, contexts
 
         certfile = options.certfile
@@ -97,8 +97,8 @@ class Host:
     def serve(self, ready: Callable[[], None], chores: Chores = lambda: None) -> None:
         """Serve in this thread until the server ends; `ready` is called when it is ready.
 
-        `chores` is called now and then while there is work. Raises what an init file
-        and its `init_task` raise.
+        `chores` is called from time to time while the server is busy. Raises what an init
+        file and its `init_task` raise.
         """
         options = self._options
         path = options.init_file
@@ -132,12 +132,12 @@ class Host:
             self.close()
 
     def close(self) -> None:
-        """Give port and record back; done by `serve` in any case."""
+        """Close the port and remove the record; `serve` always does this at its end."""
         self.claim.release()
         self._listener.close()
 
     def _drop(self) -> None:
-        """Leave no file behind: this process exits now."""
+        """Remove the server's files: this process exits now."""
         self.claim.drop()
         self._listener.close()
 
@@ -156,7 +156,7 @@ class Host:
 
 
 def _tidy(place: address.Address) -> None:
-    """Remove what dead servers that were given no address have left beside this one."""
+    """Remove sockets that dead servers without an address have left beside this one."""
     if place.path is None:
         return
     folder = os.path.dirname(place.path)
@@ -170,15 +170,15 @@ def _tidy(place: address.Address) -> None:
 
 
 def _named(place: address.Address, error: StartupError) -> StartupError:
-    """The error of a port that can't be had, which names a server of ours that has it."""
+    """The error for an address in use; names the bgpy server that has it, if one does."""
     record = records.find(place)
     if record is None:
         return error
     other = f"use another {'port (0 takes a free one)' if place.port else 'path'}"
     return StartupError(
-        f"a bgpy server runs at {place} already (pid {record.pid})",
+        f"a bgpy server is already running at {place} (pid {record.pid})",
         advice=Advice(
-            f"talk to it with a Client, terminate it, or {other}",
+            f"connect to it with a Client, terminate it, or {other}",
             f"end it with 'bgpy terminate {place}', or {other}",
         ),
         address=place,
@@ -188,9 +188,9 @@ def _named(place: address.Address, error: StartupError) -> StartupError:
 
 
 def end_soon() -> None:
-    """See that this process ends within `LAST_THREADS` seconds, whatever its threads do.
+    """Make this process exit within `LAST_THREADS` seconds, whatever its threads do.
 
-    Called when a server that owns its process has ended.
+    Called when a server has ended in a process that runs nothing else.
     """
     watchdog = threading.Timer(LAST_THREADS, leave, (0,))
     watchdog.daemon = True

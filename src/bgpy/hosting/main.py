@@ -18,7 +18,7 @@ log = logging.getLogger("bgpy.server")
 
 
 def main(settings: Settings, ready: Ready) -> None:
-    """Serve until the server ends; tell the launcher through `ready` how far it is."""
+    """Serve until the server ends; report each step of the start to the launcher by `ready`."""
     options = options_of(settings)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=ready.close_in_child)

@@ -1,15 +1,15 @@
-"""SIGINT and SIGTERM while a server runs in the main thread: once to end, twice at once.
+"""Signals while a server runs in the main thread: the first SIGINT or SIGTERM ends it in order,
+the second ends its process at once.
 
-They are the server's for as long as it serves. A task may use signals as it likes, also
-`asyncio.run` with handlers of its own: SIGINT, SIGTERM and the wake-up descriptor are put
-back after each task, so what a task sets for these two holds until it returns, also in
-`init_task`. What must happen at the end belongs into `exit_task`.
+The server owns these two while it serves. A task may set handlers of its own, also through
+`asyncio.run`; they hold until the task returns, then the server restores SIGINT, SIGTERM and
+the wake-up descriptor, also after `init_task`. Clean-up at the end belongs in `exit_task`.
 
 All other signals are the user's. Their handlers run in the task thread, wherever it is: what
-they raise within a task is the task's exception; what they raise anywhere else, while the
-server waits, reads, or answers, belongs to nobody. So a handler that a task has left behind
-is put into a `Guard`, which logs that instead of letting it strike the server. What is struck
-before the guard is there is put right by whoever is struck (`bgpy.serving.worker`).
+they raise within a task is the task's exception; what they raise elsewhere, while the server
+waits, reads or answers, has no task to go to. So the server wraps a handler that a task left
+behind in a `Guard`, which logs such an exception instead of letting it interrupt the server.
+Code that is interrupted before the guard is in place recovers by itself (`bgpy.serving.worker`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ log = logging.getLogger("bgpy.server")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 LOOK = 0.0005
-"""Seconds between two looks at the wake-up descriptor and the other signals' handlers: each
-takes 4 µs. Whoever changes the descriptor runs an event loop, which takes as long."""
+"""Seconds between two checks of the wake-up descriptor and the other signals' handlers; a
+check takes 4 µs. A task that changes the descriptor runs an event loop, which takes longer."""
 
 # Without the wrapper that tries to make enums of what it returns: 0.05 µs instead of 2.
 _get_handler: Callable[[int], Any] = getattr(
@@ -49,10 +49,10 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 class Guard:
-    """A handler of the user's, whose exceptions reach tasks only.
+    """Wraps a handler of the user's so that its exceptions reach tasks only.
 
-    It may itself be struck, by another signal whose handler is guarded as well: nothing gets
-    out of either.
+    Another signal may interrupt it; that one's handler is guarded too, so no exception
+    escapes from either.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -61,9 +61,9 @@ class Guard:
         self._logged = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> Any:
-        """Call the handler; raises what it raises if `frame` is a task's.
+        """Call the handler; raise what it raises if `frame` belongs to a task.
 
-        While the task responds that is held until it has: half an answer helps nobody.
+        If the task is just sending a response, the exception is held until it has been sent.
         """
         place = place_of(frame)
         if place is Place.TASK:
@@ -76,12 +76,14 @@ class Guard:
             elif monotonic() - self._logged >= 1.0:  # a timer's would fill the log
                 self._logged = monotonic()
                 name = signal.Signals(number).name
-                log.error("the handler of %s raised, and no task was running", name, exc_info=error)
+                log.error(
+                    "the handler of %s raised while no task was running", name, exc_info=error
+                )
         return None
 
 
 class Kept:
-    """The handlers and the wake-up descriptor of a server, put back after each task.
+    """The handlers and the wake-up descriptor of a server, restored after each task.
 
     Python's own handlers run in the main thread only, which is the task thread where a
     server has any: no lock is needed. Where an exception strikes `put_back` the next call of
@@ -95,12 +97,12 @@ class Kept:
         self._mask: set[Any] | None = None
 
     def put_back(self) -> None:
-        """Put back what the task that has run may have changed."""
+        """Restore what the last task may have changed."""
         handle = self._handle
         if handle is None:
             return
         if held:
-            log.error("a signal handler raised, and its task has ended", exc_info=held.pop())
+            log.error("a signal handler raised, but its task had ended", exc_info=held.pop())
         now = monotonic()
         if _get_handler(_INT) is not handle or _get_handler(_TERM) is not handle:
             for number in _SIGNALS:
@@ -163,10 +165,10 @@ class Kept:
             self._let_through()
 
     def hold_back(self) -> None:
-        """Keep all signals but the server's from this thread until `ending` is left.
+        """Block all signals but the server's in this thread until `ending` is left.
 
-        Called when the last task has run: a timer that it has left behind would raise in the
-        middle of closing. What comes meanwhile is taken afterwards.
+        Called when the last task has run: a timer that it left behind would raise in the
+        middle of closing. Signals that arrive meanwhile are delivered afterwards.
         """
         if sys.platform != "win32" and self._handle is not None:
             others = signal.valid_signals() - set(_SIGNALS)
@@ -178,7 +180,7 @@ class Kept:
 
 
 def restore_in_child() -> None:
-    """In a forked child of a task: a signal ends it as it would any process."""
+    """In a forked child of a task: restore Python's default handlers."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

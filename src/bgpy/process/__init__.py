@@ -1,12 +1,12 @@
-"""Starting a server as a process of its own, and holding on to it.
+"""Starts a server as a background process.
 
 ::
 
-    launch      starts the program, hands it the settings, waits until it is ready
-    bootstrap   the program's first lines, run before bgpy can be imported there
-    readiness   what the two say to each other over the pipe meanwhile
-    handle      the process afterwards: alive, wait, stop, kill
-    logs        inside the program: everything that is printed goes into one file
+    launch        starts the program, sends it the settings, waits until it is ready
+    bootstrap     the program's first lines, run before bgpy can be imported there
+    readiness     the messages between the two over the pipe meanwhile
+    surroundings  warns if the system will end the server together with its starter
+    logs          inside the program: sends all output to one file
 
-It knows nothing of what the server does: the module to run comes as a name.
+The package knows nothing of what the server does: it gets the module to run by name.
 """

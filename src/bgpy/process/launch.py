@@ -1,9 +1,9 @@
-"""Starting a server in a process of its own, and waiting until it is ready.
+"""Starts a server in a process of its own and waits until it is ready.
 
-The process gets the caller's world: working directory, environment (less the token) and
-``sys.path``. Session, descriptors and standard streams are its own. What it prints before
-its log is open goes to a nameless temporary file, from which the log begins, or from which
-its failure is quoted. The road of one start is drawn in `bgpy.process.bootstrap`.
+The process inherits the caller's working directory, environment (without the token) and
+``sys.path``; it has its own session, descriptors and standard streams. What it prints before
+its log is open goes to an unnamed temporary file; the log begins with that text, or the error
+quotes it. `bgpy.process.bootstrap` draws the steps of one start.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Started(NamedTuple):
 def launch(options: Options, token: str, module: str) -> Started:
     """Start ``module.main(settings, ready)`` in a new process; return when it is ready.
 
-    There is no time limit while the process lives; an exception that interrupts the waiting, such
-    as `KeyboardInterrupt`, ends the process first. Raises `StartupError` with the
-    reason, and the end of what the process printed, if it can't start.
+    There is no time limit while the process lives; an exception that interrupts the wait, such
+    as `KeyboardInterrupt`, ends the process first. Raises `StartupError` with the reason, and
+    the last lines that the process printed, if the server can't start.
     """
     command = _command()
     warn_of_end()
@@ -68,14 +68,14 @@ def launch(options: Options, token: str, module: str) -> Started:
 def _command() -> list[str]:
     if getattr(sys, "frozen", False):
         raise StartupError(
-            "this program is a frozen executable, which can't run as the Python interpreter "
-            "that a background server needs",
+            "this program is a frozen executable: it has no Python interpreter to run a "
+            "background server with",
             advice="serve in the foreground (`run`) instead",
         )
     if not sys.executable:
         raise StartupError(
-            "the path of the Python interpreter (sys.executable) is unknown here, so no "
-            "background server can be started",
+            "the path of the Python interpreter (sys.executable) is unknown, so this program "
+            "can't start a background server",
             advice="serve in the foreground (`run`) instead",
         )
     import subprocess  # as tempfile
@@ -92,7 +92,7 @@ def _early_output() -> IO[bytes]:
         return tempfile.TemporaryFile()
     except OSError as error:
         raise StartupError(
-            f"a temporary file for what the server prints at first can't be made: {error}"
+            f"no temporary file for the server's first output can be made: {error}"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Inside the server's process: whatever is printed goes into one file, line by line.
+"""Inside the server's process: sends all output to one log file, line by line.
 
 ::
 
@@ -101,13 +101,12 @@ def redirect(fd: int) -> None:
 
 
 def configure_logging(level: str | int) -> None:
-    """Let ``bgpy.*`` tell what is of `level` or above, on standard error.
+    """Log messages of ``bgpy.*`` at `level` and above to standard error.
 
-    The root logger is the user's: it has no handler of bgpy's, so that `basicConfig` in a
-    task works, and what bgpy says isn't written twice then. Until a task installs handlers,
-    warnings and above of its own loggers land on standard error in the same format. Where
-    handlers are installed on the root logger already, they stay the only ones. Raises
-    `ValueError` for an unknown level.
+    bgpy adds no handler to the root logger, which is the user's: so `basicConfig` works in a
+    task, and bgpy's messages aren't written twice. Until a task installs handlers, its
+    warnings and errors go to standard error in the same format. If the root logger has
+    handlers already, bgpy uses those. Raises `ValueError` for an unknown level.
     """
     log = logging.getLogger("bgpy")
     log.setLevel(level)

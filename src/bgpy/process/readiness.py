@@ -1,4 +1,4 @@
-"""What the launcher and the server's process say to each other until it is ready.
+"""The messages between the launcher and the server's process until the server is ready.
 
 ::
 
@@ -9,8 +9,8 @@
                                                           ("failed", problem, advice's words)
                                                           ("died", exit code or -signal)
 
-Marshal, since it is built in and both sides are the same interpreter. A line without
-the magic start was printed by somebody else (a ``sitecustomize``, say) and is skipped.
+Marshal, since it is built in and both sides are the same interpreter. A line without the
+magic start was printed by other code (such as a ``sitecustomize``) and is skipped.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def is_broken(error: OSError) -> bool:
 
 
 class Ready:
-    """The server's end of the pipe: how its ``main`` tells the launcher how far it is.
+    """The server's end of the pipe, over which its ``main`` reports to the launcher.
 
-    Each method raises `BrokenPipeError` if the launcher is gone; ``main`` then ends the
-    server, for nobody knows of it.
+    Each method raises `BrokenPipeError` if the launcher has exited; ``main`` then ends the
+    server, since no client knows its address.
     """
 
     def __init__(self, pipe: int, starter: int = 0) -> None:

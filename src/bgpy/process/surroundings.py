@@ -1,8 +1,8 @@
-"""What would end a background server together with its starter, whatever it does.
+"""Warns if the system will end a background server together with its starter.
 
-A session and a process group of its own protect a server from its terminal. They don't
-from a batch system that ends all processes of a job, nor from logind where it is told
-to end those of a session. Starting a server there says so, and what to do.
+A session and a process group of its own protect a server from its terminal, but not from a
+batch system that ends all processes of a job, nor from logind if it is configured to end
+all processes of a login session. The warning says what to do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def batch_job(environ: Mapping[str, str]) -> str | None:
         if variable in environ:
             return (
                 f"this is a {system} job ({variable}={environ[variable]}): the server ends "
-                "when the job ends; start it outside of the job for it to stay"
+                "when the job ends; start it outside the job to keep it running"
             )
     return None
 
@@ -49,7 +49,7 @@ def logind_session(
     if user and os.path.exists(os.path.join(linger, user)):
         return (
             "logind ends all processes of this login session at logout (KillUserProcesses=yes): "
-            "start the program with 'systemd-run --user --scope' for the server to stay"
+            "start the program with 'systemd-run --user --scope' to keep the server running"
         )
     return (
         "logind ends all processes of this login session at logout (KillUserProcesses=yes): run "

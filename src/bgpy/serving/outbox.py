@@ -90,7 +90,7 @@ class Outbox:
         elif peer is None:
             # An exit task responds at each end, also where a signal asked for it.
             level = logging.DEBUG if call.kind is Kind.EXIT else logging.WARNING
-            log.log(level, "a response was dropped: nobody asked for it")
+            log.log(level, "a response was dropped: its caller does not wait")
 
     def fail(self, call: Job, failure: BaseException, reason: Reason = Reason.TASK) -> None:
         """Send `failure` as the end of the call, or count it where nobody waits."""
@@ -192,7 +192,7 @@ class Outbox:
 
     def _note_unseen(self, job: Job, error: BaseException) -> None:
         name = job.kind.name.lower()
-        log.error("%s_task failed, and nobody waits for it", name, exc_info=error)
+        log.error("%s_task failed, and its caller does not wait", name, exc_info=error)
         described = failures.describe(error)
         self._count_unseen(job, f"{described.type_name}: {described.text:.1000}")
 

@@ -50,8 +50,8 @@ log = logging.getLogger("bgpy.server")
 
 NO_ROOM = "the server has no memory left for waiting requests: this one has not run"
 CALLS_ITSELF = (
-    "a task waits for this call, and it would wait for the end of that task: this server runs "
-    "one task at a time, so neither could ever end"
+    "a task of this server waits for this call, and the call can't run before that task ends: "
+    "the server runs one task at a time"
 )
 NO_TASKS = "the server has no tasks yet: call initialize() first"
 

@@ -132,7 +132,7 @@ class Worker:
             refused += 1
         self._jobs.taken = None
         self.settle()
-        log.info("asked to end; queued requests that won't run: %d", refused)
+        log.info("the server was asked to end and rejects %d queued requests", refused)
 
     def settle(self) -> None:
         """See that the exit whose turn it is waits in the queue; from any thread, at any time."""
@@ -176,7 +176,9 @@ class Worker:
             self._outbox.finish(job, client_socket, outcome)
         except Exception:
             # What the user's exceptions do when they are printed or pickled is theirs too.
-            log.exception("%s_task: its failure could not be told", kind.name.lower())
+            log.exception(
+                "the failure of %s_task could not be sent to its caller", kind.name.lower()
+            )
         if kind is Kind.EXIT and not unread:
             self._hooks.exit_ran()
         elif kind is Kind.INIT and job.peer is None:

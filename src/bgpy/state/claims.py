@@ -1,7 +1,7 @@
-"""The right to be the server at an address: it is held from the start of a server to its end.
+"""The claim to an address: exactly one process at a time may be the server there.
 
-Whoever holds the lock of a server's folder is the server; what it writes there lets others
-find it (`bgpy.state.records`).
+The process that holds the lock of a server's folder is the server, from its start to its
+end. The record that it writes there lets clients find it (`bgpy.state.records`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Claim:
         self._owner = os.getpid()
 
     def write(self, record: Record, token: str | None) -> None:
-        """Make the server findable; call it once it listens, and again to change it."""
-        # The token first: whoever finds the record finds its token too.
+        """Publish record and token. Call it once the server listens, and after each change."""
+        # The token first: a client that finds the record finds its token too.
         if token is not None:
             files.replace(self.folder.token, token)
         import json  # 2 ms that a program without a server never needs
@@ -37,9 +37,9 @@ class Claim:
         files.replace(self.folder.record, json.dumps(asdict(record), indent=1))
 
     def release(self) -> None:
-        """Remove record and token and let the lock go; the log stays. Harmless if repeated.
+        """Remove record and token and release the lock; the log stays. Harmless if repeated.
 
-        In a forked child it only closes the child's copy of the lock.
+        In a forked child this only closes the child's copy of the lock.
         """
         if self.lock_fd < 0:
             return
@@ -51,7 +51,7 @@ class Claim:
         self.close_in_child()
 
     def drop(self) -> None:
-        """Remove record and token without waiting for anybody: this process exits now."""
+        """Remove record and token without waiting for the guard: this process exits now."""
         if self.lock_fd >= 0 and os.getpid() == self._owner:
             records.remove(self.folder)
 
@@ -63,11 +63,11 @@ class Claim:
 
 
 def claim(address: tuple[str, int]) -> Claim:
-    """Become the server at that (parsed) address, or say who is.
+    """Claim a (parsed) address for the server of this process.
 
-    What a server that died there left behind is removed, except for its log. Raises
-    `StartupError` if another process holds the address, or there is no private folder
-    to write in. The caller then calls `Claim.write`, and at its end `Claim.release`.
+    Removes the record and token of a server that died there; its log stays. Raises
+    `StartupError` if another process holds the address, naming it, or if the folder can't
+    be made private. The caller then calls `Claim.write`, and at its end `Claim.release`.
     """
     host, port = address
     place = folder(host, port)
@@ -87,19 +87,19 @@ def claim(address: tuple[str, int]) -> Claim:
 def _taken(where: tuple[str, int], record: Record | None) -> StartupError:
     if record is None:
         return StartupError(
-            f"another server is starting or ending at {where}",
+            f"another server is starting or stopping at {where}",
             advice="try again, or use another address",
             address=where,
         )
     if record.is_gone():
         problem, advice = (
-            f"the server at {where} (pid {record.pid}) is dead, and a process that it started "
+            f"the server at {where} (pid {record.pid}) is dead, but a process that it started "
             "still holds its lock",
-            "end that process, or use another address",
+            "kill that process, or use another address",
         )
     else:
         problem, advice = (
-            f"a server runs at {where} already (pid {record.pid})",
+            f"a server is already running at {where} (pid {record.pid})",
             "terminate it, or use another address",
         )
     return StartupError(

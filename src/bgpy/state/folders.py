@@ -1,4 +1,4 @@
-"""Where a server's files are, and whether only this user can get at them.
+"""Where a server keeps its files, and the check that only this user can reach them.
 
 The layout is drawn in `bgpy.state.records`.
 """
@@ -17,7 +17,7 @@ from bgpy.config import ENV_HOME
 from bgpy.errors import StartupError
 
 _LONGEST_NAME = 200
-"""Characters of a file name; 255 is what file systems take."""
+"""Characters of a file name; file systems allow 255."""
 
 
 class Folder(NamedTuple):
@@ -56,11 +56,11 @@ def home() -> str:
         path = os.path.expanduser(chosen)
         if path.startswith("~"):
             raise StartupError(
-                f"{ENV_HOME} is {chosen!r}, and there is no such home",
+                f"{ENV_HOME} is {chosen!r}, but no account of that name has a home folder",
                 advice=f"set {ENV_HOME} to a folder for bgpy's files",
             )
         return os.path.realpath(path)
-    # Inside, since it is dear to import and needed only without BGPY_HOME.
+    # Imported here: it is slow to import and needed only without BGPY_HOME.
     import platformdirs
 
     try:
@@ -82,12 +82,12 @@ def folder(host: str, port: int) -> Folder:
 
 
 def below_host(*names: str) -> str:
-    """Give the path of what is kept for this machine under these names, without making it."""
+    """Give the path `names` within this machine's part of bgpy's folder, without making it."""
     return os.path.join(home(), safe(socket.gethostname() or "localhost"), *names)
 
 
 def make_private(place: str) -> None:
-    """Make a folder below `below_host`, and those above it; `StartupError` if that can't be."""
+    """Make a folder below `below_host` and its parents; raise `StartupError` if that fails."""
     root = home()
     try:
         os.makedirs(root, 0o700, exist_ok=True)
@@ -103,9 +103,9 @@ def make_private(place: str) -> None:
 
 
 def exists_privately(place: str) -> bool:
-    """Tell whether a folder below `below_host` is there.
+    """Tell whether a folder below `below_host` exists.
 
-    Raises `StartupError` if others could meddle with it, or with one above it.
+    Raises `StartupError` if other users could change it, or one of its parents.
     """
     root = home()
     try:
@@ -119,13 +119,13 @@ def exists_privately(place: str) -> bool:
 
 
 def check_folder(path: str, forbidden: int = 0o077, use: str = f"set {ENV_HOME} to") -> None:
-    """Raise `StartupError` if `path` is no folder, not ours, or has any `forbidden` mode.
+    """Raise `StartupError` if `path` is no folder, not ours, or has a bit of `forbidden` set.
 
-    `use` begins the advice: ``use a folder of your own``.
+    `use` begins the advice and is followed by ``a folder of your own``.
     """
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
-        raise StartupError(f"{path} must be a folder, and no link", advice="remove it")
+        raise StartupError(f"{path} must be a folder, not a file or a link", advice="remove it")
     if sys.platform == "win32":
         return
     if status.st_uid != os.geteuid():
@@ -136,9 +136,9 @@ def check_folder(path: str, forbidden: int = 0o077, use: str = f"set {ENV_HOME} 
     if status.st_mode & forbidden:
         # Never advised for /tmp, /run and the like: root would take them from everybody.
         shared = status.st_mode & stat.S_ISVTX or os.path.dirname(os.path.dirname(path)) == "/"
-        mend = "" if shared else f"`chmod 700 {path}` mends that, or "
+        mend = "" if shared else f"run `chmod 700 {path}`, or "
         raise StartupError(
-            f"other users can get at {path}", advice=f"{mend}{use} a folder of your own"
+            f"other users have access to {path}", advice=f"{mend}{use} a folder of your own"
         )
 
 
@@ -152,10 +152,10 @@ def _below(root: str, place: str) -> list[str]:
 
 
 def safe(name: str) -> str:
-    """Make a file name of it that no other name gets."""
+    """Turn `name` into a file name; different names give different file names."""
     spelt = re.sub(r"[^A-Za-z0-9.-]", lambda m: "_" if m[0] == ":" else f"={ord(m[0]):x}=", name)
     if len(spelt) > _LONGEST_NAME:
-        # Inside, since only paths of Unix sockets get that long.
+        # Imported here: only paths of Unix sockets get that long.
         from hashlib import sha256
 
         return "=" + sha256(name.encode("utf-8", "surrogateescape")).hexdigest()

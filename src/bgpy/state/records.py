@@ -9,18 +9,18 @@
         ├── tokens                     of servers elsewhere, by address (``bgpy add``)
         └── servers
             └── 127.0.0.1-54321        the address, made safe as a file name; mode 0700
-                ├── guard              held for a moment by whoever looks or changes
+                ├── guard              held briefly by any process that reads or changes these
                 ├── lock               held by the server as long as it lives
                 ├── record.json        who that server is (`Record`)
                 ├── token              its token
                 └── log                what it printed; stays when it ends
 
-A record is *alive* when the lock is held **and** its process isn't known to be gone: a lock
-alone may be held by a child that the server forked, a pid alone may belong to another
+A record is *alive* when the lock is held **and** its process isn't known to be gone: the lock
+alone may be held by a child that the server forked, and the pid alone may belong to another
 process by now. Where the process can't be seen (``/proc`` hides it, it is in another pid
-namespace, this process has no descriptor left), the lock decides. Looking whether the lock
-is held means taking it, so that is done under the guard only: a server that starts at that
-moment waits, instead of taking the one who looks for a server.
+namespace, this process has no descriptor left), the lock decides. To test the lock a process
+takes it for a moment, under the guard only: a server that starts just then waits for the
+guard, instead of mistaking the tester for a running server.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from bgpy.system.processes import ProcessId, boot_id, pid_namespace
 
 @dataclass(frozen=True)
 class Record:
-    """Who the server at an address is, as it wrote it down when it became ready."""
+    """Identifies the server at an address; the server writes it when it is ready."""
 
     host: str
     port: int
     pid: int
     start_time: str
-    """What `start_time` gave for the pid: tells it from a later process of that number."""
+    """`start_time` of the pid: tells the process from a later one with the same pid."""
     boot_id: str
     """`boot_id` in hexadecimal."""
     python: str
@@ -53,7 +53,7 @@ class Record:
     log_file: str | None = None
     init_file: str | None = None
     pid_namespace: int = 0
-    """`pid_namespace` of the process: its pid means another process elsewhere; 0 if unknown."""
+    """`pid_namespace` of the process, the only one in which its pid is valid; 0 if unknown."""
 
     @classmethod
     def of_this_process(
@@ -80,7 +80,7 @@ class Record:
         )
 
     def is_gone(self) -> bool:
-        """Whether the process that wrote it is known to be gone."""
+        """Whether the process that wrote this record is known to be gone."""
         boots = {self.boot_id, boot_id().hex()} - {bytes(16).hex()}
         if len(boots) > 1:
             return True
@@ -90,10 +90,10 @@ class Record:
 
 
 def find(address: tuple[str, int]) -> Record | None:
-    """Give the record of the server that runs at that (parsed) address, None without one.
+    """Give the record of the server that runs at a (parsed) address; None if none runs.
 
-    Raises `StartupError` without a home, where others could have written the record, and
-    where it can't be read.
+    Raises `StartupError` if this account has no home folder, if other users could have
+    written the record, or if it can't be read.
     """
     host, port = address
     place = folder(host, port)
@@ -104,7 +104,7 @@ def find(address: tuple[str, int]) -> Record | None:
 
 
 def token_for(address: tuple[str, int]) -> str | None:
-    """Give the token of the server that runs at that (parsed) address; else as `find`."""
+    """Give the token of the server that runs at a (parsed) address; errors as in `find`."""
     if find(address) is None:
         return None
     return files.read(folder(*address).token)
@@ -116,12 +116,12 @@ def is_alive(record: Record) -> bool:
 
 
 def forget(address: tuple[str, int]) -> None:
-    """Remove record and token of a server that is dead; those of a living one stay."""
+    """Remove record and token of a dead server; a living server keeps its own."""
     place = folder(*address)
     if not exists_privately(place.path):
         return
     with guarded(place.guard):
-        # Read under the guard: who claims the address meanwhile has removed it already.
+        # Read under the guard: a process that claims the address meanwhile removes the record.
         record = load(place)
         alive = record is not None and not record.is_gone() and is_held(place.lock)
         if not alive and (record is not None or not is_held(place.lock)):
@@ -129,7 +129,7 @@ def forget(address: tuple[str, int]) -> None:
 
 
 def load(place: Folder) -> Record | None:
-    """Read the record; None where there is none or it can't be understood."""
+    """Read the record; None if it is missing or damaged."""
     import json
 
     try:
@@ -155,7 +155,7 @@ def _is_alive(record: Record, place: Folder) -> bool:
 
 
 def remove(place: Folder) -> None:
-    """Remove record and token, with what a write that was cut short has left."""
-    # The record first: nobody finds one whose token is missing.
+    """Remove record and token, and the leftovers of interrupted writes."""
+    # The record first: no client finds a record whose token is missing.
     files.remove(place.record)
     files.remove(place.token)

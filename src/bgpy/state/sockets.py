@@ -1,7 +1,7 @@
-"""Where the Unix socket of a server lies that was given no address.
+"""Where a server that was given no address puts its Unix socket.
 
-In the state folder, or, where the path gets too long or lies on a network file system,
-in a folder of this user's in the temporary one.
+In the state folder; if that path is too long or on a network file system, in a folder of
+this user's within the system's temporary folder.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ _MOUNTS = "/proc/self/mounts"
 
 
 def socket_folder(longest: int) -> str:
-    """Give the folder; with a name of 8 characters a path in it has `longest` bytes at most.
+    """Give the folder, short enough that a name of 8 characters in it stays within `longest`.
 
-    It is not made. Raises `StartupError` where this account has no home.
+    `longest` is in bytes. The folder is not made. Raises `StartupError` if this account has
+    no home folder.
     """
     folder = below_host("sockets")
     if len(os.fsencode(folder)) + 9 <= longest and not on_network(folder):
         return folder
-    # Inside, since it is rarely needed.
+    # Imported here: it is rarely needed.
     import tempfile
 
     return os.path.join(os.path.realpath(tempfile.gettempdir()), f"bgpy-{_user()}")

@@ -1,9 +1,9 @@
-"""The token: the secret that proves a client to its server, and the server to its client.
+"""The token: the secret with which client and server authenticate to each other.
 
-Whoever holds it can run code as the server's user. It is never on a command line, in a
-log or in the environment of a server's children. It is kept, readable by this account
-alone, in the folder of a server that made its own, while that lives, and for servers
-elsewhere where it was added (``bgpy add``).
+Anyone who holds it can run code as the server's user. bgpy never puts it on a command line,
+in a log or in the environment of a server's children. A server that generated its token
+keeps it in its folder while it runs, and ``bgpy add`` keeps those of servers elsewhere;
+only this account can read these files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ADVISED_LENGTH = 32
 
 
 class Source(Enum):
-    """Where a token came from; the value says it to people."""
+    """Where a token came from; the value is the wording for people."""
 
     ARGUMENT = "the one that was given"
     ENVIRONMENT = "the one in BGPY_TOKEN"
@@ -34,26 +34,26 @@ class Source(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FoundToken:
-    """A token, and where it came from; it shows the latter only."""
+    """A token and where it came from; its ``repr`` shows only the source."""
 
     token: str = field(repr=False)
     source: Source
 
 
 def find(given: str | None, place: address.Address) -> FoundToken | None:
-    """The token with which a client proves itself to the server at `place`; None without one.
+    """The token that a client uses for the server at `place`; None if none is known.
 
-    The first there is of: `given`, that of ``BGPY_TOKEN``, that of a server of this account
-    which runs there, that which was kept for the address. Raises `StartupError` without a
-    home, or where others could have put the token there.
+    In this order: `given`, ``BGPY_TOKEN``, the token of a server of this account that runs
+    there, the token that ``bgpy add`` kept for the address. Raises `StartupError` if this
+    account has no home folder, or if other users could have written the token.
     """
     return _found(given) or known(place)
 
 
 def known(place: address.Address) -> FoundToken | None:
-    """The token that this account knows for an address; else as `find`.
+    """The token that this account knows for an address; errors as in `find`.
 
-    A server on all interfaces answers over loopback too.
+    A server that listens on all interfaces accepts connections over loopback too.
     """
     for candidate in (place, *address.wildcards(place)):
         token = records.token_for(candidate)
@@ -76,9 +76,10 @@ def _found(given: str | None) -> FoundToken | None:
 
 
 def create(length: int = 64) -> str:
-    """Make a random token of exactly `length` hexadecimal characters (4 bits each).
+    """Generate a random token of exactly `length` hexadecimal characters (4 bits each).
 
-    Raises `TypeError` for a length that is no integer, `ValueError` for one below 1.
+    Give it to a `Server` and to its `Client`. Raises `TypeError` if `length` is not an
+    integer, `ValueError` if it is below 1.
     """
     if not isinstance(length, int) or isinstance(length, bool):
         raise TypeError(f"length must be an integer, not {type(length).__name__}")
@@ -86,17 +87,17 @@ def create(length: int = 64) -> str:
         raise ValueError(
             f"a token can't have {length} characters; at least {ADVISED_LENGTH} are advised"
         )
-    # Inside, since importing it takes longer than connecting a client that has a token.
+    # Imported here: that takes longer than connecting a client that has a token.
     import secrets
 
     return secrets.token_hex((length + 1) // 2)[:length]
 
 
 def check(token: str | None) -> str | None:
-    """Give `token` back if it can be one; None stands for none.
+    """Return `token` if it is valid; None means that no token was given.
 
-    Raises `TypeError` for what is no string, `ValueError` for an empty one or one that
-    can't be encoded.
+    Raises `TypeError` if it is not a string, `ValueError` if it is empty or can't be
+    encoded as UTF-8.
     """
     if token is None:
         return None
@@ -106,7 +107,7 @@ def check(token: str | None) -> str | None:
     try:
         token.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"token has a character that UTF-8 can't hold: {error}") from None
+        raise ValueError(f"token has a character that UTF-8 can't encode: {error}") from None
     return token
 
 
@@ -116,19 +117,19 @@ def from_environment() -> str | None:
 
 
 def set_environment(token: str) -> None:
-    """Put `token` into ``BGPY_TOKEN`` of this process and of those it starts from now on."""
+    """Set ``BGPY_TOKEN`` for this process and for those it starts from now on."""
     os.environ[ENV_TOKEN] = token
 
 
 def remove_environment() -> None:
-    """Remove ``BGPY_TOKEN`` from this process's environment, if it is there."""
+    """Remove ``BGPY_TOKEN`` from this process's environment, if it is set."""
     os.environ.pop(ENV_TOKEN, None)
 
 
 def keep_token(place: tuple[str, int], token: str) -> str:
-    """Keep `token` for that (parsed) address, instead of another one; the path of its file.
+    """Keep `token` for a (parsed) address, replacing an older one; return its file's path.
 
-    Raises `StartupError` if there is no private folder to keep it in.
+    Raises `StartupError` if no private folder can be made to keep it in.
     """
     path = _path(place)
     make_private(os.path.dirname(path))
@@ -137,7 +138,7 @@ def keep_token(place: tuple[str, int], token: str) -> str:
 
 
 def kept_token(place: tuple[str, int]) -> str | None:
-    """The token that is kept for that (parsed) address; None without one."""
+    """The token kept for a (parsed) address; None if there is none."""
     path = _path(place)
     return files.read(path) if exists_privately(os.path.dirname(path)) else None
 

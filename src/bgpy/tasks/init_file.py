@@ -1,4 +1,4 @@
-"""The three functions from a file."""
+"""Loads the three functions of a server from its init file."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from bgpy.tasks.signatures import Functions, check
 
 
 def check_exists(path: str) -> str:
-    """The absolute path of an init file; raises `StartupError` if it is none."""
+    """Return the absolute path of an init file; raise `StartupError` if it can't be one."""
     if not os.path.isfile(path):
         wrong = "is a folder, not a file" if os.path.isdir(path) else "does not exist"
-        raise StartupError(f"the init file {path} {wrong}")
+        raise StartupError(
+            f"the init file {path} {wrong}",
+            advice="give the path of a Python file with init_task, exec_task and exit_task",
+        )
     if not os.path.splitext(os.path.basename(path))[0].isidentifier() or path[-3:] != ".py":
-        raise StartupError(f"the init file {path} must be named as a module, like tasks.py")
+        raise StartupError(
+            f"the init file {path} can't be imported under that name",
+            advice="rename it like a module, such as tasks.py",
+        )
     return os.path.abspath(path)
 
 
 def load(path: str) -> Functions:
-    """Import `path` under its stem, its folder on `sys.path`, and take its three functions.
+    """Import `path` by its stem, with its folder on `sys.path`, and return its three functions.
 
-    Raises `StartupError` naming the functions it lacks, `TypeError` where one takes
-    other parameters, and what the file itself raises.
+    Raises `StartupError` naming the functions that are missing, `TypeError` if one has the
+    wrong parameters, and what the file itself raises.
     """
     path = check_exists(path)
     folder, name = os.path.split(path)
@@ -37,12 +43,15 @@ def load(path: str) -> Functions:
     found = getattr(module, "__file__", None)
     if os.path.realpath(found or "") != os.path.realpath(path):
         raise StartupError(
-            f"the init file {path} is hidden by another module of the name {stem} "
-            f"({found or 'built in'}): rename it"
+            f"the init file {path} is hidden by another module named {stem} "
+            f"({found or 'built in'})",
+            advice="rename the init file",
         )
     lacking = [each for each in Functions._fields if not hasattr(module, each)]
     if lacking:
-        raise StartupError(f"the init file {path} lacks {', '.join(lacking)}")
+        raise StartupError(
+            f"the init file {path} lacks {', '.join(lacking)}", advice="define what is missing"
+        )
     functions = Functions(*(getattr(module, each) for each in Functions._fields))
     check(functions)
     return functions

@@ -150,7 +150,7 @@ def _entries(block: bytes) -> Iterator[tuple[int, bool, bytes]]:
         value = block[start:at]
         if not _fits(type, value):
             raise RemoteProtocolError(
-                f"the extension {_name(type)} has a value of {length} bytes that it can't have"
+                f"the extension {_name(type)} can't have a value of {length} bytes"
             )
         last = type
         yield type, mark == _REQUIRED, value

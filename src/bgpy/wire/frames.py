@@ -320,7 +320,7 @@ class FrameReader(Generic[T]):
         self.failed_request = request
         if kind not in self._make:
             raise RemoteProtocolError(
-                f"the other side sent a message of kind {kind}, which this side doesn't take"
+                f"the other side sent a message of kind {kind}, which this side doesn't accept"
             )
         if count > self._max_buffers:
             raise MessageTooLarge(

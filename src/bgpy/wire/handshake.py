@@ -46,7 +46,7 @@ MAX_VERSION = 2
 ROLE_FULL = 0
 """The role that may send code; the only one so far."""
 LONG_TOKEN = 32
-"""Characters from which on a token is used without being stretched."""
+"""Tokens of at least this many characters are used without stretching."""
 
 _hello = struct.Struct("<8sBBBB16s32s")
 _server_hello = struct.Struct("<8sBBBBIIQ16s32s")
@@ -78,7 +78,7 @@ class ServerTerms(NamedTuple):
 
 
 class Welcome(NamedTuple):
-    """Which server process answers. Ids are 16 bytes; 0 stands for what isn't known."""
+    """Identifies the server process that answers. Ids are 16 bytes; 0 means unknown."""
 
     incarnation: bytes
     boot_id: bytes
@@ -109,7 +109,7 @@ def derive_key(token: str, server_id: bytes) -> bytes:
     45 ms and 16 MiB once per server. Raises `ValueError` for an empty token.
     """
     if not token:
-        raise ValueError("the token is empty: give one, best made by token_create()")
+        raise ValueError("the token is empty: give one, such as token_create() makes")
     hashlib, _ = crypto()
     secret = token.encode("utf-8", "surrogatepass")
     if len(token) >= LONG_TOKEN:
@@ -138,7 +138,7 @@ def _decode_welcome(data: bytes) -> Welcome:
     incarnation, boot_id, namespace, pid, major, minor, micro, length, text = _welcome.unpack(data)
     version = text[:length]
     if length > 32 or not version.isascii():
-        raise RemoteProtocolError("the server's welcome names its version in no readable way")
+        raise RemoteProtocolError("the server's welcome has a version that isn't ASCII text")
     python = (major, minor, micro)
     return Welcome(incarnation, boot_id, namespace, pid, python, version.decode("ascii"))
 
@@ -154,7 +154,7 @@ def _check_magic(data: bytearray) -> None:
 
 
 def _recognised(data: bytes) -> str | None:
-    """What speaks like this, as far as its first bytes tell."""
+    """The protocol that the first bytes belong to; None if they show none."""
     if data.startswith((b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"HTTP/", b"CONNECT ")):
         return "HTTP"
     if data[:2] in (b"\x16\x03", b"\x15\x03"):
@@ -163,16 +163,16 @@ def _recognised(data: bytes) -> str | None:
 
 
 Binding = Callable[[], bytes]
-"""Gives the channel binding, of 32 bytes or none, of a connection whose hello is here."""
+"""Gives the channel binding (32 bytes, or none) of a connection whose hello has arrived."""
 
 
 def unbound() -> bytes:
-    """The channel binding where there is no TLS."""
+    """The channel binding of a connection without TLS: empty."""
     return b""
 
 
 class _Handshake(ABC):
-    """What both sides share: bytes are kept until a message of known size is whole."""
+    """Common to both sides: collects bytes until a message of known size is complete."""
 
     def __init__(self, nonce: bytes) -> None:
         if len(nonce) != 32:
@@ -185,7 +185,7 @@ class _Handshake(ABC):
         self.rest = b""
         """Bytes that came after the handshake, in the call that ended it."""
         self.refused: str | None = None
-        """Why this side refused the other; None where it didn't."""
+        """Why this side rejected the other; None if it didn't."""
 
     def receive(self, data: memoryview | bytes) -> bytes:
         """Take received bytes, give the bytes to send (often none).
@@ -277,7 +277,7 @@ class ClientHandshake(_Handshake):
             raise _no_common_version("the server chose", version, version)
         if not self._token:
             raise AuthenticationError(
-                "the server wants a token and none is known here",
+                "the server requires a token, and this client has none",
                 advice=Advice(
                     "give token=..., set BGPY_TOKEN, or keep it once with 'bgpy add'",
                     "give --token, set BGPY_TOKEN, or keep it once with 'bgpy add'",
@@ -303,10 +303,10 @@ def _refused(reason: int, lowest: int, highest: int) -> ProtocolError | Authenti
         return _no_common_version("the server speaks", lowest, highest)
     if reason == Refusal.TOKEN:
         return AuthenticationError(
-            "the server's token is too short for connections like this one",
+            "the server's token is too short for this kind of connection",
             advice=f"start the server with a token of at least {LONG_TOKEN} characters",
         )
-    return RemoteProtocolError(f"the server refused this client's hello, for reason {reason}")
+    return RemoteProtocolError(f"the server rejected this client's hello with reason {reason}")
 
 
 def _no_common_version(who: str, lowest: int, highest: int) -> VersionMismatch:

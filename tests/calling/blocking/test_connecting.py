@@ -72,7 +72,7 @@ def test_a_refused_token_is_named_by_where_it_came_from() -> None:
             text = str(caught.value)
             assert caught.value.address == handle.address
             assert "another one" not in text
-            assert ("none is known here" if source is None else source.value) in text
+            assert ("this client has none" if source is None else source.value) in text
     finally:
         handle.kill()
 

@@ -44,7 +44,7 @@ def test_audit_leaves_out_strangers_when_they_are_too_many(
         log.ended("p", b"", "closed")
     texts = [record.getMessage() for record in caplog.records[BURST:]]
     assert texts == [
-        f"{2 * BURST} more connections ended without a proof",
+        f"{2 * BURST} more connections ended before proving the token",
         "p client - closed",
         "p client - closed",
     ]
@@ -72,4 +72,4 @@ def test_audit_tells_what_was_left_out_once_when_the_server_ends(
     log.tell_left_out()
     log.tell_left_out()
     assert len(caplog.records) == BURST + 1
-    assert caplog.records[-1].getMessage() == "1 more connections ended without a proof"
+    assert caplog.records[-1].getMessage() == "1 more connections ended before proving the token"

@@ -213,7 +213,9 @@ class Caller:
         if process is not None and not process.wait(seconds) and process.alive():
             if seconds < END:
                 return timed_out(timeout, "started")
-            log.warning("the server's port is closed, but its process %d goes on", process.pid)
+            log.warning(
+                "the server closed its port, but its process %d is still running", process.pid
+            )
         return answer
 
     # Calls that don't
@@ -420,8 +422,8 @@ class Caller:
         """In a forked child: leave the parent its connection and begin anew."""
         gone = ServerGone.at(
             "unknown",
-            "the call was made before this process was forked: its answer goes to the "
-            "parent; call again here",
+            "this process was forked after the call was made, and the parent gets its answer: "
+            "call again here",
         )
         channel = self._connector.channel
         posted = list(self._sender.posted)
@@ -535,7 +537,7 @@ def _expect(kind: type[T], answer: Answer) -> T:
         raise answer
     said = f": {answer.text}" if isinstance(answer, Failure) else ""
     raise RemoteProtocolError(
-        f"the server answered with a {type(answer).__name__}, where a {kind.__name__} was due{said}"
+        f"the server answered with {type(answer).__name__} instead of {kind.__name__}{said}"
     )
 
 

@@ -106,7 +106,7 @@ def _shake_hands(
         plain = not reached.binding and address.path is None
         raise NotBgpy(
             f"{address} closed the connection during the handshake: it is not a bgpy server, "
-            f"{'it speaks TLS only, ' if plain else ''}or it is just ending",
+            f"{'it accepts TLS only, ' if plain else ''}or it is shutting down",
             advice=GIVE_TLS if plain else None,
             address=address,
         ) from error

@@ -53,7 +53,7 @@ def reach(address: Address, tls: bool | None, deadline: float) -> Reached:
             return Reached(sock, b"")
         sock.close()
         raise Unreachable(
-            f"{address} is beyond this machine, where bgpy speaks TLS only",
+            f"{address} is on another machine, to which bgpy connects with TLS only",
             advice="leave tls=False out",
             address=address,
         )
@@ -69,7 +69,7 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
         places = resolve(dialled(address))
     except OSError as error:
         raise Unreachable(
-            f"{address.host} is no known host ({error})",
+            f"the host {address.host} can't be resolved ({error})",
             advice="correct the name, or use an IP address",
             address=address,
         ) from error
@@ -101,7 +101,7 @@ def _no_way(address: Address, error: OSError) -> ConnectError:
     if isinstance(error, TimeoutError):
         if address.path is not None:
             return Unreachable(
-                f"{address} takes no connection, since its backlog stayed full",
+                f"{address} accepts no connection: its backlog stayed full",
                 advice="look whether its process was stopped or hangs",
                 address=address,
             )
@@ -132,8 +132,8 @@ else:
             uid = processes.peer_uid(sock)
             if uid != os.geteuid():
                 raise AuthenticationError(
-                    f"the server at {address} runs as another user (uid {uid}) than this program "
-                    f"(uid {os.geteuid()}), and a Unix socket is for one user",
+                    f"the server at {address} belongs to uid {uid} and this program to uid "
+                    f"{os.geteuid()}: both sides of a Unix socket must be the same user",
                     advice="use a port on 127.0.0.1",
                     address=address,
                 )
@@ -178,7 +178,7 @@ def limit(sock: Stream, deadline: float) -> None:
 def silent(address: Address) -> Unreachable:
     """The error of what takes connections and says nothing."""
     return Unreachable(
-        f"{address} accepts connections and did not answer in time",
+        f"{address} accepted the connection but did not answer in time",
         advice="look whether it is a bgpy server, and whether its process runs",
         address=address,
     )
@@ -203,8 +203,8 @@ def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
         ) from error
     except OSError as error:
         raise NotBgpy(
-            f"{address} closed the connection as TLS began: it is not a bgpy server, it was "
-            "started without TLS, or it is just ending",
+            f"{address} closed the connection in the TLS handshake: it is not a bgpy server, it "
+            "was started without TLS, or it is shutting down",
             address=address,
         ) from error
     return Reached(secured, secured.fingerprint)

@@ -237,5 +237,5 @@ def _call_back(queue: Queue, ended: weakref.ref[object]) -> None:
         try:
             future.finish()
         except BaseException:  # SystemExit of a callback, above all
-            log.exception("a callback of a future ended in what ends a thread")
+            log.exception("a future's callback raised an exception that ends its thread")
         del future

@@ -1,10 +1,10 @@
-"""Where clients come in: binding the address, taking connections, and saying why that fails.
+"""The listening socket: binding the address, accepting connections, and explaining failures.
 
 ::
 
-    Unix socket          plain, and its client's user is looked at
-    loopback             plain, or TLS where it was asked for
-    beyond loopback      TLS; plain too, where the connection arrived over loopback
+    Unix socket          plain; the client must be the server's user
+    loopback             plain, or TLS if the server was given tls=True
+    beyond loopback      TLS; connections that arrive over loopback may be plain
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bgpy.address import Address, in_ephemeral_range, is_loopback_host, resolve
 from bgpy.address import family as family_of
-from bgpy.errors import StartupError
+from bgpy.errors import Advice, StartupError
 from bgpy.serving.io import unix
 from bgpy.serving.io.transport import Stream
 from bgpy.system import processes
@@ -36,21 +36,21 @@ CIPHERTEXT = 2**17
 
 
 class Arrival(NamedTuple):
-    """A connection that was taken from the backlog."""
+    """A connection that was accepted."""
 
     stream: Stream
     peer: str
-    """Who it is, for the log."""
+    """The client's address, for the log."""
     binding: Binding
     """What the proof of the token is bound to."""
 
 
 class TurnedAway(Exception):
-    """A connection was closed as soon as it was seen; args: the peer, and why."""
+    """A connection was closed right after it was accepted; args: the peer, and why."""
 
 
 Wrap = Callable[[socket.socket], tuple[Stream, Binding]]
-"""Gives what is spoken over an accepted TCP connection, and what the proof is bound to."""
+"""Wraps an accepted TCP connection in its stream (plain or TLS), with the proof's binding."""
 
 
 def _plain(sock: socket.socket) -> tuple[Stream, Binding]:
@@ -59,16 +59,16 @@ def _plain(sock: socket.socket) -> tuple[Stream, Binding]:
 
 @dataclass
 class Listener:
-    """The listening socket of a server, and what is spoken over the connections it gives."""
+    """The listening socket of a server, and how it wraps the connections that it accepts."""
 
     sock: socket.socket
     address: Address
     wrap: Wrap = _plain
     file: object = None
-    """Which file a Unix socket is; None for TCP."""
+    """Identifies the file of a Unix socket; None for TCP."""
 
     def accept(self) -> Arrival:
-        """Take a connection; raises as ``socket.accept``, and `TurnedAway`."""
+        """Accept a connection; raises what ``socket.accept`` raises, and `TurnedAway`."""
         sock, peer = self.sock.accept()
         try:
             if self.address.path is not None:
@@ -82,22 +82,22 @@ class Listener:
             raise
 
     def close(self) -> None:
-        """Give the address back; harmless if repeated."""
+        """Stop listening, and remove a Unix socket's file; harmless if repeated."""
         path = self.address.path
         if path is not None and self.sock.fileno() >= 0 and unix.identity(path) == self.file:
             unix.remove(path)
         self.sock.close()
 
     def close_in_child(self) -> None:
-        """In a forked child: give the descriptor back; the parent listens on."""
+        """In a forked child: close the descriptor; the parent keeps listening."""
         self.sock.close()
 
 
 def listen(address: Address, secure: bool) -> Listener:
-    """Listen on `address`; port 0 takes a free one. With `secure`, others may reach it.
+    """Listen on `address`; port 0 takes a free port. `secure`: TLS may be spoken there.
 
-    Raises `StartupError` if the host is unknown, not this machine's, or beyond loopback
-    and not `secure`, or the address is taken or not allowed.
+    Raises `StartupError` if the host is unknown, is not this machine's, or is beyond loopback
+    without `secure`, or if the address is in use or not permitted.
     """
     if address.path is not None:
         try:
@@ -105,29 +105,34 @@ def listen(address: Address, secure: bool) -> Listener:
         except OSError as error:
             if isinstance(error, StartupError):
                 raise
-            raise StartupError(f"can't listen on {address}: {error}") from error
+            raise StartupError(f"can't listen on {address} ({error})", address=address) from error
         return Listener(sock, address, file=unix.identity(address.path))
     try:
         place = resolve(address)[0]
     except OSError as error:
-        raise StartupError(f"{address.host} is no known host: {error}") from error
-    # Of the address that is bound: the name may mean another one when it is looked up again.
+        raise StartupError(
+            f"the host {address.host} can't be resolved ({error})",
+            advice="correct the name, or use an IP address of this machine",
+            address=address,
+        ) from error
+    # Check the address that is bound: a second look-up of the name may give another one.
     if not is_loopback_host(place.host) and not secure:
         raise StartupError(
-            f"{address.host} can be reached from other machines, where bgpy speaks TLS: leave "
-            "tls=False out, or use 127.0.0.1"
+            f"other machines can reach {address.host}, where bgpy always uses TLS",
+            advice="leave tls=False out, or use 127.0.0.1",
+            address=address,
         )
     sock = _bind(address, place)
-    # Not the host that the socket tells, which lacks the interface of a link-local address.
+    # Not the socket's own host: it lacks the interface of a link-local address.
     return Listener(sock, place._replace(port=sock.getsockname()[1]))
 
 
 def speak_tls(listener: Listener, identity: Identity, plain_loopback: bool) -> None:
-    """Speak TLS with whom `listener` lets in; with `plain_loopback` not with all of them.
+    """Make `listener` speak TLS with its clients.
 
-    Those that arrive over loopback may then speak plainly instead.
+    With `plain_loopback`, clients that arrive over loopback may connect without TLS.
     """
-    # Inside, since a server that speaks no TLS need not load it.
+    # Imported here: a server without TLS need not load it.
     from bgpy.tls.layer import TlsLayer
     from bgpy.tls.stream import PlainOrTls, TlsSocket
 
@@ -149,7 +154,7 @@ def speak_tls(listener: Listener, identity: Identity, plain_loopback: bool) -> N
 
 
 def _local(sock: socket.socket) -> Arrival:
-    """The client of a Unix socket, if it runs as this server's user."""
+    """Accept the client of a Unix socket if it runs as this server's user."""
     uid = processes.peer_uid(sock)
     if sys.platform != "win32" and uid != os.geteuid():
         raise TurnedAway(f"uid {uid}", "refused: a Unix socket is for its server's user alone")
@@ -165,7 +170,7 @@ def _bind(address: Address, place: Address) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
-            # Takes a port whose last connections still wind down, never one in use.
+            # Allows a port whose last connections are in TIME_WAIT, never one in use.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)  # type: ignore[attr-defined, unused-ignore]
@@ -181,19 +186,20 @@ def _bind(address: Address, place: Address) -> socket.socket:
 
 
 def _refused(address: Address, error: OSError) -> StartupError:
+    problem = f"can't listen on {address} ({error})"
+    advice: Advice | str | None = None
     if error.errno == errno.EADDRINUSE:
-        text = f"port {address.port} on {address.host} is taken by another program"
+        problem = f"port {address.port} on {address.host} is in use by another program"
         if in_ephemeral_range(address.port):
-            text += (
-                " (or by an outgoing connection: the port lies in the range from which the "
-                "system gives them out; one below it is safer)"
+            problem += (
+                " (or by an outgoing connection: the system takes their ports from a range "
+                "that includes this one; a port below it is safer)"
             )
-        return StartupError(f"{text}: stop that program, or use another port (0 takes a free one)")
-    if error.errno == errno.EADDRNOTAVAIL:
-        return StartupError(
-            f"{address.host} is not an address of this machine: use one that is, 0.0.0.0 for all "
-            "of them, or 127.0.0.1"
-        )
-    if error.errno == errno.EACCES:
-        return StartupError(f"port {address.port} is not allowed for this user: use one above 1023")
-    return StartupError(f"can't listen on {address}: {error}")
+        advice = "stop that program, or use another port (0 takes a free one)"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        problem = f"{address.host} is not an address of this machine"
+        advice = "use one that is, 0.0.0.0 for all of them, or 127.0.0.1"
+    elif error.errno == errno.EACCES:
+        problem = f"this user may not listen on port {address.port}"
+        advice = "use a port above 1023"
+    return StartupError(problem, advice=advice, address=address)

@@ -163,13 +163,15 @@ class Reactor:
             except BaseException as error:
                 if isinstance(error, OSError) and self._sockets.is_closed():
                     raise Deaf from error
-                log.exception("polling was interrupted, and goes on")
+                log.exception("an exception interrupted the poller; polling continues")
                 continue
             try:
                 self._run_row(busy, jobs, run_job, interrupted)
             except BaseException:
                 # Just before or after a task; who waited for it has been told.
-                log.exception("a row of jobs was interrupted, and goes on")
+                log.exception(
+                    "an exception interrupted the task thread; it continues with the next job"
+                )
 
     def _run_row(
         self, busy: bool, jobs: Jobs, run_job: Callable[[], None], interrupted: Callable[[], None]
@@ -278,7 +280,7 @@ class Reactor:
                 failed = False
             except BaseException:
                 if not failed:
-                    log.exception("the standby's poll failed, and goes on")
+                    log.exception("the standby thread failed to poll and tries again")
                 look, failed = Look.TICK, True
 
     def _stand_by_once(self, look: Look) -> Look:
@@ -359,4 +361,4 @@ def _attempt(action: Callable[[], None]) -> None:
     try:
         action()
     except Exception:
-        log.exception("a change, a deadline or a chore of the reactor failed")
+        log.exception("the reactor failed in a change, a deadline or a chore")

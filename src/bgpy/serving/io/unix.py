@@ -1,8 +1,8 @@
-"""Binding a Unix socket where only its own user can get at it.
+"""Binding a Unix socket in a folder that only its own user can reach.
 
-A socket file stays when its server dies. It is taken over if nobody listens there; the
-lock on its folder, held from the look until the new server listens, keeps two servers
-from taking the same one.
+When a server dies, its socket file stays. A new server takes it over if nobody listens
+there; it locks the folder from the check until it listens, so that two servers can't take
+the same path.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ if sys.platform == "win32":
 
     def bind(path: str, backlog: int) -> socket.socket:
         """Listen at `path`."""
-        raise StartupError("Python has no Unix sockets on Windows: use 127.0.0.1 and a port")
+        raise StartupError(
+            "Python has no Unix sockets on Windows", advice="use 127.0.0.1 and a port"
+        )
 
     def identity(path: str) -> object:
         """Tell the file at `path` from any other."""
@@ -40,10 +42,10 @@ else:
     import fcntl
 
     def bind(path: str, backlog: int) -> socket.socket:
-        """Listen at `path`; its folder is made where it is missing.
+        """Listen at `path`; make its folder if it is missing.
 
-        Raises `StartupError` if the folder isn't this user's alone, or something else
-        than the socket of a dead server is there, and `OSError` if the system refuses.
+        Raises `StartupError` if other users can reach the folder, or if `path` is anything
+        but the socket of a dead server, and `OSError` if the system call fails.
         """
         folder = os.path.dirname(path)
         _make(folder)
@@ -61,7 +63,7 @@ else:
         return sock
 
     def identity(path: str) -> object:
-        """Tell the file at `path` from any other that is put there later; None without one."""
+        """Identify the file at `path`, to tell it from a later one; None if there is none."""
         try:
             status = os.lstat(path)
         except OSError:
@@ -69,7 +71,7 @@ else:
         return status.st_dev, status.st_ino
 
     def remove(path: str) -> None:
-        """Remove the socket at `path`, if it is still there."""
+        """Remove the socket at `path`, if it still exists."""
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -78,8 +80,8 @@ else:
     def remove_stale(folder: str, lives: Callable[[str], bool]) -> None:
         """Remove the sockets of dead servers in a folder that holds nothing but sockets.
 
-        Those of which `lives` knows that they do are left alone: the others have a
-        connection tried, which a living server notes as a stranger's.
+        Sockets for which `lives` is true stay. The others are tested by connecting, which a
+        living server logs as a client that sent nothing.
         """
         with _locked(folder):
             for name in os.listdir(folder):
@@ -88,7 +90,7 @@ else:
                     remove(path)
 
     def _make(folder: str) -> None:
-        """Make what is missing of `folder` and those above it, for this user alone."""
+        """Make `folder` and its missing parents, for this user alone."""
         missing = []
         while not os.path.exists(folder):
             missing.append(folder)
@@ -99,8 +101,8 @@ else:
                     os.mkdir(path, 0o700)
         except OSError as error:
             raise StartupError(
-                f"the folder {path} can't be made ({error.strerror}): {USE} a folder that "
-                "this user can write in"
+                f"the folder {path} can't be made ({error.strerror})",
+                advice=f"{USE} a folder that this user can write in",
             ) from error
 
     @contextmanager
@@ -119,10 +121,14 @@ else:
         except FileNotFoundError:
             return
         if not stat.S_ISSOCK(status.st_mode):
-            raise StartupError(f"{path} is there and no socket: remove it, or use another path")
+            raise StartupError(
+                f"{path} exists and is not a socket", advice="remove it, or use another path"
+            )
         if _listens(path):
             raise StartupError(
-                f"another program listens at unix:{path}: stop it, or use another path"
+                f"another program listens at unix:{path}",
+                advice="stop it, or use another path",
+                address=f"unix:{path}",
             )
         remove(path)
 
@@ -132,7 +138,7 @@ else:
             try:
                 probe.connect(path)
             except OSError as error:
-                # Anything else, such as a full backlog, comes of somebody who is there.
+                # Any other error, such as a full backlog, means that somebody listens.
                 return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
             return True
 

@@ -128,7 +128,7 @@ class Acceptor:
         """Drop the oldest that is half-open; without one, accept nobody for a time."""
         if monotonic() - self._refusal_logged > self._limits.handshake_timeout:
             self._refusal_logged = monotonic()
-            log.warning("clients can't be accepted: %s", why)
+            log.warning("the server can't accept clients: %s", why)
         if self._half_open:
             self._drop_oldest(why)
             return True

@@ -37,7 +37,7 @@ class Audit:
     def tell_left_out(self) -> None:
         """Say how many lines were left out since the last time, if any were."""
         if self._left_out:
-            log.warning("%d more connections ended without a proof", self._left_out)
+            log.warning("%d more connections ended before proving the token", self._left_out)
             self._left_out = 0
 
     def _may_write(self) -> bool:

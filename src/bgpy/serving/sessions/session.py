@@ -59,8 +59,8 @@ LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
 
 OVERLOAD = (
-    "the server's memory for requests and replies is used up (max_memory): nothing of this request "
-    "ran; send it again later"
+    "the server's memory for requests and replies is used up (max_memory): this request did not "
+    "start; send it again later"
 )
 
 
