@@ -550,7 +550,7 @@ class Channel:
                 self._turns.succeed(before, turn)
         if self._torn:
             self._end("a call was interrupted while it read for all")
-        self._look_if_torn()
+        self._push_on()
 
     def _read_for_all(self) -> None:
         came = False
@@ -561,15 +561,17 @@ class Channel:
                         return
             came = self._read(None)
             if not came:
-                self._look_if_torn()
+                self._push_on()
 
-    def _look_if_torn(self) -> None:
-        """End the connection where a thread was struck down while it sent: what has gathered
-        behind it would never leave, and its caller may not come again."""
-        with self._lock:
-            torn = self._outbox.torn
-        if torn:
-            self._end("a call was interrupted while it was sent")
+    def _push_on(self) -> None:
+        """Send what gathered behind a thread that was struck down while it sent, or closed.
+
+        Whoever submitted that has gone on, and may not come again.
+        """
+        try:
+            self.push()
+        except OSError as error:
+            self._end(f"the connection was lost: {error}")
 
     # The end
 
