@@ -268,7 +268,7 @@ def timed_out(timeout: float | None, progress: Progress) -> CallTimeout:
     """The error of a call that took longer than `timeout` seconds."""
     meaning = {
         "not started": "it had not started, and will not run",
-        "started": "it had started and goes on: its reply will be dropped",
+        "started": "it had started and keeps running: its reply will be dropped",
         "unknown": "whether it ran is not known",
     }[progress]
     return CallTimeout.at(progress, f"no answer within {timeout} s ({progress}): {meaning}")

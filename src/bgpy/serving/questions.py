@@ -23,11 +23,11 @@ LONGEST = 2**20
 """Characters of a question; its answer takes about as much, and json a few milliseconds."""
 
 WAITS = "modules"
-"""The reason for which whoever asks is paused."""
+"""The reason given for pausing a session that waits for an answer."""
 
 
 class Asker(Protocol):
-    """The session of whoever asks."""
+    """The session of the client that asks."""
 
     def send(self, message: Message) -> None:
         """Send `message`."""

@@ -129,7 +129,7 @@ class ClientSocket:
 
 
 class Deferred:
-    """The right to answer one call later, from any thread.
+    """Answers one call after its task has returned, from any thread; see `ClientSocket.defer`.
 
     If it is dropped unanswered, the caller gets `NoResponse`.
     """
@@ -152,9 +152,9 @@ class Deferred:
 
 
 def respond(client_socket: ClientSocket, response: Any, error: bool = False) -> None:
-    """Send `response` to the client whose request a task is working on.
+    """Send `response` to the client whose request the task is working on.
 
-    With `error` it reaches the waiting caller marked as an error (and is logged on
-    both sides); it is returned there, not raised. Raises as `ClientSocket.respond`.
+    With `error` the response is marked as an error and logged on both sides; the caller's
+    call still returns it and doesn't raise it. Raises what `ClientSocket.respond` raises.
     """
     client_socket.respond(response, error)

@@ -1,4 +1,4 @@
-"""Futures of calls: made where they are wanted, completed by whoever reads, called back apart.
+"""Futures of calls: the thread that reads completes them, another one runs their callbacks.
 
 ::
 

@@ -72,7 +72,7 @@ class Transport(Protocol):
         """Whether it takes more, within `seconds`."""
 
     def end(self) -> None:
-        """Tell the peer that nothing more is sent; receiving goes on."""
+        """Half-close: tell the peer that this side sends no more; receiving still works."""
 
     def shut_down(self) -> None:
         """Tell the peer that it is over; the descriptor stays."""

@@ -37,7 +37,7 @@ class Acceptor:
         make_session: Callable[[Arrival], Session],
         turned_away: Callable[[str, str], None],
     ) -> None:
-        """`turned_away` hears of who got no session: the peer, and why."""
+        """`turned_away` is called for each rejected connection, with the peer and the reason."""
         self._listener = listener
         self._limits = limits
         self._reactor = reactor

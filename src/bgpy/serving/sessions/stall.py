@@ -1,4 +1,4 @@
-"""Notices what goes on no more, without looking at a clock whenever it does go on."""
+"""Detects a transfer that has stalled, without reading the clock each time it proceeds."""
 
 from __future__ import annotations
 
