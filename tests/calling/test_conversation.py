@@ -74,7 +74,7 @@ def test_parts_come_before_the_answer() -> None:
     call = begun(conversation)
     assert conversation.received(Pong(1)) is call
     assert conversation.received(Pong(1)) is call
-    assert (call.parts, call.answer) == ([Pong(1), Pong(1)], None)
+    assert (call.parts, call.answer) == ((Pong(1), Pong(1)), None)
     assert conversation.received(REPLY) is call
     assert call.answer is REPLY
 

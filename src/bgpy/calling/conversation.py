@@ -41,37 +41,28 @@ _STAGES: dict[object, Progress] = {
 
 
 class Call:
-    """A request under way, and what came for it so far."""
+    """A request under way, and what came for it so far.
 
-    __slots__ = (
-        "about",
-        "answer",
-        "asked",
-        "begun",
-        "left",
-        "parts",
-        "receipt",
-        "request",
-        "timeout",
-        "waker",
-    )
+    The defaults are the class's: making one is on the way of every call.
+    """
+
+    request = 0
+    answer: Answer | None = None
+    """Its one answer, once that is here."""
+    begun = False
+    """Whether any byte of it has left."""
+    left = False
+    """Whether all of it has left."""
+    asked = False
+    """Its time is over, and the server is being asked how far it came."""
+    receipt: Receipt | None = None
+    """A receipt that came after that: true only if the server doesn't withdraw the call."""
+    parts: tuple[Message, ...] = ()
+    """What came for it before its answer."""
+    about: Call | None = None
+    """Of a question: the call that it asks for."""
 
     def __init__(self, timeout: float | None = None, waker: Any = None) -> None:
-        self.request = 0
-        self.answer: Answer | None = None
-        """Its one answer, once that is here."""
-        self.begun = False
-        """Whether any byte of it has left."""
-        self.left = False
-        """Whether all of it has left."""
-        self.asked = False
-        """Its time is over, and the server is being asked how far it came."""
-        self.receipt: Receipt | None = None
-        """A receipt that came after that: true only if the server doesn't withdraw the call."""
-        self.parts: list[Message] = []
-        """What came for it before its answer."""
-        self.about: Call | None = None
-        """Of a question: the call that it asks for."""
         self.timeout = timeout
         """Seconds that its caller gave it, for the words of an error."""
         self.waker = waker
@@ -132,7 +123,7 @@ class Conversation:
             self.done(call)
             return self._told(call.about, message)
         if message.__class__ in self._parts:
-            call.parts.append(message)
+            call.parts += (message,)
         elif call.asked and isinstance(message, Receipt):
             call.receipt = message
             return None

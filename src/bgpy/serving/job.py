@@ -24,9 +24,17 @@ class Peer(Protocol):
 
 
 class Job:
-    """One request on its way through the server. Without a peer it is the server's own."""
+    """One request on its way through the server. Without a peer it is the server's own.
 
-    __slots__ = ("chain", "kind", "message", "more", "peer", "request", "size", "started", "waits")
+    The defaults are the class's: making one is on the way of every call.
+    """
+
+    more = False
+    """When its turn came, more waited behind it for the same client."""
+    started = False
+    """The engine has been given it: it must not be given it again."""
+    chain = b""
+    """The calls that wait for this one (`bgpy.tasks.current`)."""
 
     def __init__(
         self, kind: Kind, peer: Peer | None, message: Init | Execute | Exit | None, waits: bool
@@ -37,12 +45,6 @@ class Job:
         """What came, until the engine has taken it: arguments don't outlive their task here."""
         self.waits = waits
         """The client waits for a response."""
-        self.more = False
-        """When its turn came, more waited behind it for the same client."""
-        self.started = False
-        """The engine has been given it: it must not be given it again."""
-        self.chain = b""
-        """The calls that wait for this one (`bgpy.tasks.current`)."""
         if message is None:
             self.request = self.size = 0
         else:

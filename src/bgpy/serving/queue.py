@@ -213,13 +213,12 @@ class JobQueue(Generic[J]):
         """
         try:
             with self._lock:
-                if self.taken is not None:
-                    self._torn = True
-                if self._torn:
-                    self._mend()
-                if self.taken is not None:
-                    return self.taken
                 job = self._lone
+                if self._torn or self.taken is not None:
+                    self._mend()
+                    if self.taken is not None:
+                        return self.taken
+                    job = self._lone
                 if job is not None:
                     self.taken = job
                     self._lone = None

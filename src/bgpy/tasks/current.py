@@ -61,6 +61,11 @@ def serving(incarnation: bytes) -> Iterator[TaskThread]:
             _serving[me] = outer
 
 
+def is_task_thread() -> bool:
+    """Whether this thread runs the tasks of some server."""
+    return bool(_serving) and get_ident() in _serving
+
+
 def chain() -> bytes:
     """The chain that a waiting call made here carries; empty where no task runs.
 

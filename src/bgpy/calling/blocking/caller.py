@@ -97,18 +97,16 @@ class Caller:
         # The road of nearly all calls first: `_do` says what the conditions are.
         here, channel = self._here, self._connector.channel
         if channel is not None and not (
-            here.inside.locked() or self._sender.posted or _Program.ends
+            here.inside.locked()
+            or self._sender.posted
+            or _Program.ends
+            or current.is_task_thread()
         ):
             deadline = None if timeout is None else monotonic() + timeout
             with here.inside:
-                if (
-                    channel.usable()
-                    and channel.generation <= self._acquaintance.told
-                    and not current.is_task_thread_of(channel.welcome.incarnation)
-                ):
+                if channel.usable() and channel.generation <= self._acquaintance.told:
                     try:
-                        block = current_chain() if current.chain() else b""
-                        return channel.call(payload, block, timeout, deadline, here.turn)
+                        return channel.call(payload, b"", timeout, deadline, here.turn)
                     except (Unusable, Alone):
                         pass  # nothing was sent
         answer: Answer = self._do(
