@@ -97,10 +97,7 @@ class Caller:
         # The road of nearly all calls first: `_do` says what the conditions are.
         here, channel = self._here, self._connector.channel
         if channel is not None and not (
-            here.inside.locked()
-            or self._sender.posted
-            or _Program.ends
-            or current.is_task_thread()
+            here.inside.locked() or self._sender.posted or _Program.ends or current.is_task_thread()
         ):
             deadline = None if timeout is None else monotonic() + timeout
             with here.inside:
