@@ -172,3 +172,15 @@ def test_no_receipt_is_given_for_what_will_not_run(
         assert ran >= 0
         assert ran == 0 or ran_anyway
         told = client.call({"run": count}) + 1
+
+
+def test_time_limit_is_told_as_it_was_given(
+    start: Callable[..., tuple[Handle, Client]],
+) -> None:
+    """Not what was left of it when the last step began."""
+    handle, client = start(token=TOKEN)
+    client.ping()
+    with stopped(handle):
+        _, error = taken(WAITS["ping"], client)
+    client.close()
+    assert f"within {SHORT} s" in str(error)

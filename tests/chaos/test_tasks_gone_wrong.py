@@ -139,7 +139,7 @@ def test_server_serves_on_when_its_memory_is_capped(way: Way, mortal: Handle, sp
         for _ in range(2):
             with pytest.raises((MessageTooLarge, ServerGone)) as caught:
                 client.call({"respond": bytes(512 * mebibyte)})
-            assert getattr(caught.value, "progress", "not started") == "not started"
+            assert getattr(caught.value, "progress", None) in (None, "not started")
             assert other.call(request(2), timeout=PROMPT) == right_answer(2)
     with way.client(mortal.port, timeout=PROMPT) as late:
         assert late.call(request(3)) == right_answer(3)

@@ -111,9 +111,10 @@ def test_finish_answers_each_call_once_however_it_ended(
     outbox = _outbox()
     job, peer, client_socket = _job(kind, waits, outbox)
     client_socket.answered = did == "answered"
-    client_socket.deferred = did == "deferred"
+    deferred = client_socket.defer() if did == "deferred" else None
     outbox.finish(job, client_socket, outcome)
     assert [_said(message) for message in peer.sent] == expected
+    assert (deferred is not None) == (did == "deferred")
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -12,6 +12,7 @@ import pytest
 from bgpy.codec.modules import Catalogue
 from bgpy.serving import questions
 from bgpy.serving.questions import WAITS, Questions
+from bgpy.serving.queue import Overloaded
 from bgpy.wire.messages import Message, Modules
 
 
@@ -67,6 +68,32 @@ def test_questions_are_answered_in_slices_when_they_are_long(
     assert slices > 1
     assert (len(first.answers[1]), second.answers[2]) == (50, {"nothing": None})
     assert (first.paused, second.paused) == (0, 0)
+
+
+def test_short_question_does_not_wait_for_the_end_of_a_long_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They take turns, a slice each."""
+    monkeypatch.setattr(questions, "SLICE", 0.0)
+    changes: deque[Callable[[], None]] = deque()
+    long, short = Asker(), Asker()
+    asked = Questions(Catalogue(), changes.append)
+    asked.ask(long, 1, [f"nothing_{number}" for number in range(100_000)])
+    asked.ask(short, 2, ["nothing"])
+    monkeypatch.setattr(questions, "SLICE", 1e-4)
+    while not short.answers:
+        changes.popleft()()
+    assert not long.answers
+
+
+def test_question_is_refused_where_too_many_names_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many clients ask; a lone one is always answered."""
+    monkeypatch.setattr(questions, "SLICE", 0.0)
+    monkeypatch.setattr(questions, "MOST_NAMES", 10)
+    asked = Questions(Catalogue(), lambda change: None)
+    asked.ask(Asker(), 1, [f"nothing_{number}" for number in range(11)])
+    with pytest.raises(Overloaded):
+        asked.ask(Asker(), 2, ["nothing"])
 
 
 def test_names_of_no_module_are_not_kept_when_anyone_may_ask() -> None:

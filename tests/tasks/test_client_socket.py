@@ -194,3 +194,13 @@ def test_respond_leaves_the_call_open_when_it_is_struck(
     outlet.refusal = None
     client_socket.fail(ValueError("struck"))
     assert len(outlet.failures) == 1
+
+
+def test_deferred_asked_for_twice_is_the_same() -> None:
+    """Dropping one name of it ends nothing while another is held."""
+    outlet = Outlet()
+    client_socket = through(outlet)
+    kept = client_socket.defer()
+    assert client_socket.defer() is kept
+    kept.respond("later")
+    assert (outlet.replies, outlet.dropped) == ([("later", False)], [])

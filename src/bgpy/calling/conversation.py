@@ -257,12 +257,14 @@ class Acquaintance:
 
 def timed_out(timeout: float | None, progress: Progress) -> CallTimeout:
     """The error of a call that took longer than `timeout` seconds."""
+    # What is left of a time limit is a little less than it.
+    seconds = timeout if timeout is None else round(timeout, 3)
     meaning = {
         "not started": "it had not started, and will not run",
         "started": "it had started and keeps running: its reply will be dropped",
         "unknown": "whether it ran is not known",
     }[progress]
-    return CallTimeout.at(progress, f"no answer within {timeout} s ({progress}): {meaning}")
+    return CallTimeout.at(progress, f"no answer within {seconds} s ({progress}): {meaning}")
 
 
 def told(text: str, key: str) -> Any:

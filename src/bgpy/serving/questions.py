@@ -14,6 +14,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from bgpy.codec.modules import Catalogue
+from bgpy.serving.queue import Overloaded
 from bgpy.wire.messages import Message, Modules
 
 SLICE = 0.002
@@ -21,6 +22,9 @@ SLICE = 0.002
 
 LONGEST = 2**20
 """Characters of a question; its answer takes about as much, and json a few milliseconds."""
+
+MOST_NAMES = 500_000
+"""Names in all questions that wait; about 100 MB in the end."""
 
 WAITS = "modules"
 """The reason given for pausing a session that waits for an answer."""
@@ -51,12 +55,19 @@ class Questions:
 
     def __init__(self, catalogue: Catalogue, change: Callable[[Callable[[], None]], None]) -> None:
         """`change` has the thread that polls call something before its next poll."""
+        self._names = 0  # that are left, of all questions
         self._catalogue = catalogue
         self._change = change
         self._asked: deque[_Question] = deque()
 
     def ask(self, asker: Asker, request: int, names: list[str]) -> None:
-        """Send `asker` the hashes of the modules `names`, now or soon."""
+        """Send `asker` the hashes of the modules `names`, now or soon.
+
+        Raises `Overloaded` where too many names wait already.
+        """
+        if self._asked and self._names + len(names) > MOST_NAMES:
+            raise Overloaded
+        self._names += len(names)
         self._asked.append(_Question(asker, request, deque(names), {}))
         if len(self._asked) == 1:
             self._go_on()
@@ -64,7 +75,7 @@ class Questions:
             asker.pause(WAITS)
 
     def _go_on(self) -> None:
-        """Work for a slice on the question that came first, and leave the rest as a change."""
+        """Work for a slice on the question whose turn it is, and leave the rest as a change."""
         until = monotonic() + SLICE
         while self._asked and monotonic() < until:
             question = self._asked[0]
@@ -72,7 +83,10 @@ class Questions:
             while left and monotonic() < until:
                 question.hashes.update(self._catalogue.hashes([left[0]]))
                 left.popleft()
-            if not left:
+                self._names -= 1
+            if left:
+                self._asked.rotate(-1)  # a short question doesn't wait for the end of long ones
+            else:
                 answer = json.dumps({"modules": question.hashes})
                 question.asker.send(Modules(question.request, answer))
                 self._asked.popleft()

@@ -15,6 +15,7 @@ there, with an outlet that leads back.
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bgpy.errors import AlreadyResponded
@@ -63,7 +64,8 @@ class ClientSocket:
         self._call = call
         self.waits = waits
         self.answered = False
-        self.deferred = False
+        self.deferred: weakref.ref[Deferred] | None = None
+        """The right to answer later, once a task has asked for it."""
 
     @property
     def call(self) -> Any:
@@ -97,9 +99,15 @@ class ClientSocket:
         self.respond(message.args, error=message.type.name == "ERROR")
 
     def defer(self) -> Deferred:
-        """Answer later: the task may return without a response while the caller keeps waiting."""
-        self.deferred = True
-        return Deferred(self)
+        """Answer later: the task may return without a response while the caller keeps waiting.
+
+        A task that asks for it again gets the same `Deferred`, as long as anything holds it.
+        """
+        deferred = None if self.deferred is None else self.deferred()
+        if deferred is None:
+            deferred = Deferred(self)
+            self.deferred = weakref.ref(deferred)
+        return deferred
 
     def fail(self, failure: BaseException) -> None:
         """End the call with `failure`; the caller's call raises it."""
@@ -134,7 +142,7 @@ class Deferred:
     If it is dropped unanswered, the caller gets `NoResponse`.
     """
 
-    __slots__ = ("_client_socket",)
+    __slots__ = ("__weakref__", "_client_socket")
 
     def __init__(self, client_socket: ClientSocket) -> None:
         self._client_socket = client_socket

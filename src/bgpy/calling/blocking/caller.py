@@ -29,6 +29,7 @@ from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
 from bgpy.calling.blocking.sender import Posted, Sender
 from bgpy.calling.blocking.waiting import seconds_left
 from bgpy.calling.conversation import Acquaintance, Answer, timed_out, told
+from bgpy.calling.results import value_of
 from bgpy.errors import (
     BgpyError,
     CallingSelf,
@@ -55,6 +56,9 @@ FAREWELL = 5.0
 
 END = 10.0
 """Seconds that a server's process has to end after its port has closed."""
+
+ENDS = (Reason.TASK, Reason.NO_RESPONSE, Reason.NOT_STARTED)
+"""Failures of an exit after which the server ends all the same."""
 
 _callers: weakref.WeakSet[Caller] = weakref.WeakSet()
 
@@ -187,8 +191,8 @@ class Caller:
 
         def end(channel: Channel, deadline: float | None, turn: Lock) -> Answer:
             answer = channel.request(make, timeout, deadline, turn)
-            if isinstance(answer, Failure) and answer.reason in (Reason.DECODE, Reason.PYTHON):
-                return answer  # it could not be read, so the server goes on
+            if isinstance(answer, Failure) and answer.reason not in ENDS:
+                return answer  # it was refused, so the server does not end
             if isinstance(answer, CallTimeout):
                 return answer
             if not channel.wait_closed(deadline):
@@ -386,6 +390,9 @@ class Caller:
             if channel is not None:
                 channel.drain(deadline)
                 channel.close("the client was closed")
+            self._sender.rest()
+            if self._shared.callbacks is not None:
+                self._shared.callbacks.rest()
 
     def _say_goodbye(self, deadline: float) -> Channel | None:
         """Send what there is and a goodbye; the channel, which may have to be drained."""
@@ -490,7 +497,7 @@ class Caller:
             channel.generation = self._acquaintance.generation
             return ask(channel, deadline, Lock())
         finally:
-            last = monotonic() + FAREWELL
+            last = monotonic() + min(FAREWELL, seconds_left(deadline, FAREWELL))
             if channel.say_goodbye(last):
                 channel.drain(last)
             channel.close("the call is over")
@@ -528,8 +535,10 @@ def _expect(kind: type[T], answer: Answer) -> T:
     """`answer`, if it is of that kind; what else a server says to such a request is a mistake."""
     if isinstance(answer, kind):
         return answer
-    if isinstance(answer, BgpyError):
-        raise answer
+    if isinstance(answer, BgpyError) or (
+        isinstance(answer, Failure) and answer.reason == Reason.OVERLOAD
+    ):
+        value_of(answer, "")  # raises it
     said = f": {answer.text}" if isinstance(answer, Failure) else ""
     raise RemoteProtocolError(
         f"the server answered with {type(answer).__name__} instead of {kind.__name__}{said}"
@@ -572,6 +581,7 @@ def futures() -> ModuleType:
 
 def _import_what_late_calls_need() -> None:
     import encodings.idna  # noqa: F401 - for names of hosts
+    import json  # noqa: F401 - for records of servers
 
     crypto()
     futures()

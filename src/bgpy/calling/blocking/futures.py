@@ -197,13 +197,17 @@ class CallFuture(Future[Any]):
         return self._made
 
 
-Queue = SimpleQueue["CallFuture | weakref.ref[object]"]
+Queue = SimpleQueue["CallFuture | weakref.ref[object] | None"]
 
 
 class Callbacks:
     """The one thread in which the callbacks of a client's futures run.
 
-    It holds neither client nor connection, so it ends when both are forgotten.
+    It holds neither client nor connection, so it ends when both are forgotten, and it ends
+    when the client is closed; the next future starts another. Who posts does so first and
+    looks second whether there is a thread; the thread that ends says so first and looks
+    second whether something was posted: one of them sees the other. If both do there are
+    two threads, and each future is taken by one of them.
     """
 
     def __init__(self) -> None:
@@ -221,21 +225,33 @@ class Callbacks:
         if not self._started:
             # Told by C code alone when the owner is collected, after what is queued.
             ended = weakref.ref(owner, self._queue.put)
-            self._started = threads.start(_call_back, self._queue, ended)
+            self._started = threads.start(self.run, ended)
         return self._started
 
     def post(self, future: CallFuture) -> None:
         """Have `future` finished there."""
         self._queue.put(future)
 
+    def rest(self) -> None:
+        """Have the thread end, when it has done what was posted before."""
+        if self._started:
+            self._queue.put(None)
 
-def _call_back(queue: Queue, ended: weakref.ref[object]) -> None:
-    while True:
-        future = queue.get()
-        if isinstance(future, weakref.ref):
-            return
-        try:
-            future.finish()
-        except BaseException:  # SystemExit of a callback, above all
-            log.exception("a future's callback raised an exception that ends its thread")
-        del future
+    def run(self, ended: weakref.ref[object]) -> None:
+        """In the thread: `ended` is told when the owner is collected."""
+        while True:
+            self._call_back()
+            self._started = False
+            if self._queue.empty():
+                return
+            self._started = True
+
+    def _call_back(self) -> None:
+        """Finish futures until there is nothing to wait for."""
+        queue = self._queue
+        while isinstance(future := queue.get(), CallFuture):
+            try:
+                future.finish()
+            except BaseException:  # SystemExit of a callback, above all
+                log.exception("a callback of a future ended in what ends a thread")
+            del future

@@ -67,7 +67,7 @@ class Work(Protocol):
         """Send what can leave within `seconds`; whether something is left."""
 
 
-Asked = SimpleQueue["Work | weakref.ref[Work]"]
+Asked = SimpleQueue["Work | weakref.ref[Work] | None"]
 """How the sender is asked by its client, and told of the client's end."""
 
 
@@ -105,7 +105,10 @@ class Timers:
 
 
 class Sender:
-    """A client's thread for that; it holds nothing of the client while there is nothing to do."""
+    """A client's thread for that; it holds nothing of the client while there is nothing to do.
+
+    It ends when the client is closed, as that of `Callbacks` does, or collected.
+    """
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -120,18 +123,31 @@ class Sender:
         May be called anywhere. Where two start it at the same time there are two, and each
         does what it finds.
         """
+        self._asked.put(work)
         if not self._started:
             # Told by C code alone when the client is collected: see `Channel`.
-            ended = weakref.ref(work, self._asked.put)
-            if not threads.start(_send, self._shared, self.timers, self._asked, ended):
+            if not threads.start(self._run, weakref.ref(work, self._asked.put)):
+                self._asked = SimpleQueue()  # nobody takes it out, and it holds the client
                 return False
             self._started = True
-        self._asked.put(work)
         return True
 
+    def rest(self) -> None:
+        """Have the thread end when nothing is left to do: the client is closed."""
+        if self._started:
+            self._asked.put(None)
 
-def _send(shared: Shared, timers: Timers, asked: Asked, ended: weakref.ref[Work]) -> None:
-    """The thread; when the client is collected it stays for the futures with a deadline."""
+    def _run(self, ended: weakref.ref[Work]) -> None:
+        while True:
+            _send(self._shared, self.timers, self._asked)
+            self._started = False
+            if self._asked.empty():
+                return
+            self._started = True
+
+
+def _send(shared: Shared, timers: Timers, asked: Asked) -> None:
+    """Serve a client until it is closed or collected, and its futures with a deadline are done."""
     with shared.here.inside:
         closed = False
         work: Work | None = None
@@ -142,10 +158,11 @@ def _send(shared: Shared, timers: Timers, asked: Asked, ended: weakref.ref[Work]
                 return
             try:
                 found = asked.get(work is None, seconds)
-                if isinstance(found, weakref.ref):
+                if found is None or isinstance(found, weakref.ref):
                     closed = True
                 else:
                     work = found
+                    closed = False
                 del found
             except Empty:
                 pass
