@@ -504,7 +504,8 @@ class Caller:
 
     def _connected(self, deadline: float | None, timeout: float | None) -> Channel:
         try:
-            return self._connector.connected(deadline)
+            # A thread that is started while the program ends may never run.
+            return self._connector.connected(deadline, here=_Program.ends)
         except TooLate as error:
             raise timed_out(timeout, "not started") from error
 

@@ -65,8 +65,8 @@ class Connector:
         self.channel: Channel | None = None
         """The connection in use; it may have ended."""
 
-    def connected(self, deadline: float | None) -> Channel:
-        """The channel, connected if need be.
+    def connected(self, deadline: float | None, here: bool = False) -> Channel:
+        """The channel, connected if need be; with `here` without the help of another thread.
 
         Raises `TooLate` at `deadline`, and what `connect` raises.
         """
@@ -75,7 +75,7 @@ class Connector:
             if channel.usable():
                 return channel
             self.drop(channel, "the connection has ended")
-        attempt, latch = self._join()
+        attempt, latch = (None, Latch()) if here else self._join()
         if attempt is None:
             return self._connect_here(deadline)
         while not attempt.is_over:
