@@ -108,3 +108,27 @@ def test_ctrl_c_ends_a_wait_and_the_client_is_usable_after(
     gate.open()
     output, errors = process.communicate()
     assert (output, errors) == ("1\n", "")
+
+
+def test_signal_lets_what_has_its_receipt_run(start: Start, gate: Gate, tmp_path: Path) -> None:
+    """A receipt was a promise: before exit_task, in the order of the calls."""
+    handle, client = start()
+    left = tmp_path / "left"
+
+    def add(client_socket: Any, state: list[int], args: dict[str, Any]) -> None:
+        if "run" in args:
+            args["run"](state)
+        state.append(args["number"])
+
+    def leave(client_socket: Any, state: list[int], args: Any) -> None:
+        left.write_text(str(state))
+
+    client.initialize(lambda: [], add, leave)
+    client.execute({"run": gate.passing(None), "number": 0})
+    gate.wait()
+    for number in range(1, 50):
+        assert client.execute({"number": number}) == {"message": "Received 'EXEC'"}
+    os.kill(handle.pid, signal.SIGTERM)
+    gate.open()
+    assert handle.wait(60)
+    assert left.read_text() == str(list(range(50)))

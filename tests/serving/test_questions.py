@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from bgpy.codec.modules import Catalogue
+from bgpy.errors import MessageTooLarge
 from bgpy.serving import questions
 from bgpy.serving.questions import WAITS, Questions
 from bgpy.serving.queue import Overloaded
@@ -103,3 +104,20 @@ def test_names_of_no_module_are_not_kept_when_anyone_may_ask() -> None:
     assert len(catalogue._seen) == 0
     assert catalogue.hashes(["json"]).keys() == {"json"}
     assert "json" in sys.modules
+
+
+def test_question_whose_answer_cannot_be_sent_keeps_no_other_from_its_own() -> None:
+    """Whoever asked is told, and the next question is answered."""
+
+    class Deaf(Asker):
+        def send(self, message: Message) -> None:
+            if isinstance(message, Modules):
+                raise MessageTooLarge("the answer is over the limit")
+            self.answers[message.request] = {}
+
+    asked = Questions(Catalogue(), lambda change: None)
+    deaf, other = Deaf(), Asker()
+    asked.ask(deaf, 1, ["json"])
+    asked.ask(other, 2, ["json"])
+    assert (deaf.answers, deaf.paused) == ({1: {}}, 0)
+    assert other.answers[2]["json"] is not None

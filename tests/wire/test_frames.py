@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
-from bgpy.wire.frames import DIRECT, SMALL, Frame, FrameReader, encode_frame
+from bgpy.wire.frames import DIRECT, SMALL, Frame, FrameReader, encode_frame, pack_header
 from bgpy.wire.handshake import ServerTerms
 
 LIMITS = Limits(max_message=4 * SMALL, max_buffers=8)
@@ -349,3 +349,17 @@ def test_reader_names_the_request_when_one_of_many_cannot_be_made() -> None:
     with pytest.raises(RemoteProtocolError):
         reader.feed(header(request=1) + header(kind=OTHER, request=2) + header(request=3))
     assert reader.failed_request == 2
+
+
+def test_reader_tells_what_memory_the_message_under_way_has() -> None:
+    """Also of one that began behind a whole one in the same receive."""
+    reader = FrameReader(
+        LIMITS, lambda size: memoryview(bytearray(size)), dict.fromkeys([2], Frame)
+    )
+    small = pack_header(2, 0, 0, 3, 1) + b"abc"
+    large = pack_header(2, 0, 0, 200_000, 2)
+    assert reader.under_way == 0
+    assert len(reader.feed(memoryview(small + large + bytes(1000)))) == 1
+    assert reader.under_way == 200_000
+    assert len(reader.feed(memoryview(bytes(199_000)))) == 1
+    assert reader.under_way == 0

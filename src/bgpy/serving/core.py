@@ -2,14 +2,12 @@
 
 ::
 
-    CREATED ─ serve ─► SERVING ─ exit job or interrupt ─► ENDING ─► CLOSED
-
     session ─► Requests ─► JobQueue ─► Worker ─► Engine      who decides what
        ▲                                  │
        └────────────── Outbox ◄───────────┘
 
-While it ends, what was queued before an exit message still runs; after an interrupt
-it fails as not started (`bgpy.serving.ending`). The listener closes before the sessions, so
+While it ends (`bgpy.serving.ending`), what was queued before an exit message still runs; after
+an interrupt only what has its receipt does, and the rest fails as not started. The listener closes before the sessions, so
 that a client which sees its connection end knows that the port is free.
 """
 

@@ -14,8 +14,9 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from bgpy.codec.modules import Catalogue
+from bgpy.errors import MessageTooLarge
 from bgpy.serving.queue import Overloaded
-from bgpy.wire.messages import Message, Modules
+from bgpy.wire.messages import Failure, Message, Modules, Reason
 
 SLICE = 0.002
 """Seconds of work between two polls."""
@@ -87,9 +88,17 @@ class Questions:
             if left:
                 self._asked.rotate(-1)  # a short question doesn't wait for the end of long ones
             else:
-                answer = json.dumps({"modules": question.hashes})
-                question.asker.send(Modules(question.request, answer))
                 self._asked.popleft()
+                _answer(question)
                 question.asker.resume(WAITS)
         if self._asked:
             self._change(self._go_on)
+
+
+def _answer(question: _Question) -> None:
+    request = question.request
+    try:
+        answer = json.dumps({"modules": question.hashes})
+        question.asker.send(Modules(request, answer))
+    except (MessageTooLarge, MemoryError) as error:
+        question.asker.send(Failure(request, Reason.TOO_LARGE, text=str(error)))

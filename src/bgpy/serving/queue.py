@@ -192,6 +192,25 @@ class JobQueue(Generic[J]):
             self._torn = True
             raise
 
+    def put_back(self, job: J) -> None:
+        """Append a job that `pop` gave, which has its receipt: there is always room for it.
+
+        Once only, also where whoever put it back was struck and does it again.
+        """
+        try:
+            with self._lock:
+                if self._torn:
+                    self._mend()
+                self._line_up_lone()
+                line = self._lines.get(job.owner)
+                if line is None:
+                    line = self._lines[job.owner] = Line(job.owner)
+                if not line.jobs or line.jobs[-1] is not job:
+                    self._line_up(job, line)
+        except BaseException:
+            self._torn = True
+            raise
+
     def push_last(self, job: J) -> bool:
         """Keep `job` until everything else has run; False if another is kept already.
 

@@ -155,6 +155,7 @@ class Requests:
             return False
         if not message.extensions:
             return True
+        job.size += len(message.extensions)
         try:
             extensions = decode_extensions(message.extensions)
         except UnknownExtension as error:
@@ -165,6 +166,7 @@ class Requests:
         if job.kind is EXEC and not job.waits:
             return True  # nobody waits for it, so nobody waits for what it waits for
         job.chain = extensions.get(Extension.CHAIN, b"")
+        job.size += len(job.chain)
         if any(map(self._worker.is_running, serials_in(job.chain, self._incarnation))):
             self._outbox.refuse(peer, job.request, Reason.CALLING_SELF, CALLS_ITSELF)
             return False

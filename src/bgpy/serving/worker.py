@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
@@ -78,6 +79,7 @@ class Worker:
         self._client_socket = ClientSocket(outbox, None, False)  # of the job that is taken
         self.in_child = False
         """This is a child that a task has forked: it ends when the task returns."""
+        self._promised: deque[Job] = deque()
         self._abroad = Abroad()
 
     def work(self) -> None:
@@ -119,18 +121,25 @@ class Worker:
     def interrupted(self) -> None:
         """The process was asked to end: refuse what is queued, then have the exit task run.
 
-        May be repeated where it was struck.
+        What has its receipt was promised to run, and still does. May be repeated where it
+        was struck: what was taken out stands in `_promised` until it is back.
         """
         self._ending.interrupt()
         self.settle()
         refused = 0
         turn = self._ending.turn
         while turn is not None and (job := self._jobs.pop()) is not None and job is not turn:
-            if not job.started:
-                self.refuse_ending(job)
+            if job.kind is EXEC and not job.waits and not job.started:
+                self._promised.append(job)
+            else:
+                if not job.started:
+                    self.refuse_ending(job)
+                refused += 1
             self._jobs.taken = None
-            refused += 1
         self._jobs.taken = None
+        while self._promised:
+            self._jobs.put_back(self._promised[0])
+            self._promised.popleft()
         self.settle()
         log.info("the server was asked to end and rejects %d queued requests", refused)
 

@@ -123,6 +123,11 @@ class _Assembly:
         self._parts: list[memoryview] = []
         self.room = memoryview(b"")
 
+    @property
+    def size(self) -> int:
+        """Bytes of its parts that have memory."""
+        return sum(map(len, self._parts))
+
     def filled(self, size: int, allocate: Allocate) -> bool:
         """Take note of `size` bytes in `room`; True when the frame is whole."""
         self.room = self.room[size:]
@@ -239,6 +244,11 @@ class FrameReader(Generic[T]):
             self.refuse(self.failed_request, error)
             raise
         return made
+
+    @property
+    def under_way(self) -> int:
+        """Bytes of memory that the message under way has been given so far."""
+        return 0 if self._assembly is None else self._assembly.size
 
     def refuse(self, request: int, error: BgpyError) -> None:
         """Make `error` final; it is about the message `request`, or 0."""

@@ -56,3 +56,24 @@ def test_intake_takes_small_parts_when_nothing_is_left() -> None:
     assert intake.throws
     intake.close()
     assert (budget.receiving, intake.throws) == (0, False)
+
+
+def test_message_that_began_behind_one_that_is_whole_stays_counted() -> None:
+    """Both may come with one receive."""
+    budget = Budget(LIMIT)
+    intake = Intake(budget, lambda: 0)
+    intake.allocate(300_000)
+    intake.arrived(under_way=300_000)
+    assert budget.receiving == 300_000
+    intake.arrived()
+    assert budget.receiving == 0
+
+
+def test_text_that_begins_with_a_zero_is_not_taken_for_what_was_thrown_away() -> None:
+    """Else a client could have a large message kept that there is no room for."""
+    budget = Budget(LIMIT)
+    budget.queued = LIMIT
+    intake = Intake(budget, lambda: 0)
+    intake.allocate(100_000)
+    assert not intake.was_thrown(Status(1, "\0 short"))
+    assert intake.throws

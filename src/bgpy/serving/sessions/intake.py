@@ -27,7 +27,7 @@ class Intake:
         self._budget = budget
         self._own = own
         self._counted = 0
-        self._thrown: list[object] = []
+        self._thrown: list[mmap.mmap] = []
 
     @property
     def throws(self) -> bool:
@@ -47,21 +47,29 @@ class Intake:
         self._thrown.append(mapped)
         return memoryview(mapped)
 
-    def arrived(self) -> None:
-        """A message is whole: it is counted elsewhere now, or not kept."""
-        self._budget.receiving -= self._counted
-        self._counted = 0
+    def arrived(self, under_way: int = 0) -> None:
+        """What came before is whole: it is counted elsewhere now, or not kept.
+
+        `under_way` is how many bytes the message has memory of that began behind it.
+        """
+        kept = min(under_way, self._counted)
+        self._budget.receiving -= self._counted - kept
+        self._counted = kept
 
     def was_thrown(self, message: Message) -> bool:
         """Whether it is `message` of which something was thrown away."""
         head = getattr(message, "head", b"")
         pieces = [head, *(getattr(message, "buffers", None) or ())]
         text = getattr(message, "text", "")
-        if (isinstance(text, str) and text.startswith("\0")) or any(
-            getattr(piece, "obj", None) is each for piece in pieces for each in self._thrown
-        ):
+        if any(getattr(piece, "obj", None) is each for piece in pieces for each in self._thrown):
             self._thrown.clear()
             return True
+        if isinstance(text, str) and text.startswith("\0"):
+            # A text is a copy: of memory that nothing was written to, and as long as that.
+            for each in self._thrown:
+                if len(each) == len(text):
+                    self._thrown.remove(each)
+                    return True
         return False
 
     def close(self) -> None:

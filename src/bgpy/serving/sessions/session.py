@@ -231,7 +231,7 @@ class Session:
         """Act on what came whole, and look after what is under way."""
         intake = self._intake
         if messages:
-            intake.arrived()
+            intake.arrived(reader.under_way)
         if not reader.idle:
             self._look_for_more()
         for message in messages:
