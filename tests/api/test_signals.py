@@ -123,7 +123,7 @@ def test_signal_lets_what_has_its_receipt_run(start: Start, gate: Gate, tmp_path
     def leave(client_socket: Any, state: list[int], args: Any) -> None:
         left.write_text(str(state))
 
-    client.initialize(lambda: [], add, leave)
+    client.initialize(list, add, leave)
     client.execute({"run": gate.passing(None), "number": 0})
     gate.wait()
     for number in range(1, 50):
