@@ -8,7 +8,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import as_completed, wait
-from pathlib import Path
 from subprocess import Popen
 from typing import ClassVar
 
@@ -155,15 +154,17 @@ def test_submit_raises_when_nothing_could_be_sent(
         Client("127.0.0.1", handle.port, "t" * 32).submit({}).result(60)
 
 
+@pytest.mark.parametrize("timeout", [None, 3600.0])
 def test_channel_is_collected_when_its_client_is_forgotten(
-    start: Callable[..., tuple[Handle, Client]], tmp_path: Path
+    start: Callable[..., tuple[Handle, Client]], timeout: float | None
 ) -> None:
-    """The daemon thread keeps neither connection nor itself alive once nothing is under way."""
+    """The daemon threads keep neither connection nor themselves alive once nothing is under way,
+    nor does the deadline of a call that is done."""
     handle, first = start()
     first.initialize(init, execute, leave)
     before = threads()
     client = Client("127.0.0.1", handle.port)
-    client.submit({}).result(60)
+    client.submit({}, timeout=timeout).result(60)
     channel = weakref.ref(client._caller.channel)
     del client
     gc.collect()

@@ -104,9 +104,10 @@ class Server:
     def run(self) -> None:
         """Serve in this process and thread until a client terminates the server.
 
-        In the main thread SIGINT and SIGTERM end it: the current task finishes, queued
-        calls fail as not started, those of `execute` that have their receipt still run, then
-        `exit_task`; a second signal ends the process at once. Raises `StartupError` if the server can't start, and what an init file raises.
+        In the main thread SIGINT and SIGTERM end it: the current task finishes, queued calls
+        fail as not started, those of `execute` that have their receipt still run, then
+        `exit_task`; a second signal ends the process at once. Raises `StartupError` if the
+        server can't start, and what an init file raises.
         """
         from bgpy.hosting.host import Host
 

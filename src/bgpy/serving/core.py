@@ -7,8 +7,9 @@
        └────────────── Outbox ◄───────────┘
 
 While it ends (`bgpy.serving.ending`), what was queued before an exit message still runs; after
-an interrupt only what has its receipt does, and the rest fails as not started. The listener closes before the sessions, so
-that a client which sees its connection end knows that the port is free.
+an interrupt only what has its receipt does, and the rest fails as not started. The listener
+closes before the sessions, so that a client which sees its connection end knows that the port
+is free.
 """
 
 from __future__ import annotations

@@ -72,10 +72,10 @@ Asked = SimpleQueue["Work | weakref.ref[Work] | None"]
 
 
 class Timers:
-    """The deadlines of futures. Of those that are done nothing is kept alive."""
+    """The deadlines of futures. They keep nothing alive: what is under way is its channel's."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, weakref.ref[Channel], Call]] = []
+        self._heap: list[tuple[float, int, weakref.ref[Channel], weakref.ref[Call]]] = []
         self._count = 0
 
     def add(self, deadline: float, channel: Channel, call: Call) -> bool:
@@ -84,12 +84,15 @@ class Timers:
         Like the others, with the client's lock held.
         """
         self._count += 1
-        heapq.heappush(self._heap, (deadline, self._count, weakref.ref(channel), call))
-        return self._heap[0][3] is call
+        heapq.heappush(self._heap, (deadline, self._count, weakref.ref(channel), weakref.ref(call)))
+        return self._heap[0][3]() is call
 
     def seconds(self) -> float | None:
         """Seconds until the next deadline."""
-        while self._heap and self._heap[0][3].answer is not None:
+        while self._heap:
+            call = self._heap[0][3]()
+            if call is not None and call.answer is None:
+                break
             heapq.heappop(self._heap)
         return max(0.0, self._heap[0][0] - monotonic()) if self._heap else None
 
@@ -97,9 +100,9 @@ class Timers:
         """Those whose time is over, taken out."""
         found = []
         while self._heap and self._heap[0][0] <= now:
-            _, _, find, call = heapq.heappop(self._heap)
-            channel = find()
-            if channel is not None and call.answer is None:
+            _, _, find, find_call = heapq.heappop(self._heap)
+            channel, call = find(), find_call()
+            if channel is not None and call is not None and call.answer is None:
                 found.append((channel, call))
         return found
 
