@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from types import FrameType
 from typing import Any
 
+from bgpy.errors import DecodeError
 from endurance.strikes.book import Book
 from endurance.strikes.served import Served
 from endurance.strikes.striker import Strike, Striker, Struck, raise_interrupt, raise_struck
@@ -88,6 +89,8 @@ class Walk:
             self.book.error(number, error)
         except Exception as error:
             self.book.error(number, error)
+            if isinstance(error, DecodeError) and Struck.__name__ in str(error):
+                return  # raised amid unpickling it can't be told from an error of the user's class
             self.book.wrong(f"{name}, struck at {self._striker.where}: {error!r}")
 
     def acts(self) -> dict[str, Act]:

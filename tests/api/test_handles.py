@@ -125,6 +125,6 @@ def test_handle_claims_nothing_of_a_process_that_is_hidden(
         patch.setattr(processes, "start_time", unseen)
         assert handle.is_alive()
         assert not handle.wait(0)
-        with pytest.raises(BgpyError, match="can't be seen") as caught:
+        with pytest.raises(BgpyError, match="can't see") as caught:
             handle.kill()
     assert caught.value.pid == handle.pid

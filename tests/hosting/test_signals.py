@@ -96,7 +96,7 @@ def test_hold_back_keeps_a_timer_of_a_task_out_of_closing(wakeups: socket.socket
     def close() -> None:
         with kept.ending(server.interrupt, wakeups.fileno(), server.last):
             kept.hold_back()
-            os.kill(os.getpid(), signal.SIGUSR1)
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
             os.kill(os.getpid(), signal.SIGTERM)
             closed.append(True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import pytest
@@ -20,18 +21,30 @@ def connector(port: int, timeout: float) -> Connector:
     return Connector(Target(place, None, lambda: None), timeout, Shared(), Acquaintance(place))
 
 
-def test_waiter_leaves_at_its_deadline_and_the_attempt_goes_on() -> None:
-    """For those that wait longer: they join it."""
+def test_waiter_leaves_at_its_deadline_and_the_next_begins_anew() -> None:
+    """The attempt that nobody waits for may be stuck where another would not be."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         mine = connector(listener.getsockname()[1], 1.0)
         with pytest.raises(TooLate):
             mine.connected(monotonic() + 0.05)
-        attempt = mine._attempt
-        assert attempt is not None
-        assert not attempt.latches
+        assert mine._attempt is None
         with pytest.raises(Unreachable):
             mine.connected(None)
-        assert attempt.error is not None
+
+
+def test_attempt_goes_on_for_those_that_wait_longer() -> None:
+    """Whoever leaves at its own deadline leaves it to them."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        mine = connector(listener.getsockname()[1], 1.0)
+        longer = pool.submit(mine.connected, None)
+        accepted = listener.accept()[0]
+        attempt = mine._attempt
+        assert attempt is not None
+        with pytest.raises(TooLate):
+            mine.connected(monotonic() + 0.05)
+        assert mine._attempt is attempt
+        assert isinstance(longer.exception(60), Unreachable)
+        accepted.close()
 
 
 def test_next_attempt_is_another_when_one_has_failed() -> None:

@@ -80,10 +80,7 @@ class Connector:
             return self._connect_here(deadline)
         while not attempt.is_over:
             if not latch.wait(patience(deadline)) and not attempt.is_over:
-                try:
-                    attempt.latches.remove(latch)
-                except ValueError:
-                    pass  # being opened at this moment
+                self._leave(attempt, latch)
                 raise TooLate
         if attempt.channel is not None:
             return attempt.channel
@@ -138,6 +135,15 @@ class Connector:
                 self._attempt = attempt
             attempt.latches.append(latch)
         return attempt, latch
+
+    def _leave(self, attempt: Attempt, latch: Latch) -> None:
+        """Wait no longer. One that nobody waits for may still succeed; the next call begins anew,
+        since this one may be stuck where another would not be."""
+        with self._lock:
+            if latch in attempt.latches:
+                attempt.latches.remove(latch)
+            if not attempt.latches and self._attempt is attempt:
+                self._attempt = None
 
     def _run(self, attempt: Attempt) -> None:
         """In a thread of its own: connect, and tell all that wait."""
