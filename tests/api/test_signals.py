@@ -24,6 +24,10 @@ Script = Callable[..., "subprocess.Popen[str]"]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
+def _nothing_yet() -> list[int]:
+    return []
+
+
 def _work(client_socket: Any, state: Any, args: dict[str, Any]) -> None:
     respond(client_socket, args["run"](state))
 
@@ -123,7 +127,7 @@ def test_signal_lets_what_has_its_receipt_run(start: Start, gate: Gate, tmp_path
     def leave(client_socket: Any, state: list[int], args: Any) -> None:
         left.write_text(str(state))
 
-    client.initialize(list, add, leave)
+    client.initialize(_nothing_yet, add, leave)
     client.execute({"run": gate.passing(None), "number": 0})
     gate.wait()
     for number in range(1, 50):
