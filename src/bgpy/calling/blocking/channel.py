@@ -209,6 +209,9 @@ class Channel:
             if self._torn:
                 raise Unusable  # its own turn, left from a call that was struck down
         else:
+            reader = turns.reader
+            if self._torn and reader is not None and not reader.locked():
+                raise Unusable  # whoever read was struck down, and doesn't read any more
             call.waker = Latch()
             self._ask_standby()
         call.request = number
