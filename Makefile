@@ -18,6 +18,8 @@ FUZZ := .venv-fuzz
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 120
 ENDURANCE_SECONDS ?= 600
+# Of `make test`: more than the cores, since tests wait most of their time.
+WORKERS ?= 3
 AFTER ?= .
 
 # What `make coverage` runs; empty means all.
@@ -29,7 +31,7 @@ demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 # Lines and branches that the tests reach, in their servers' processes too.
 coverage: $(STAMP)

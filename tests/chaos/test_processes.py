@@ -91,6 +91,8 @@ def test_every_caller_hears_when_the_server_is_killed_amid_its_calls(
 ) -> None:
     """Threads, futures and later calls: each ends, and the next server is never taken for it."""
     clients = [way.client(mortal.port) for _ in range(4)]
+    for client in clients:  # who never met the first server could not tell the next from it
+        assert client.call(request(1)) == right_answer(1)
     ended: list[BaseException] = []
 
     def call_on(client: Client) -> None:
