@@ -12,8 +12,9 @@ import pytest
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import MessageTooLarge
 from bgpy.serving import questions
-from bgpy.serving.questions import WAITS, Questions
+from bgpy.serving.questions import Questions
 from bgpy.serving.queue import Overloaded
+from bgpy.serving.sessions.session import Pause
 from bgpy.wire.messages import Message, Modules
 
 
@@ -28,12 +29,12 @@ class Asker:
         assert isinstance(message, Modules)
         self.answers[message.request] = json.loads(message.text)["modules"]
 
-    def pause(self, reason: str) -> None:
-        assert reason == WAITS
+    def pause(self, reason: Pause) -> None:
+        assert reason is Pause.QUESTION
         self.paused += 1
 
-    def resume(self, reason: str) -> None:
-        assert reason == WAITS
+    def resume(self, reason: Pause) -> None:
+        assert reason is Pause.QUESTION
         self.paused = 0
 
 

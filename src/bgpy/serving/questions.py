@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import MessageTooLarge
 from bgpy.serving.queue import Overloaded
+from bgpy.serving.sessions.session import Pause
 from bgpy.wire.messages import Failure, Message, Modules, Reason
 
 SLICE = 0.002
@@ -27,9 +28,6 @@ LONGEST = 2**20
 MOST_NAMES = 500_000
 """Names in all questions that wait; about 100 MB in the end."""
 
-WAITS = "modules"
-"""The reason given for pausing a session that waits for an answer."""
-
 
 class Asker(Protocol):
     """The session of the client that asks."""
@@ -37,10 +35,10 @@ class Asker(Protocol):
     def send(self, message: Message) -> None:
         """Send `message`."""
 
-    def pause(self, reason: str) -> None:
+    def pause(self, reason: Pause) -> None:
         """Read no more until `resume`."""
 
-    def resume(self, reason: str) -> None:
+    def resume(self, reason: Pause) -> None:
         """Read again."""
 
 
@@ -73,7 +71,7 @@ class Questions:
         if len(self._asked) == 1:
             self._go_on()
         if any(question.asker is asker for question in self._asked):
-            asker.pause(WAITS)
+            asker.pause(Pause.QUESTION)
 
     def _go_on(self) -> None:
         """Work for a slice on the question whose turn it is, and leave the rest as a change."""
@@ -90,7 +88,7 @@ class Questions:
             else:
                 self._asked.popleft()
                 _answer(question)
-                question.asker.resume(WAITS)
+                question.asker.resume(Pause.QUESTION)
         if self._asked:
             self._change(self._go_on)
 
