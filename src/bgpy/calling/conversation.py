@@ -57,6 +57,8 @@ class Call:
     """Its time is over, and the server is being asked how far it came."""
     receipt: Receipt | None = None
     """A receipt that came after that: true only if the server doesn't withdraw the call."""
+    chain = b""
+    """The chain of calls that wait for it, as its server knows it; empty outside of tasks."""
     parts: tuple[Message, ...] = ()
     """What came for it before its answer."""
     about: Call | None = None

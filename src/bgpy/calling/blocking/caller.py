@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.channel import Alone, Channel, Shared, Unusable
+from bgpy.calling.blocking.channel import Alone, Channel, Shared, Unusable, chain_block
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
 from bgpy.calling.blocking.sender import Posted, Sender
@@ -40,7 +40,6 @@ from bgpy.errors import (
 )
 from bgpy.memory import Payload
 from bgpy.tasks import current
-from bgpy.wire.extensions import Extension, encode_extensions
 from bgpy.wire.handshake import crypto
 from bgpy.wire.messages import Failure, Message, Modules, Ping, Pong, Reason
 
@@ -112,7 +111,7 @@ class Caller:
                         pass  # nothing was sent
         answer: Answer = self._do(
             lambda channel, deadline, turn: channel.call(
-                payload, current_chain(), timeout, deadline, turn
+                payload, current.chain(), timeout, deadline, turn
             ),
             timeout,
             waits=True,
@@ -227,7 +226,7 @@ class Caller:
         It waits for room, up to the call's deadline, where so much is on its way that the
         socket takes no more.
         """
-        future: CallFuture = futures().CallFuture(value_of, self.waits_for_itself)
+        future: CallFuture = futures().CallFuture(value_of, self._waited_for)
         self._post(Posted(future, payload, timeout, self._acquaintance.told))
         return future
 
@@ -305,6 +304,7 @@ class Caller:
                     posted.popleft()
                     continue
                 call = first.new_call(channel)
+                first.future.look_again()
                 admitted = False
             else:
                 admitted = call.answer is not None or channel.has_admitted(call)
@@ -343,12 +343,13 @@ class Caller:
         try:
             answer = self._alone(
                 lambda channel, deadline, turn: channel.call(
-                    posted.payload, b"", posted.timeout, deadline, turn
+                    posted.payload, current.chain(), posted.timeout, deadline, turn
                 ),
                 posted.deadline,
                 posted.timeout,
                 posted.told,
                 notice=True,
+                waits=True,
             )
         except BgpyError as error:
             answer = error
@@ -369,11 +370,23 @@ class Caller:
         assert callbacks is not None, "just made"
         return callbacks.start(shared)
 
-    def waits_for_itself(self) -> None:
-        """Raise `CallingSelf` where waiting for a future of this client could never end."""
+    def _waited_for(self, future: CallFuture) -> bool:
+        """In a thread that waits for `future`; whether to do this again within a tick.
+
+        In a task, raises `CallingSelf` where the wait could never end, as soon as there is a
+        connection that tells; otherwise the server learns who waits for that call.
+        """
+        if not current.is_task_thread():
+            return False
         channel = self._connector.channel
-        if channel is not None and current.is_task_thread_of(channel.welcome.incarnation):
+        if channel is None:
+            return True
+        if current.is_task_thread_of(channel.welcome.incarnation):
             raise calls_itself()
+        if not self._is_inside():  # else this is a handler's, which may not take the lock
+            with self._here.inside:
+                channel.waited_for(future)
+        return True
 
     # Its end
 
@@ -512,8 +525,7 @@ class Caller:
 
 def current_chain() -> bytes:
     """The extension block of a call that waits: the chain of calls that it is made in."""
-    chain = current.chain()
-    return encode_extensions({Extension.CHAIN: chain}) if chain else b""
+    return chain_block(current.chain())
 
 
 def calls_itself() -> CallingSelf:

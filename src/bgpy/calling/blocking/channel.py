@@ -39,6 +39,7 @@ from bgpy.calling.blocking.waiting import (
     READABLE,
     TICK,
     WRITABLE,
+    is_over,
     patience,
     poll,
     seconds_left,
@@ -50,7 +51,9 @@ from bgpy.errors import BgpyError
 from bgpy.memory import Payload, Piece
 from bgpy.system.keepalive import GONE, is_silent
 from bgpy.system.latch import Latch
-from bgpy.wire.messages import Cancel, Goodbye, Message
+from bgpy.tasks import current
+from bgpy.wire.extensions import Extension, encode_extensions
+from bgpy.wire.messages import Cancel, Goodbye, Message, Status
 
 if TYPE_CHECKING:
     from bgpy.calling.blocking.futures import Callbacks
@@ -138,7 +141,7 @@ class Channel:
     def call(
         self,
         payload: Payload,
-        extensions: bytes,
+        chain: bytes,
         timeout: float | None,
         deadline: float | None,
         turn: threading.Lock,
@@ -149,12 +152,13 @@ class Channel:
         try:
             with self._lock:
                 self._numbers.last = number = self._numbers.last + 1
-                if extensions:
-                    pieces = connection.execute(number, payload, True, extensions)
+                if chain:
+                    call.chain = chain
+                    pieces = connection.execute(number, payload, True, chain_block(chain))
                 else:
                     pieces = connection.execute(number, payload, True)
                 reads = self._begin(call, number, pieces, turn)
-            if reads and call.left and deadline is None:
+            if reads and call.left and deadline is None and not chain:
                 # As `_await`, in fewer steps: most calls are alone and have no time limit.
                 with turn:
                     turns = self._turns
@@ -186,6 +190,8 @@ class Channel:
         `Unusable` or `Alone` if nothing was sent, and `MessageTooLarge`.
         """
         call = Call(timeout)
+        if chain := current.chain():
+            call.chain = chain
         try:
             with self._lock:
                 self._numbers.last = number = self._numbers.last + 1
@@ -240,11 +246,17 @@ class Channel:
                     if self._turns.reader is turn:
                         self._read_own(call, deadline)
                         self._turns.leave()
-                        if call.answer is not None or _over(deadline):
+                        if call.answer is not None or is_over(deadline):
                             return
                 # The standby took it for struck down, before it had its lock.
                 with self._lock:
                     reads = self._sleeps_or_reads(call, turn)
+            elif call.chain:
+                self.tell_chain(call)
+                if not call.waker.wait(min(seconds_left(deadline, TICK), TICK)) and is_over(
+                    deadline
+                ):
+                    return
             elif not call.waker.wait(patience(deadline)):
                 return
 
@@ -262,7 +274,7 @@ class Channel:
             seconds = min(seconds_left(deadline, TICK), TICK)
             if not self.wait_writable(seconds) and self.end_if_gone():
                 return
-            if _over(deadline):
+            if is_over(deadline):
                 self._withdraw(call)
                 return
             self.push()
@@ -349,6 +361,35 @@ class Channel:
         if self._torn and self._turns.reader is turn:
             self._end("a call was interrupted while it read for all")
 
+    # Chains of calls
+
+    def tell_chain(self, call: Call) -> None:
+        """In a task that waits for `call`: tell the server who waits, unless it knows.
+
+        The chain of a task grows while it runs when a future begins to be waited for whose
+        call it is. The server refuses the call if one of those that wait holds it.
+        """
+        chain = current.chain()
+        if chain == call.chain or len(chain) > current.LONGEST:
+            return
+        with self._lock:
+            if self._outbox.torn or self.conversation.ended is not None or call.answer is not None:
+                return
+            call.chain = chain
+            self._numbers.last = number = self._numbers.last + 1
+            text = f'{{"call": {call.request}, "chain": "{chain.hex()}"}}'
+            self._outbox.send(Call(), self.connection.send(Status(number, text)))
+
+    def waited_for(self, waker: object) -> None:
+        """In a task that waits for a future: the same for its call, once that is on its way."""
+        with self._lock:
+            found = [call for call in self._pending.values() if call.waker is waker]
+        try:
+            for call in found:
+                self.tell_chain(call)
+        except OSError as error:
+            self.lost(error)
+
     # Futures
 
     def has_admitted(self, call: Call) -> bool:
@@ -428,9 +469,11 @@ class Channel:
 
     def _read_own(self, call: Call, deadline: float | None) -> None:
         while call.answer is None:
+            if call.chain:
+                self.tell_chain(call)
             if deadline is None or self._readable(deadline):
                 self._read(call)
-            elif _over(deadline):
+            elif is_over(deadline):
                 return
             else:
                 self.end_if_gone()
@@ -621,7 +664,7 @@ class Channel:
                 self._outbox.send(goodbye, self.connection.send(Goodbye("the client closed")))
             if self.conversation.is_quiet and goodbye.left:
                 return False  # the server has read all that was sent: it has answered it
-            while not goodbye.left and self.conversation.ended is None and not _over(deadline):
+            while not goodbye.left and self.conversation.ended is None and not is_over(deadline):
                 self.wait_writable(min(seconds_left(deadline, 0.0), TICK))
                 self.push()
             self._sock.shutdown(socket.SHUT_WR)
@@ -655,8 +698,9 @@ class Channel:
                 call.waker.settle_in_child(answer)
 
 
-def _over(deadline: float | None) -> bool:
-    return deadline is not None and monotonic() >= deadline
+def chain_block(chain: bytes) -> bytes:
+    """The extension block of a call that the calls of `chain` wait for."""
+    return encode_extensions({Extension.CHAIN: chain}) if chain else b""
 
 
 def _stand_by(asked: Asked, ended: weakref.ref[Channel]) -> None:
