@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
+import psutil
 import pytest
 
-from bgpy import CallingSelf, Client, Handle
+from bgpy import (
+    CallingSelf,
+    CallTimeout,
+    Client,
+    Handle,
+    ServerGone,
+    ServerRestarted,
+    token_create,
+)
+from tests.support.fixtures import free_port
+from tests.support.gate import Gate
 from tests.support.tasks.counting import TASKS, count
+
+__all__ = ["free_port"]
 
 Start = Callable[..., tuple[Handle, Client]]
 
@@ -111,3 +124,56 @@ def test_wait_of_the_standard_library_is_the_tasks_own_affair(
         return "not noticed"
 
     assert client.call({"run": waiting}, timeout=PATIENCE) == "noticed"
+
+
+def test_time_out_while_sending_harms_no_other_thread(start: Start) -> None:
+    """What has begun to leave is sent on, and withdrawn behind that; the connection stays."""
+    handle, client = start()
+    client.initialize(*TASKS)
+    process = psutil.Process(handle.pid)
+    large = {"run": count, "pad": bytes(10**7)}
+    with Gate() as gate, ThreadPoolExecutor(1) as pool:
+        other = pool.submit(client.call, {"run": gate.passing("its own")})
+        gate.wait()
+        process.suspend()
+        try:
+            with pytest.raises(CallTimeout) as caught:
+                client.call(large, timeout=0.1)
+            with pytest.raises(CallTimeout):
+                client.submit(large, timeout=0.1).result(PATIENCE)
+        finally:
+            process.resume()
+        assert caught.value.progress == "unknown"
+        assert client.ping(timeout=PATIENCE) > 0  # behind the withdrawals
+        gate.open()
+        assert other.result(PATIENCE) == "its own"
+    assert client.call({"run": count}) == 1
+
+
+@pytest.mark.parametrize("how", ["call", "submit"])
+def test_restart_is_told_at_the_first_call_after_it(start: Start, free_port: int, how: str) -> None:
+    """Whatever the call is: what could still be sent isn't lost to the old connection."""
+    token = token_create()
+    handle, client = start(port=free_port, token=token)
+    client.initialize(*TASKS)
+    client.call({"run": count})  # nobody reads after it, so nobody notices the end
+    handle.kill()
+    start(port=handle.port, token=token)[1].initialize(*TASKS)
+    ways = {"call": client.call, "submit": lambda args: client.submit(args).result(PATIENCE)}
+    with pytest.raises(ServerRestarted):
+        ways[how]({"run": count})
+    assert client.submit({"run": count}).result(PATIENCE) == 0
+
+
+def test_future_that_is_closed_over_says_that_the_client_was_closed(start: Start) -> None:
+    """The server, which closes its side then, is well."""
+    handle, client = start()
+    client.initialize(*TASKS)
+    with Gate() as gate:
+        with Client(handle.host, handle.port) as closed:
+            future = closed.submit({"run": gate.passing()})
+            gate.wait()
+        with pytest.raises(ServerGone, match="the client was closed; whether the call ran"):
+            future.result(PATIENCE)
+        gate.open()
+    assert client.call({"run": count}) == 1

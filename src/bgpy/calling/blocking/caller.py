@@ -56,6 +56,9 @@ FAREWELL = 5.0
 END = 10.0
 """Seconds that a server's process has to end after its port has closed."""
 
+CLOSED, ENDED, OVER = "the client was closed", "the program has ended", "the call is over"
+"""Why a client closes a connection."""
+
 ENDS = (Reason.TASK, Reason.NO_RESPONSE, Reason.NOT_STARTED)
 """Failures of an exit after which the server ends all the same."""
 
@@ -84,6 +87,7 @@ class Caller:
     def _begin_anew(self) -> None:
         self._shared = shared = Shared()
         self._here = shared.here
+        shared.push_on = weakref.WeakMethod(self._ring)
         self._connector = Connector(self._target, self._connect_timeout, shared, self._acquaintance)
         self._sender = Sender(shared)
         self._hashes: tuple[bytes, dict[str, str | None]] = b"", {}
@@ -240,6 +244,9 @@ class Caller:
             self._ring()
             return
         with self._here.inside:
+            if not channel.usable():
+                self._ring()  # which connects anew, and finds out whether the server was restarted
+                return
             try:
                 with self._shared.lock:
                     self._admit(channel)
@@ -398,16 +405,16 @@ class Caller:
             return
         with self._here.inside:
             deadline = monotonic() + FAREWELL
-            channel = self._say_goodbye(deadline)
+            channel = self._say_goodbye(CLOSED, deadline)
             self._connector.give_up()
             if channel is not None:
                 channel.drain(deadline)
-                channel.close("the client was closed")
+                channel.close(CLOSED)
             self._sender.rest()
             if self._shared.callbacks is not None:
                 self._shared.callbacks.rest()
 
-    def _say_goodbye(self, deadline: float) -> Channel | None:
+    def _say_goodbye(self, reason: str, deadline: float) -> Channel | None:
         """Send what there is and a goodbye; the channel, which may have to be drained."""
         channel = self._connector.channel
         if self._sender.posted:
@@ -418,7 +425,7 @@ class Caller:
             except Unusable:
                 if channel is not None:
                     self._connector.drop(channel, "a call was interrupted")
-                    return self._say_goodbye(deadline)
+                    return self._say_goodbye(reason, deadline)
             except Alone:
                 while self._sender.posted:
                     self._submit_alone(self._sender.posted.popleft())
@@ -426,10 +433,10 @@ class Caller:
                 self._fail_posted(error)
         if channel is None:
             return None
-        drains = channel.say_goodbye(deadline)
+        drains = channel.say_goodbye(reason, deadline)
         self._connector.leave(channel)
         if not drains:
-            channel.close("the client was closed")
+            channel.close(reason)
             return None
         return channel
 
@@ -511,9 +518,9 @@ class Caller:
             return ask(channel, deadline, Lock())
         finally:
             last = monotonic() + min(FAREWELL, seconds_left(deadline, FAREWELL))
-            if channel.say_goodbye(last):
+            if channel.say_goodbye(OVER, last):
                 channel.drain(last)
-            channel.close("the call is over")
+            channel.close(OVER)
 
     def _connected(self, deadline: float | None, timeout: float | None) -> Channel:
         try:
@@ -574,11 +581,11 @@ def _leave() -> None:
     if callers:
         _import_what_late_calls_need()
     deadline = monotonic() + FAREWELL
-    leaving = [caller._say_goodbye(deadline) for caller in callers]
+    leaving = [caller._say_goodbye(ENDED, deadline) for caller in callers]
     for channel in leaving:
         if channel is not None:
             channel.drain(deadline)
-            channel.close("the program has ended")
+            channel.close(ENDED)
 
 
 @cache
