@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from bgpy.state import claims, folders, occupied, records, sockets, tokens
 from bgpy.system.exiting import leave
 from bgpy.tasks import init_file
 from bgpy.version import __version__
+
+log = logging.getLogger("bgpy.server")
 
 Chores = Callable[[], None]
 
@@ -150,6 +153,7 @@ class Host:
             self.claim.write(self._record(server), self._token if options.keep_token else None)
             with kept.handling(shutdown.handle, server.wakeup_fd):
                 server.serve()
+            log.info("the server has ended")
         finally:
             self.close()
 
