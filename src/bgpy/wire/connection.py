@@ -237,7 +237,10 @@ class Connection:
             return
         if self.reader is None or not self.reader.idle:
             where = "during the handshake" if self.reader is None else "within a message"
-            self._fail(RemoteProtocolError(f"the other side closed the connection {where}"))
+            text = f"the other side closed the connection {where}"
+            if isinstance(self._handshake, ServerHandshake) and self._handshake.awaits_proof:
+                text = "it left at the server's proof, as a client with a wrong token or none does"
+            self._fail(RemoteProtocolError(text))
         self._move(Event.END)
 
     def _break(self, error: BgpyError) -> None:
