@@ -14,7 +14,7 @@ from bgpy.errors import MessageTooLarge
 from bgpy.serving import questions
 from bgpy.serving.questions import Questions
 from bgpy.serving.queue import Overloaded
-from bgpy.serving.sessions.session import Pause
+from bgpy.serving.sessions.watch import Pause
 from bgpy.wire.messages import Message, Modules
 
 

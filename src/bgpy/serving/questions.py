@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import MessageTooLarge
 from bgpy.serving.queue import Overloaded
-from bgpy.serving.sessions.session import Pause
+from bgpy.serving.sessions.watch import Pause
 from bgpy.wire.messages import Failure, Message, Modules, Reason
 
 SLICE = 0.002
