@@ -180,6 +180,8 @@ class ServerCore:
 
     def _close(self) -> None:
         self._events.closing()
+        self._worker.end_struck()
+        self._outbox.end_deferred()
         for job in [*self._ending.close(), *self._jobs.clear()]:
             self._worker.refuse_ending(job)
         busy = lambda: any(session.unsent for session in self._door.sessions)  # noqa: E731

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from bgpy.memory import Payload
-from bgpy.tasks.lifecycle import Kind
+from bgpy.tasks.lifecycle import Kind, Outcome
 from bgpy.wire.messages import Execute, Exit, Init, Message
 
 
@@ -33,6 +33,9 @@ class Job:
     """When its turn came, more waited behind it for the same client."""
     started = False
     """The engine has been given it: it must not be given it again."""
+    outcome: Outcome | None = None
+    """How it ended, where the outbox has to be told: noted first, so that a job which is struck
+    while it ends is ended with that and nothing else."""
     chain = b""
     """The calls that wait for this one (`bgpy.tasks.current`)."""
 

@@ -281,12 +281,6 @@ class JobQueue(Generic[J]):
         self._drained(line.owner)
         return job
 
-    def again(self) -> None:
-        """See that there is work, for who may have been struck between taking it and running it."""
-        with self._lock:
-            self._torn = True
-            self.count += 1  # counted anew by `pop`, which comes now
-
     def queued(self) -> int:
         """How many wait, those that are held included."""
         with self._lock:
