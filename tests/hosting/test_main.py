@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from bgpy import Server
+from bgpy import Client, Server
 from bgpy.errors import StartupError
+from bgpy.example import tasks
+from tests.support.peers import wait_until
 
 
 def test_failure_crosses_the_pipe_with_all_that_is_known(tmp_path: Path) -> None:
@@ -39,3 +42,24 @@ def test_failure_of_the_init_file_quotes_what_was_printed(tmp_path: Path) -> Non
     assert error.log_file == str(log)
     assert any("so far" in line for line in error.printed)
     assert str(error).endswith(error.printed[-1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a log that is open can't be removed")
+def test_log_that_was_removed_is_made_again_while_calls_come(tmp_path: Path) -> None:
+    """What tasks print and the server logs is in it, with no signal and no new start."""
+    log = tmp_path / "log"
+    handle = Server("127.0.0.1", 0, log_file=log).run_background()
+    try:
+        with Client(handle.address) as client:
+            client.initialize(tasks.init_task, tasks.exec_task, tasks.exit_task)
+            log.unlink()
+
+            def calls() -> bool:
+                client.execute({"command": "increase", "value_change": 1})
+                return log.exists()
+
+            wait_until(calls, "the log is there again")
+        assert handle.stop()
+    finally:
+        handle.kill()
+    assert "asked the server to end" in log.read_text()

@@ -25,12 +25,10 @@ class Server:
 
     def __init__(self) -> None:
         self.interrupts = 0
+        self.handle = self._handle  # one object, as it stays with the system
 
-    def interrupt(self) -> None:
+    def _handle(self, number: int, frame: object) -> None:
         self.interrupts += 1
-
-    def last(self) -> None:
-        raise AssertionError("asked twice")
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def test_put_back_has_the_server_hear_of_signals_whatever_a_task_did(
     """Handlers and wake-up descriptor are the server's again; the user's own stay."""
     server, kept = Server(), Kept()
     before = signal.getsignal(number)
-    with kept.ending(server.interrupt, wakeups.fileno(), server.last):
+    with kept.handling(server.handle, wakeups.fileno()):
         task()
         kept.put_back()
         os.kill(os.getpid(), number)
@@ -94,7 +92,7 @@ def test_hold_back_keeps_a_timer_of_a_task_out_of_closing(wakeups: socket.socket
         raise LookupError("late")
 
     def close() -> None:
-        with kept.ending(server.interrupt, wakeups.fileno(), server.last):
+        with kept.handling(server.handle, wakeups.fileno()):
             kept.hold_back()
             signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -117,7 +115,7 @@ def test_kept_does_nothing_outside_of_the_main_thread(wakeups: socket.socket) ->
 
     def serve() -> None:
         kept = Kept()
-        with contextlib.suppress(AssertionError), kept.ending(print, wakeups.fileno(), print):
+        with contextlib.suppress(AssertionError), kept.handling(print, wakeups.fileno()):
             kept.hold_back()
             kept.put_back()
             seen.append(signal.getsignal(signal.SIGTERM))

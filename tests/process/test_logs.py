@@ -192,6 +192,92 @@ def test_rotate_keeps_text_when_printed_while_copying(
     assert Path(f"{path}.1").read_bytes() == b"early and late"
 
 
+def _renew(rotation: logs.Rotation, now: float) -> bool:
+    """Do what is due; whether anything was."""
+    due = rotation.due(now)
+    if due:
+        rotation.renew()
+    return due
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptor 2 of this process is changed")
+@pytest.mark.parametrize("how", ["removed", "renamed", "replaced"])
+def test_renew_makes_the_log_again_when_it_was_moved(
+    log: tuple[Path, int], how: str, tmp_path: Path
+) -> None:
+    """What was written meanwhile is in the old file, what comes then at the path; it rotates."""
+    path, fd = log
+    old = open(path, "rb")  # noqa: SIM115
+    rotation = logs.Rotation(str(path), fd, 10)
+    os.write(fd, b"1\n")
+    if how == "removed":
+        path.unlink()
+    else:
+        path.rename(tmp_path / "elsewhere")
+    if how == "replaced":
+        path.write_bytes(b"new\n")
+    os.write(fd, b"2\n")
+    stderr = os.dup(2)
+    os.dup2(fd, 2)
+    try:
+        assert _renew(rotation, 1.0)
+        os.write(2, b"3\n")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    os.write(fd, b"4\n")
+    with old:
+        assert old.read() == b"1\n2\n"
+    assert path.read_bytes() == (b"new\n" if how == "replaced" else b"") + b"3\n4\n"
+    assert not os.get_inheritable(fd)
+    assert not _renew(rotation, 3.0)
+    os.write(fd, b"5" * 20)
+    assert _renew(rotation, 5.0)
+    assert path.read_bytes() == b""
+    assert Path(f"{path}.1").read_bytes().endswith(b"4\n" + b"5" * 20)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a log that is open can't be removed")
+def test_renew_keeps_the_old_log_when_no_new_one_can_be_made(log: tuple[Path, int]) -> None:
+    """It is tried again; the file that is open takes what is written until then."""
+    path, fd = log
+    rotation = logs.Rotation(str(path), fd, 10)
+    with open(path, "rb") as old:
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(OSError, match="log"):
+            _renew(rotation, 1.0)
+        os.write(fd, b"kept")
+        assert old.read() == b"kept"
+        path.rmdir()
+        assert _renew(rotation, 3.0)
+        os.write(fd, b"anew")
+    assert path.read_bytes() == b"anew"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a log that is open can't be renamed")
+def test_log_file_is_opened_anew_when_it_was_moved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of a server in the foreground; a folder that is gone raises nowhere."""
+    path, old = tmp_path / "folder" / "log", tmp_path / "old"
+    path.parent.mkdir()
+    handler = logs.LogFile(str(path))
+    text = iter("12345")
+    say = lambda: handler.emit(logging.makeLogRecord({"msg": next(text)}))  # noqa: E731
+    say()
+    path.rename(old)
+    say()
+    path.unlink()
+    path.parent.rmdir()
+    say()
+    path.parent.mkdir()
+    say()
+    handler.close()
+    assert (old.read_text(), path.read_text()) == ("1\n", "4\n")
+    assert "No such file" in capsys.readouterr().err
+
+
 def test_rotate_keeps_children_writing_when_they_hold_the_log(log: tuple[Path, int]) -> None:
     """A child that was started before the rotation writes on into the log, from its start."""
     path, fd = log

@@ -38,12 +38,20 @@ def test_limits_stay_as_they_are_when_they_fit() -> None:
     assert fitted(Limits()) == Limits()
 
 
+class Keeper:
+    """What keeps replies."""
+
+    kept = 0
+
+
 def test_budget_counts_what_is_kept_and_forgotten() -> None:
     """And says when replies are more than there is room for."""
     budget = Budget(100)
-    assert budget.keep(60)
-    budget.receiving, budget.queued = 20, 20
-    assert budget.used == 100
-    assert not budget.keep(1)
-    budget.forget(61)
-    assert (budget.unsent, budget.used) == (0, 40)
+    one, other = Keeper(), Keeper()
+    assert budget.keep(one, 60)
+    budget.receiving, budget.queued = 20, 10
+    assert budget.keep(other, 10)
+    assert (budget.used, one.kept, other.kept) == (100, 60, 10)
+    assert not budget.keep(other, 11)
+    budget.keep(one, 0)
+    assert (budget.unsent, budget.used) == (11, 41)

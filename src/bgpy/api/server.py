@@ -160,8 +160,10 @@ def _place(host: str | None, port: int | None) -> address.Address:
 
 
 def _file_handler(file: str) -> logging.Handler:
+    from bgpy.process.logs import LogFile
+
     try:
-        return logging.FileHandler(file)
+        return LogFile(file)
     except OSError as error:
         raise StartupError(f"the log file {file} can't be opened: {error.strerror}") from error
 

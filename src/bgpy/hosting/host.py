@@ -13,6 +13,7 @@ from bgpy.config import Options
 from bgpy.engines.inline import InlineEngine
 from bgpy.errors import Advice, StartupError
 from bgpy.hosting import signals
+from bgpy.hosting.shutdown import Shutdown
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io import listener, unix
 from bgpy.state import claims, folders, records, sockets, tokens
@@ -108,10 +109,14 @@ class Host:
         kept = signals.Kept()
 
         def closing() -> None:
+            shutdown.closing = True
             kept.hold_back()
             self.claim.release()
 
-        events = Events(ready, kept.put_back, closing, self._in_child, chores)
+        def signalled(number: int) -> None:
+            shutdown.seen(number)
+
+        events = Events(ready, kept.put_back, closing, self._in_child, chores, signalled)
         in_main = threading.current_thread() is threading.main_thread()
         pid = os.getpid() if in_main else 0
         try:
@@ -125,8 +130,9 @@ class Host:
                 events,
                 pid,
             )
+            shutdown = Shutdown(server, self._drop)
             self.claim.write(self._record(server), self._token if options.keep_token else None)
-            with kept.ending(server.interrupt, server.wakeup_fd, self._drop):
+            with kept.handling(shutdown.handle, server.wakeup_fd):
                 server.serve()
         finally:
             self.close()

@@ -38,16 +38,22 @@ def main(settings: Settings, ready: Ready) -> None:
         log.info("listening on %s", server.address)
         ready.ready(*server.address, log_file)
 
-    def rotate() -> None:
+    failed = ""
+
+    def tend_log() -> None:
+        nonlocal failed
         if not rotation.due(time.monotonic()):
             return
         try:
-            rotation.rotate()
+            rotation.renew()
+            failed = ""
         except OSError as error:
-            log.warning("the log can't be rotated: %s", error)
+            if str(error) != failed:  # it is tried again each second
+                failed = str(error)
+                log.warning("the log can't be rotated or made anew: %s", error)
 
     try:
-        server.serve(tell, rotate)
+        server.serve(tell, tend_log)
     except BrokenPipeError:
         log.error("the program that started this server ended before it was ready")
         sys.exit(1)

@@ -1,7 +1,7 @@
-"""Signals while a server runs in the main thread: the first SIGINT or SIGTERM ends it in order,
-the second ends its process at once.
+"""Signals while a server runs in the main thread: whose handlers hold when.
 
-The server owns these two while it serves. A task may set handlers of its own, also through
+The server owns SIGINT and SIGTERM while it serves; `bgpy.hosting.shutdown` says what they do.
+A task may set handlers of its own, also through
 `asyncio.run`; they hold until the task returns, then the server restores SIGINT, SIGTERM and
 the wake-up descriptor, also after `init_task`. Clean-up at the end belongs in `exit_task`.
 
@@ -24,7 +24,6 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from bgpy.system.exiting import leave
 from bgpy.tasks.interrupts import Place, held, place_of
 
 log = logging.getLogger("bgpy.server")
@@ -91,7 +90,7 @@ class Kept:
     """
 
     def __init__(self) -> None:
-        self._handle: Callable[[int, FrameType | None], None] | None = None
+        self._handle: Handler | None = None
         self._wakeup_fd = -1
         self._looked = 0.0
         self._mask: set[Any] | None = None
@@ -128,28 +127,14 @@ class Kept:
                 signal.signal(number, handler.handler)
 
     @contextmanager
-    def ending(
-        self, interrupt: Callable[[], None], wakeup_fd: int, last: Callable[[], None]
-    ) -> Iterator[None]:
-        """Call `interrupt` at the first signal; at the second call `last` and exit at once.
+    def handling(self, handle: Handler, wakeup_fd: int) -> Iterator[None]:
+        """Have `handle` handle SIGINT and SIGTERM, and their numbers go to `wakeup_fd`.
 
         Does nothing outside the main thread, where Python takes no signals.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        asked = False
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            nonlocal asked
-            if asked:
-                try:
-                    last()
-                finally:
-                    leave(128 + number)
-            asked = True
-            interrupt()
-
         before = {number: signal.signal(number, handle) for number in _SIGNALS}
         wakeup_before = signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
         self._handle, self._wakeup_fd = handle, wakeup_fd
@@ -165,7 +150,7 @@ class Kept:
             self._let_through()
 
     def hold_back(self) -> None:
-        """Block all signals but the server's in this thread until `ending` is left.
+        """Block all signals but the server's in this thread until `handling` is left.
 
         Called when the last task has run: a timer that it left behind would raise in the
         middle of closing. Signals that arrive meanwhile are delivered afterwards.

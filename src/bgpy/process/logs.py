@@ -8,7 +8,10 @@
 
 All write through copies of one descriptor, opened for appending: whole lines don't get
 into each other's way. Since children keep their copy, rotation can't put a new file in
-its place: it copies the file and cuts it to nothing.
+its place: it copies the file and cuts it to nothing. Others can, as logrotate does, or a
+cleaner that removes files: about once a second the server compares the file at the log's path
+with the one that it writes to, and opens the path anew if they differ. Until then all that is
+written is in the old file, and what children that run already write stays there.
 """
 
 from __future__ import annotations
@@ -122,11 +125,41 @@ def configure_logging(level: str | int) -> None:
         logging.lastResort.setFormatter(formatter)
 
 
+def is_at(path: str, fd: int) -> bool:
+    """Whether the file open as `fd` is still the one at `path`."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # it can't be seen just now
+
+
+class LogFile(logging.FileHandler):
+    """Appends to a log; opens its path anew once the file was removed or renamed.
+
+    It looks before each line. Where the path can't be opened the old file is written to.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record; failures are told as `logging` tells them, and never raised."""
+        stream = self.stream
+        if stream is not None and not is_at(self.baseFilename, stream.fileno()):
+            try:
+                self.stream = self._open()
+            except OSError:
+                self.handleError(record)
+            else:
+                stream.close()
+        super().emit(record)
+
+
 class Rotation:
     """Keeps the log `path`, open as `fd`, near `size` bytes, with one older file ``path.1``.
 
-    Nothing is lost but what is written between the last look at the file's end and its
-    cutting, two system calls later (microseconds): no system lets both be done at once.
+    Makes it anew where it was removed or renamed. Nothing is lost but what is written between
+    the last look at the file's end and its cutting, two system calls later (microseconds): no
+    system lets both be done at once.
     """
 
     _INTERVAL = 1.0
@@ -138,12 +171,44 @@ class Rotation:
         self._next_look = 0.0
 
     def due(self, now: float) -> bool:
-        """Tell whether the log is over its size; looks once a second of `now`, if monotonic."""
+        """Tell whether the log is over its size, or no longer at its path.
+
+        Looks once a second of `now`, if monotonic.
+        """
         if now < self._next_look:
             return False
         self._next_look = now + self._INTERVAL
         status = os.fstat(self._fd)
-        return stat.S_ISREG(status.st_mode) and status.st_size > self._size
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        return status.st_size > self._size or not is_at(self._path, self._fd)
+
+    def renew(self) -> None:
+        """Do what is due. Raises `OSError` if a file can't be opened or written.
+
+        The log is whole then, and stays where it is.
+        """
+        if is_at(self._path, self._fd):
+            self.rotate()
+        else:
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """Write to the file at the log's path from now on, made where missing.
+
+        The numbers of the descriptors stay, so nobody who writes notices: each is changed from
+        the old file to the new one in one step. Standard output and error stay what they are
+        where a task has sent them elsewhere.
+        """
+        old = os.fstat(self._fd)
+        new = _open_appending(self._path)
+        try:
+            for each in (1, 2):
+                if os.path.samestat(os.fstat(each), old):
+                    os.dup2(new, each)
+            os.dup2(new, self._fd, inheritable=False)
+        finally:
+            os.close(new)
 
     def rotate(self) -> None:
         """Move what is in the log to ``path.1``, replacing the one there.

@@ -14,13 +14,15 @@ much was taken before; alone it may have the largest message and a full line bes
 Each number is changed in one place and read from all, without a lock: a sum that is a
 moment old lets one message too many in, which the next look counts. The lock is
 reentrant, since the collector may send where its thread adds already. What it surrounds
-is one addition, into which no signal handler and no collection can strike.
+is one step, into which no signal handler and no collection can strike: the sum and what
+it has of each keeper never come apart.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from typing import Protocol
 
 from bgpy.config import Limits
 
@@ -35,6 +37,13 @@ def fitted(limits: Limits) -> Limits:
         max_queued=min(limits.max_queued, line),
         max_unsent=min(limits.max_unsent, line),
     )
+
+
+class Keeper(Protocol):
+    """What keeps replies that a socket hasn't taken."""
+
+    kept: int
+    """The bytes of them that are counted; changed by `Budget.keep` alone."""
 
 
 class Budget:
@@ -62,13 +71,10 @@ class Budget:
         others = max(0, self.used - own)
         return 4 * (own + size) <= 3 * (self._limit - others)
 
-    def keep(self, size: int) -> bool:
-        """Count replies that must be kept; whether there is room for them."""
+    def keep(self, keeper: Keeper, size: int) -> bool:
+        """Count that `keeper` has `size` bytes of replies now; whether there is room for them."""
         with self._lock:
-            self.unsent += size
+            # Nothing is called between the two, so nothing can strike there.
+            self.unsent += size - keeper.kept
+            keeper.kept = size
         return self.used <= self._limit
-
-    def forget(self, size: int) -> None:
-        """Count replies that have left."""
-        with self._lock:
-            self.unsent -= size

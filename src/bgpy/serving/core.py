@@ -65,6 +65,8 @@ class Events(NamedTuple):
     """A task has forked: give back, in the child, what belongs to the parent."""
     chores: Callable[[], None]
     """Called about once a second while there is work."""
+    signalled: Callable[[int], None]
+    """A signal has arrived, with this number; in the thread that polls."""
 
 
 class ServerCore:
@@ -105,7 +107,7 @@ class ServerCore:
         self._jobs: JobQueue[Job] = JobQueue(
             limits.max_requests, limits.max_queued, self._drained, self._budget
         )
-        self._reactor = Reactor(events.chores)
+        self._reactor = Reactor(events.chores, events.signalled)
         self._outbox = Outbox(self._reactor.change)
         self._ending = Ending(limits.max_requests, limits.max_queued)
         thread = current.TaskThread(self.welcome.incarnation, None)
@@ -165,6 +167,16 @@ class ServerCore:
         May be called from any thread and from a signal handler.
         """
         self._reactor.interrupt()
+
+    def change(self, change: Callable[[], None]) -> None:
+        """Have the thread that polls call `change` soon; from any thread or a signal handler."""
+        self._reactor.change(change)
+
+    @property
+    def running(self) -> Kind | None:
+        """The kind of the task that runs in the task thread, if one does; from any thread."""
+        job = self._jobs.taken
+        return job.kind if job is not None and self._worker.thread.serial else None
 
     @property
     def wakeup_fd(self) -> int:

@@ -7,11 +7,16 @@ import sys
 from typing import NoReturn
 
 
+def flush() -> None:
+    """Write out what was printed."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
 def leave(code: int) -> NoReturn:
     """End this process with `code`, whatever its threads do; nothing can keep it."""
     try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        flush()
     finally:
         os._exit(code)

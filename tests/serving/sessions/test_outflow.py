@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import pytest
@@ -35,6 +35,9 @@ class Socket:
 
     def direct(self) -> tuple[Callable[[memoryview], int], Callable[[Piece], int]]:
         return lambda memory: 0, lambda piece: self.send([piece])
+
+    def sending(self, pieces: Sequence[Piece]) -> Iterator[int]:
+        return map(self.send, (pieces,))
 
     def send(self, pieces: Sequence[Piece]) -> int:
         self.before()

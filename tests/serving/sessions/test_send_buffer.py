@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bgpy.serving.io.transport import MOST_PIECES
 from bgpy.serving.sessions.send_buffer import PIECE, SendBuffer, after, owned, size_of
 
-PIECES = st.lists(st.binary(min_size=1, max_size=20), max_size=10)
+PIECES = st.lists(st.sampled_from([b"x", b"yy", b"a long one"]), max_size=10)
 
 
 def _filled(pieces: list[bytes]) -> SendBuffer:
@@ -23,7 +23,6 @@ def test_buffer_gives_what_was_put_in_when_the_socket_takes_any_part(
     pieces: list[bytes], takes: list[int]
 ) -> None:
     """In order, whole, and counted to the end; told twice of what left, it forgets it once."""
-    pieces = [bytes(bytearray(piece)) for piece in pieces]  # objects of their own
     buffer = _filled(pieces)
     sent = b""
     for take in [*takes, 10**6]:

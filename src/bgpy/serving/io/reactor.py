@@ -62,9 +62,15 @@ class Deadline:
 class Reactor:
     """Polls sockets for the task thread, and for the standby while that runs a job."""
 
-    def __init__(self, chores: Callable[[], None]) -> None:
-        """`chores` is called about once in `CHORES` seconds while there is work."""
+    def __init__(
+        self, chores: Callable[[], None], signalled: Callable[[int], None] = lambda number: None
+    ) -> None:
+        """`chores` is called about once in `CHORES` seconds while there is work.
+
+        `signalled` is called with the number of each signal that came by `wakeup_fd`.
+        """
         self._chores = chores
+        self._signalled = signalled
         self._chores_done = monotonic()
         self._sockets = Poller()
         self._waker, self._woken = socket.socketpair()
@@ -355,8 +361,12 @@ class Reactor:
 
     def _drain_wakes(self, events: int) -> None:
         try:
-            while len(self._woken.recv(4096)) == 4096:
-                pass
+            more = True
+            while more:
+                data = self._woken.recv(4096)
+                more = len(data) == 4096
+                for number in data.replace(b"\0", b""):
+                    self._signalled(number)
         except BlockingIOError:
             pass
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import select
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from bgpy.memory import Piece
@@ -56,17 +56,20 @@ class Transport(Protocol):
     sock: Stream
 
     def direct(self) -> tuple[Receive, Send]:
-        """What a session calls for each small message: `receive_into`, and `send` for one piece.
+        """What a session calls for each small message: to receive, and to send one piece.
 
-        Both may raise `BlockingIOError` where the methods give None or 0, so that they can
-        be the socket's own.
+        Both may raise `BlockingIOError`, so that they can be the socket's own.
         """
 
     def receive_into(self, memory: memoryview) -> int | None:
         """Bytes received into `memory`; 0 at the end of the stream, None if nothing is there."""
 
-    def send(self, pieces: Sequence[Piece]) -> int:
-        """Bytes taken of `pieces`, in their order; 0 if it takes none now."""
+    def sending(self, pieces: Sequence[Piece]) -> Iterator[int]:
+        """What sends `pieces` when its one item is asked for: the bytes taken, in their order.
+
+        Asked from C, by ``list.extend`` say, it is one step for a signal's handler: what the
+        socket took is noted, or nothing was taken. May raise `BlockingIOError`.
+        """
 
     def wait_writable(self, seconds: float) -> bool:
         """Whether it takes more, within `seconds`."""
@@ -99,15 +102,12 @@ class StreamTransport:
         except (BlockingIOError, InterruptedError):
             return None
 
-    def send(self, pieces: Sequence[Piece]) -> int:
-        try:
-            if len(pieces) == 1:
-                return self.sock.send(pieces[0])
-            if sys.platform == "win32":
-                return self.sock.send(_joined(pieces))
-            return self.sock.sendmsg(pieces[:MOST_PIECES])
-        except (BlockingIOError, InterruptedError):
-            return 0
+    def sending(self, pieces: Sequence[Piece]) -> Iterator[int]:
+        if len(pieces) == 1:
+            return map(self.sock.send, pieces)
+        if sys.platform == "win32":
+            return map(self.sock.send, (_joined(pieces),))
+        return map(self.sock.sendmsg, (pieces[:MOST_PIECES],))
 
     def wait_writable(self, seconds: float) -> bool:
         if sys.platform == "win32":

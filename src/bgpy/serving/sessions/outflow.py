@@ -9,20 +9,23 @@
 
 **Who sends.** One thread at a time is *busy*: it alone touches socket and buffer. The
 lock makes one busy, and is held while that takes no time; a thread that streams is busy
-without it. Whoever finds another at work leaves what it has in the inbox, with copies of
-the user's memory. The one at work looks into the inbox, under the lock, before it is
-busy no more: so what was left there before is seen, and who comes later finds nobody at
-work. No message waits for a wake-up.
+without it. A thread that finds another at work leaves its message in the inbox, with copies
+of the user's memory. The one at work looks into the inbox, under the lock, before it is
+busy no more: so what was left there before is seen, and a thread that comes later finds
+nobody at work. No message waits for a wake-up.
 
 **Who may come back.** The collector may run a `__del__`, and a signal a handler, that
 sends through this session while its thread is at work here. The lock is reentrant, so it
 comes in, finds its own thread busy, and leaves its message in the inbox.
 
-**What an exception there does** (a handler of a task's may raise between any two steps).
+**What an exception there does** (a handler of a task's may raise at each look that the
+interpreter takes for signals: as a function begins, and when a call of C has returned).
 What is offered to the socket is noted before, and what it took in the same step as the
-call that took it (`list.extend` of a `map` is one step for a handler). So what is left
-is known, is put aside, and leaves with the next poll. `send` raises that exception then;
-but for `MessageTooLarge`, which comes before, a message leaves whatever `send` raises.
+call that took it: `list.extend` of a `map` of the socket's own method is one step. A mark
+that something was done is set before it is done, where nothing is called between the two.
+So what is left is known: it is put aside by the thread that was struck, which raises the
+exception then; were that struck as well, *torn* is left, and the thread that polls does it.
+A message leaves whatever `send` raises, but where that was struck before its first step.
 
 The thread never waits for a reader: it streams as long as a copy would take, no longer.
 """
@@ -70,13 +73,15 @@ class Outflow:
         self._attend = attend
         self._lock = threading.RLock()
         self._busy = False
+        self._torn = False  # who was busy was struck, and has not mended it yet
         self._inbox: deque[Entry] = deque()
         self._offered: Offer | None = None
         """What is on its way into the socket, or into the buffer."""
         self._flushed: Offer | None = None
         """Likewise, of what the buffer has."""
         self._unsent: SendBuffer | None = None  # None: the socket takes bytes at once
-        self._kept = 0  # bytes that the budget counts
+        self.kept = 0
+        """Bytes that the budget counts."""
         self._gathering = False  # what is unsent waits for more, not for the socket
         self._open = True
         self._usable = True  # open, and not lost
@@ -107,8 +112,11 @@ class Outflow:
         try:
             with self._lock:
                 if self._busy:
-                    self._inbox.append((owned(pieces), more))
-                    left_there = True
+                    entry = owned(pieces), more
+                    left_there = True  # nothing strikes from here until it is there
+                    self._inbox.append(entry)
+                    if self._torn:
+                        self._attend()
                     return
                 mine = True
                 self._busy = True
@@ -130,15 +138,19 @@ class Outflow:
                     return
             self._go_on(left)
         except BaseException:
+            self._torn = self._torn or mine
             if not (mine or left_there):
                 self._inbox.append((owned(pieces), more))
-            self._break_off(mine)
+            self._attend()
+            self._mend()
             raise
 
     def flush(self) -> None:
         """Send what waits, as far as the socket takes it; on the thread that polls."""
         mine = False
         try:
+            if self._torn:
+                self._mend()
             with self._lock:
                 if self._busy:
                     return
@@ -148,12 +160,16 @@ class Outflow:
                 self._take_all()
                 self._busy = False
         except BaseException:
-            self._break_off(mine)
+            self._torn = self._torn or mine
+            self._attend()
+            self._mend()
             raise
 
     def close(self) -> bool:
         """Send no more; whether the socket may be closed, or else who is busy closes it."""
         with self._lock:
+            if self._torn:
+                self._mend()
             if self._gathering:
                 self._send_unsent()
             self._open = self._usable = False
@@ -178,7 +194,7 @@ class Outflow:
             return None
         try:
             if not record:
-                record.extend(map(self._send_piece, pieces) if alone else self._send(pieces))
+                record.extend(self._transport.sending(pieces))
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
@@ -227,11 +243,13 @@ class Outflow:
             record: list[int] = []
             self._offered = (left, record)
             try:
-                record.extend(self._send(left))
+                record.extend(self._transport.sending(left))
+            except (BlockingIOError, InterruptedError):
+                pass
             except OSError as error:
                 self._lose(error)
                 return ()
-            taken = record[0]
+            taken = record[0] if record else 0
             self.taken += taken
             left = after(left, taken)
             until += taken / COPIED
@@ -239,9 +257,6 @@ class Outflow:
             if not left or patience <= 0 or not self._transport.wait_writable(patience):
                 break
         return left
-
-    def _send(self, pieces: Sequence[Piece]) -> map[int]:
-        return map(self._transport.send, (pieces,))
 
     def _keep(self, pieces: Sequence[Piece], more: bool) -> None:
         """Queue `pieces` behind what waits, or to be gathered."""
@@ -286,11 +301,8 @@ class Outflow:
 
     def _count(self) -> None:
         """Tell the budget what is kept, and see whether it is too much."""
-        size = self.size
-        change, self._kept = size - self._kept, size
-        if change < 0:
-            self._budget.forget(-change)
-        elif change and not self._budget.keep(change):
+        size, before = self.size, self.kept
+        if size != before and not self._budget.keep(self, size) and size > before:
             self._lose(MemoryError("there is no more room for unread replies (max_memory)"))
             return
         if self.clogged:
@@ -315,12 +327,15 @@ class Outflow:
         record: list[int] = []
         self._flushed = (first, record)
         try:
-            record.extend(self._send(first))
+            record.extend(self._transport.sending(first))
+        except (BlockingIOError, InterruptedError):
+            pass
         except OSError as error:
             self._lose(error)
             return
-        self.taken += record[0]
-        unsent.took(first, record[0])
+        taken = record[0] if record else 0
+        self.taken += taken
+        unsent.took(first, taken)
         self._flushed = None
         if not unsent.pieces:
             self._unsent = None
@@ -338,32 +353,46 @@ class Outflow:
         self._gathering = False
         self._inbox.clear()
         self.clogged = False
-        kept, self._kept = self._kept, 0
-        self._budget.forget(kept)
+        if self.kept:
+            self._budget.keep(self, 0)
 
-    def _break_off(self, mine: bool) -> None:
-        """Put aside what an exception has left half sent; whoever polls sends it."""
-        if mine:
-            with self._lock:
-                if self._flushed is not None and self._unsent is not None:
-                    first, record = self._flushed
-                    self._unsent.took(first, record[0] if record else 0)
-                self._flushed = None
-                if self._offered is not None:
-                    pieces, record = self._offered
-                    if left := after(pieces, record[0] if record else 0):
-                        # Behind what waits: that was there before, or nothing waits.
-                        self._append(left)
-                self._offered = None
-                if self._unsent is not None:
-                    self._unsent.recount()
-                    if not self._unsent.pieces:
-                        self._unsent = None
-                self._count()
-                self._busy = False
-                if not self._open:
-                    self._transport.close()
-        self._attend()
+    def _mend(self) -> None:
+        """Put aside what an exception has left half sent, and take what waits in the inbox.
+
+        May be done again, by another thread too: the mark goes last.
+        """
+        with self._lock:
+            if self._torn:
+                if self._usable:
+                    self._keep_the_rest()
+                else:
+                    self._forget()
+                self._offered = self._flushed = None
+            elif self._busy:
+                return  # who is at work looks into the inbox
+            self._busy = self._torn = True
+            self._take_all()
+            # Nothing is called from here on, but what may be done again.
+            self._busy = self._torn = False
+            if not self._open:
+                self._transport.close()
+
+    def _keep_the_rest(self) -> None:
+        if self._flushed is not None and self._unsent is not None:
+            first, record = self._flushed
+            self._unsent.took(first, record[0] if record else 0)
+        self._flushed = None
+        if self._offered is not None:
+            pieces, record = self._offered
+            if left := after(pieces, record[0] if record else 0):
+                # Behind what waits: that was there before, or nothing waits.
+                self._append(left)
+        self._offered = None
+        if self._unsent is not None:
+            self._unsent.recount()
+            if not self._unsent.pieces:
+                self._unsent = None
+        self._count()
 
 
 def _nobody() -> None:

@@ -21,26 +21,31 @@ class SendBuffer:
         """Whoever extends it counts them in `size`."""
         self.size = 0
         """Bytes, with those of the objects."""
+        self._count = 0  # of pieces, when some were offered last
 
     def first(self) -> list[Piece]:
         """As many of them as one system call takes."""
+        self._count = len(self.pieces)
         return list(islice(self.pieces, MOST_PIECES))
 
     def took(self, offered: Sequence[Piece], taken: int) -> None:
         """Forget the first `taken` bytes, which have left, of what `first` has offered.
 
-        Done again where it was interrupted, it does the rest: what is gone isn't first.
+        Done again where it was interrupted, it does the rest: what is to be left is said by
+        the number of pieces, since one and the same object may be there twice.
         """
-        pieces = self.pieces
+        pieces, left = self.pieces, self._count
         for piece in offered:
             size = len(piece)
             if taken < size:
-                if taken and pieces[0] is piece:
-                    pieces[0] = memoryview(piece)[taken:]
-                    self.size -= taken
+                if taken:
+                    rest = memoryview(piece)[taken:]
+                    self.size -= len(pieces[0]) - len(rest)
+                    pieces[0] = rest
                 return
             taken -= size
-            if pieces and pieces[0] is piece:
+            left -= 1
+            if len(pieces) > left:
                 pieces.popleft()
                 self.size -= size + PIECE
 

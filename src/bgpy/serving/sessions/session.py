@@ -255,7 +255,7 @@ class Session:
         messages = self._connection.receive(self._shared[:count])
         outgoing = self._connection.take_outgoing()
         if outgoing:
-            self._transport.send([outgoing])
+            self._send([outgoing], False)
         self._reader = self._connection.reader
         if self._connection.established and self._deadline is not None:
             self._deadline.cancel()
@@ -318,23 +318,22 @@ class Session:
             clogged = outflow.clogged
             if clogged:
                 self._service.clogged(self)
+                self._wait_for_reader()
             else:
                 self._service.cleared(self)
             self._clogged = clogged  # only now: what is struck before is done again
-            if clogged:
-                self._wait_for_reader()
         self._watch_for()
 
     def _lose(self, error: BaseException) -> None:
         """Nothing can be sent any more: what was received before still counts."""
         self.outcome = f"lost: {error}"
-        self._lost = True
         if not isinstance(error, OSError) or self._reader is None:
             self.outcome = f"dropped: {error}"
             self._close()
         else:
             # A peer that ended but one side could go on asking for ever.
             self._reactor.after(self._limits.stall_timeout, self._close)
+        self._lost = True  # only now: what is struck before is done again
 
     def _watch_for(self) -> None:
         """Have the reactor watch for what can go on: reading, writing, both or none."""
@@ -360,7 +359,8 @@ class Session:
 
     def _wait_for_reader(self) -> None:
         """Drop the client if it takes nothing at all for long."""
-        taken = lambda: self._outflow.taken if self._open and self._clogged else None  # noqa: E731
+        outflow = self._outflow
+        taken = lambda: outflow.taken if self._open and outflow.clogged else None  # noqa: E731
         Stall(self._reactor, self._limits.stall_timeout, taken, self._stalled).watch()
 
     def _stalled(self) -> None:

@@ -1,8 +1,14 @@
-"""Detects a transfer that has stalled, without reading the clock each time it proceeds."""
+"""Detects a transfer that has stalled, without reading the clock each time it proceeds.
+
+An exception of a signal handler's may strike between setting a timer and noting that it is
+set. So timers are numbered, and an older one than the last does nothing: `watch` may be
+called again, and neither forgets to look nor looks too early.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from bgpy.serving.io.reactor import Reactor
 
@@ -23,6 +29,7 @@ class Stall:
         self._progress = progress
         self._stalled = stalled
         self._looking = False
+        self._timer = 0
         self._before = 0
 
     def watch(self) -> None:
@@ -30,12 +37,15 @@ class Stall:
         if not self._looking:
             count = self._progress()
             if count is not None:
-                self._looking = True
                 self._before = count
-                self._reactor.after(self._seconds, self.look)
+                self._timer += 1
+                self._reactor.after(self._seconds, partial(self._look, self._timer))
+                self._looking = True
 
-    def look(self) -> None:
-        """Look whether something has happened since the last time."""
+    def _look(self, timer: int) -> None:
+        """Look whether something has happened since `timer` was set."""
+        if timer != self._timer:
+            return
         self._looking = False
         before, count = self._before, self._progress()
         if count is not None and count == before:

@@ -1,0 +1,155 @@
+"""What SIGINT and SIGTERM do: the first ends the server in order, the second at once.
+
+::
+
+    signal ─┬─► its Python handler, in the main thread   `handle`: asks the server to end
+            └─► its number, in the wake-up descriptor    `seen`: by the thread that polls
+
+Python runs a handler between two of the main thread's instructions. A task that computes in C
+for minutes keeps it waiting, but not the number in the wake-up descriptor, which the standby
+reads within milliseconds. So what there is to say is said by the thread that polls, and a
+second signal ends the process from whichever side learns of it first.
+
+**Between the two threads.** `_handled` is written by the main thread alone, `_seen` and
+`_said` by the holder of the polling role alone; each reads the other's number only to compare.
+A signal that reaches both sides is counted on each once, so the larger of the two counts the
+signals, also where a task has replaced the wake-up descriptor or a handler waits. Which side
+ends the process is decided by `_end_once`, which can be taken out once only.
+"""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
+
+from bgpy.system.exiting import flush
+from bgpy.system.latch import Latch
+from bgpy.tasks.lifecycle import Kind
+
+log = logging.getLogger("bgpy.server")
+
+LAST_WORDS = 0.5
+"""Seconds that a process which ends at once has to write out its last line."""
+
+
+class Ends(Protocol):
+    """A server that can be asked to end."""
+
+    @property
+    def running(self) -> Kind | None:
+        """The kind of the task that runs; None if none does. From any thread."""
+
+    def interrupt(self) -> None:
+        """End soon; from a signal handler too."""
+
+    def change(self, change: Callable[[], None], /) -> None:
+        """Have the thread that polls call `change` soon; from a signal handler too."""
+
+
+class Shutdown:
+    """Counts the signals that a server got, says what each does, and does it."""
+
+    def __init__(self, server: Ends, last: Callable[[], None]) -> None:
+        """`last` is called before the process ends at once; it removes the server's files."""
+        self._server = server
+        self._last = last
+        self._handled = 0
+        self._seen = 0
+        self._said = False
+        self._end_once = deque([True])
+        self.closing = False
+        """Whether all tasks have run, exit_task too."""
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGINT or SIGTERM, in the main thread."""
+        self._handled += 1
+        if max(self._handled, self._seen) > 1:
+            self._end(number)
+            return
+        self._server.interrupt()
+        self._server.change(lambda: self._say(number))
+
+    def seen(self, number: int) -> None:
+        """Note a signal's number that came out of the wake-up descriptor; by who polls."""
+        if signal.getsignal(number) != self.handle:
+            return  # a task's own handler has it
+        self._seen += 1
+        self._say(number)
+        if self._seen > 1:
+            self._end(number)
+
+    def _say(self, number: int) -> None:
+        """Say what the first signal does; in the thread that polls."""
+        if self._said:
+            return
+        self._said = True
+        name, running = signal.Signals(number).name, self._server.running
+        again = "a second SIGINT or SIGTERM ends it at once"
+        if running is None:
+            log.info("%s received: the server ends; %s", name, again)
+        elif running is Kind.EXIT:
+            log.warning("%s received: exit_task runs, then the server ends; %s", name, again)
+        else:
+            log.warning(
+                "%s received: the server ends when the running task has finished and exit_task "
+                "has run; %s, without exit_task",
+                name,
+                again,
+            )
+
+    def _end(self, number: int) -> None:
+        """End the process at once; returns if another thread is just doing that."""
+        try:
+            self._end_once.pop()
+        except IndexError:
+            return
+        try:
+            self._last()
+            _write_in_time(f"second signal, {signal.Signals(number).name}: {self._cut()}")
+        finally:
+            os._exit(128 + number)
+
+    def _cut(self) -> str:
+        """What an end at once costs."""
+        if self.closing:
+            return "the server ended before its last replies were sent; exit_task had run"
+        match self._server.running:
+            case None:
+                return "the server ended at once; exit_task was skipped"
+            case Kind.EXIT:
+                return "the server ended at once; exit_task was cut short"
+            case _:
+                return (
+                    "the server ended at once; the running task was cut short and exit_task "
+                    "was skipped"
+                )
+
+
+def _write_in_time(text: str) -> None:
+    """Log `text` and write out what was printed, for at most `LAST_WORDS` seconds.
+
+    Another thread does it, and not one of `threading`: the thread that was interrupted may
+    hold any lock of Python code, or wait for a terminal that takes nothing. Where that keeps
+    the log, the line goes straight to standard error.
+    """
+    written = Latch()
+
+    def write() -> None:
+        log.error("%s", text)
+        flush()
+        written.open()
+
+    _thread.start_new_thread(write, ())
+    if written.wait(LAST_WORDS):
+        return
+    if sys.platform == "win32" or select.select([], [2], [], 0)[1]:
+        os.write(2, f"{time.strftime('%F %T')} ERROR bgpy.server: {text}\n".encode())

@@ -1,0 +1,195 @@
+"""What leaves through a session when a signal's handler raises, at each place where it may.
+
+Over real sockets: what a socket has taken and what is noted of it must not come apart.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+
+import pytest
+
+from bgpy.config import Limits
+from bgpy.memory import Piece
+from bgpy.serving.budget import Budget
+from bgpy.serving.io.transport import StreamTransport
+from bgpy.serving.sessions import outflow as outflow_module
+from bgpy.serving.sessions.outflow import Outflow
+from endurance.strikes.striker import Striker, Struck, raise_struck
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+PLACES = 150
+"""More than any of the acts below has."""
+
+
+class Setting:
+    """An outflow into one end of a socket pair, and what has come out at the other."""
+
+    def __init__(self) -> None:
+        ours, self.theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.theirs.setblocking(False)
+        self.transport = StreamTransport(ours)
+        self.budget = Budget(2**32)
+        self.attended = 0
+        self.outflow = Outflow(self.transport, Limits(), self.budget, self._attend)
+        self.is_at_work_meanwhile = False
+        """The step is made by a handler that has interrupted the outflow."""
+        self.sent: list[bytes] = []
+        self.got = bytearray()
+
+    def _attend(self) -> None:
+        self.attended += 1
+
+    def send(self, pieces: Sequence[Piece], more: bool = False) -> None:
+        self.sent.append(b"".join(pieces))
+        self.outflow.send(pieces, more)
+
+    def receive(self) -> None:
+        try:
+            while data := self.theirs.recv(2**20):
+                self.got += data
+        except BlockingIOError:
+            pass
+
+    def drain(self) -> None:
+        """Flush as the thread that polls does, until nothing is left."""
+        for _ in range(1000):
+            self.receive()
+            self.outflow.flush()
+            if not self.outflow.waiting:
+                break
+        self.receive()
+
+    def close(self) -> None:
+        self.outflow.close()
+        self.transport.close()
+        self.theirs.close()
+
+
+Message = tuple[list[Piece], bool]
+Act = Callable[[Setting], Message | None]
+"""Prepares, and gives the message whose `send` is struck; None where a flush is."""
+
+
+def _large(letter: bytes) -> list[Piece]:
+    return [letter * 20, memoryview(bytearray(letter * 100_000))]
+
+
+def _small(setting: Setting) -> Message:
+    return [b"small" * 10], False
+
+
+def _several_of_one_byte(setting: Setting) -> Message:
+    return [b"head", memoryview(b"x"), memoryview(b"x"), memoryview(b"y")], False
+
+
+def _end_of_the_gathered(setting: Setting) -> Message:
+    setting.send([b"first"], True)
+    setting.send([b"second"], True)
+    return [b"third"], False
+
+
+def _more_of_the_gathered(setting: Setting) -> Message:
+    setting.send([b"first"], True)
+    return [b"second"], True
+
+
+def _large_behind_the_gathered(setting: Setting) -> Message:
+    setting.send([b"first"], True)
+    return _large(b"l"), False
+
+
+def _too_large_for_the_socket(setting: Setting) -> Message:
+    return _large(b"l"), False
+
+
+def _behind_what_waits(setting: Setting) -> Message:
+    setting.send(_large(b"l"))
+    return _large(b"m"), False
+
+
+def _while_its_thread_is_at_work(setting: Setting) -> Message:
+    """A handler or a `__del__` sends, and is struck itself."""
+    setting.is_at_work_meanwhile = setting.outflow._busy = True
+    return [b"from the handler", memoryview(bytearray(b"x" * 40))], False
+
+
+def _flush(setting: Setting) -> None:
+    setting.send(_large(b"l"))
+    setting.send([b"head", memoryview(b"x"), memoryview(b"x"), memoryview(b"x")])
+    setting.receive()
+
+
+def _flush_of_the_gathered(setting: Setting) -> None:
+    setting.send([b"first"], True)
+    setting.send([b"second"], True)
+
+
+ACTS: list[Act] = [
+    _small,
+    _several_of_one_byte,
+    _end_of_the_gathered,
+    _more_of_the_gathered,
+    _large_behind_the_gathered,
+    _too_large_for_the_socket,
+    _behind_what_waits,
+    _while_its_thread_is_at_work,
+    _flush,
+    _flush_of_the_gathered,
+]
+
+
+@pytest.fixture
+def striker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Striker]:
+    """A striker; the handler of its signal is as before when the test is over."""
+    monkeypatch.setattr(outflow_module, "PATIENCE", 0.0)
+    before = signal.getsignal(signal.SIGUSR1)
+    yield Striker()
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_outflow_sends_all_once_and_in_order_wherever_a_handler_raises(
+    striker: Striker, act: Act
+) -> None:
+    """Only a message that was struck as `send` began may be missing, and then as a whole."""
+    for place in range(1, PLACES):
+        with closing(Setting()) as setting:
+            struck = _strike(striker, place, setting, act(setting))
+        if not struck:
+            return
+    raise AssertionError("the act has more places than were tried")
+
+
+def _strike(striker: Striker, place: int, setting: Setting, message: Message | None) -> bool:
+    """Strike a step at its `place`, see what has left in the end; whether it had the place."""
+    fallen, outflow, setting.attended = striker.fallen, setting.outflow, 0
+    striker.arm(place, raise_struck)
+    try:
+        if message is None:
+            outflow.flush()
+        else:
+            outflow.send(*message)
+    except Struck:
+        pass
+    finally:
+        striker.disarm()
+    struck = striker.fallen > fallen
+    begun = place > 2 or not striker.where.endswith((" send", " flush"))
+    assert setting.attended or not (struck and begun), striker.where
+    if setting.is_at_work_meanwhile:
+        outflow._go_on(None)
+    outflow.send([b"the last"], False)
+    setting.drain()
+    before, own = b"".join(setting.sent), b"".join(message[0]) if message else b""
+    wanted = {before + own + b"the last"} | (set() if begun else {before + b"the last"})
+    assert bytes(setting.got) in wanted, striker.where
+    assert not outflow._busy, striker.where
+    assert setting.budget.unsent == 0, striker.where
+    return struck
