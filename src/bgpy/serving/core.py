@@ -265,6 +265,7 @@ class ServerCore:
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
+        self.requests.questions.leave(session)
         self._audit.ended(session.peer, session.client_id, session.outcome)
         self._jobs.leave(session.client_id)
         self._door.closed(session)

@@ -12,7 +12,6 @@ import pytest
 
 from bgpy.errors import AuthenticationError, MessageTooLarge
 from bgpy.serving.io.transport import StreamTransport
-from bgpy.serving.queue import Overloaded
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions import session as session_module
 from bgpy.wire.messages import (
@@ -610,27 +609,6 @@ def test_session_refuses_a_request_when_the_server_has_no_memory(connect: Connec
     ping, execute = pair.service.messages
     assert (ping, execute.request) == (Ping(2), 3)
     assert pair.budget.used == 0
-
-
-def test_session_tells_a_client_that_the_queue_refused_it(connect: Connect) -> None:
-    """Small requests come alone or many at once: each hears of its own."""
-    pair = connect().shake_hands()
-
-    def refuse(session: object, message: Message) -> None:
-        if message.request % 2:
-            raise Overloaded
-
-    pair.service.handlers[Execute] = refuse
-    pair.send(Execute(1, b"alone"))
-    assert pair.read(1)[0].request == 1
-    pair.sock.sendall(
-        b"".join(bytes(each) for n in range(2, 8) for each in pair.connection.send(Execute(n, b"")))
-    )
-    failures = pair.read(3)
-    assert [failure.request for failure in failures] == [3, 5, 7]
-    assert {failure.reason for failure in failures if isinstance(failure, Failure)} == {
-        Reason.OVERLOAD
-    }
 
 
 def test_session_lingers_until_its_client_has_read_why_it_is_closed(

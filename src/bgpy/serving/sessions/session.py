@@ -33,11 +33,10 @@ from bgpy.codec.payload import within
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
-from bgpy.serving.budget import Budget
+from bgpy.serving.budget import NO_ROOM, Budget
 from bgpy.serving.io.poller import READ, STRUCK, WRITE
 from bgpy.serving.io.reactor import Deadline, Reactor
 from bgpy.serving.io.transport import Transport
-from bgpy.serving.queue import Overloaded
 from bgpy.serving.sessions.intake import Intake
 from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionOwner
@@ -57,11 +56,6 @@ UNSURE = ~(READ | WRITE)
 
 LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
-
-OVERLOAD = (
-    "the server's memory for requests and replies is used up (max_memory): this request did not "
-    "start; send it again later"
-)
 
 
 class Session:
@@ -196,10 +190,7 @@ class Session:
                 self._connection.broken(error)
                 raise
             if message is not None:
-                try:
-                    self._handlers[message.__class__](self, message)
-                except Overloaded:
-                    self._refuse(message)
+                self._handlers[message.__class__](self, message)
             else:
                 self._came(reader, messages)
                 if not messages:
@@ -237,16 +228,10 @@ class Session:
         for message in messages:
             if not self._open or self._lingering is not None:
                 return
-            try:
-                if intake.throws and intake.was_thrown(message):
-                    self._refuse(message)
-                else:
-                    self._handlers[message.__class__](self, message)
-            except Overloaded:
-                self._refuse(message)
-
-    def _refuse(self, message: Message) -> None:
-        self.send(Failure(message.request, Reason.OVERLOAD, text=OVERLOAD))
+            if intake.throws and intake.was_thrown(message):
+                self.send(Failure(message.request, Reason.OVERLOAD, text=NO_ROOM))
+            else:
+                self._handlers[message.__class__](self, message)
 
     def _shake_hands(self) -> None:
         count = self._receive_some(self._shared)
