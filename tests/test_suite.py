@@ -37,7 +37,6 @@ WITHOUT = {
     "calling/blocking/channel.py",
     "calling/blocking/sender.py",
     "serving/io/unix.py",
-    "serving/requests.py",
     "serving/sessions/acceptor.py",
 }
 

@@ -211,7 +211,7 @@ def test_exit_that_waits_is_ending_and_has_not_begun(served: Served) -> None:
 
 def test_questions_of_a_client_that_has_gone_are_dropped(served: Served) -> None:
     """The thread that polls has its time for those who wait."""
-    questions = served.core.requests.questions
+    questions = served.core._parts.questions
     names = [f"nothing_{number}" for number in range(20_000)]
     with served.client() as one:
         send(one, Modules(1, modules_text(names)))

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from bgpy.wire.messages import (
+    BUFFERS,
+    CODE,
+    CODEC,
     CODEC_PICKLE,
+    EXTENSIONS,
+    HEAD,
+    REQUEST,
+    WAIT,
+    Execute,
+    Exit,
+    Init,
     Reason,
     ReceiptCode,
     Stage,
@@ -55,6 +65,14 @@ def test_reasons_and_codes_have_the_numbers_that_other_versions_know() -> None:
     assert [reason.name for reason in Reason] == names.split()
     assert list(map(int, Reason)) == list(range(12))
     assert [code.name for code in ReceiptCode] == ["RECEIVED", "INITIALIZED", "ALREADY_INITIALIZED"]
+
+
+def test_places_of_fields_are_those_of_every_request() -> None:
+    """The hot road asks for them by number; an Init has no `wait`."""
+    common = {REQUEST: "request", HEAD: "head", BUFFERS: "buffers", CODEC: "codec", CODE: "code"}
+    own = {WAIT: "wait", EXTENSIONS: "extensions"}
+    for message, places in [(Execute, common | own), (Exit, common | own), (Init, common)]:
+        assert {place: message._fields[place] for place in places} == places
 
 
 NO_OBJECTS = ["[]", "{", "", "7", "[" * 9999]

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from bgpy.memory import Payload
 from bgpy.tasks.lifecycle import Kind, Outcome
-from bgpy.wire.messages import Execute, Exit, Init, Message
+from bgpy.wire.messages import BUFFERS, HEAD, REQUEST, Execute, Exit, Init, Message
 
 
 class Peer(Protocol):
@@ -51,12 +51,12 @@ class Job:
         if message is None:
             self.request = self.size = 0
         else:
-            self.request = message[0]
+            self.request = message[REQUEST]
             """The request id within its client."""
-            self.size = len(message[1])
+            self.size = len(message[HEAD])
             """Bytes of its arguments."""
-            if message[2]:
-                self.size += sum(map(len, message[2]))
+            if message[BUFFERS]:
+                self.size += sum(map(len, message[BUFFERS]))
 
     @property
     def owner(self) -> bytes:

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from bgpy.codec.payload import PICKLE
@@ -35,7 +36,10 @@ from bgpy.version import __version__
 from bgpy.wire.extensions import Extension, UnknownExtension, decode_extensions
 from bgpy.wire.messages import (
     CALL,
+    CODEC,
     CODEC_NONE,
+    EXTENSIONS,
+    WAIT,
     Cancel,
     Execute,
     Exit,
@@ -60,29 +64,31 @@ CALLS_ITSELF = (
 )
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What requests are handed to: the parts of one server that act on them."""
+
+    engine: Engine
+    jobs: JobQueue[Job]
+    outbox: Outbox
+    ending: Ending
+    worker: Worker
+    questions: Questions
+
+
 class Requests:
     """Acts on the messages of authenticated clients."""
 
     def __init__(
-        self,
-        engine: Engine,
-        jobs: JobQueue[Job],
-        outbox: Outbox,
-        ending: Ending,
-        worker: Worker,
-        questions: Questions,
-        incarnation: bytes,
-        has_init_file: bool,
-        clients: Callable[[], int],
+        self, parts: Parts, incarnation: bytes, has_init_file: bool, clients: Callable[[], int]
     ) -> None:
         """`clients` tells how many are connected."""
-        self._engine = engine
-        self._jobs = jobs
-        self._outbox = outbox
-        self._ending = ending
-        self._worker = worker
-        self.questions = questions
-        """Those for modules that wait."""
+        self._engine = parts.engine
+        self._jobs = parts.jobs
+        self._outbox = parts.outbox
+        self._ending = parts.ending
+        self._worker = parts.worker
+        self._questions = parts.questions
         self._incarnation = incarnation
         self._has_init_file = has_init_file
         self._clients = clients
@@ -100,9 +106,9 @@ class Requests:
     # Requests for the tasks
 
     def _on_execute(self, session: Session, message: Execute) -> None:
-        wait = message[5]
+        wait = message[WAIT]
         job = Job(EXEC, session, message, wait)
-        unusual = self._ending.begun or message[3] != PICKLE or message[6]
+        unusual = self._ending.begun or message[CODEC] != PICKLE or message[EXTENSIONS]
         if unusual and not self._takes(job, message):
             return
         if not self._engine.initialized and not self._may_be_initialized():
@@ -179,7 +185,7 @@ class Requests:
 
     def _may_be_initialized(self) -> bool:
         """Whether there will be tasks when what is queued before has run."""
-        awaited = self._has_init_file or self._jobs.holds(Kind.INIT)
+        awaited = self._has_init_file or self._jobs.holds_init()
         taken = self._jobs.taken  # after the queue: what has left it has been taken before
         # Asked once more: an init may have ended while this looked for it.
         return (
@@ -247,7 +253,7 @@ class Requests:
             text = "a question for modules must be a JSON object with a list of their names"
             self._refuse(session, message.request, text)
         try:
-            self.questions.ask(session, message.request, names)
+            self._questions.ask(session, message.request, names)
         except Overloaded:
             self._outbox.refuse(session, message.request, Reason.OVERLOAD, NO_ROOM)
 

@@ -38,7 +38,7 @@ from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.current import TaskThread
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import DONE, EXEC, EXIT, Kind, Outcome, Result
-from bgpy.wire.messages import CODEC_NONE, Reason
+from bgpy.wire.messages import BUFFERS, CODE, CODEC, CODEC_NONE, HEAD, Reason
 
 log = logging.getLogger("bgpy.server")
 
@@ -99,8 +99,8 @@ class Worker:
             message, thread = job.message, self.thread
             client_socket = self._client_socket = ClientSocket(self._outbox, job, job.waits)
             payload = None
-            if message is not None and message[3] != CODEC_NONE:
-                payload = message[1], message[2], message[4]
+            if message is not None and message[CODEC] != CODEC_NONE:
+                payload = message[HEAD], message[BUFFERS], message[CODE]
             thread.chain = job.chain
             thread.serial = self._serial = self._serial + 1
             job.started = True

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from bgpy.memory import Buffers, Head, Parts
 
@@ -81,6 +81,18 @@ class Stage(StrEnum):
     """Its task has returned, its answer is still to come."""
     UNKNOWN = "unknown"
     """The server has no such request: it has ended, or never arrived."""
+
+
+# The fields of Init, Execute and Exit by place, for the road of a small call: asking a named
+# tuple for a field by its name takes as long as a function call (docs/design/0012).
+REQUEST: Final = 0
+HEAD: Final = 1
+BUFFERS: Final = 2
+CODEC: Final = 3
+CODE: Final = 4
+WAIT: Final = 5
+EXTENSIONS: Final = 6
+"""These two of Execute and Exit alone: an Init has no `wait`."""
 
 
 class Init(NamedTuple):
