@@ -80,6 +80,7 @@ def test_exit_task_runs_at_a_signal_after_a_task_that_ran_an_event_loop(
     left = tmp_path / "left"
     client.initialize(lambda: "last", _work, lambda *args: left.write_text(args[1]))
     assert client.call({"run": _run_a_loop}) == "ran"
+    assert client.call({"run": len}) == 4  # so the task before it has returned
     os.kill(handle.pid, number)
     assert handle.wait(30)
     assert left.read_text() == "last"

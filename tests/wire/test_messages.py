@@ -26,6 +26,7 @@ from bgpy.wire.messages import (
     modules_text,
     modules_told,
     stage_of,
+    stage_question,
     stage_text,
 )
 from bgpy.wire.table import TABLE
@@ -94,6 +95,8 @@ def test_stages_are_told_by_words_that_other_versions_know() -> None:
     }
     assert [stage_of(stage_text(stage)) for stage in Stage] == list(Stage)
     assert [*Stage] == ["withdrawn", "queued", "ending", "running", "deferred", "unknown"]
+    asked = json_object(stage_question(7, b"\x0f"))
+    assert asked == {"call": 7, "chain": "0f"}
     for text in ('{"call": "paused"}', '{"call": ["running"]}', '{"call": null}', "{}"):
         assert stage_of(text) is Stage.UNKNOWN
 

@@ -101,7 +101,7 @@ class Worker:
             payload = None
             if message is not None and message[CODEC] != CODEC_NONE:
                 payload = message[HEAD], message[BUFFERS], message[CODE]
-            thread.chain = job.chain
+            thread.call = job
             thread.serial = self._serial = self._serial + 1
             job.started = True
             job.message = None

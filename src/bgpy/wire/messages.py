@@ -291,6 +291,8 @@ class Modules(NamedTuple):
 
 CALL = "call"
 """The key of a request's id in a Status that asks, and of its `Stage` in the one that answers."""
+CHAIN = "chain"
+"""With `CALL`, in a Status that asks: the calls that wait for that one now, in hexadecimal."""
 _MODULES = "modules"
 
 
@@ -308,6 +310,11 @@ def json_object(text: str) -> dict[str, Any] | None:
 def stage_text(stage: Stage) -> str:
     """The text of a Status that says how far a request is."""
     return f'{{"{CALL}": "{stage}"}}'
+
+
+def stage_question(request: int, chain: bytes) -> str:
+    """The text of a Status that asks how far `request` is, and says what waits for it now."""
+    return f'{{"{CALL}": {request}, "{CHAIN}": "{chain.hex()}"}}'
 
 
 def stage_of(text: str) -> Stage:
