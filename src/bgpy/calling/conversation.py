@@ -231,6 +231,11 @@ class Acquaintance:
         self.told = 0
         """The last generation that somebody has been told of."""
 
+    @property
+    def has_met(self) -> bool:
+        """Whether a server is known."""
+        return self._incarnation is not None
+
     def meet(self, incarnation: bytes) -> int:
         """Take note of who answered; the generation of the new connection."""
         if self._incarnation not in (None, incarnation):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
+from bgpy.late import json
 from bgpy.memory import Buffers, Head, Parts
 
 CODEC_NONE = 0
@@ -286,8 +287,7 @@ class Modules(NamedTuple):
 
 
 # The texts of Status and Modules: JSON objects, of which either side ignores the keys that it
-# doesn't know. Importing json takes 2 ms, and a program whose calls are answered in time never
-# needs it; a server has imported it before it is ready.
+# doesn't know.
 
 CALL = "call"
 """The key of a request's id in a Status that asks, and of its `Stage` in the one that answers."""
@@ -298,10 +298,8 @@ _MODULES = "modules"
 
 def json_object(text: str) -> dict[str, Any] | None:
     """The JSON object that `text` is, or None if it is none."""
-    import json
-
     try:
-        found = json.loads(text)
+        found = json().loads(text)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -328,9 +326,9 @@ def stage_of(text: str) -> Stage:
 
 def modules_text(modules: Iterable[str] | Mapping[str, str | None]) -> str:
     """The text of a Modules: names, which asks for them, or hashes by name, which answers."""
-    import json
-
-    return json.dumps({_MODULES: modules if isinstance(modules, dict) else list(modules)})
+    asked_or_told = modules if isinstance(modules, dict) else list(modules)
+    text: str = json().dumps({_MODULES: asked_or_told})
+    return text
 
 
 def modules_asked(text: str) -> list[str] | None:

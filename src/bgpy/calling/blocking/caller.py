@@ -16,16 +16,16 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Iterable
-from functools import cache
+from contextlib import suppress
 from threading import Lock
 from time import monotonic
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.channel import Alone, Channel, Shared, Unusable, chain_block
-from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.connecting import Target, prepare
 from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
+from bgpy.calling.blocking.futures import Callbacks, CallFuture
 from bgpy.calling.blocking.sender import Posted, Sender
 from bgpy.calling.blocking.waiting import seconds_left
 from bgpy.calling.conversation import EXITING, Acquaintance, Answer, timed_out
@@ -38,9 +38,9 @@ from bgpy.errors import (
     ServerGone,
     Unreachable,
 )
+from bgpy.late import json
 from bgpy.memory import Payload
 from bgpy.tasks import current
-from bgpy.wire.handshake import crypto
 from bgpy.wire.messages import (
     Failure,
     Message,
@@ -51,9 +51,6 @@ from bgpy.wire.messages import (
     modules_text,
     modules_told,
 )
-
-if TYPE_CHECKING:
-    from bgpy.calling.blocking.futures import CallFuture
 
 T = TypeVar("T")
 
@@ -237,7 +234,7 @@ class Caller:
         It waits for room, up to the call's deadline, where so much is on its way that the
         socket takes no more.
         """
-        future: CallFuture = futures().CallFuture(value_of, self._waited_for)
+        future: CallFuture = CallFuture(value_of, self._waited_for)
         self._post(Posted(future, payload, timeout, self._acquaintance.told))
         return future
 
@@ -380,7 +377,7 @@ class Caller:
         shared = self._shared
         callbacks = shared.callbacks
         if callbacks is None:
-            shared.callbacks = callbacks = futures().Callbacks()
+            shared.callbacks = callbacks = Callbacks()
         assert callbacks is not None, "just made"
         return callbacks.start(shared)
 
@@ -446,6 +443,13 @@ class Caller:
             channel.close(reason)
             return None
         return channel
+
+    def prepare_for_the_end(self) -> None:
+        """Import what a call takes that a ``__del__`` makes when nothing can be imported."""
+        with suppress(BgpyError):  # what could not be imported is told to the call that needs it
+            json()
+        if not self._acquaintance.has_met:  # else all of it was needed for that
+            prepare(self._target)
 
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""
@@ -585,33 +589,14 @@ def _leave() -> None:
     """
     _Program.ends = True
     callers = list(_callers)
-    if callers:
-        _import_what_late_calls_need()
+    for caller in callers:
+        caller.prepare_for_the_end()
     deadline = monotonic() + FAREWELL
     leaving = [caller._say_goodbye(ENDED, deadline) for caller in callers]
     for channel in leaving:
         if channel is not None:
             channel.drain(deadline)
             channel.close(ENDED)
-
-
-@cache
-def futures() -> ModuleType:
-    """The module of futures: 8 ms that a program without them never needs.
-
-    It is kept for a ``__del__`` that submits when nothing can be imported any more.
-    """
-    from bgpy.calling.blocking import futures
-
-    return futures
-
-
-def _import_what_late_calls_need() -> None:
-    import encodings.idna  # noqa: F401 - for names of hosts
-    import json  # noqa: F401 - for records of servers
-
-    crypto()
-    futures()
 
 
 if hasattr(os, "register_at_fork"):
