@@ -103,6 +103,18 @@ def find(address: tuple[str, int]) -> Record | None:
     return record if record is not None and _is_alive(record, place) else None
 
 
+def find_dead(address: tuple[str, int]) -> Record | None:
+    """Give the record that a server at a (parsed) address left when it was killed or crashed.
+
+    None if a server runs there, or the last one ended in order. Errors as in `find`.
+    """
+    place = folder(*address)
+    if not exists_privately(place.path):
+        return None
+    record = load(place)
+    return None if record is None or _is_alive(record, place) else record
+
+
 def token_for(address: tuple[str, int]) -> str | None:
     """Give the token of the server that runs at a (parsed) address; errors as in `find`."""
     if find(address) is None:
