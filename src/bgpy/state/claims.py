@@ -10,6 +10,7 @@ import os
 from dataclasses import asdict
 
 from bgpy.address import Address
+from bgpy.late import json
 from bgpy.state import records
 from bgpy.state.folders import Folder, folder, make_private
 from bgpy.state.occupied import taken
@@ -33,9 +34,7 @@ class Claim:
         # The token first: a client that finds the record finds its token too.
         if token is not None:
             files.replace(self.folder.token, token)
-        import json  # 2 ms that a program without a server never needs
-
-        files.replace(self.folder.record, json.dumps(asdict(record), indent=1))
+        files.replace(self.folder.record, json().dumps(asdict(record), indent=1))
 
     def release(self) -> None:
         """Remove record and token and release the lock; the log stays. Harmless if repeated.

@@ -27,7 +27,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
-from types import ModuleType
 from typing import NamedTuple
 
 from bgpy.errors import (
@@ -39,6 +38,7 @@ from bgpy.errors import (
     RemoteProtocolError,
     VersionMismatch,
 )
+from bgpy.late import hashing
 
 MAGIC = b"\xb9bgpy\r\n\n"
 MIN_VERSION = 2
@@ -88,19 +88,6 @@ class Welcome(NamedTuple):
     version: str
 
 
-@lru_cache(maxsize=1)
-def crypto() -> tuple[ModuleType, ModuleType]:
-    """`hashlib` and `hmac`: OpenSSL, 4 ms that a program without a call never needs.
-
-    They are kept, since a ``__del__`` may still call when modules are taken down and nothing
-    can be imported.
-    """
-    import hashlib
-    import hmac
-
-    return hashlib, hmac
-
-
 @lru_cache(maxsize=16)
 def derive_key(token: str, server_id: bytes) -> bytes:
     """Give the 32 bytes that the proofs are keyed with.
@@ -110,7 +97,7 @@ def derive_key(token: str, server_id: bytes) -> bytes:
     """
     if not token:
         raise ValueError("the token is empty: give one, such as token_create() makes")
-    hashlib, _ = crypto()
+    hashlib, _ = hashing()
     secret = token.encode("utf-8", "surrogatepass")
     if len(token) >= LONG_TOKEN:
         key: bytes = hashlib.sha256(secret).digest()
@@ -120,12 +107,12 @@ def derive_key(token: str, server_id: bytes) -> bytes:
 
 
 def _proof(key: bytes, side: bytes, transcript: bytes) -> bytes:
-    proof: bytes = crypto()[1].digest(key, side + transcript, "sha256")
+    proof: bytes = hashing()[1].digest(key, side + transcript, "sha256")
     return proof
 
 
 def _proves(proof: bytes, expected: bytes) -> bool:
-    equal: bool = crypto()[1].compare_digest(proof, expected)
+    equal: bool = hashing()[1].compare_digest(proof, expected)
     return equal
 
 

@@ -18,7 +18,7 @@ def future() -> CallFuture:
             raise answer
         return answer
 
-    return CallFuture(value, lambda: None)
+    return CallFuture(value, lambda future: False)
 
 
 def test_first_answer_stands() -> None:

@@ -16,16 +16,16 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Iterable
-from functools import cache
+from contextlib import suppress
 from threading import Lock
 from time import monotonic
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.channel import Alone, Channel, Shared, Unusable
-from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.channel import Alone, Channel, Shared, Unusable, chain_block
+from bgpy.calling.blocking.connecting import Target, prepare
 from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
+from bgpy.calling.blocking.futures import Callbacks, CallFuture
 from bgpy.calling.blocking.sender import Posted, Sender
 from bgpy.calling.blocking.waiting import seconds_left
 from bgpy.calling.conversation import Acquaintance, Answer, timed_out, told
@@ -38,14 +38,10 @@ from bgpy.errors import (
     ServerGone,
     Unreachable,
 )
+from bgpy.late import json
 from bgpy.memory import Payload
 from bgpy.tasks import current
-from bgpy.wire.extensions import Extension, encode_extensions
-from bgpy.wire.handshake import crypto
 from bgpy.wire.messages import Failure, Message, Modules, Ping, Pong, Reason
-
-if TYPE_CHECKING:
-    from bgpy.calling.blocking.futures import CallFuture
 
 T = TypeVar("T")
 
@@ -56,6 +52,9 @@ FAREWELL = 5.0
 
 END = 10.0
 """Seconds that a server's process has to end after its port has closed."""
+
+CLOSED, ENDED, OVER = "the client was closed", "the program has ended", "the call is over"
+"""Why a client closes a connection."""
 
 ENDS = (Reason.TASK, Reason.NO_RESPONSE, Reason.NOT_STARTED)
 """Failures of an exit after which the server ends all the same."""
@@ -85,6 +84,7 @@ class Caller:
     def _begin_anew(self) -> None:
         self._shared = shared = Shared()
         self._here = shared.here
+        shared.push_on = weakref.WeakMethod(self._ring)
         self._connector = Connector(self._target, self._connect_timeout, shared, self._acquaintance)
         self._sender = Sender(shared)
         self._hashes: tuple[bytes, dict[str, str | None]] = b"", {}
@@ -112,7 +112,7 @@ class Caller:
                         pass  # nothing was sent
         answer: Answer = self._do(
             lambda channel, deadline, turn: channel.call(
-                payload, current_chain(), timeout, deadline, turn
+                payload, current.chain(), timeout, deadline, turn
             ),
             timeout,
             waits=True,
@@ -162,8 +162,6 @@ class Caller:
 
     def hashes(self, names: Iterable[str], timeout: float | None) -> dict[str, str | None]:
         """The server's source hash of each module; it is asked once for each."""
-        import json  # 2 ms that a program without a call never needs
-
         known: dict[str, str | None] = {}
         asked: set[str] = set(names)
 
@@ -174,7 +172,7 @@ class Caller:
             unknown = sorted(asked - known.keys())
             if not unknown:
                 return None
-            text = json.dumps({"modules": unknown})
+            text = json().dumps({"modules": unknown})
             answer = channel.request(lambda number: Modules(number, text), timeout, deadline, turn)
             found = told(_expect(Modules, answer).text, "modules")
             if not isinstance(found, dict):
@@ -227,7 +225,7 @@ class Caller:
         It waits for room, up to the call's deadline, where so much is on its way that the
         socket takes no more.
         """
-        future: CallFuture = futures().CallFuture(value_of, self.waits_for_itself)
+        future: CallFuture = CallFuture(value_of, self._waited_for)
         self._post(Posted(future, payload, timeout, self._acquaintance.told))
         return future
 
@@ -241,6 +239,9 @@ class Caller:
             self._ring()
             return
         with self._here.inside:
+            if not channel.usable():
+                self._ring()  # which connects anew, and finds out whether the server was restarted
+                return
             try:
                 with self._shared.lock:
                     self._admit(channel)
@@ -305,6 +306,7 @@ class Caller:
                     posted.popleft()
                     continue
                 call = first.new_call(channel)
+                first.future.look_again()
                 admitted = False
             else:
                 admitted = call.answer is not None or channel.has_admitted(call)
@@ -343,12 +345,13 @@ class Caller:
         try:
             answer = self._alone(
                 lambda channel, deadline, turn: channel.call(
-                    posted.payload, b"", posted.timeout, deadline, turn
+                    posted.payload, current.chain(), posted.timeout, deadline, turn
                 ),
                 posted.deadline,
                 posted.timeout,
                 posted.told,
                 notice=True,
+                waits=True,
             )
         except BgpyError as error:
             answer = error
@@ -365,15 +368,27 @@ class Caller:
         shared = self._shared
         callbacks = shared.callbacks
         if callbacks is None:
-            shared.callbacks = callbacks = futures().Callbacks()
+            shared.callbacks = callbacks = Callbacks()
         assert callbacks is not None, "just made"
         return callbacks.start(shared)
 
-    def waits_for_itself(self) -> None:
-        """Raise `CallingSelf` where waiting for a future of this client could never end."""
+    def _waited_for(self, future: CallFuture) -> bool:
+        """In a thread that waits for `future`; whether to do this again within a tick.
+
+        In a task, raises `CallingSelf` where the wait could never end, as soon as there is a
+        connection that tells; otherwise the server learns who waits for that call.
+        """
+        if not current.is_task_thread():
+            return False
         channel = self._connector.channel
-        if channel is not None and current.is_task_thread_of(channel.welcome.incarnation):
+        if channel is None:
+            return True
+        if current.is_task_thread_of(channel.welcome.incarnation):
             raise calls_itself()
+        if not self._is_inside():  # else this is a handler's, which may not take the lock
+            with self._here.inside:
+                channel.waited_for(future)
+        return True
 
     # Its end
 
@@ -385,16 +400,16 @@ class Caller:
             return
         with self._here.inside:
             deadline = monotonic() + FAREWELL
-            channel = self._say_goodbye(deadline)
+            channel = self._say_goodbye(CLOSED, deadline)
             self._connector.give_up()
             if channel is not None:
                 channel.drain(deadline)
-                channel.close("the client was closed")
+                channel.close(CLOSED)
             self._sender.rest()
             if self._shared.callbacks is not None:
                 self._shared.callbacks.rest()
 
-    def _say_goodbye(self, deadline: float) -> Channel | None:
+    def _say_goodbye(self, reason: str, deadline: float) -> Channel | None:
         """Send what there is and a goodbye; the channel, which may have to be drained."""
         channel = self._connector.channel
         if self._sender.posted:
@@ -405,7 +420,7 @@ class Caller:
             except Unusable:
                 if channel is not None:
                     self._connector.drop(channel, "a call was interrupted")
-                    return self._say_goodbye(deadline)
+                    return self._say_goodbye(reason, deadline)
             except Alone:
                 while self._sender.posted:
                     self._submit_alone(self._sender.posted.popleft())
@@ -413,12 +428,19 @@ class Caller:
                 self._fail_posted(error)
         if channel is None:
             return None
-        drains = channel.say_goodbye(deadline)
+        drains = channel.say_goodbye(reason, deadline)
         self._connector.leave(channel)
         if not drains:
-            channel.close("the client was closed")
+            channel.close(reason)
             return None
         return channel
+
+    def prepare_for_the_end(self) -> None:
+        """Import what a call takes that a ``__del__`` makes when nothing can be imported."""
+        with suppress(BgpyError):  # what could not be imported is told to the call that needs it
+            json()
+        if not self._acquaintance.has_met:  # else all of it was needed for that
+            prepare(self._target)
 
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""
@@ -498,9 +520,9 @@ class Caller:
             return ask(channel, deadline, Lock())
         finally:
             last = monotonic() + min(FAREWELL, seconds_left(deadline, FAREWELL))
-            if channel.say_goodbye(last):
+            if channel.say_goodbye(OVER, last):
                 channel.drain(last)
-            channel.close("the call is over")
+            channel.close(OVER)
 
     def _connected(self, deadline: float | None, timeout: float | None) -> Channel:
         try:
@@ -512,8 +534,7 @@ class Caller:
 
 def current_chain() -> bytes:
     """The extension block of a call that waits: the chain of calls that it is made in."""
-    chain = current.chain()
-    return encode_extensions({Extension.CHAIN: chain}) if chain else b""
+    return chain_block(current.chain())
 
 
 def calls_itself() -> CallingSelf:
@@ -559,33 +580,14 @@ def _leave() -> None:
     """
     _Program.ends = True
     callers = list(_callers)
-    if callers:
-        _import_what_late_calls_need()
+    for caller in callers:
+        caller.prepare_for_the_end()
     deadline = monotonic() + FAREWELL
-    leaving = [caller._say_goodbye(deadline) for caller in callers]
+    leaving = [caller._say_goodbye(ENDED, deadline) for caller in callers]
     for channel in leaving:
         if channel is not None:
             channel.drain(deadline)
-            channel.close("the program has ended")
-
-
-@cache
-def futures() -> ModuleType:
-    """The module of futures: 8 ms that a program without them never needs.
-
-    It is kept for a ``__del__`` that submits when nothing can be imported any more.
-    """
-    from bgpy.calling.blocking import futures
-
-    return futures
-
-
-def _import_what_late_calls_need() -> None:
-    import encodings.idna  # noqa: F401 - for names of hosts
-    import json  # noqa: F401 - for records of servers
-
-    crypto()
-    futures()
+            channel.close(ENDED)
 
 
 if hasattr(os, "register_at_fork"):
