@@ -117,7 +117,7 @@ def test_record_is_dead_when_only_a_forked_child_has_the_lock() -> None:
                 claims.claim(ADDRESS)
         finally:
             os.kill(child, signal.SIGKILL)
-            assert processes.wait_gone(child, start, 60)
+            assert processes.ProcessId(child, start).wait(60)
     claims.claim(ADDRESS).release()
 
 

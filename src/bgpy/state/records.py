@@ -11,7 +11,7 @@
             └── 127.0.0.1-54321        the address, made safe as a file name; mode 0700
                 ├── guard              held briefly by any process that reads or changes these
                 ├── lock               held by the server as long as it lives
-                ├── record.json        who that server is (`Record`)
+                ├── record.json        identifies that server (`Record`)
                 ├── token              its token
                 └── log                what it printed; stays when it ends
 
