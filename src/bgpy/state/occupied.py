@@ -66,7 +66,7 @@ def taken(wanted: Address, there: Address, record: Record | None) -> StartupErro
     if record is None:
         return StartupError(
             f"another bgpy server is just starting or stopping at {there}{also}",
-            advice=f"try again, or {another}",
+            advice=f"connect to it with a Client in a moment, try again, or {another}",
             address=there,
         )
     if record.is_gone():
