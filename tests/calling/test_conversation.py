@@ -13,10 +13,19 @@ from bgpy.calling.conversation import (
     Expiry,
     Farewell,
     timed_out,
-    told,
 )
 from bgpy.errors import CallTimeout, Progress, ServerGone, ServerRestarted
-from bgpy.wire.messages import Failure, Goodbye, Message, Pong, Receipt, Reply, Status
+from bgpy.wire.messages import (
+    Failure,
+    Goodbye,
+    Message,
+    Pong,
+    Receipt,
+    Reply,
+    Stage,
+    Status,
+    stage_text,
+)
 
 REPLY = Reply(1, b"value")
 RECEIPT = Receipt(1, 0)
@@ -127,6 +136,7 @@ SAID = {
     '{"call": "queued"}': "started",
     '{"call": "running"}': "started",
     '{"call": "deferred"}': "started",
+    '{"call": "ending"}': "started",
     '{"call": "unknown"}': "unknown",
     '{"call": "what?"}': "unknown",
     '{"call": ["running"]}': "unknown",
@@ -301,10 +311,15 @@ def test_timed_out_says_how_far_the_call_came(progress: Progress) -> None:
     assert "0.5 s" in str(error)
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [('{"a": 1}', 1), ("{}", None), ("[]", None), ("{", None), ("[" * 9999, None)],
-)
-def test_told_gives_none_where_nothing_is_told(text: str, value: object) -> None:
-    """Whatever a server sends."""
-    assert told(text, "a") == value
+@pytest.mark.parametrize("stage", list(Stage))
+def test_call_whose_time_is_over_is_told_what_its_stage_means(stage: Stage) -> None:
+    """Each stage has a progress; an exit that waits is not said to have run."""
+    conversation = Conversation()
+    call = begun(conversation)
+    conversation.ask(call, 2)
+    conversation.received(Status(2, stage_text(stage)))
+    assert isinstance(call.answer, CallTimeout)
+    if stage is Stage.ENDING:
+        assert "the server is ending; exit_task has not begun" in str(call.answer)
+    ran = "is still running" in str(call.answer)
+    assert ran is (stage is Stage.RUNNING)

@@ -19,7 +19,17 @@ from bgpy.serving.io.listener import listen
 from bgpy.tasks.current import ENTRY
 from bgpy.tasks.signatures import Functions
 from bgpy.wire.extensions import Extension, encode_extensions
-from bgpy.wire.messages import Cancel, Execute, Exit, Failure, Message, Reason, Status
+from bgpy.wire.messages import (
+    Cancel,
+    Execute,
+    Exit,
+    Failure,
+    Message,
+    Modules,
+    Reason,
+    Status,
+    modules_text,
+)
 from bgpy.wire.table import encode
 from tests.support.loop import LONG
 from tests.support.peers import RawClient, wait_until
@@ -188,6 +198,28 @@ def test_cancel_says_how_far_a_call_is(served: Served) -> None:
         served.kept.pop().respond("late")
         assert one.receive().request == 3
         assert stage(one, 3) == "unknown"
+
+
+def test_exit_that_waits_is_ending_and_has_not_begun(served: Served) -> None:
+    """Whoever has the last turn, and those behind it; none can be withdrawn."""
+    with served.client() as one:
+        served.busy(one)
+        send(one, Exit(1, ARGS), Exit(2, ARGS, wait=True))
+        assert [stage(one, 1), stage(one, 2)] == ["ending", "ending"]
+        assert not served.exits
+
+
+def test_questions_of_a_client_that_has_gone_are_dropped(served: Served) -> None:
+    """The thread that polls has its time for those who wait."""
+    questions = served.core._parts.questions
+    names = [f"nothing_{number}" for number in range(20_000)]
+    with served.client() as one:
+        send(one, Modules(1, modules_text(names)))
+        wait_until(lambda: bool(questions._askers), "the question waits")
+    wait_until(lambda: not questions._askers, "it is dropped")
+    with served.client() as two:
+        send(two, Modules(2, modules_text(["json"])))
+        assert two.receive().request == 2
 
 
 def test_status_counts_failures_that_nobody_waits_for(served: Served) -> None:

@@ -19,6 +19,8 @@ LONG = 30.0
 class Jobs(deque[Callable[[], object]]):
     """What waits for the task thread."""
 
+    taken = None
+
     @property
     def count(self) -> int:
         return len(self)

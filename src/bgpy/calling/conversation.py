@@ -26,17 +26,18 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from bgpy.errors import BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
-from bgpy.late import json
-from bgpy.wire.messages import Failure, Goodbye, Message, Receipt, Status
+from bgpy.wire.messages import Failure, Goodbye, Message, Receipt, Stage, Status, stage_of
 
 Answer = Message | BgpyError
 """What a call ends in."""
 
-_STAGES: dict[object, Progress] = {
-    "withdrawn": "not started",
-    "queued": "started",
-    "running": "started",
-    "deferred": "started",
+_STAGES: dict[Stage, Progress] = {
+    Stage.WITHDRAWN: "not started",
+    Stage.QUEUED: "started",
+    Stage.ENDING: "started",
+    Stage.RUNNING: "started",
+    Stage.DEFERRED: "started",
+    Stage.UNKNOWN: "unknown",
 }
 """What a server's Status about a call means for its caller, who waits no longer."""
 
@@ -199,8 +200,8 @@ class Conversation:
 
     def _told(self, call: Call, message: Message) -> Call | None:
         """What the server said of a call whose time is over."""
-        stage = told(message.text, "call") if isinstance(message, Status) else None
-        progress = _STAGES.get(stage, "unknown") if isinstance(stage, str) else "unknown"
+        stage = stage_of(message.text) if isinstance(message, Status) else Stage.UNKNOWN
+        progress = _STAGES[stage]
         if call.answer is not None:  # it came first
             if progress == "not started":
                 self.unanswered.discard(call.request)
@@ -208,7 +209,7 @@ class Conversation:
         if call.receipt is not None and progress == "started":
             call.answer = call.receipt
         else:
-            call.answer = timed_out(call.timeout, progress)
+            call.answer = timed_out(call.timeout, progress, _MEANINGS.get(stage))
             if progress != "not started":
                 self.unanswered.add(call.request)
         return call
@@ -264,22 +265,28 @@ class Acquaintance:
         )
 
 
-def timed_out(timeout: float | None, progress: Progress) -> CallTimeout:
+_MEANINGS = {
+    Stage.QUEUED: "it has not started yet, and will run",
+    Stage.ENDING: "the server is ending; exit_task has not begun, and runs when all that was "
+    "queued before has run",
+    Stage.DEFERRED: "its task has returned; the response that is still to come will be discarded",
+}
+"""What to say of a call at some stages, instead of what its progress means else."""
+EXITING = "exit_task has run, and the server is closing"
+"""The same, of a call that has ended the server."""
+
+
+def timed_out(timeout: float | None, progress: Progress, meaning: str | None = None) -> CallTimeout:
     """The error of a call that took longer than `timeout` seconds."""
     # What is left of a time limit is a little less than it.
     seconds = timeout if timeout is None else round(timeout, 3)
-    meaning = {
-        "not started": "it had not started, and will not run",
-        "started": "it had started and keeps running: its reply will be dropped",
-        "unknown": "whether it ran is not known",
-    }[progress]
-    return CallTimeout.at(progress, f"no answer within {seconds} s ({progress}): {meaning}")
-
-
-def told(text: str, key: str) -> Any:
-    """What the JSON object `text` holds under `key`; None if it is none, or holds nothing."""
-    try:
-        found = json().loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found.get(key) if isinstance(found, dict) else None
+    known = "" if meaning else f" ({progress})"
+    meaning = (
+        meaning
+        or {
+            "not started": "it had not started, and will not run",
+            "started": "it had started and is still running; its reply will be discarded",
+            "unknown": "whether it ran is not known",
+        }[progress]
+    )
+    return CallTimeout.at(progress, f"no answer within {seconds} s{known}: {meaning}")

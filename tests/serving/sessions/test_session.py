@@ -16,11 +16,9 @@ import pytest
 
 from bgpy.errors import AuthenticationError, MessageTooLarge
 from bgpy.serving.io.transport import StreamTransport
-from bgpy.serving.queue import Overloaded
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions import session as session_module
 from bgpy.serving.sessions.session import Session
-from bgpy.serving.sessions.watch import Pause
 from bgpy.wire.frames import pack_header
 from bgpy.wire.messages import (
     Execute,
@@ -566,18 +564,6 @@ def test_session_hands_on_what_had_come_when_it_was_paused(connect: Connect, loo
     assert pair.service.messages == [Ping(0), Ping(1)]
 
 
-def test_session_is_read_when_every_reason_not_to_is_over(connect: Connect, loop: Loop) -> None:
-    """A full line and a question under way are two reasons."""
-    pair = connect().shake_hands()
-    loop.on_poller(lambda: (pair.session.pause(), pair.session.pause(Pause.QUESTION)))
-    pair.send(Ping(1))
-    loop.on_poller(pair.session.resume)
-    loop.on_poller(lambda: None)
-    assert pair.service.messages == []
-    loop.on_poller(lambda: pair.session.resume(Pause.QUESTION))
-    assert pair.service.came.acquire(timeout=LONG)
-
-
 def test_session_is_dropped_when_no_more_of_a_message_comes(connect: Connect) -> None:
     """Half a message doesn't stay for ever; the log tells why."""
     pair = connect(message_timeout=0.05).shake_hands()
@@ -685,27 +671,6 @@ def test_session_refuses_a_request_when_the_server_has_no_memory(connect: Connec
     ping, execute = pair.service.messages
     assert (ping, execute.request) == (Ping(2), 3)
     assert pair.budget.used == 0
-
-
-def test_session_tells_a_client_that_the_queue_refused_it(connect: Connect) -> None:
-    """Small requests come alone or many at once: each hears of its own."""
-    pair = connect().shake_hands()
-
-    def refuse(session: object, message: Message) -> None:
-        if message.request % 2:
-            raise Overloaded
-
-    pair.service.handlers[Execute] = refuse
-    pair.send(Execute(1, b"alone"))
-    assert pair.read(1)[0].request == 1
-    pair.sock.sendall(
-        b"".join(bytes(each) for n in range(2, 8) for each in pair.connection.send(Execute(n, b"")))
-    )
-    failures = pair.read(3)
-    assert [failure.request for failure in failures] == [3, 5, 7]
-    assert {failure.reason for failure in failures if isinstance(failure, Failure)} == {
-        Reason.OVERLOAD
-    }
 
 
 def test_session_lingers_until_its_client_has_read_why_it_is_closed(

@@ -28,7 +28,7 @@ from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
 from bgpy.calling.blocking.futures import Callbacks, CallFuture
 from bgpy.calling.blocking.sender import Posted, Sender
 from bgpy.calling.blocking.waiting import seconds_left
-from bgpy.calling.conversation import Acquaintance, Answer, timed_out, told
+from bgpy.calling.conversation import EXITING, Acquaintance, Answer, timed_out
 from bgpy.calling.results import value_of
 from bgpy.errors import (
     BgpyError,
@@ -41,7 +41,16 @@ from bgpy.errors import (
 from bgpy.late import json
 from bgpy.memory import Payload
 from bgpy.tasks import current
-from bgpy.wire.messages import Failure, Message, Modules, Ping, Pong, Reason
+from bgpy.wire.messages import (
+    Failure,
+    Message,
+    Modules,
+    Ping,
+    Pong,
+    Reason,
+    modules_text,
+    modules_told,
+)
 
 T = TypeVar("T")
 
@@ -172,11 +181,11 @@ class Caller:
             unknown = sorted(asked - known.keys())
             if not unknown:
                 return None
-            text = json().dumps({"modules": unknown})
+            text = modules_text(unknown)
             answer = channel.request(lambda number: Modules(number, text), timeout, deadline, turn)
-            found = told(_expect(Modules, answer).text, "modules")
-            if not isinstance(found, dict):
-                raise RemoteProtocolError("the server's answer about modules tells of none")
+            found = modules_told(_expect(Modules, answer).text)
+            if found is None:
+                raise RemoteProtocolError("the server's reply to a module query has no module list")
             known.update(found)
             self._hashes = channel.welcome.incarnation, dict(known)
             return None
@@ -194,7 +203,7 @@ class Caller:
             if isinstance(answer, CallTimeout):
                 return answer
             if not channel.wait_closed(deadline):
-                return timed_out(timeout, "started")
+                return timed_out(timeout, "started", EXITING)
             return self._ended(channel, answer, deadline, timeout)
 
         ended: Answer = self._do(end, timeout, waits=True, notice=False)
@@ -209,7 +218,7 @@ class Caller:
         seconds = min(seconds_left(deadline, END), END)
         if process is not None and not process.wait(seconds) and process.alive():
             if seconds < END:
-                return timed_out(timeout, "started")
+                return timed_out(timeout, "started", EXITING)
             log.warning(
                 "the server closed its port, but its process %d is still running", process.pid
             )

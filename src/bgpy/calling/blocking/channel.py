@@ -53,7 +53,7 @@ from bgpy.system.keepalive import GONE, is_silent
 from bgpy.system.latch import Latch
 from bgpy.tasks import current
 from bgpy.wire.extensions import Extension, encode_extensions
-from bgpy.wire.messages import Cancel, Goodbye, Message, Status
+from bgpy.wire.messages import Cancel, Goodbye, Message, Status, stage_question
 
 if TYPE_CHECKING:
     from bgpy.calling.blocking.futures import Callbacks
@@ -390,7 +390,7 @@ class Channel:
                 return
             call.chain = chain
             self._numbers.last = number = self._numbers.last + 1
-            text = f'{{"call": {call.request}, "chain": "{chain.hex()}"}}'
+            text = stage_question(call.request, chain)
             self._outbox.send(Call(), self.connection.send(Status(number, text)))
 
     def waited_for(self, waker: object) -> None:

@@ -32,11 +32,10 @@ from bgpy.codec.payload import within
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
-from bgpy.serving.budget import Budget
+from bgpy.serving.budget import NO_ROOM, Budget
 from bgpy.serving.io.poller import READ, STRUCK, WRITE
 from bgpy.serving.io.reactor import Deadline, Reactor
 from bgpy.serving.io.transport import Transport
-from bgpy.serving.queue import Overloaded
 from bgpy.serving.sessions.intake import Intake
 from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionOwner
@@ -54,11 +53,6 @@ DIRECT_READS = 16
 
 LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
-
-OVERLOAD = (
-    "the server's memory for requests and replies is used up (max_memory): this request did not "
-    "start; send it again later"
-)
 
 
 class Session:
@@ -211,10 +205,7 @@ class Session:
         elif count := self._transport.sock.recv_into(self._shared):
             message = reader.lone(self._shared, count)
             if message is not None:
-                try:
-                    self._handlers[message.__class__](self, message)
-                except Overloaded:
-                    self._refuse(message.request)
+                self._handlers[message.__class__](self, message)
             else:
                 messages = reader.feed(self._shared[:count])
                 self._came(reader, messages)
@@ -247,10 +238,7 @@ class Session:
         for message in messages:
             if not self._open or self._lingering is not None:
                 return
-            try:
-                self._handlers[message.__class__](self, message)
-            except Overloaded:
-                self._refuse(message.request)
+            self._handlers[message.__class__](self, message)
 
     def _allocate(self, size: int) -> memoryview | None:
         """Memory for a part of a message, if there is any for this client."""
@@ -277,7 +265,7 @@ class Session:
         return self._service.queued(self.client_id) + self._outflow.size
 
     def _refuse(self, request: int) -> None:
-        self.send(Failure(request, Reason.OVERLOAD, text=OVERLOAD))
+        self.send(Failure(request, Reason.OVERLOAD, text=NO_ROOM))
 
     def _shake_hands(self) -> None:
         count = self._receive_some(self._shared)
@@ -376,13 +364,13 @@ class Session:
 
     # Back-pressure, on the thread that polls
 
-    def pause(self, reason: Pause = Pause.LINE_FULL) -> None:
-        """Read no more until `resume` for the same reason."""
-        self._pause(reason, True)
+    def pause(self) -> None:
+        """Read no more until `resume`: the client's line of requests is full."""
+        self._pause(Pause.LINE_FULL, True)
 
-    def resume(self, reason: Pause = Pause.LINE_FULL) -> None:
+    def resume(self) -> None:
         """Read again, if there is no other reason not to."""
-        self._pause(reason, False)
+        self._pause(Pause.LINE_FULL, False)
 
     def _pause(self, reason: Pause, begins: bool) -> None:
         paused = self._watch.paused
