@@ -35,8 +35,6 @@ WITHOUT = {
     "api/client.py",
     "calling/blocking/channel.py",
     "calling/blocking/sender.py",
-    "serving/io/unix.py",
-    "serving/sessions/acceptor.py",
 }
 
 

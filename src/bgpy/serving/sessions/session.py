@@ -331,6 +331,8 @@ class Session:
             return
         if outflow.lost is not None and not self._lost:
             self._lose(outflow.lost)
+            if not self._open:
+                return
         clogged = outflow.clogged
         if clogged is not bool(self._watch.paused & Pause.CLOGGED):
             if clogged:
