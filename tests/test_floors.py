@@ -17,7 +17,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "bgpy"
 
 FLOORS = [
-    {"address", "config", "errors", "memory", "system", "version"},
+    {"address", "config", "errors", "late", "memory", "shortage", "system", "version"},
     {"codec", "state", "tasks", "tls", "wire"},
     {"calling", "engines", "process", "serving"},
     {"hosting"},

@@ -11,13 +11,16 @@ spellings of a place must give the same address, since records and tokens are fo
 
 from __future__ import annotations
 
+import codecs
 import os
 import posixpath
 import socket
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
 from bgpy.config import checked_port, checked_text
+from bgpy.late import once
 
 _EPHEMERAL = "/proc/sys/net/ipv4/ip_local_port_range"
 
@@ -117,13 +120,25 @@ def resolve(address: Address) -> list[Address]:
     if address.path is not None or _literal(address.host) is not None:
         return [address]
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(_spelt(address.host), address.port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
         raise socket.gaierror(
             socket.EAI_NONAME, f"{address.host!r} is no host name: {error}"
         ) from error
     hosts = dict.fromkeys(_sockaddr_host(sockaddr) for *_, sockaddr in found)
     return [Address(host, address.port) for host in hosts]
+
+
+def _spelt(host: str) -> bytes:
+    """A host name as it is looked up; raises `UnicodeError` if it is none."""
+    return host.encode() if host.isascii() else _idna()(host)[0]
+
+
+@once
+def _idna() -> Callable[[str], tuple[bytes, int]]:
+    """What encodes international names: Python imports it, and what it needs, at first use."""
+    codecs.lookup("punycode")
+    return codecs.getencoder("idna")
 
 
 def is_loopback(address: Address) -> bool:
@@ -147,6 +162,25 @@ def dialled(address: Address) -> Address:
     A server on all interfaces (``0.0.0.0``, ``::``) is reached over loopback.
     """
     return address._replace(host=_WILDCARDS.get(address.host, address.host))
+
+
+def overlap(one: Address, other: Address) -> bool:
+    """Whether servers at both addresses would need the same port or path.
+
+    Both are resolved: a host is no name.
+    """
+    if one.path is not None or other.path is not None:
+        return None not in (one.path, other.path) and _same_file(one.host, other.host)
+    hosts = {one.host.removeprefix("::ffff:"), other.host.removeprefix("::ffff:")}
+    # "::" stands for the interfaces of IPv4 as well.
+    of_ipv4 = not any(":" in host for host in hosts)
+    return one.port == other.port and (
+        len(hosts) == 1 or "::" in hosts or ("0.0.0.0" in hosts and of_ipv4)
+    )
+
+
+def _same_file(one: str, other: str) -> bool:
+    return os.path.realpath(one[len(UNIX) :]) == os.path.realpath(other[len(UNIX) :])
 
 
 def wildcards(address: Address) -> list[Address]:

@@ -172,8 +172,11 @@ def test_client_raises_not_running_when_it_connects_to_itself(
     """A connection whose two ends are one port is nobody's server."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    itself = partial(socket.create_connection, source_address=("127.0.0.1", port))
-    monkeypatch.setattr(dialling.socket, "create_connection", itself)
+
+    def itself(place: tuple[str, int], timeout: float) -> socket.socket:
+        return socket.create_connection(place, timeout, source_address=("127.0.0.1", port))
+
+    monkeypatch.setattr(dialling, "_dial", itself)
     with Client("127.0.0.1", port, "a token") as client, pytest.raises(NotRunning):
         client.ping()
 

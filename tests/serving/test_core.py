@@ -50,7 +50,7 @@ class Served:
         self.port = listener.address.port
         catalogue = Catalogue()
         engine = InlineEngine(catalogue, lambda: functions)
-        events = Events(ready.set, nothing, nothing, nothing, nothing, nothing)
+        events = Events(ready.set, *[nothing] * 6)
         self.core = ServerCore(listener, TOKEN, Limits(), engine, catalogue, True, events, 0)
         self.thread = threading.Thread(target=self.core.serve, daemon=True)
         self.thread.start()

@@ -7,14 +7,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bgpy import address
 from bgpy.api.handles import Handle
 from bgpy.config import HOST, LOG_LEVEL, Limits, Options, checked_path
 from bgpy.errors import StartupError
+from bgpy.late import once
 from bgpy.process.launch import launch
 from bgpy.state import sockets, tokens
 from bgpy.tasks import init_file as init_files
+
+if TYPE_CHECKING:
+    from bgpy.api.client import Client
 
 Path = str | os.PathLike[str]
 
@@ -135,12 +140,18 @@ class Server:
         return Handle(started, terminate=partial(self._terminate, started.host, started.port))
 
     def _terminate(self, host: str, port: int, timeout: float | None) -> None:
-        from bgpy.api.client import Client
-
         # A server beyond loopback may refuse plain connections; it always accepts TLS.
         tls = self._options.tls or not address.is_loopback(address.Address(host, port))
-        with Client(host, port, self._token, tls=tls or None) as client:
+        with _client()(host, port, self._token, tls=tls or None) as client:
             client.terminate(timeout=timeout)
+
+
+@once
+def _client() -> type[Client]:
+    """`Client`, of which a program that only starts servers has no need."""
+    from bgpy.api.client import Client
+
+    return Client
 
 
 def _absolute(path: Path | None, name: str) -> str | None:

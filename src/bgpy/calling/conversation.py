@@ -26,6 +26,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from bgpy.errors import BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
+from bgpy.late import json
 from bgpy.wire.messages import Failure, Goodbye, Message, Receipt, Status
 
 Answer = Message | BgpyError
@@ -255,6 +256,11 @@ class Acquaintance:
         self.notified = 0
         """The last generation that somebody has been told of."""
 
+    @property
+    def has_met(self) -> bool:
+        """Whether a server is known."""
+        return self._incarnation is not None
+
     def meet(self, incarnation: bytes) -> int:
         """Take note of who answered; the generation of the new connection."""
         if self._incarnation not in (None, incarnation):
@@ -302,10 +308,8 @@ def timed_out(timeout: float | None, progress: Progress) -> CallTimeout:
 
 def json_field(text: str, key: str) -> Any:
     """What the JSON object `text` holds under `key`; None if it is none, or holds nothing."""
-    import json  # 2 ms that a program whose calls are answered in time never needs
-
     try:
-        found = json.loads(text)
+        found = json().loads(text)
     except (ValueError, RecursionError):
         return None
     return found.get(key) if isinstance(found, dict) else None

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
+from bgpy.late import hashing, once
+
 
 class Source(NamedTuple):
     """One module as it travels: its dotted name, the bytes of its file, where that lies."""
@@ -48,9 +50,8 @@ def used_by(functions: Iterable[Any]) -> dict[str, Source]:
 
 def digest(text: bytes) -> str:
     """The hash by which two versions of a module are told apart."""
-    import hashlib  # OpenSSL: 4 ms that a program without a call never needs
-
-    return hashlib.sha256(text).hexdigest()
+    found: str = hashing()[0].sha256(text).hexdigest()
+    return found
 
 
 class Catalogue:
@@ -194,16 +195,21 @@ def _read(name: str) -> Source | None:
     return Source(name, text, spec.origin, spec.submodule_search_locations is not None)
 
 
+@once
+def _installed() -> tuple[str, str]:
+    """Where packages are installed; `sysconfig` imports what it knows of this Python for that."""
+    return sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
+
+
 def _is_users(name: str, origin: str | None) -> bool:
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top in ("__main__", "bgpy"):
         return False
     if origin is None or not origin.endswith(".py"):
         return False
-    installed = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
     folders = os.path.normcase(origin).split(os.sep)
     return not (
-        origin.startswith(tuple(path + os.sep for path in installed))
+        origin.startswith(tuple(path + os.sep for path in _installed()))
         or "site-packages" in folders
         or "dist-packages" in folders
     )

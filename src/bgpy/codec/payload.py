@@ -12,9 +12,11 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 from bgpy.errors import BgpyError, DecodeError, EncodeError, PythonMismatch
+from bgpy.late import once
 from bgpy.memory import Head, Parts, Payload
 
 PICKLE = 1
@@ -166,11 +168,18 @@ def _head_of(pieces: list[Any]) -> Head | Parts:
     return tuple(each if isinstance(each, bytes) else memoryview(each) for each in pieces)
 
 
+@once
+def _cloudpickle() -> ModuleType:
+    """`cloudpickle`: 20 ms that most calls never need."""
+    import cloudpickle
+
+    module: ModuleType = cloudpickle
+    return module
+
+
 def _encode_by_value(obj: Any, what: str, plain: list[Any] | None) -> Payload:
     """Pickle with cloudpickle; `plain` is what came out without it, if anything did."""
-    import cloudpickle  # 20 ms that most calls never need
-
-    dump, _, pieces, buffers = _pickling(cloudpickle.Pickler)
+    dump, _, pieces, buffers = _pickling(_cloudpickle().Pickler)
     try:
         dump(obj)
     except Exception as error:
@@ -215,8 +224,6 @@ def _reason(error: BaseException) -> str:
 
 def _blame(obj: Any, name: str, depth: int = 4) -> str:
     """Name the innermost part of `obj` that can't be pickled, as in ``args['model']``."""
-    import cloudpickle
-
     if depth and isinstance(obj, dict):
         parts = [(f"{name}[{key!r}]", value) for key, value in obj.items()]
     elif depth and isinstance(obj, (list, tuple)):
@@ -225,7 +232,7 @@ def _blame(obj: Any, name: str, depth: int = 4) -> str:
         return name
     for part, value in parts:
         try:
-            cloudpickle.dumps(value, protocol=5, buffer_callback=lambda _: False)
+            _cloudpickle().dumps(value, protocol=5, buffer_callback=lambda _: False)
         except Exception:
             return _blame(value, part, depth - 1)
     return name

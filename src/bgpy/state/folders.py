@@ -11,10 +11,12 @@ import socket
 import stat
 import sys
 from contextlib import suppress
+from types import ModuleType
 from typing import NamedTuple
 
 from bgpy.config import ENV_HOME
 from bgpy.errors import StartupError
+from bgpy.late import hashing, once
 
 _LONGEST_NAME = 200
 """Characters of a file name; file systems allow 255."""
@@ -46,6 +48,14 @@ class Folder(NamedTuple):
         return os.path.join(self.path, "log")
 
 
+@once
+def _platformdirs() -> ModuleType:
+    """`platformdirs`: 10 ms that only a process without ``BGPY_HOME`` needs."""
+    import platformdirs
+
+    return platformdirs
+
+
 def home() -> str:
     """Give the absolute path of bgpy's folder, without making it.
 
@@ -60,11 +70,8 @@ def home() -> str:
                 advice=f"set {ENV_HOME} to a folder for bgpy's files",
             )
         return os.path.realpath(path)
-    # Imported here: it is slow to import and needed only without BGPY_HOME.
-    import platformdirs
-
     try:
-        path = platformdirs.user_state_dir("bgpy", appauthor=False)
+        path = _platformdirs().user_state_dir("bgpy", appauthor=False)
     except RuntimeError:
         # Some of its versions raise where others give a path that starts with "~".
         path = ""
@@ -79,6 +86,15 @@ def home() -> str:
 def folder(host: str, port: int) -> Folder:
     """Give the folder of the server at that (parsed) address, without making it."""
     return Folder(os.path.join(below_host("servers"), safe(f"{host}-{port}")))
+
+
+def address_of(name: str) -> tuple[str, int] | None:
+    """Give the address of the server whose folder has that name; None if the name hides it."""
+    host, dash, port = name.rpartition("-")
+    if not dash or not port.isdecimal():
+        return None
+    plain = re.sub(r"_|=([0-9a-f]+)=", lambda m: ":" if m[0] == "_" else chr(int(m[1], 16)), host)
+    return plain, int(port)
 
 
 def below_host(*names: str) -> str:
@@ -155,8 +171,6 @@ def safe(name: str) -> str:
     """Turn `name` into a file name; different names give different file names."""
     spelt = re.sub(r"[^A-Za-z0-9.-]", lambda m: "_" if m[0] == ":" else f"={ord(m[0]):x}=", name)
     if len(spelt) > _LONGEST_NAME:
-        # Imported here: only paths of Unix sockets get that long.
-        from hashlib import sha256
-
-        return "=" + sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+        digest: str = hashing()[0].sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+        return f"={digest}"
     return spelt if spelt.strip(".") else f"={spelt}"

@@ -29,6 +29,7 @@ import os
 import sys
 from dataclasses import dataclass, fields
 
+from bgpy.late import json
 from bgpy.state.folders import Folder, exists_privately, folder
 from bgpy.system import files
 from bgpy.system.locks import guarded, is_held
@@ -130,10 +131,8 @@ def forget(address: tuple[str, int]) -> None:
 
 def load(place: Folder) -> Record | None:
     """Read the record; None if it is missing or damaged."""
-    import json
-
     try:
-        content = json.loads(files.read(place.record) or "")
+        content = json().loads(files.read(place.record) or "")
         names = [field.name for field in fields(Record)]
         record = Record(**{name: content[name] for name in names if name in content})
         return record if _has_its_kinds(record) else None

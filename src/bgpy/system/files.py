@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from io import FileIO
 from typing import TypeVar
 
 from bgpy.system.locks import OPEN_FLAGS, opened
@@ -41,8 +42,9 @@ def replace(path: str, text: str) -> None:
 def read(path: str) -> str | None:
     """The text of a file; None if it is missing, empty or no text."""
     try:
-        with opened(path), _patiently(lambda: open(path, encoding="utf-8")) as file:
-            return file.read() or None
+        # Not by `open`, which is not there any more when a ``__del__`` calls at the program's end.
+        with opened(path), _patiently(lambda: FileIO(path)) as file:
+            return file.readall().decode() or None
     except (FileNotFoundError, UnicodeDecodeError):
         return None
 

@@ -7,14 +7,18 @@ namespace.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import struct
 import sys
 import time
 from dataclasses import dataclass
+from io import FileIO
+from types import ModuleType
 
 from bgpy.errors import BgpyError
+from bgpy.late import once
 
 _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1  # of macOS; not in `socket`
 
@@ -123,6 +127,14 @@ class ProcessId:
         self.wait()
 
 
+@once
+def _psutil() -> ModuleType:
+    """`psutil`: 15 ms that Linux doesn't need."""
+    import psutil
+
+    return psutil
+
+
 def start_time(pid: int) -> str | None:
     """Tell the process from any other of that pid: an opaque text, None if it is gone.
 
@@ -134,7 +146,8 @@ def start_time(pid: int) -> str | None:
         return None
     if sys.platform.startswith("linux"):
         try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
+            # Not by `open`, which is not there any more when a ``__del__`` calls at the end.
+            with FileIO(f"/proc/{pid}/stat") as file:
                 # The name before it is in parentheses and may hold blanks and parentheses.
                 after_name = file.read().rpartition(b")")[2].split()
         except OSError as error:
@@ -145,9 +158,7 @@ def start_time(pid: int) -> str | None:
         # A first thread that has ended while others still do: their sockets are open yet.
         ended = after_name[0] in (b"Z", b"X", b"x") and int(after_name[17]) <= 1
         return None if ended else after_name[19].decode()
-    # Inside, since it is dear to import and not needed on Linux.
-    import psutil
-
+    psutil = _psutil()
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
@@ -176,8 +187,9 @@ def boot_id() -> bytes:
     global _boot_id
     if not _boot_id:
         try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-                _boot_id = bytes.fromhex(file.read().strip().replace("-", ""))
+            # As bytes: an encoding that was not used yet is imported.
+            with FileIO("/proc/sys/kernel/random/boot_id") as file:
+                _boot_id = bytes.fromhex(file.read().decode().strip().replace("-", ""))
         except (OSError, ValueError):
             return bytes(16)
     return _boot_id
@@ -222,8 +234,7 @@ def wait_gone(pid: int, start_time: str, timeout: float | None = None) -> bool:
 
 
 def _wait_with_psutil(process: ProcessId, deadline: float | None) -> bool:
-    import psutil
-
+    psutil = _psutil()
     try:
         there = psutil.Process(process.pid)
         if not process.is_gone():
@@ -255,8 +266,6 @@ def _wait_looking(process: ProcessId, deadline: float | None) -> bool:
 if sys.platform == "linux":
 
     def _wait_readable(process: ProcessId, pidfd: int, deadline: float | None) -> bool:
-        import select
-
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         # Looked at after the descriptor was opened: from here on it can't mean another process.

@@ -27,7 +27,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
-from types import ModuleType
 from typing import NamedTuple
 
 from bgpy.errors import (
@@ -39,6 +38,7 @@ from bgpy.errors import (
     RemoteProtocolError,
     VersionMismatch,
 )
+from bgpy.late import hashing
 
 MAGIC = b"\xb9bgpy\r\n\n"
 MIN_VERSION = 2
@@ -88,19 +88,6 @@ class Welcome(NamedTuple):
     version: str
 
 
-@lru_cache(maxsize=1)
-def crypto() -> tuple[ModuleType, ModuleType]:
-    """`hashlib` and `hmac`: OpenSSL, 4 ms that a program without a call never needs.
-
-    They are kept, since a ``__del__`` may still call when modules are taken down and nothing
-    can be imported.
-    """
-    import hashlib
-    import hmac
-
-    return hashlib, hmac
-
-
 @lru_cache(maxsize=16)
 def derive_key(token: str, server_id: bytes) -> bytes:
     """Give the 32 bytes that the proofs are keyed with.
@@ -110,7 +97,7 @@ def derive_key(token: str, server_id: bytes) -> bytes:
     """
     if not token:
         raise ValueError("the token is empty: give one, such as token_create() makes")
-    hashlib, _ = crypto()
+    hashlib, _ = hashing()
     secret = token.encode("utf-8", "surrogatepass")
     if len(token) >= LONG_TOKEN:
         key: bytes = hashlib.sha256(secret).digest()
@@ -120,12 +107,12 @@ def derive_key(token: str, server_id: bytes) -> bytes:
 
 
 def _proof(key: bytes, side: bytes, transcript: bytes) -> bytes:
-    proof: bytes = crypto()[1].digest(key, side + transcript, "sha256")
+    proof: bytes = hashing()[1].digest(key, side + transcript, "sha256")
     return proof
 
 
 def _proves(proof: bytes, expected: bytes) -> bool:
-    equal: bool = crypto()[1].compare_digest(proof, expected)
+    equal: bool = hashing()[1].compare_digest(proof, expected)
     return equal
 
 
@@ -356,6 +343,11 @@ class ServerHandshake(_Handshake):
         """The 16 bytes that name the client object; empty before its hello."""
         self.role = ROLE_FULL
 
+    @property
+    def awaits_proof(self) -> bool:
+        """Whether this side has proved the token and the client has not."""
+        return bool(self._expected) and not self.done
+
     def _size(self) -> int:
         return PROOF_SIZE if self._expected else HELLO_SIZE
 
@@ -368,7 +360,7 @@ class ServerHandshake(_Handshake):
         if not self._expected:
             return self._answer(message)
         if not _proves(message, self._expected):
-            raise AuthenticationError("the client doesn't hold this server's token")
+            raise AuthenticationError("a client tried to connect with a wrong token")
         self.done = True
         return _encode_welcome(self._welcome)
 

@@ -25,6 +25,9 @@ class Member:
         self.told.append(reason)
         return self.channel
 
+    def prepare_for_the_end(self) -> None:
+        self.told.append("prepare")
+
     def reset_in_child(self) -> None:
         self.told.append("reset")
 
@@ -44,14 +47,8 @@ def test_members_say_goodbye_at_the_end_while_they_live() -> None:
     told = gone.told
     del gone
     program._leave()
-    assert member.told == ["the program has ended"]
+    assert member.told == ["prepare", "the program has ended"]
     assert told == []
-
-
-def test_end_without_clients_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that only imports bgpy ends as fast as without."""
-    monkeypatch.setattr(program, "_import_what_late_calls_need", lambda: pytest.fail("imported"))
-    program._leave()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -64,9 +61,3 @@ def test_members_begin_anew_in_a_forked_child() -> None:
         os._exit(0 if member.told == ["reset"] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert member.told == []
-
-
-def test_module_of_futures_is_kept() -> None:
-    """For a ``__del__`` that submits when nothing can be imported any more."""
-    assert program.futures() is program.futures()
-    assert hasattr(program.futures(), "CallFuture")

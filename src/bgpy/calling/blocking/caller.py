@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.access import Access, Ask, Terms
 from bgpy.calling.blocking.channel import Channel, chain_block
-from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.connecting import Target, prepare
+from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.program import FAREWELL, Program, join
 from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.shared import NoReader, Unusable
@@ -28,13 +30,11 @@ from bgpy.calling.blocking.submitting import Submitter
 from bgpy.calling.conversation import Acquaintance, Answer, json_field, timed_out
 from bgpy.calling.results import value_of
 from bgpy.errors import BgpyError, CallTimeout, RemoteProtocolError, ServerGone
+from bgpy.late import json
 from bgpy.memory import Payload
 from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.tasks import current
 from bgpy.wire.messages import Failure, Message, Modules, Ping, Pong, Reason
-
-if TYPE_CHECKING:
-    from bgpy.calling.blocking.futures import CallFuture
 
 T = TypeVar("T")
 
@@ -143,8 +143,6 @@ class Caller:
 
     def hashes(self, names: Iterable[str], timeout: float | None) -> dict[str, str | None]:
         """The server's source hash of each module; it is asked once for each."""
-        import json  # 2 ms that a program without a call never needs
-
         known: dict[str, str | None] = {}
         asked: set[str] = set(names)
 
@@ -155,7 +153,7 @@ class Caller:
             unknown = sorted(asked - known.keys())
             if not unknown:
                 return None
-            text = json.dumps({"modules": unknown})
+            text = json().dumps({"modules": unknown})
             answer = channel.request(lambda number: Modules(number, text), timeout, deadline, turn)
             found = json_field(_expect(Modules, answer).text, "modules")
             if not isinstance(found, dict):
@@ -240,6 +238,13 @@ class Caller:
             channel.close(reason)
             return None
         return channel
+
+    def prepare_for_the_end(self) -> None:
+        """Import what a call takes that a ``__del__`` makes when nothing can be imported."""
+        with suppress(BgpyError):  # what could not be imported is told to the call that needs it
+            json()
+        if not self._acquaintance.has_met:  # else all of it was needed for that
+            prepare(self._target)
 
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""

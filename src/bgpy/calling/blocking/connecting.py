@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
-from bgpy.address import Address
-from bgpy.calling.blocking.dialling import Reached, limit, reach, silent
+from bgpy.address import Address, is_loopback_host
+from bgpy.calling.blocking.dialling import Reached, limit, reach, silent, tls_modules
 from bgpy.codec.payload import within
-from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy
+from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy, Unreachable
+from bgpy.late import hashing
 from bgpy.memory import allocate
+from bgpy.shortage import shortage
 from bgpy.state.tokens import FoundToken
 from bgpy.system.keepalive import keep_alive
 from bgpy.wire.connection import Connection
@@ -45,12 +49,37 @@ class Connected(NamedTuple):
     welcome: Welcome
 
 
+def prepare(target: Target) -> None:
+    """Import what `connect` and its channel would import, as long as that is possible."""
+    address = target.address
+    weakref.finalize(prepare, bool).detach()  # whose first use imports something
+    with suppress(Exception):  # whatever is wrong is told to the call that needs it
+        hashing()
+        if target.tls or (address.path is None and not is_loopback_host(address.host)):
+            tls_modules()
+        target.find_token()
+
+
 def connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     """Connect to `target` and prove the token, within `timeout` seconds.
 
     Raises `NotRunning`, `Unreachable`, `NotBgpy`, `AuthenticationError` or
     `VersionMismatch`; nothing of a request was sent then.
     """
+    try:
+        return _connect(target, client_id, timeout)
+    except OSError as error:  # a socket's, or one that was made of a file's or an import's
+        short = shortage(error)
+        if short is None:
+            raise
+        raise Unreachable(
+            f"no connection to {target.address} can be made: {short.problem}",
+            advice=short.advice,
+            address=target.address,
+        ) from error
+
+
+def _connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     deadline = monotonic() + timeout
     reached = reach(target.address, target.tls, deadline)
     try:

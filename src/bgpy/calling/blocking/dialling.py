@@ -15,10 +15,13 @@ import socket
 import sys
 import time
 from time import monotonic
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgpy.address import Address, dialled, is_loopback_host, resolve
 from bgpy.errors import AuthenticationError, ConnectError, NotBgpy, NotRunning, Unreachable
+from bgpy.late import once
+from bgpy.shortage import no_descriptor
 from bgpy.system import processes
 
 if TYPE_CHECKING:
@@ -68,6 +71,8 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
     try:
         places = resolve(dialled(address))
     except OSError as error:
+        if no_descriptor():  # which the resolver tells in no way that can be relied on
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from error
         raise Unreachable(
             f"the host {address.host} can't be resolved ({error})",
             advice="correct the name, or use an IP address",
@@ -75,7 +80,7 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
         ) from error
     for place in places:
         try:
-            sock = socket.create_connection(place, max(0.001, deadline - monotonic()))
+            sock = _dial(place, max(0.001, deadline - monotonic()))
         except OSError as error:
             failure: OSError = error
             continue
@@ -89,6 +94,21 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
             failure = error  # closed already by the other side
         sock.close()
     raise _no_way(address, failure) from failure
+
+
+def _dial(place: Address, timeout: float) -> socket.socket:
+    """A connection to a numeric host."""
+    # As bytes: for texts Python imports the encoding of international names.
+    found = socket.getaddrinfo(place.host.encode(), place.port, type=socket.SOCK_STREAM)
+    family, kind, protocol, _, sockaddr = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(sockaddr)
+        return sock
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _no_way(address: Address, error: OSError) -> ConnectError:
@@ -184,20 +204,24 @@ def silent(address: Address) -> Unreachable:
     )
 
 
-def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
-    # Inside: `ssl` takes longer than all that a client imports that doesn't need it.
-    from bgpy.tls.contexts import for_client
-    from bgpy.tls.layer import NotTls, TlsLayer
-    from bgpy.tls.stream import TlsSocket
+@once
+def tls_modules() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """All of TLS: `ssl` takes longer than the rest of a client, which may not need it."""
+    from bgpy.tls import contexts, layer, stream
 
+    return contexts, layer, stream
+
+
+def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
+    contexts, layer, stream = tls_modules()
     buffer = memoryview(bytearray(CIPHERTEXT))
-    secured = TlsSocket(sock, TlsLayer(for_client(), False), buffer)
+    secured = stream.TlsSocket(sock, layer.TlsLayer(contexts.for_client(), False), buffer)
     try:
         while not secured.shake_hands():
             limit(sock, deadline)
     except TimeoutError as error:
         raise silent(address) from error
-    except NotTls as error:
+    except layer.NotTls as error:
         raise NotBgpy(
             f"{address} is not a bgpy server that speaks TLS: {error}", address=address
         ) from error

@@ -5,13 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from functools import cache
 from time import monotonic
-from types import ModuleType
 from typing import Protocol
 
 from bgpy.calling.blocking.channel import Channel
-from bgpy.wire.handshake import crypto
 
 FAREWELL = 5.0
 """Seconds that a server has to read what has left, when a client is closed or its program ends."""
@@ -31,6 +28,9 @@ class Member(Protocol):
     def say_goodbye(self, reason: str, deadline: float) -> Channel | None:
         """Send what there is and a goodbye; the channel, if it is to be read to its end."""
 
+    def prepare_for_the_end(self) -> None:
+        """Import what a late call takes, as long as that is possible."""
+
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""
 
@@ -41,25 +41,6 @@ _members: weakref.WeakSet[Member] = weakref.WeakSet()
 def join(member: Member) -> None:
     """Have `member` told of forks and of the end, as long as it lives."""
     _members.add(member)
-
-
-@cache
-def futures() -> ModuleType:
-    """The module of futures: 8 ms that a program without them never needs.
-
-    It is kept for a ``__del__`` that submits when nothing can be imported any more.
-    """
-    from bgpy.calling.blocking import futures
-
-    return futures
-
-
-def _import_what_late_calls_need() -> None:
-    import encodings.idna  # noqa: F401 - for names of hosts
-    import json  # noqa: F401 - for records of servers
-
-    crypto()
-    futures()
 
 
 def _reset_in_child() -> None:
@@ -75,8 +56,8 @@ def _leave() -> None:
     """
     Program.ends = True
     members = list(_members)
-    if members:
-        _import_what_late_calls_need()
+    for member in members:
+        member.prepare_for_the_end()
     deadline = monotonic() + FAREWELL
     leaving = [member.say_goodbye(ENDED, deadline) for member in members]
     for channel in leaving:

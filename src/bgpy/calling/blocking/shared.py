@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from bgpy.calling.blocking import threads
-
-if TYPE_CHECKING:
-    from bgpy.calling.blocking.futures import Callbacks
+from bgpy.calling.blocking.futures import Callbacks
 
 
 class Unusable(Exception):

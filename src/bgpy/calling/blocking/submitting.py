@@ -19,12 +19,13 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bgpy.calling.blocking.access import Access, Terms, calls_itself, is_own_server
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connector import own_copy
-from bgpy.calling.blocking.program import Program, futures
+from bgpy.calling.blocking.futures import Callbacks, CallFuture
+from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.sender import Sender
 from bgpy.calling.blocking.shared import NoReader, Unusable
@@ -33,9 +34,6 @@ from bgpy.errors import BgpyError, CallTimeout, Unreachable
 from bgpy.memory import Payload
 from bgpy.system.deadlines import deadline_in, is_over, seconds_left
 from bgpy.tasks import current
-
-if TYPE_CHECKING:
-    from bgpy.calling.blocking.futures import CallFuture
 
 log = logging.getLogger("bgpy.client")
 
@@ -79,7 +77,7 @@ class Submitter:
         self, payload: Payload, value_of: Callable[[Answer], Any], timeout: float | None
     ) -> CallFuture:
         """A future of what `value_of` makes of the answer of an `Execute`; see `Caller.submit`."""
-        future: CallFuture = futures().CallFuture(value_of, self._waited_for)
+        future = CallFuture(value_of, self._waited_for)
         self._post(Posted(future, payload, timeout, self._access.acquaintance.notified))
         return future
 
@@ -248,8 +246,7 @@ class Submitter:
         shared = self._shared
         callbacks = shared.callbacks
         if callbacks is None:
-            shared.callbacks = callbacks = futures().Callbacks()
-        assert callbacks is not None, "just made"
+            shared.callbacks = callbacks = Callbacks()
         return callbacks.start(shared)
 
     def _waited_for(self, future: CallFuture) -> bool:
