@@ -699,9 +699,9 @@ def test_stranger_that_reads_nothing_any_more_is_closed_without_a_failure(
 
 
 def test_session_is_closed_whole_when_an_exception_strikes_as_it_closes(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its socket is watched no more by then: the rest is done as a change of the reactor's."""
+    """Also where it closes for another's sake, whose handler does not come back to it."""
     pair = connect().shake_hands()
     strikes = iter([True])
     closed = pair.service.closed
@@ -712,7 +712,7 @@ def test_session_is_closed_whole_when_an_exception_strikes_as_it_closes(
         closed(session)
 
     monkeypatch.setattr(pair.service, "closed", struck)
-    pair.sock.shutdown(socket.SHUT_WR)
+    loop.client(lambda data: pair.session.drop("to make room")).send(b"x")
     assert pair.service.gone.wait(LONG)
 
 
