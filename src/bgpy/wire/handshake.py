@@ -13,7 +13,7 @@ The token never crosses the wire, a proof is worth nothing on another connection
 the other direction, and the server proves itself first: a client sends nothing that
 depends on the token to a server that doesn't hold it.
 
-A server that can't go on answers the hello with a refusal: a server hello with version
+A server that rejects a client answers its hello with a refusal: a server hello with version
 0, the versions that it speaks, a `Refusal` and zeros. Then it closes.
 
 `ClientHandshake` and `ServerHandshake` take bytes as they come and give bytes to send.

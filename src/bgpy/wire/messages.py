@@ -53,7 +53,7 @@ class Reason(IntEnum):
     CODEC = 8
     """The server doesn't allow this codec."""
     OVERLOAD = 9
-    """The server holds as many requests as it may: nothing ran, send it again later."""
+    """The server's memory for requests is used up: nothing ran, send it again later."""
     CALLING_SELF = 10
     """The caller's task, or a task that waits for it, holds this server's task thread."""
     UNSUPPORTED = 11

@@ -80,7 +80,7 @@ Encoders = dict[type, Callable[[Any], list[Piece]]]
 
 
 class Direction(NamedTuple):
-    """What goes one way between client and server."""
+    """The messages of one direction between client and server."""
 
     encoders: Encoders
     """Gives the pieces of a message, by its class."""

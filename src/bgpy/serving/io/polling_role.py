@@ -9,7 +9,7 @@ hand-over between threads. While a task keeps it, a standby thread takes the rol
     say asked ─ with polling: poll ─ job           bell ─ look, each TICK
        └ standby polls: wake it, and wait ◄──────────── yield_role ◄ poll until asked
 
-`polling` is held by whoever polls. The task thread takes it by `with`, and no other lock:
+The thread that polls holds `polling`. The task thread takes it by `with`, and no other lock:
 it does so at each call. `arm`, `look` and `yield_role` are called under one lock, the
 others are single steps. Nothing here blocks, so that a model of the two threads can be
 walked through all its states (tests/support/role_model.py).
@@ -67,7 +67,8 @@ class PollingRole:
 
     def __init__(self) -> None:
         self.polling = threading.Lock()
-        """Held by whoever polls."""
+        """Held by the thread that polls. `asked` and `running` are single stores of the task
+        thread's outside of it; why their order is enough stands above."""
         self.standby = False
         """It is the standby that holds it."""
         self.asked = False

@@ -32,7 +32,7 @@ CHORES = 1.0
 
 
 class Deaf(Exception):
-    """A task has closed the descriptor that is polled: nobody can be heard any more."""
+    """A task has closed the descriptor that is polled: no client can be served any more."""
 
 
 class Jobs(Protocol):
@@ -55,7 +55,7 @@ class Deadline:
         self.expired: Callable[[], None] | None = expired
 
     def cancel(self) -> None:
-        """Let the time pass without a word."""
+        """Call nothing when the time comes."""
         self.expired = None
 
 
@@ -77,6 +77,9 @@ class Reactor:
         self._waker.setblocking(False)
         self._woken.setblocking(False)
         self._sockets.register(self._woken, READ, self._drain_wakes)
+        # Around `arm`, `look` and `yield_role` of the role: taken by the task thread to arm the
+        # standby and by the standby, never while polling. `disarm` is one store, outside of it;
+        # why none of this loses a call stands in `polling_role`.
         self._lock = threading.Lock()
         self._role = PollingRole()
         self._bell = Latch()
@@ -108,7 +111,8 @@ class Reactor:
     def change(self, change: Callable[[], None]) -> None:
         """Have the holder of the role call `change` before its next poll; from any thread."""
         self._changes.append(change)
-        # Whoever begins to poll says so before it looks for changes.
+        # A thread that begins to poll says so before it looks for changes: it sees this one,
+        # or is seen here and woken.
         if self._poller not in (None, get_ident()):
             self.wake()
 
@@ -211,7 +215,7 @@ class Reactor:
         self.wake()
 
     def drain(self, busy: Callable[[], bool], seconds: float) -> None:
-        """Go on polling after `serve`, until not `busy` or `seconds` are over."""
+        """Poll after `serve` has returned, until not `busy` or `seconds` are over."""
         until = monotonic() + seconds
         self._ask_for_role()
         with self._role.polling:
@@ -241,7 +245,7 @@ class Reactor:
     def _poll_between_jobs(self, jobs: Jobs) -> bool:
         """Poll once; whether there are jobs to run, of which the standby knows then."""
         role = self._role
-        role.asked = True
+        role.asked = True  # as `_ask_for_role`: a call of Python's is too dear for each job
         if role.standby:
             self.wake()
         with role.polling:

@@ -3,8 +3,8 @@
 A connection is *half-open* until its client has proved the token. Where there are too
 many of those, or no room is left at all, the oldest of them makes room for the next:
 an honest client needs one round trip, so those that are old are slow or worse. Where
-nobody can be dropped, clients wait in the backlog. Some descriptors are kept: whoever
-connects, a task can still open its files.
+nobody can be dropped, clients wait in the backlog. Some descriptors are reserved, so that
+a task can still open its files however many clients connect.
 """
 
 from __future__ import annotations

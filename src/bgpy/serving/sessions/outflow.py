@@ -86,12 +86,14 @@ class Outflow:
     def __init__(
         self, transport: Transport, limits: Limits, budget: Budget, attend: Callable[[], None]
     ) -> None:
-        """`attend` has whoever polls look after this soon: `flush`, `lost` and `clogged`."""
+        """`attend` has the thread that polls call `flush`, and read `lost` and `clogged`, soon."""
         self._transport = transport
         self._send_piece = transport.sock.send  # found once: it is called for each reply
         self._most = limits.max_unsent
         self._budget = budget
         self._attend = attend
+        # Guards all below but for what is streamed; see "Who sends" above. Taken by each thread
+        # that sends and by the one that polls, for no longer than a system call.
         self._lock = threading.RLock()
         self._busy = False
         self._torn = False  # who was busy was struck, and has not mended it yet
@@ -418,4 +420,4 @@ class Outflow:
 
 
 def _nobody() -> None:
-    """Who attends to an outflow that has closed."""
+    """The `attend` of an outflow that has closed."""

@@ -18,7 +18,7 @@ class SendBuffer:
 
     def __init__(self) -> None:
         self.pieces: deque[Piece] = deque()
-        """Whoever extends it counts them in `size`."""
+        """Code that extends it adds to `size`."""
         self.size = 0
         """Bytes, with those of the objects."""
         self._count = 0  # of pieces, when some were offered last

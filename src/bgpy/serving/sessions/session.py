@@ -317,7 +317,7 @@ class Session:
     # What the outflow can do no more, or again, on the thread that polls
 
     def _attend_soon(self) -> None:
-        """Have whoever polls look after the outflow; from any thread."""
+        """Have the thread that polls look after the outflow; from any thread."""
         self._reactor.change(self._attend)
 
     def _attend(self) -> None:
@@ -350,7 +350,7 @@ class Session:
             self.outcome = f"dropped: {error}"
             self._close()
         else:
-            # A peer that ended but one side could go on asking for ever.
+            # A peer that reads no more could send requests for ever.
             self._reactor.after(self._limits.stall_timeout, self._close)
         self._lost = True  # only now: what is struck before is done again
 
@@ -425,7 +425,7 @@ class Session:
         if not self._open:
             return
         if not last and not self._outflow.waiting and not self._connection.established:
-            self._close()  # a stranger that hears nothing
+            self._close()  # a stranger is told nothing
             return
         if last:
             self._send([last], False)

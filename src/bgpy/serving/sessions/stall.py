@@ -14,7 +14,7 @@ from bgpy.serving.io.reactor import Reactor
 
 
 class Stall:
-    """Looks from time to time whether a count has changed; on the thread that polls."""
+    """Checks at intervals whether a count has changed; on the thread that polls."""
 
     def __init__(
         self,
