@@ -33,8 +33,6 @@ THIN = {
 # with theirs.
 WITHOUT = {
     "api/client.py",
-    "calling/blocking/channel.py",
-    "calling/blocking/sender.py",
     "serving/io/unix.py",
     "serving/sessions/acceptor.py",
 }

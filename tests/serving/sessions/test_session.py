@@ -18,7 +18,8 @@ from bgpy.errors import AuthenticationError, MessageTooLarge
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions import session as session_module
-from bgpy.serving.sessions.session import Pause, Session
+from bgpy.serving.sessions.session import Session
+from bgpy.serving.sessions.watch import Pause
 from bgpy.wire.frames import pack_header
 from bgpy.wire.messages import (
     Execute,
@@ -632,8 +633,7 @@ def test_memory_of_half_a_message_is_given_back_when_its_client_leaves(
     """At once, also where the failure that ended it is kept: no collection is waited for."""
     pair = connect().shake_hands()
     pair.sock.sendall(pack_header(2, 0x10, 0, 2**23, 1) + bytes(200))
-    reader = pair.session._reader
-    assert reader is not None
+    reader = pair.loop.on_poller(lambda: pair.session._reader)
     while pair.loop.on_poller(lambda: reader.target is None):
         pass
     memory = pair.loop.on_poller(lambda: weakref.ref(reader.target.obj))
