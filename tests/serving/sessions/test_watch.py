@@ -58,8 +58,8 @@ def test_socket_is_read_unless_there_is_a_reason_not_to(sock: socket.socket) -> 
     for paused, writes, events in [
         (0, False, READ),
         (0, True, READ | WRITE),
-        (Pause.QUESTION, True, WRITE),
-        (Pause.LINE_FULL | Pause.QUESTION, False, None),
+        (Pause.LINE_FULL, True, WRITE),
+        (Pause.LINE_FULL | Pause.CLOGGED, False, None),
         (Pause.CLOGGED, False, None),
         (0, False, READ),
     ]:

@@ -331,6 +331,8 @@ class Session:
             return
         if outflow.lost is not None and not self._lost:
             self._lose(outflow.lost)
+            if not self._open:
+                return
         clogged = outflow.clogged
         if clogged is not bool(self._watch.paused & Pause.CLOGGED):
             if clogged:
@@ -364,13 +366,13 @@ class Session:
 
     # Back-pressure, on the thread that polls
 
-    def pause(self, reason: Pause = Pause.LINE_FULL) -> None:
-        """Read no more until `resume` for the same reason."""
-        self._pause(reason, True)
+    def pause(self) -> None:
+        """Read no more until `resume`: the client's line of requests is full."""
+        self._pause(Pause.LINE_FULL, True)
 
-    def resume(self, reason: Pause = Pause.LINE_FULL) -> None:
+    def resume(self) -> None:
         """Read again, if there is no other reason not to."""
-        self._pause(reason, False)
+        self._pause(Pause.LINE_FULL, False)
 
     def _pause(self, reason: Pause, begins: bool) -> None:
         paused = self._watch.paused

@@ -16,8 +16,7 @@ class Pause(IntFlag):
 
     LINE_FULL = 1
     """Its client's line of requests is full."""
-    """It waits for the answer to a question for modules."""
-    CLOGGED = 4
+    CLOGGED = 2
     """Its client leaves replies unread."""
 
 
