@@ -160,8 +160,8 @@ class Worker:
 
     def refuse_ending(self, job: Job) -> None:
         """Answer a job that doesn't run since the server ends; an exit has what it wanted."""
-        if job.peer is None or job.started:
-            return  # what has started has its own end
+        if job.peer is None:
+            return
         if job.kind is Kind.EXIT and not job.waits:
             self._outbox.receipt(job.peer, job.request)
         else:
