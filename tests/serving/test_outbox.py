@@ -222,7 +222,7 @@ def test_reply_warns_when_nobody_asked(caplog: pytest.LogCaptureFixture) -> None
     """An init file's `init_task` may respond; the log says that it was in vain."""
     outbox = _outbox()
     outbox.reply(Job(Kind.INIT, None, None, False), "hello?", False)
-    assert "does not wait" in caplog.text
+    assert "no caller waits for it" in caplog.text
 
 
 @pytest.mark.parametrize("waits", [True, False])
