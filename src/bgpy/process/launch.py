@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import subprocess
 
 NOBODY = ProcessId(0, "")
-"""Stands for a server's process that is not known yet."""
+"""Stands for the server's process until its pid is known."""
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 16384

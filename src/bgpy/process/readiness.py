@@ -105,7 +105,7 @@ class Ready:
         self.close_in_child()
 
     def close_in_child(self) -> None:
-        """Close the pipe without a word, in a process that was forked from the server's."""
+        """Close the pipe and report nothing, in a process that was forked from the server's."""
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1

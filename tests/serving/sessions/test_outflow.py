@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,15 @@ class Strike(BaseException):
     """What a signal handler of a task's raises."""
 
 
+class Taker(NamedTuple):
+    """What a transport's socket is to an outflow."""
+
+    transport: Socket
+
+    def send(self, piece: Piece) -> int:
+        return self.transport.send([piece])
+
+
 class Socket:
     """A transport that takes so much at each call, and does something before or after it."""
 
@@ -33,8 +42,9 @@ class Socket:
         self.writable = False
         self.closed = False
 
-    def direct(self) -> tuple[Callable[[memoryview], int], Callable[[Piece], int]]:
-        return lambda memory: 0, lambda piece: self.send([piece])
+    @property
+    def sock(self) -> Taker:
+        return Taker(self)
 
     def sending(self, pieces: Sequence[Piece]) -> Iterator[int]:
         return map(self.send, (pieces,))

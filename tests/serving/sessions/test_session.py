@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import socket
 import struct
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -16,6 +18,7 @@ from bgpy.errors import AuthenticationError, MessageTooLarge
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions import session as session_module
+from bgpy.serving.sessions.session import Pause, Session
 from bgpy.wire.frames import pack_header
 from bgpy.wire.messages import (
     Execute,
@@ -27,10 +30,14 @@ from bgpy.wire.messages import (
     Reason,
     Reply,
 )
+from bgpy.wire.table import TO_CLIENT, TO_SERVER
 from tests.support.loop import LONG, Loop
 from tests.support.pair import LIMITS, Pair, refused
 
 Connect = Callable[..., Pair]
+
+SHARED = (type, ModuleType, FunctionType)
+"""Kinds of objects that no session has of its own."""
 
 
 @pytest.fixture
@@ -560,12 +567,12 @@ def test_session_hands_on_what_had_come_when_it_was_paused(connect: Connect, loo
 def test_session_is_read_when_every_reason_not_to_is_over(connect: Connect, loop: Loop) -> None:
     """A full line and a question under way are two reasons."""
     pair = connect().shake_hands()
-    loop.on_poller(lambda: (pair.session.pause(), pair.session.pause("modules")))
+    loop.on_poller(lambda: (pair.session.pause(), pair.session.pause(Pause.QUESTION)))
     pair.send(Ping(1))
     loop.on_poller(pair.session.resume)
     loop.on_poller(lambda: None)
     assert pair.service.messages == []
-    loop.on_poller(lambda: pair.session.resume("modules"))
+    loop.on_poller(lambda: pair.session.resume(Pause.QUESTION))
     assert pair.service.came.acquire(timeout=LONG)
 
 
@@ -594,6 +601,29 @@ def test_session_stays_when_a_message_comes_slowly(connect: Connect) -> None:
     pair.loop.on_poller(pair.session.pause)
     assert not pair.service.gone.wait(0.3)
     pair.loop.on_poller(pair.session.resume)
+
+
+def _own_bytes(session: Session) -> int:
+    """The size of all that a session holds, but for what it shares with others."""
+    server = (session._reactor, session._service, session._limits, session._budget)
+    tables = (session._handlers, TO_CLIENT.encoders, TO_SERVER.decoders)
+    found: dict[int, object] = {id(each): each for each in (*server, *tables, session._shared)}
+    ahead, size = [session], 0
+    while ahead:
+        one = ahead.pop()
+        if id(one) not in found and not isinstance(one, SHARED):
+            found[id(one)] = one
+            size += sys.getsizeof(one)
+            ahead += gc.get_referents(one)
+    return size
+
+
+def test_quiet_session_holds_little(connect: Connect) -> None:
+    """Thousands of idle clients are no load: what one needs at work it makes then."""
+    pair = connect().shake_hands()
+    pair.send(Ping(1))
+    assert pair.service.came.acquire(timeout=LONG)
+    assert pair.loop.on_poller(lambda: _own_bytes(pair.session)) < 2000
 
 
 def test_memory_of_half_a_message_is_given_back_when_its_client_leaves(

@@ -26,12 +26,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import RLock
-from time import monotonic
 from typing import Any
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.waiting import TICK, is_over, patience
+from bgpy.calling.blocking.waiting import TICK, patience
 from bgpy.calling.conversation import Answer
+from bgpy.system.deadlines import deadline_in, is_over
 from bgpy.system.latch import Latch
 
 log = logging.getLogger("bgpy.client")
@@ -168,7 +168,7 @@ class CallFuture(Future[Any]):
 
     def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
         if self._state != FINISHED:
-            self._wait(None if timeout is None else monotonic() + timeout)
+            self._wait(deadline_in(timeout))
         made = self._made
         if made is None:
             made = self._make()

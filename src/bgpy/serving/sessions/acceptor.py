@@ -45,7 +45,7 @@ class Acceptor:
         self._turned_away = turned_away
         self.sessions: set[Session] = set()
         self._half_open: dict[Session, None] = {}  # the oldest first
-        self._of_client: dict[bytes, dict[Session, None]] = {}  # those that proved the token
+        self._of_client: dict[bytes, tuple[Session, ...]] = {}  # those that proved the token
         self._most = descriptors.for_clients(limits.max_connections)
         self._most_half_open = min(limits.max_half_open, self._most)
         self._accepting = False
@@ -72,7 +72,8 @@ class Acceptor:
     def proved(self, session: Session) -> None:
         """Note that the client of `session` has proved the token."""
         self._half_open.pop(session, None)
-        self._of_client.setdefault(session.client_id, {})[session] = None
+        others = self._of_client.get(session.client_id, ())
+        self._of_client[session.client_id] = (*others, session)
 
     def resume(self, client_id: bytes) -> None:
         """Read the client again whose line of requests was full."""
@@ -83,9 +84,10 @@ class Acceptor:
         """Forget a session that has closed."""
         self.sessions.discard(session)
         self._half_open.pop(session, None)
-        if others := self._of_client.get(session.client_id):
-            others.pop(session, None)
-            if not others:
+        if sessions := self._of_client.get(session.client_id):
+            if others := tuple(each for each in sessions if each is not session):
+                self._of_client[session.client_id] = others
+            else:
                 del self._of_client[session.client_id]
         self._resume()
 

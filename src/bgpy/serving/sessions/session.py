@@ -27,6 +27,7 @@ reactor, so that they are done whatever strikes.
 from __future__ import annotations
 
 import logging
+from enum import IntFlag
 from functools import partial
 
 from bgpy.codec.payload import within
@@ -58,8 +59,50 @@ LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
 
 
+class Pause(IntFlag):
+    """Why a session isn't read."""
+
+    LINE_FULL = 1
+    """Its client's line of requests is."""
+    QUESTION = 2
+    """It waits for the answer to a question for modules."""
+
+
 class Session:
-    """A client's connection to this server."""
+    """A client's connection to this server.
+
+    Most are quiet: what one needs only while something waits or is under way is made then.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_clogged",
+        "_connection",
+        "_deadline",
+        "_half",
+        "_half_closed",
+        "_handlers",
+        "_handshake",
+        "_intake",
+        "_limits",
+        "_lingering",
+        "_lost",
+        "_open",
+        "_outflow",
+        "_paused",
+        "_reactor",
+        "_reader",
+        "_received",
+        "_send",
+        "_service",
+        "_shared",
+        "_told",
+        "_transport",
+        "_watched",
+        "client_id",
+        "outcome",
+        "peer",
+    )
 
     def __init__(
         self,
@@ -77,26 +120,27 @@ class Session:
         """Empty until the client has proved the token."""
         self.outcome = "left"
         """How it ended, for the log."""
+        self._budget = budget
         self._transport = transport
-        self._receive = transport.direct()[0]
-        self._handshake = handshake
+        self._handshake: ServerHandshake | None = handshake  # until the client has proved it
         self._limits = limits
         self._reader: FrameReader[Message] | None = None  # until the client has proved the token
         self._reactor = reactor
         self._service = service
         self._handlers = service.handlers
         self._shared = shared
-        outflow = Outflow(transport, limits, budget, partial(reactor.change, self._attend))
-        self._outflow = outflow
-        self._send = outflow.send
-        self._intake = Intake(budget, lambda: service.queued(handshake.client_id) + outflow.size)
-        self._connection = Connection.server_side(handshake, limits, self._intake.allocate, within)
+        self._outflow = outflow = Outflow(transport, limits, budget, self._attend_soon)
+        self._send = outflow.send  # bound once: it is called for each reply
+        self._intake: Intake | None = None  # until something large is announced
+        self._connection = Connection.server_side(handshake, limits, self._allocate, within)
+        # What the service and the reactor have been told of the outflow, which may be struck
+        # between that and the telling.
         self._clogged = False
-        self._paused: set[str] = set()
+        self._paused = 0  # a `Pause`
         self._watched = READ
         self._open = True
         self._told = False  # the service knows that it is closed
-        self._lost = False  # nothing can be sent any more
+        self._lost = False  # likewise: nothing can be sent any more
         self._lingering: Deadline | None = None
         self._half_closed = False
         self._deadline: Deadline | None = None
@@ -181,7 +225,7 @@ class Session:
                 self._shake_hands()
         elif reader.target is not None:
             self._read_large(reader)
-        elif count := self._receive(self._shared):
+        elif count := self._transport.sock.recv_into(self._shared):
             message = reader.lone(self._shared, count)
             if message is not None:
                 self._handlers[message.__class__](self, message)
@@ -209,11 +253,12 @@ class Session:
 
     def _came(self, reader: FrameReader[Message], messages: list[Message]) -> None:
         """Act on what came whole, and look after what is under way."""
-        if self._intake.counted or not reader.idle:
-            if not self._intake.came(*reader.under_way):
-                reader.throw_away()
-                self._intake.came(*reader.under_way)
-            self._look_for_more(reader)
+        intake = self._intake
+        if intake is not None and not intake.came(*reader.under_way):
+            reader.throw_away()
+            intake.came(*reader.under_way)
+        if not reader.idle:
+            self._look_for_more()
         if reader.thrown:
             for request in reader.take_thrown():
                 self._refuse(request)
@@ -221,6 +266,16 @@ class Session:
             if not self._open or self._lingering is not None:
                 return
             self._handlers[message.__class__](self, message)
+
+    def _allocate(self, size: int) -> memoryview | None:
+        """Memory for a part of a message, if there is any for this client."""
+        if self._intake is None:
+            self._intake = Intake(self._budget, self._held)
+        return self._intake.allocate(size)
+
+    def _held(self) -> int:
+        """Bytes that the server keeps for the client, but for what is under way."""
+        return self._service.queued(self.client_id) + self._outflow.size
 
     def _refuse(self, request: int) -> None:
         self.send(Failure(request, Reason.OVERLOAD, text=NO_ROOM))
@@ -237,7 +292,8 @@ class Session:
         if self._connection.established and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-            self.client_id = self._handshake.client_id
+            assert self._handshake is not None
+            self.client_id, self._handshake = self._handshake.client_id, None
             self._service.proved(self)
         if self._reader is not None:
             self._came(self._reader, messages)
@@ -257,13 +313,11 @@ class Session:
     def _handshake_expired(self) -> None:
         self.drop("closed: no proof of the token in time")
 
-    def _look_for_more(self, reader: FrameReader[Message]) -> None:
+    def _look_for_more(self) -> None:
         """Drop the client if nothing of a message that is under way comes for long.
 
         No clock is looked at when bytes come, and no timer set for messages that come whole.
         """
-        if reader.idle:
-            return
         self._received += 1
         if self._half is None:
             seconds = self._limits.message_timeout
@@ -281,6 +335,10 @@ class Session:
         return self._received
 
     # What the outflow can do no more, or again, on the thread that polls
+
+    def _attend_soon(self) -> None:
+        """Have whoever polls look after the outflow; from any thread."""
+        self._reactor.change(self._attend)
 
     def _attend(self) -> None:
         """Send what waits, and look what has become of sending."""
@@ -348,15 +406,15 @@ class Session:
 
     # Back-pressure, on the thread that polls
 
-    def pause(self, reason: str = "requests") -> None:
+    def pause(self, reason: Pause = Pause.LINE_FULL) -> None:
         """Read no more until `resume` for the same reason."""
-        self._paused.add(reason)
+        self._paused |= reason
         if self._lingering is None:
             self._watch_for()
 
-    def resume(self, reason: str = "requests") -> None:
+    def resume(self, reason: Pause = Pause.LINE_FULL) -> None:
         """Read again, if there is no other reason not to."""
-        self._paused.discard(reason)
+        self._paused &= ~reason
         if self._lingering is None:
             self._watch_for()
 
@@ -439,7 +497,8 @@ class Session:
         for deadline in (self._deadline, self._lingering):
             if deadline is not None:
                 deadline.cancel()
-        self._intake.close()
+        if self._intake is not None:
+            self._intake.close()
         if self._reader is not None:
             self._reader.refuse(0, LocalProtocolError("closed"))  # and give up what is under way
         sock = self._transport.sock
