@@ -39,15 +39,13 @@ from bgpy.serving.sessions.audit import Audit
 from bgpy.serving.sessions.session import LINGER, Session
 from bgpy.serving.worker import Worker
 from bgpy.system import processes
+from bgpy.system.sockets import RECEIVE_BUFFER
 from bgpy.tasks import current
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import Kind, Outcome
 from bgpy.version import __version__
 from bgpy.wire.handshake import ServerHandshake, ServerTerms, Welcome, derive_key
-
-RECEIVE_BUFFER = 2**18
-"""Bytes received at once, into one buffer that all clients share."""
 
 _servers: weakref.WeakSet[ServerCore] = weakref.WeakSet()
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bgpy.serving.io.transport import MOST_PIECES, StreamTransport, _joined
+from bgpy.serving.io.transport import StreamTransport, _joined
+from bgpy.system.sockets import MOST_PIECES
 
 Ends = tuple[StreamTransport, socket.socket]
 

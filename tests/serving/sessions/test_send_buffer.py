@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpy.serving.io.transport import MOST_PIECES
 from bgpy.serving.sessions.send_buffer import PIECE, SendBuffer, after, owned, size_of
+from bgpy.system.sockets import MOST_PIECES
 
 PIECES = st.lists(st.sampled_from([b"x", b"yy", b"a long one"]), max_size=10)
 

@@ -34,11 +34,12 @@ from bgpy.calling.blocking.connecting import Connected
 from bgpy.calling.blocking.reading import STRUCK_READING, STRUCK_SENDING, Reading
 from bgpy.calling.blocking.send_queue import SendQueue
 from bgpy.calling.blocking.shared import NoReader, Shared, Unusable
-from bgpy.calling.blocking.waiting import TICK, WRITABLE, poll
+from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Answer, Call, Expiry
 from bgpy.memory import Payload, Piece
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch
+from bgpy.system.sockets import WRITABLE, poll
 from bgpy.tasks import current
 from bgpy.wire.extensions import Extension, encode_extensions
 from bgpy.wire.messages import Cancel, Goodbye, Message, Status, stage_question

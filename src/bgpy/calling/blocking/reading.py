@@ -26,19 +26,17 @@ from bgpy.calling.blocking.send_queue import SendQueue
 from bgpy.calling.blocking.shared import NoReader, Shared
 from bgpy.calling.blocking.standby import Standby
 from bgpy.calling.blocking.turns import Turns
-from bgpy.calling.blocking.waiting import READABLE, TICK, patience, poll, set_tick
+from bgpy.calling.blocking.waiting import TICK, patience, set_tick
 from bgpy.calling.conversation import Call, Conversation, Farewell
 from bgpy.calling.liveness import server_process
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.keepalive import GONE, is_silent
 from bgpy.system.latch import Latch
+from bgpy.system.sockets import READABLE, RECEIVE_BUFFER, poll
 from bgpy.wire.messages import Message
 
 log = logging.getLogger("bgpy.client")
-
-RECEIVE_BUFFER = 2**18
-"""Bytes received at once."""
 
 IDLE = 0.01
 """Seconds of silence after which a connection is looked at before it is used again.

@@ -12,15 +12,12 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING
 
-from bgpy.calling.blocking.waiting import WRITABLE, poll
 from bgpy.calling.conversation import Call
 from bgpy.memory import Piece
+from bgpy.system.sockets import MOST_PIECES, WRITABLE, poll
 
 if TYPE_CHECKING:
     from bgpy.calling.blocking.waiting import Stream
-
-MOST_PIECES = 512
-"""Pieces in one system call; below every platform's IOV_MAX."""
 
 GATHERED = 2**15
 """Bytes of requests that are gathered at most before they leave."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 import sys
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 TICK = 0.5
 """Seconds after which a waiting thread looks whether the server's process is gone."""
-
-READABLE, WRITABLE = 1, 2
 
 
 def set_tick(sock: Stream) -> None:
@@ -39,16 +36,3 @@ def set_tick(sock: Stream) -> None:
 def patience(deadline: float | None) -> float:
     """Seconds until `deadline` as a latch takes them: -1 where there is none."""
     return -1 if deadline is None else min(seconds_left(deadline, 0.0), TIMEOUT_MAX)
-
-
-def poll(sock: Stream, seconds: float, events: int) -> bool:
-    """Whether `sock` is `READABLE` or `WRITABLE` within `seconds`."""
-    try:
-        if sys.platform == "win32":
-            watched = ([sock], []) if events is READABLE else ([], [sock])
-            return any(select.select(*watched, [], seconds))
-        poller = select.poll()
-        poller.register(sock, select.POLLIN if events is READABLE else select.POLLOUT)
-        return bool(poller.poll(seconds * 1000))
-    except ValueError:
-        return True  # closed by another thread: using it tells

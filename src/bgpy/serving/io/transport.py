@@ -5,16 +5,13 @@ Nothing here blocks, but for `wait_writable`.
 
 from __future__ import annotations
 
-import select
 import socket
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from bgpy.memory import Piece
-
-MOST_PIECES = 512
-"""Pieces in one system call; below every platform's IOV_MAX."""
+from bgpy.system.sockets import MOST_PIECES, WRITABLE, poll
 
 JOINED = 2**16
 """Bytes up to which pieces are joined where they can't be sent together."""
@@ -99,11 +96,7 @@ class StreamTransport:
         return map(self.sock.sendmsg, (pieces[:MOST_PIECES],))
 
     def wait_writable(self, seconds: float) -> bool:
-        if sys.platform == "win32":
-            return bool(select.select([], [self.sock], [], seconds)[1])
-        poll = select.poll()
-        poll.register(self.sock, select.POLLOUT)
-        return bool(poll.poll(seconds * 1000))
+        return poll(self.sock, seconds, WRITABLE)
 
     def end(self) -> None:
         self._shut_down(socket.SHUT_WR)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from bgpy.memory import Piece
-from bgpy.serving.io.transport import MOST_PIECES
+from bgpy.system.sockets import MOST_PIECES
 
 PIECE = 64
 """Bytes that the object of a piece takes besides what is in it, about."""
