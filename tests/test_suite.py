@@ -33,8 +33,6 @@ THIN = {
 # with theirs.
 WITHOUT = {
     "api/client.py",
-    "serving/io/unix.py",
-    "serving/sessions/acceptor.py",
 }
 
 

@@ -55,7 +55,7 @@ class Served:
         self.exits: list[Any] = []
         self.outlived: list[str] = []
         functions = Functions(lambda: 0, self._exec, self._exit)
-        nothing = lambda: None  # noqa: E731
+        nothing = lambda *_: None  # noqa: E731
         ready = threading.Event()
         listener = listen(Address("127.0.0.1", 0), False)
         self.port = listener.address.port

@@ -18,7 +18,7 @@ from bgpy.errors import AuthenticationError, MessageTooLarge
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions import session as session_module
-from bgpy.serving.sessions.session import Pause, Session
+from bgpy.serving.sessions.session import Session
 from bgpy.wire.frames import pack_header
 from bgpy.wire.messages import (
     Execute,
@@ -564,18 +564,6 @@ def test_session_hands_on_what_had_come_when_it_was_paused(connect: Connect, loo
     assert pair.service.messages == [Ping(0), Ping(1)]
 
 
-def test_session_is_read_when_every_reason_not_to_is_over(connect: Connect, loop: Loop) -> None:
-    """A full line and a question under way are two reasons."""
-    pair = connect().shake_hands()
-    loop.on_poller(lambda: (pair.session.pause(), pair.session.pause(Pause.QUESTION)))
-    pair.send(Ping(1))
-    loop.on_poller(pair.session.resume)
-    loop.on_poller(lambda: None)
-    assert pair.service.messages == []
-    loop.on_poller(lambda: pair.session.resume(Pause.QUESTION))
-    assert pair.service.came.acquire(timeout=LONG)
-
-
 def test_session_is_dropped_when_no_more_of_a_message_comes(connect: Connect) -> None:
     """Half a message doesn't stay for ever; the log tells why."""
     pair = connect(message_timeout=0.05).shake_hands()
@@ -632,8 +620,7 @@ def test_memory_of_half_a_message_is_given_back_when_its_client_leaves(
     """At once, also where the failure that ended it is kept: no collection is waited for."""
     pair = connect().shake_hands()
     pair.sock.sendall(pack_header(2, 0x10, 0, 2**23, 1) + bytes(200))
-    reader = pair.session._reader
-    assert reader is not None
+    reader = pair.loop.on_poller(lambda: pair.session._reader)
     while pair.loop.on_poller(lambda: reader.target is None):
         pass
     memory = pair.loop.on_poller(lambda: weakref.ref(reader.target.obj))
@@ -684,6 +671,49 @@ def test_session_refuses_a_request_when_the_server_has_no_memory(connect: Connec
     ping, execute = pair.service.messages
     assert (ping, execute.request) == (Ping(2), 3)
     assert pair.budget.used == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others tell of it otherwise")
+def test_session_is_closed_in_time_when_nothing_can_be_sent_to_its_client(
+    connect: Connect,
+) -> None:
+    """Who reads no more could go on asking for ever."""
+    pair = connect(stall_timeout=0.1).shake_hands()
+    pair.sock.shutdown(socket.SHUT_RD)
+    pair.session.send(Pong(1))
+    assert pair.service.gone.wait(LONG)
+    assert pair.session.outcome.startswith("lost: ")
+
+
+def test_stranger_that_reads_nothing_any_more_is_closed_without_a_failure(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It leaves before it is told anything: nothing is watched that has been closed."""
+    for _ in range(20):
+        pair = connect()
+        pair.sock.shutdown(socket.SHUT_RD)
+        pair.send_bytes(pair.connection.take_outgoing())
+        assert pair.service.gone.wait(LONG)
+        pair.loop.on_poller(lambda: None)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_session_is_closed_whole_when_an_exception_strikes_as_it_closes(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket is watched no more by then: the rest is done as a change of the reactor's."""
+    pair = connect().shake_hands()
+    strikes = iter([True])
+    closed = pair.service.closed
+
+    def struck(session: Session) -> None:
+        if next(strikes, False):
+            raise Strike
+        closed(session)
+
+    monkeypatch.setattr(pair.service, "closed", struck)
+    pair.sock.shutdown(socket.SHUT_WR)
+    assert pair.service.gone.wait(LONG)
 
 
 def test_session_lingers_until_its_client_has_read_why_it_is_closed(

@@ -96,7 +96,7 @@ class Acceptor:
         if len(self.sessions) >= self._most:
             why = f"there are {len(self.sessions)} connections (max_connections)"
         elif descriptors.is_scarce(self._listener.sock.fileno()):
-            why = "the descriptors that are left are kept for the tasks (ulimit -n)"
+            why = "the remaining file descriptors are reserved for tasks (raise ulimit -n)"
         if why and not self._make_room(why):
             return
         try:
@@ -120,9 +120,14 @@ class Acceptor:
 
     def _welcome(self, arrival: Arrival) -> None:
         session = self._make_session(arrival)
-        self.sessions.add(session)
-        self._half_open[session] = None
-        session.open()
+        try:
+            self.sessions.add(session)
+            self._half_open[session] = None
+            session.open()
+        except BaseException:
+            # Watched or not, with a deadline or without: nobody would ever look after it.
+            session.drop("dropped: an exception interrupted the server as it connected")
+            raise
         if len(self._half_open) > self._most_half_open:
             self._drop_oldest("too many had not proved the token (max_half_open)")
 
@@ -145,6 +150,8 @@ class Acceptor:
         oldest.drop(f"dropped without a proof of the token: {why}")
 
     def _resume(self) -> None:
-        if not self._accepting and self._listener.sock.fileno() >= 0:
-            self._reactor.register(self._listener.sock, READ, self._accept)
+        sock = self._listener.sock
+        if not self._accepting and sock.fileno() >= 0:
+            self._reactor.unregister(sock)  # where an exception has struck just before the mark
+            self._reactor.register(sock, READ, self._accept)
             self._accepting = True

@@ -27,8 +27,6 @@ reactor, so that they are done whatever strikes.
 from __future__ import annotations
 
 import logging
-from enum import IntFlag
-from functools import partial
 
 from bgpy.codec.payload import within
 from bgpy.config import Limits
@@ -42,6 +40,7 @@ from bgpy.serving.sessions.intake import Intake
 from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionOwner
 from bgpy.serving.sessions.stall import Stall
+from bgpy.serving.sessions.watch import Pause, Watch
 from bgpy.wire.connection import Connection
 from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import ServerHandshake
@@ -52,20 +51,8 @@ log = logging.getLogger("bgpy.server")
 DIRECT_READS = 16
 """Receives into one large message before other clients get their turn."""
 
-UNSURE = ~(READ | WRITE)
-"""What is watched where an exception may have struck while that was changed."""
-
 LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
-
-
-class Pause(IntFlag):
-    """Why a session isn't read."""
-
-    LINE_FULL = 1
-    """Its client's line of requests is."""
-    QUESTION = 2
-    """It waits for the answer to a question for modules."""
 
 
 class Session:
@@ -76,10 +63,8 @@ class Session:
 
     __slots__ = (
         "_budget",
-        "_clogged",
         "_connection",
         "_deadline",
-        "_half",
         "_half_closed",
         "_handlers",
         "_handshake",
@@ -89,16 +74,14 @@ class Session:
         "_lost",
         "_open",
         "_outflow",
-        "_paused",
         "_reactor",
         "_reader",
-        "_received",
         "_send",
         "_service",
         "_shared",
         "_told",
         "_transport",
-        "_watched",
+        "_watch",
         "client_id",
         "outcome",
         "peer",
@@ -131,28 +114,22 @@ class Session:
         self._shared = shared
         self._outflow = outflow = Outflow(transport, limits, budget, self._attend_soon)
         self._send = outflow.send  # bound once: it is called for each reply
-        self._intake: Intake | None = None  # until something large is announced
+        self._intake: Intake | None = None  # until a message comes in parts
         self._connection = Connection.server_side(handshake, limits, self._allocate, within)
-        # What the service and the reactor have been told of the outflow, which may be struck
-        # between that and the telling.
-        self._clogged = False
-        self._paused = 0  # a `Pause`
-        self._watched = READ
         self._open = True
         self._told = False  # the service knows that it is closed
-        self._lost = False  # likewise: nothing can be sent any more
+        self._lost = False  # what follows from `outflow.lost` has been done
         self._lingering: Deadline | None = None
         self._half_closed = False
         self._deadline: Deadline | None = None
-        self._received = 0  # receives of messages that came in parts, ever
-        self._half: Stall | None = None  # looks whether the one under way goes on
+        self._watch = Watch(reactor, transport.sock, self._ready)
 
     def open(self) -> None:
         """Begin to read; called by the holder of the polling role."""
         self._deadline = self._reactor.after(
             self._limits.handshake_timeout, self._handshake_expired
         )
-        self._reactor.register(self._transport.sock, READ, self._ready)
+        self._watch.set(READ)
 
     @property
     def unsent(self) -> bool:
@@ -215,7 +192,7 @@ class Session:
             self._drop_and_end()
         else:
             self._attend()
-            if events & READ and self._watched & READ and self._open:
+            if events & READ and self._watch.events & READ and self._open:
                 self._read()
 
     def _read(self) -> None:
@@ -253,12 +230,8 @@ class Session:
 
     def _came(self, reader: FrameReader[Message], messages: list[Message]) -> None:
         """Act on what came whole, and look after what is under way."""
-        intake = self._intake
-        if intake is not None and not intake.came(*reader.under_way):
-            reader.throw_away()
-            intake.came(*reader.under_way)
-        if not reader.idle:
-            self._look_for_more()
+        if self._intake is not None or not reader.idle:
+            self._look_after(reader)
         if reader.thrown:
             for request in reader.take_thrown():
                 self._refuse(request)
@@ -269,9 +242,23 @@ class Session:
 
     def _allocate(self, size: int) -> memoryview | None:
         """Memory for a part of a message, if there is any for this client."""
+        return self._own_intake().allocate(size)
+
+    def _own_intake(self) -> Intake:
         if self._intake is None:
-            self._intake = Intake(self._budget, self._held)
-        return self._intake.allocate(size)
+            seconds = self._limits.message_timeout
+            stall = Stall(self._reactor, seconds, self._progress, self._no_progress)
+            self._intake = Intake(self._budget, self._held, stall)
+        return self._intake
+
+    def _look_after(self, reader: FrameReader[Message]) -> None:
+        """Look after the memory of a message that is under way, or was, and its progress."""
+        intake = self._own_intake()
+        if not intake.came(*reader.under_way):
+            reader.throw_away()
+            intake.came(*reader.under_way)
+        if not reader.idle:
+            intake.proceeds()
 
     def _held(self) -> int:
         """Bytes that the server keeps for the client, but for what is under way."""
@@ -313,26 +300,19 @@ class Session:
     def _handshake_expired(self) -> None:
         self.drop("closed: no proof of the token in time")
 
-    def _look_for_more(self) -> None:
-        """Drop the client if nothing of a message that is under way comes for long.
-
-        No clock is looked at when bytes come, and no timer set for messages that come whole.
-        """
-        self._received += 1
-        if self._half is None:
-            seconds = self._limits.message_timeout
-            text = f"dropped: nothing more of a message came for {seconds} s"
-            self._half = Stall(self._reactor, seconds, self._progress, partial(self.drop, text))
-        self._half.watch()
-
     def _progress(self) -> int | None:
-        """How much has come of messages under way; None if none is."""
-        reader = self._reader
-        if not self._open or self._lingering is not None or reader is None or reader.idle:
+        """How often something of a message under way has come; None if none is under way."""
+        reader, intake = self._reader, self._intake
+        over = not self._open or self._lingering is not None
+        if over or reader is None or reader.idle or intake is None:
             return None
-        if not self._watched & READ:
-            self._received += 1  # it isn't the client's fault
-        return self._received
+        if not self._watch.events & READ:
+            intake.receives += 1  # that nothing comes isn't the client's fault
+        return intake.receives
+
+    def _no_progress(self) -> None:
+        seconds = self._limits.message_timeout
+        self.drop(f"dropped: nothing more of a message came for {seconds} s")
 
     # What the outflow can do no more, or again, on the thread that polls
 
@@ -351,15 +331,17 @@ class Session:
             return
         if outflow.lost is not None and not self._lost:
             self._lose(outflow.lost)
-        if outflow.clogged is not self._clogged:
-            clogged = outflow.clogged
+            if not self._open:
+                return
+        clogged = outflow.clogged
+        if clogged is not bool(self._watch.paused & Pause.CLOGGED):
             if clogged:
                 self._service.clogged(self)
                 self._wait_for_reader()
             else:
                 self._service.cleared(self)
-            self._clogged = clogged  # only now: what is struck before is done again
-        self._watch_for()
+            self._pause(Pause.CLOGGED, clogged)  # only now: what is struck before is done again
+        self._watch.attend(outflow.waiting)
 
     def _lose(self, error: BaseException) -> None:
         """Nothing can be sent any more: what was received before still counts."""
@@ -371,28 +353,6 @@ class Session:
             # A peer that ended but one side could go on asking for ever.
             self._reactor.after(self._limits.stall_timeout, self._close)
         self._lost = True  # only now: what is struck before is done again
-
-    def _watch_for(self) -> None:
-        """Have the reactor watch for what can go on: reading, writing, both or none."""
-        if not self._open:
-            return
-        reads = not self._paused and not self._clogged
-        events = (READ if reads else 0) | (WRITE if self._outflow.waiting else 0)
-        self._watch(events)
-
-    def _watch(self, events: int) -> None:
-        before, sock = self._watched, self._transport.sock
-        if events == before:
-            return
-        self._watched = UNSURE  # until it is done: what is struck between is done again
-        if before == UNSURE or not events:
-            self._reactor.unregister(sock)
-            before = 0
-        if events and before:
-            self._reactor.modify(sock, events, self._ready)
-        elif events:
-            self._reactor.register(sock, events, self._ready)
-        self._watched = events
 
     def _wait_for_reader(self) -> None:
         """Drop the client if it takes nothing at all for long."""
@@ -406,17 +366,19 @@ class Session:
 
     # Back-pressure, on the thread that polls
 
-    def pause(self, reason: Pause = Pause.LINE_FULL) -> None:
-        """Read no more until `resume` for the same reason."""
-        self._paused |= reason
-        if self._lingering is None:
-            self._watch_for()
+    def pause(self) -> None:
+        """Read no more until `resume`: the client's line of requests is full."""
+        self._pause(Pause.LINE_FULL, True)
 
-    def resume(self, reason: Pause = Pause.LINE_FULL) -> None:
+    def resume(self) -> None:
         """Read again, if there is no other reason not to."""
-        self._paused &= ~reason
-        if self._lingering is None:
-            self._watch_for()
+        self._pause(Pause.LINE_FULL, False)
+
+    def _pause(self, reason: Pause, begins: bool) -> None:
+        paused = self._watch.paused
+        self._watch.paused = paused | reason if begins else paused & ~reason
+        if self._open and self._lingering is None:
+            self._watch.attend(self._outflow.waiting)
 
     # The end
 
@@ -475,9 +437,9 @@ class Session:
         if self._outflow.lost is not None:
             self._close()
         elif self._outflow.waiting:
-            self._watch(READ | WRITE)
+            self._watch.set(READ | WRITE)
         else:
-            self._watch(READ)
+            self._watch.set(READ)
             if not self._half_closed:
                 self._half_closed = True
                 self._transport.end()
@@ -501,10 +463,7 @@ class Session:
             self._intake.close()
         if self._reader is not None:
             self._reader.refuse(0, LocalProtocolError("closed"))  # and give up what is under way
-        sock = self._transport.sock
-        if self._watched and sock.fileno() >= 0:
-            self._reactor.unregister(sock)
-            self._watched = 0
+        self._watch.close()
         self._transport.shut_down()
         if self._outflow.close():  # else who sends closes, so that it meets no other's descriptor
             self._transport.close()
