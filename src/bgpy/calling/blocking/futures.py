@@ -32,7 +32,9 @@ from typing import Any
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.waiting import patience
 from bgpy.calling.conversation import Answer
+from bgpy.errors import BgpyError
 from bgpy.system.latch import Latch
+from bgpy.wire.messages import Failure
 
 log = logging.getLogger("bgpy.client")
 
@@ -137,8 +139,24 @@ class CallFuture(Future[Any]):
             self._condition.release()
         self._wake()
         for waiter in waiters:
-            waiter.add_result(self)
+            if self._failed_for(waiter):
+                waiter.add_exception(self)
+            else:
+                waiter.add_result(self)
         self.call_back()
+
+    def _failed_for(self, waiter: Any) -> bool:
+        """Whether that waiter is to be told that this call failed.
+
+        Only one that stops at the first failure wants to know; for it the value is made here,
+        since that may fail too.
+        """
+        made = self._made
+        if made is None and getattr(waiter, "stop_on_exception", False):
+            made = self._make()
+        return (
+            isinstance(self._answer, (BgpyError, Failure)) if made is None else made[1] is not None
+        )
 
     def call_back(self) -> None:
         """Call the callbacks that were not called yet."""
