@@ -175,13 +175,14 @@ def _receive(connection: Connection, piece: bytes, messages: list[Message]) -> N
     """Receive into the place for a large part where there is one, as sessions do."""
     left = memoryview(piece)
     while left:
-        target = connection.target
-        if target is None:
+        reader = connection.reader
+        target = None if reader is None else reader.target
+        if reader is None or target is None:
             messages += connection.receive(left)
             return
         size = min(len(target), len(left))
         target[:size] = left[:size]
-        messages += connection.filled(size)
+        messages += reader.filled(size)
         left = left[size:]
 
 

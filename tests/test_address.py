@@ -224,3 +224,32 @@ def test_server_on_all_interfaces_is_reached_over_loopback(host: str, reached: s
     """And who looks there may find one that is on all."""
     assert address.dialled(Address(host, 5)) == (reached, 5)
     assert Address(host, 5) in address.wildcards(Address(reached, 5))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        ("127.0.0.1:5", "127.0.0.1:5", True),
+        ("127.0.0.1:5", "127.0.0.1:6", False),
+        ("127.0.0.1:5", "127.0.0.2:5", False),
+        ("0.0.0.0:5", "127.0.0.1:5", True),
+        ("0.0.0.0:5", "[::ffff:10.0.0.1]:5", True),
+        ("0.0.0.0:5", "[::1]:5", False),
+        ("[::]:5", "[::1]:5", True),
+        ("[::]:5", "10.0.0.1:5", True),
+        ("[::]:5", "0.0.0.0:5", True),
+        ("[::]:5", "0.0.0.0:6", False),
+        ("[::1]:5", "127.0.0.1:5", False),
+        ("[::ffff:127.0.0.1]:5", "127.0.0.1:5", True),
+        ("unix:/a/b", "unix:/a/b", True),
+        ("unix:/a/b", "unix:/a/c", False),
+        ("unix:/a/b", "127.0.0.1:0", False),
+        ("unix:/a/b", "[::]:0", False),
+    ],
+)
+def test_overlap_tells_whether_two_servers_need_one_port(
+    one: str, other: str, overlap: bool
+) -> None:
+    """Whichever was there first."""
+    assert address.overlap(parse(one), parse(other)) is overlap
+    assert address.overlap(parse(other), parse(one)) is overlap

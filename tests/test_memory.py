@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bgpy import memory
-from bgpy.memory import LARGE, allocate
+from bgpy.memory import LARGE, allocate, allocate_lazily
 
 
 @pytest.mark.parametrize("size", [1, 4096, LARGE - 1, LARGE, LARGE + 1, 5 * LARGE])
@@ -63,3 +63,31 @@ def test_allocate_raises_when_there_is_not_so_much_memory() -> None:
     """The wire turns it into an answer to the client."""
     with pytest.raises((MemoryError, OSError, OverflowError)):
         allocate(2**62)
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin", "linux"])
+def test_memory_that_is_allocated_lazily_is_flat_and_writable(
+    monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    """Of any size, on each platform."""
+    monkeypatch.setattr(sys, "platform", platform)
+    view = allocate_lazily(100_000)
+    monkeypatch.undo()
+    assert (view.nbytes, view.format, view.ndim, view.readonly) == (100_000, "B", 1, False)
+    view[-1] = 255
+    assert (view[0], view[-1]) == (0, 255)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_that_is_allocated_lazily_takes_what_is_written() -> None:
+    """In small pages, however large it is."""
+
+    def resident() -> int:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * mmap.PAGESIZE
+
+    before = resident()
+    views = [allocate_lazily(2**28) for _ in range(8)]
+    for view in views:
+        view[2**27] = 1
+    assert resident() - before < 2**24

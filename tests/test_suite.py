@@ -33,7 +33,6 @@ THIN = {
 # with theirs.
 WITHOUT = {
     "api/client.py",
-    "calling/blocking/caller.py",
     "calling/blocking/channel.py",
     "calling/blocking/sender.py",
     "serving/io/unix.py",

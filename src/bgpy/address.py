@@ -164,6 +164,25 @@ def dialled(address: Address) -> Address:
     return address._replace(host=_WILDCARDS.get(address.host, address.host))
 
 
+def overlap(one: Address, other: Address) -> bool:
+    """Whether servers at both addresses would need the same port or path.
+
+    Both are resolved: a host is no name.
+    """
+    if one.path is not None or other.path is not None:
+        return None not in (one.path, other.path) and _same_file(one.host, other.host)
+    hosts = {one.host.removeprefix("::ffff:"), other.host.removeprefix("::ffff:")}
+    # "::" stands for the interfaces of IPv4 as well.
+    of_ipv4 = not any(":" in host for host in hosts)
+    return one.port == other.port and (
+        len(hosts) == 1 or "::" in hosts or ("0.0.0.0" in hosts and of_ipv4)
+    )
+
+
+def _same_file(one: str, other: str) -> bool:
+    return os.path.realpath(one[len(UNIX) :]) == os.path.realpath(other[len(UNIX) :])
+
+
 def wildcards(address: Address) -> list[Address]:
     """The addresses of servers on all interfaces that answer at this loopback address."""
     if address.path is not None or not is_loopback_host(address.host):

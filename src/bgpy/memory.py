@@ -18,8 +18,8 @@ Payload = tuple[Head | Parts, Buffers, bool]
 """Head, buffers, and whether there is bytecode in them."""
 Within = Callable[[Payload, int], Payload]
 """Gives a payload that rebuilds the same and has at most that many buffers."""
-Allocate = Callable[[int], memoryview]
-"""Gives that many (> 0) bytes of writable memory, as a flat memoryview."""
+Allocate = Callable[[int], memoryview | None]
+"""Gives that many (> 0) bytes of writable memory, as a flat memoryview; None if it may not."""
 
 LARGE = 2**22
 """From this size on, in bytes, a buffer gets pages of its own (docs/design/0007)."""
@@ -36,8 +36,24 @@ def allocate(size: int) -> memoryview:
         return memoryview(mmap.mmap(-1, size))
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if sys.platform == "linux":
+        _advise(memory, mmap.MADV_HUGEPAGE)
+    return memoryview(memory)
+
+
+def allocate_lazily(size: int) -> memoryview:
+    """As `allocate`, of memory that takes no more than is written to it, in small pages."""
+    if sys.platform == "win32":
+        return memoryview(mmap.mmap(-1, size))
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if sys.platform == "linux":
+        _advise(memory, mmap.MADV_NOHUGEPAGE)
+    return memoryview(memory)
+
+
+if sys.platform == "linux":
+
+    def _advise(memory: mmap.mmap, advice: int) -> None:
         try:
-            memory.madvise(mmap.MADV_HUGEPAGE)
+            memory.madvise(advice)
         except OSError:
             pass  # a kernel without huge pages: the memory works all the same
-    return memoryview(memory)

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +43,11 @@ def test_signal_lets_the_task_finish_and_exit_task_run(
         left.write_text(f"{state} {args}")
 
     client.initialize(lambda: "last", _work, leave)
-    with ThreadPoolExecutor(2) as pool, Client(handle.host, handle.port) as other:
-        runs = pool.submit(client.call, {"run": gate.passing("finished")})
+    with Client(handle.host, handle.port) as other:
+        runs = client.submit({"run": gate.passing("finished")})
         gate.wait()
-        queued = pool.submit(other.call, {"run": count})
-        # Both on one connection: when this is answered, the other is queued.
+        queued = other.submit({"run": count})
+        # One client's requests arrive in order: when this is answered, the other is queued.
         assert other.execute({"run": count}) == {"message": "Received 'EXEC'"}
         os.kill(handle.pid, number)
         gate.open()

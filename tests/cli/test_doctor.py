@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 
 from bgpy import Client, Handle, Server, __version__, token_create
+from bgpy.address import Address
 from bgpy.api import doctor
 from bgpy.cli.commands import program
+from bgpy.state import claims, records
 from bgpy.state.tokens import keep_token
 from bgpy.wire.handshake import MAGIC, SERVER_HELLO_SIZE, Refusal
+from tests.support.peers import wait_until
 from tests.support.thief import answer, thief_that
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -108,7 +114,60 @@ def test_doctor_finds_a_server_that_speaks_tls_only(started: Callable[..., Handl
     assert "Another program" not in done.output
     done = _doctor(started("127.0.0.1:0").address, "--tls")
     assert done.exit_code == 4
-    assert "without TLS" in done.output
+    assert "leave --tls out here" in done.output
+    assert "Another program" not in done.output
+
+
+def test_doctor_tells_which_token_is_right(
+    started: Callable[..., Handle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5, and what to leave out where the right one is known; the server's log names the peer."""
+    handle = started("127.0.0.1:0")
+    assert "leave --token out" in _doctor(handle.address, typed="some other\n").output
+    monkeypatch.setenv("BGPY_TOKEN", "some other")
+    done = _doctor(handle.address)
+    assert (done.exit_code, "Unset BGPY_TOKEN" in done.output) == (5, True), done.output
+    assert handle.log_file is not None
+    log = Path(handle.log_file)
+    wait_until(lambda: log.read_text().count("with a wrong token") == 2, "the server has said it")
+    assert re.search(
+        r"WARNING bgpy.server: 127.0.0.1:\d+ client - .*with a wrong token", log.read_text()
+    )
+    assert "some other" not in log.read_text()
+
+
+def test_doctor_tells_how_the_last_server_there_ended(
+    started: Callable[..., Handle], free_port: int
+) -> None:
+    """3, with its log's last line: killed, or ended in order; on all interfaces as well."""
+    for host, kill in (("127.0.0.1", True), ("127.0.0.1", False), ("0.0.0.0", True)):
+        handle = started(host, free_port)
+        if kill:
+            psutil.Process(handle.pid).kill()
+        else:
+            handle.stop()
+        assert handle.wait(30)
+        done = _doctor(f"127.0.0.1:{free_port}")
+        assert done.exit_code == 3
+        facts = dict(line.split("  ", 1) for line in done.output.splitlines() if line[:1].strip())
+        assert handle.log_file is not None
+        assert facts["log"].strip() == handle.log_file
+        assert f"at {host}:{free_port};" in facts["last"]
+        assert (f"process {handle.pid} was killed or crashed" in facts["last"]) is kill
+        assert ("the server has ended" in facts["its end"]) is not kill
+
+
+def test_doctor_tells_of_a_server_that_is_just_starting(free_port: int) -> None:
+    """3: its process has the address, and listens there soon."""
+    place = Address("127.0.0.1", free_port)
+    claim = claims.claim(place)
+    try:
+        claim.write(records.Record.of_this_process(place, b"", "1"), None)
+        done = _doctor(place)
+    finally:
+        claim.release()
+    assert done.exit_code == 3
+    assert f"process {os.getpid()} still runs" in done.output
 
 
 def test_doctor_finds_a_wrong_token(
@@ -149,6 +208,9 @@ def test_doctor_finds_a_name_that_nobody_has() -> None:
     done = _doctor("no-such-host.invalid:5")
     assert done.exit_code == 4
     assert "can't be resolved" in done.output
+    assert "firewall" not in done.output.lower()
+    assert "tunnel" not in done.output
+    assert "hosts file" in done.output
 
 
 def test_doctor_takes_each_notation_and_refuses_what_is_none() -> None:

@@ -250,6 +250,23 @@ def test_memory_does_not_grow_when_large_frames_are_announced(served: Served) ->
     wait_until(lambda: _memory(served.process) - before < 16 * MIB, "the memory is given back")
 
 
+@pytest.mark.parametrize("size", [3 * MIB, 32 * MIB])
+def test_others_are_served_when_clients_announce_much_and_send_nothing(
+    serve: Callable[..., Served], size: int
+) -> None:
+    """What is announced keeps nobody from anything, whatever fits into the server's memory."""
+    served = serve(max_memory=64 * MIB)
+    clients = [served.raw() for _ in range(60)]
+    for client in clients:
+        client.send(frame(2, EXECUTE, 1, length=size) + bytes(200))
+    with Client("127.0.0.1", served.port, served.token, timeout=20.0) as honest:
+        for blob in (10**5, 10**6, 20 * MIB):
+            honest.call({"add": 1, "blob": bytes(blob)})
+    for client in clients:
+        client.sock.close()
+    served.check()
+
+
 def test_others_are_served_when_a_client_never_reads(served: Served) -> None:
     """A client that asks for a large reply and never reads it keeps nobody waiting."""
     size = 64 * MIB

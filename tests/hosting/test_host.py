@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bgpy import Client
 from bgpy.config import Options
 from bgpy.errors import StartupError
 from bgpy.hosting.host import Host
 from bgpy.state import records
+from tests.support.fixtures import free_port
+
+__all__ = ["free_port"]
 
 TOKEN = "t" * 40
 
@@ -69,6 +76,84 @@ def test_host_names_the_server_that_has_its_port(hosted: Host) -> None:
     assert error.advice is not None
     assert "with a Client" in error.advice.api
     assert f"bgpy terminate {host}:{port}" in error.advice.cli
+
+
+PAIRS = [
+    ("0.0.0.0", "127.0.0.1"),
+    ("0.0.0.0", "localhost"),
+    ("0.0.0.0", socket.gethostname()),
+    ("::", "127.0.0.1"),
+    ("::", "::1"),
+    ("::", "0.0.0.0"),
+    ("127.0.0.1", "localhost"),
+]
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.skipif(sys.platform == "darwin", reason="both can have the port there")
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize(("first", "second"), PAIRS + [(second, first) for first, second in PAIRS])
+def test_host_names_the_server_that_has_its_port_under_another_host(
+    first: str, second: str, runs: bool
+) -> None:
+    """Whether that one runs, or has but its port yet; nobody is sent after another program."""
+    host = Host(Options(host=first, port=0), TOKEN)
+    try:
+        if runs:
+            host.claim.write(records.Record.of_this_process(host.address, b"", "1"), None)
+        with pytest.raises(StartupError) as caught:
+            Host(Options(host=second, port=host.address.port), TOKEN)
+    finally:
+        host.close()
+    assert "another program" not in str(caught.value)
+    assert caught.value.address == str(host.address)
+    assert ("is already running at" if runs else "is just starting") in str(caught.value)
+    Host(Options(host=second, port=host.address.port), TOKEN).close()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="both can have the port there")
+def test_hosts_that_race_for_a_port_are_told_of_each_other(free_port: int) -> None:
+    """Of several starters one gets it, and no other one hears of another program."""
+    names = ["127.0.0.1", "0.0.0.0", "localhost", "127.0.0.1", "0.0.0.0", "localhost"]
+    for _ in range(5):
+        at_once = threading.Barrier(len(names))
+        hosts: list[Host] = []
+        errors: list[str] = []
+
+        def start(name: str) -> None:
+            at_once.wait()  # noqa: B023
+            try:
+                hosts.append(Host(Options(host=name, port=free_port), TOKEN))  # noqa: B023
+            except StartupError as error:
+                errors.append(str(error))  # noqa: B023
+
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(start, names))
+        for host in hosts:
+            host.close()
+        assert len(hosts) == 1, errors
+        assert all("another bgpy server is just starting" in error for error in errors)
+
+
+def test_host_keeps_its_claim_until_its_port_is_closed(hosted: Host) -> None:
+    """So whoever finds the port in use while the server ends is told of it, too."""
+    release, closed = hosted.claim.release, []
+
+    def released() -> None:
+        with socket.socket() as probe:
+            closed.append(probe.connect_ex(hosted.address) != 0)
+        release()
+
+    hosted.claim.release = released  # type: ignore[method-assign]
+    ready = threading.Event()
+    thread = threading.Thread(target=hosted.serve, args=(ready.set,))
+    thread.start()
+    assert ready.wait(30)
+    with Client(*hosted.address, token=TOKEN) as client:
+        client.terminate()
+    thread.join()
+    assert closed
+    assert all(closed)
 
 
 def test_host_gives_port_and_folder_back_when_it_is_closed(hosted: Host) -> None:

@@ -50,7 +50,7 @@ class Served:
         self.port = listener.address.port
         catalogue = Catalogue()
         engine = InlineEngine(catalogue, lambda: functions)
-        events = Events(ready.set, nothing, nothing, nothing, nothing, nothing)
+        events = Events(ready.set, *[nothing] * 6)
         self.core = ServerCore(listener, TOKEN, Limits(), engine, catalogue, True, events, 0)
         self.thread = threading.Thread(target=self.core.serve, daemon=True)
         self.thread.start()
@@ -224,6 +224,38 @@ def test_request_is_refused_when_its_chain_holds_the_running_call(served: Served
         assert [said(one.receive()) for _ in range(3)] == ["CALLING_SELF"] * 2 + ["Receipt"]
         served.go_on.release()
         assert [said(one.receive()) for _ in range(2)] == ["Reply"] * 2
+
+
+def test_request_is_refused_when_its_chain_grows_by_the_running_call(served: Served) -> None:
+    """Whoever waits for it began to do so later than it came; one that runs is left alone."""
+    incarnation = served.core.welcome.incarnation
+
+    def grows(request: int, serial: int) -> Status:
+        chain = ENTRY.pack(b"o" * 16, 1) + ENTRY.pack(incarnation, serial)
+        return Status(0, json.dumps({"call": request, "chain": chain.hex()}))
+
+    with served.client() as one:
+        served.busy(one)  # the second call, behind the init
+        send(
+            one,
+            *(Execute(number, ARGS, wait=True) for number in (1, 2)),
+            *(
+                question._replace(request=number)
+                for number, question in enumerate([grows(1, 2), grows(2, 1), grows(9, 2)], 11)
+            ),
+        )
+        assert [said(one.receive()) for _ in range(4)] == ["CALLING_SELF", *["Status"] * 3]
+        served.go_on.release()
+        reply = one.receive()
+        assert (said(reply), reply.request) == ("Reply", 2)
+
+
+@pytest.mark.parametrize("chain", [7, "no digits", "00", "00" * 24 * 65])
+def test_question_with_what_is_no_chain_breaks_the_protocol(served: Served, chain: object) -> None:
+    """A chain has whole entries, and no more than a server keeps for each call."""
+    with served.client() as one:
+        send(one, Status(1, json.dumps({"call": 1, "chain": chain})))
+        assert said(one.receive()) == "PROTOCOL"
 
 
 def test_request_alone_fails_when_it_requires_what_is_not_supported(served: Served) -> None:

@@ -295,7 +295,7 @@ def _hold_and_release(queue: JobQueue) -> None:
 
 
 LOOKS: list[Callable[[JobQueue], object]] = [
-    lambda queue: queue.has(b"a", 1),
+    lambda queue: queue.find(b"a", 1),
     lambda queue: queue.holds(Kind.EXEC),
     lambda queue: queue.leave(b"a"),
     lambda queue: queue.release(b"a"),
@@ -338,7 +338,7 @@ def test_receipted_job_is_never_withdrawn() -> None:
     queue = _queue()
     _push(queue, _job("a", 1, waits=False), _job("a", 2))
     assert not queue.withdraw(b"a", 1)
-    assert queue.has(b"a", 1)
+    assert queue.find(b"a", 1) is not None
     assert queue.withdraw(b"a", 2)
     assert _names(queue.clear()) == ["a1"]
 
@@ -362,7 +362,7 @@ def test_queue_takes_the_same_time_however_much_waits() -> None:
         _push(queue, *(_job(client, number) for number in range(count)))
     began = time.monotonic()
     for number in range(count - 1, -1, -1):
-        assert queue.has(b"a", number)
+        assert queue.find(b"a", number) is not None
         assert not queue.holds(Kind.INIT)
         queue.hold(b"b")
         queue.release(b"b")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_chain_is_empty_where_no_task_runs() -> None:
 def test_chain_ends_in_the_running_call_behind_those_that_wait_for_it() -> None:
     """Each server on the way finds itself, with the serial of its call."""
     with serving(ONE) as thread:
-        thread.serial, thread.chain = 7, ENTRY.pack(OTHER, 3)
+        thread.serial, thread.call = 7, SimpleNamespace(chain=ENTRY.pack(OTHER, 3))
         assert chain() == ENTRY.pack(OTHER, 3) + ENTRY.pack(ONE, 7)
         assert serials_in(chain(), ONE) == [7]
         assert serials_in(chain(), OTHER) == [3]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
+from bgpy.memory import Allocate
 from bgpy.wire.frames import DIRECT, SMALL, Frame, FrameReader, encode_frame, pack_header
 from bgpy.wire.handshake import ServerTerms
 
@@ -351,15 +352,66 @@ def test_reader_names_the_request_when_one_of_many_cannot_be_made() -> None:
     assert reader.failed_request == 2
 
 
+def _reader(allocate: Allocate) -> FrameReader[Frame]:
+    return FrameReader(LIMITS, allocate, dict.fromkeys([KIND], Frame))
+
+
 def test_reader_tells_what_memory_the_message_under_way_has() -> None:
     """Also of one that began behind a whole one in the same receive."""
-    reader = FrameReader(
-        LIMITS, lambda size: memoryview(bytearray(size)), dict.fromkeys([2], Frame)
-    )
-    small = pack_header(2, 0, 0, 3, 1) + b"abc"
-    large = pack_header(2, 0, 0, 200_000, 2)
-    assert reader.under_way == 0
+    reader = _reader(Memory())
+    small, large = pack_header(KIND, 0, 0, 3, 1) + b"abc", pack_header(KIND, 0, 0, 200_000, 2)
+    assert reader.under_way == (0, 0)
     assert len(reader.feed(memoryview(small + large + bytes(1000)))) == 1
-    assert reader.under_way == 200_000
+    assert reader.under_way == (200_000, 199_000)
     assert len(reader.feed(memoryview(bytes(199_000)))) == 1
-    assert reader.under_way == 0
+    assert reader.under_way == (0, 0)
+
+
+@pytest.mark.parametrize("size", [1, 4096, 10**9])
+@pytest.mark.parametrize("parts", [0, 1])
+def test_frame_is_thrown_away_when_there_is_no_memory_for_a_part(size: int, parts: int) -> None:
+    """However it is cut, and whichever part it is; those before and behind it come."""
+    given: list[int] = []
+
+    def allocate(size: int) -> memoryview | None:
+        given.append(size)
+        return memoryview(bytearray(size)) if len(given) <= parts else None
+
+    reader = _reader(allocate)
+    wanted = whole(KIND, 0, 1, b"before", [])
+    data = whole(KIND, 0, 2, b"h" * 100_000, [b"a" * 30_000, b"", b"b" * 20_000])
+    frames = _fed(reader, wanted + data + wanted, size)
+    assert [frame.request for frame in frames] == [1, 1]
+    assert (reader.take_thrown(), reader.take_thrown()) == ((2,), ())
+    assert (reader.idle, reader.under_way) == (True, (0, 0))
+
+
+def test_frame_is_thrown_away_when_that_is_asked_for() -> None:
+    """Its memory is given back at once; nothing happens where none is under way."""
+    reader = _reader(Memory())
+    reader.throw_away()
+    data = whole(KIND, 0, 2, b"h" * 100_000, [b"a" * 30_000])
+    assert _fed(reader, data[:50_000], 10**9) == []
+    assert reader.target is not None
+    reader.throw_away()
+    assert (reader.target, reader.under_way, reader.idle) == (None, (0, 0), False)
+    assert _fed(reader, data[50_000:], 10**9) == []
+    assert reader.take_thrown() == (2,)
+    assert reader.idle
+
+
+def _fed(reader: FrameReader[Frame], data: bytes, size: int) -> list[Frame]:
+    """What comes out where at most `size` bytes of `data` come at once."""
+    frames: list[Frame] = []
+    left = memoryview(data)
+    while left:
+        target = reader.target
+        if target is None:
+            count = min(size, len(left))
+            frames += reader.feed(left[:count])
+        else:
+            count = min(size, len(left), len(target))
+            target[:count] = left[:count]
+            frames += reader.filled(count)
+        left = left[count:]
+    return frames

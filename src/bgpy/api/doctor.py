@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass, field
 from time import monotonic
 
-from bgpy.address import Address, dialled, is_loopback_host
+from bgpy.address import Address, dialled, is_loopback_host, wildcards
 from bgpy.api.client import checked_tls
 from bgpy.calling.blocking.connecting import Connected, Target, connect
 from bgpy.errors import (
@@ -17,12 +18,16 @@ from bgpy.errors import (
     ProtocolError,
     Unreachable,
 )
-from bgpy.state import tokens
+from bgpy.state import folders, records, tokens
+from bgpy.state.tokens import FoundToken, Source
 from bgpy.system.wsl import firewall_rule, windows_host
 from bgpy.version import __version__
 
 TIME = 5.0
-"""Seconds for the whole diagnosis."""
+"""Seconds for each attempt to connect."""
+
+LINE = 400
+"""Bytes at most that are quoted from the end of a log."""
 
 
 @dataclass
@@ -51,26 +56,97 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
         connected = connect(Target(place, tls, lambda: found), os.urandom(16), TIME)
     except BgpyError as error:
         findings.error = error
-        if isinstance(error, NotBgpy) and tls is None and _speaks_tls(place):
-            findings.advice = [
-                "This server accepts TLS only: use --tls here, and Client(..., tls=True)."
-            ]
-        else:
-            findings.advice = _advice(place, error, windows_host())
+        if isinstance(error, NotRunning):
+            findings.known += last_server(place)
+        findings.advice = (
+            _other_way(place, tls, error)
+            or _other_token(place, tls, found, error)
+            or _advice(place, error, windows_host())
+        )
         return findings
     findings.known += _described(place, connected, monotonic() - started)
     connected.reached.sock.close()
     return findings
 
 
-def _speaks_tls(place: Address) -> bool:
-    """Whether a bgpy server answers at `place` over TLS, whatever its token."""
-    if place.path is not None:
-        return False
+def last_server(place: Address) -> list[tuple[str, str]]:
+    """Facts of the last server of this account at `place`, where nothing listens now.
+
+    It may have been one on all interfaces. Empty if none is known.
+    """
+    left = [traces for there in (place, *wildcards(place)) if (traces := _traces(there))]
+    return max(left)[1] if left else []
+
+
+def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
+    """What the last server at exactly that address left, and when it wrote its log last."""
+    folder = folders.folder(*there)
+    if not folders.exists_privately(folder.path):
+        return None
+    record = records.load(folder)
+    log_file = folder.log if record is None else record.log_file
+    when, line = _last_line(log_file)
+    if record is None and not line:
+        return None
+    if record is None:
+        how = "it removed its record, as one that is not killed does"
+    elif records.is_alive(record):
+        how = f"process {record.pid} still runs: it is just starting, or ending"
+    else:
+        how = f"process {record.pid} was killed or crashed: its record is still there"
+    facts = [("last", f"a server of this account at {there}; {how}")]
+    if line:
+        facts += [("log", str(log_file)), ("its end", line)]
+    return when, facts
+
+
+def _last_line(log_file: str | None) -> tuple[float, str]:
+    """When a log was written last, and its last line, as far as it fits; empty without one."""
+    if log_file is None:
+        return 0.0, ""
     try:
-        connect(Target(place, True, lambda: None), os.urandom(16), TIME).reached.sock.close()
+        with open(log_file, "rb") as log:
+            status = os.fstat(log.fileno())
+            log.seek(max(0, status.st_size - LINE))
+            lines = log.read(LINE).decode(errors="replace").split("\n")
+    except OSError:
+        return 0.0, ""
+    written = [line.strip() for line in lines if line.strip()]
+    line = written[-1] if written else ""
+    return status.st_mtime, "".join(c if c.isprintable() else "?" for c in line)
+
+
+def _other_way(place: Address, tls: bool | None, error: BgpyError) -> list[str]:
+    """The advice where a bgpy server answers with TLS but not without, or the other way round."""
+    if not isinstance(error, NotBgpy) or place.path is not None:
+        return []
+    if tls is None and _answers(place, True, None):
+        return ["This server accepts TLS only: use --tls here, and Client(..., tls=True)."]
+    if tls and _answers(place, None, None):
+        return ["This server does not use TLS: leave --tls out here, and tls=True out of Client."]
+    return []
+
+
+def _other_token(
+    place: Address, tls: bool | None, found: FoundToken | None, error: BgpyError
+) -> list[str]:
+    """The advice where this account knows another token, and that one is right."""
+    if not isinstance(error, AuthenticationError) or found is None:
+        return []
+    known = tokens.known(place)
+    if known is None or known.token == found.token or not _answers(place, tls, known):
+        return []
+    if found.source is Source.ENVIRONMENT:
+        return [f"Unset BGPY_TOKEN: {known.source.value} is right."]
+    return [f"Give no token (leave --token out): {known.source.value} is right."]
+
+
+def _answers(place: Address, tls: bool | None, token: FoundToken | None) -> bool:
+    """Whether a bgpy server answers at `place`, and takes `token` if one is given."""
+    try:
+        connect(Target(place, tls, lambda: token), os.urandom(16), TIME).reached.sock.close()
     except AuthenticationError:
-        return True
+        return token is None
     except BgpyError:
         return False
     return True
@@ -105,6 +181,11 @@ def _advice(place: Address, error: BgpyError, windows: str | None) -> list[str]:
             "Another program has that port, or a tunnel ends where no server listens.",
             f"To see which: 'ss -ltnp sport = :{place.port}' or 'netstat -ano' on that machine.",
         ]
+    if isinstance(error.__cause__, socket.gaierror):
+        return [
+            "Names come from DNS and the hosts file; one that is only in ~/.ssh/config is known "
+            "to ssh alone."
+        ]
     if isinstance(error, Unreachable):
         return _unreachable(place, local, windows)
     if isinstance(error, AuthenticationError):
@@ -124,7 +205,7 @@ def _not_running(place: Address, local: bool, windows: str | None) -> list[str]:
         return [f"Start the server: 'bgpy server {place}'."]
     if not place.port:
         return ["Port 0 means any free port: use the port that the server took, from its log."]
-    advice = [f"No program listens on that port: 'bgpy server {place}' starts a server."]
+    advice = [f"'bgpy server {place}' starts a server there."]
     if not local:
         advice.append(
             f"A server on 127.0.0.1 can't be reached from here: let it listen on "

@@ -58,6 +58,8 @@ class Call:
     """Its time is over, and the server is being asked how far it came."""
     receipt: Receipt | None = None
     """A receipt that came after that: true only if the server doesn't withdraw the call."""
+    chain = b""
+    """The chain of calls that wait for it, as its server knows it; empty outside of tasks."""
     parts: tuple[Message, ...] = ()
     """What came for it before its answer."""
     about: Call | None = None
@@ -75,8 +77,8 @@ class Expiry(Enum):
 
     ENDED = "it has its answer: nothing"
     WITHDRAWN = "no byte has left: it was taken back, and must not leave"
-    CUT_OFF = "a part has left: the connection must end, so that the rest never arrives"
-    ASK = "the server has to be asked"
+    CUT_OFF = "a part has left, and nobody else uses the connection: it must end"
+    ASK = "the server has to be asked, behind what is left to send of it"
 
 
 class Farewell(NamedTuple):
@@ -145,7 +147,7 @@ class Conversation:
         """Take note that the time of `call` is over; what is to be done."""
         if call.answer is not None:
             return Expiry.ENDED
-        if call.left:
+        if call.left or (call.begun and (len(self.pending) > 1 or self.unanswered)):
             return Expiry.ASK
         self.pending.pop(call.request, None)
         call.answer = timed_out(call.timeout, "not started")
@@ -183,9 +185,8 @@ class Conversation:
         return calls
 
     def _lost(self, call: Call, doubtful: bool) -> BgpyError:
-        if call.asked:
-            return timed_out(call.timeout, "unknown")
-        return self.gone("unknown" if call.left or doubtful else "not started")
+        progress: Progress = "unknown" if call.left or doubtful else "not started"
+        return timed_out(call.timeout, progress) if call.asked else self.gone(progress)
 
     def gone(self, progress: Progress) -> ServerGone:
         """The error of a call that the end of the connection leaves without an answer."""
@@ -198,10 +199,12 @@ class Conversation:
 
     def _told(self, call: Call, message: Message) -> Call | None:
         """What the server said of a call whose time is over."""
-        if call.answer is not None:
-            return None  # it came first
         stage = told(message.text, "call") if isinstance(message, Status) else None
         progress = _STAGES.get(stage, "unknown") if isinstance(stage, str) else "unknown"
+        if call.answer is not None:  # it came first
+            if progress == "not started":
+                self.unanswered.discard(call.request)
+            return None
         if call.receipt is not None and progress == "started":
             call.answer = call.receipt
         else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 from bgpy import address
@@ -16,10 +18,12 @@ from bgpy.hosting import signals
 from bgpy.hosting.shutdown import Shutdown
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io import listener, unix
-from bgpy.state import claims, folders, records, sockets, tokens
+from bgpy.state import claims, folders, occupied, records, sockets, tokens
 from bgpy.system.exiting import leave
 from bgpy.tasks import init_file
 from bgpy.version import __version__
+
+log = logging.getLogger("bgpy.server")
 
 Chores = Callable[[], None]
 
@@ -30,8 +34,8 @@ LAST_THREADS = 5.0
 class Host:
     """A server that listens; `serve` runs it to its end.
 
-    Making it binds the port and claims the record's folder. Raises `StartupError` if either
-    fails.
+    Making it claims the address and binds the port. Raises `StartupError` if either fails,
+    and names the server of this account that is in the way.
     """
 
     def __init__(self, options: Options, token: str) -> None:
@@ -40,19 +44,34 @@ class Host:
         self.log_file = options.log_file
         if options.init_file is not None:
             init_file.check_exists(options.init_file)
-        place = address.parse(options.host, options.port)
-        try:
-            self._listener = listener.listen(place, options.tls is not False)
-        except StartupError as error:
-            raise _named(place, error) from error
-        self.address = self._listener.address
-        try:
+        asked = address.parse(options.host, options.port)
+        place = listener.locate(asked)
+        with ExitStack() as undo:
+            # Before the port: whoever finds that in use can tell then who has it. Port 0 is
+            # another one each time, and is claimed when it is known.
+            if named := place.path is not None or place.port != 0:
+                self.claim = claims.claim(place)
+                undo.callback(self.claim.release)
+            self._listener = self._listen(asked, place)
+            undo.callback(self._listener.close)
+            self.address = self._listener.address
+            if not named:
+                self.claim = claims.claim(self.address)
+                undo.callback(self.claim.release)
             _tidy(place)
             self._secure(self.address)
-            self.claim = claims.claim(self.address)
-        except BaseException:
-            self._listener.close()
-            raise
+            undo.pop_all()
+
+    def _listen(self, asked: address.Address, place: address.Address) -> listener.Listener:
+        """Listen there; the error names the server of this account that is in the way."""
+        try:
+            return listener.listen(asked, self._options.tls is not False, place)
+        except StartupError as error:
+            in_use = place.path is not None or listener.is_in_use(error.__cause__)
+            own = occupied.by_own(place, self.claim.folder) if in_use else None
+            if own is None:
+                raise
+            raise own from error
 
     def _secure(self, place: address.Address) -> None:
         """Speak TLS where others can reach the server, or where it was asked for."""
@@ -111,12 +130,12 @@ class Host:
         def closing() -> None:
             shutdown.closing = True
             kept.hold_back()
-            self.claim.release()
 
         def signalled(number: int) -> None:
             shutdown.seen(number)
 
-        events = Events(ready, kept.put_back, closing, self._in_child, chores, signalled)
+        release = self.claim.release
+        events = Events(ready, kept.put_back, closing, release, self._in_child, chores, signalled)
         in_main = threading.current_thread() is threading.main_thread()
         pid = os.getpid() if in_main else 0
         try:
@@ -134,13 +153,14 @@ class Host:
             self.claim.write(self._record(server), self._token if options.keep_token else None)
             with kept.handling(shutdown.handle, server.wakeup_fd):
                 server.serve()
+            log.info("the server has ended")
         finally:
             self.close()
 
     def close(self) -> None:
         """Close the port and remove the record; `serve` always does this at its end."""
-        self.claim.release()
         self._listener.close()
+        self.claim.release()
 
     def _drop(self) -> None:
         """Remove the server's files: this process exits now."""
@@ -173,24 +193,6 @@ def _tidy(place: address.Address) -> None:
 
     if folder == sockets.socket_folder(address.LONGEST_PATH):
         unix.remove_stale(folder, lives)
-
-
-def _named(place: address.Address, error: StartupError) -> StartupError:
-    """The error for an address in use; names the bgpy server that has it, if one does."""
-    record = records.find(place)
-    if record is None:
-        return error
-    other = f"use another {'port (0 takes a free one)' if place.port else 'path'}"
-    return StartupError(
-        f"a bgpy server is already running at {place} (pid {record.pid})",
-        advice=Advice(
-            f"connect to it with a Client, terminate it, or {other}",
-            f"end it with 'bgpy terminate {place}', or {other}",
-        ),
-        address=place,
-        pid=record.pid,
-        log_file=record.log_file,
-    )
 
 
 def end_soon() -> None:

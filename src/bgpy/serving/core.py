@@ -61,6 +61,8 @@ class Events(NamedTuple):
     """A task has run: put back what it may have taken from the server. In the task thread."""
     closing: Callable[[], None]
     """The last task has run; the port closes next."""
+    port_closed: Callable[[], None]
+    """The port is closed; the connections close next."""
     in_child: Callable[[], None]
     """A task has forked: give back, in the child, what belongs to the parent."""
     chores: Callable[[], None]
@@ -197,6 +199,7 @@ class ServerCore:
         busy = lambda: any(session.unsent for session in self._door.sessions)  # noqa: E731
         self._reactor.drain(busy, self._limits.drain_timeout)
         self._door.close()
+        self._events.port_closed()
         for session in list(self._door.sessions):
             session.close(farewell="the server ended")
         self._reactor.drain(lambda: bool(self._door.sessions), LINGER)

@@ -343,14 +343,14 @@ class JobQueue(Generic[J]):
             others = sum(self._kinds.values()) + (self._lone is not None)
             return self.count + self._held_jobs - (self._last is not None) > others
 
-    def has(self, owner: bytes, request: object) -> bool:
-        """Whether that request waits."""
+    def find(self, owner: bytes, request: int) -> J | None:
+        """The job of that request, if it waits."""
         with self._lock:
             for job in (self._lone, self._last):
                 if job is not None and (job.owner, job.request) == (owner, request):
-                    return True
+                    return job
             line = self._lines.get(owner)
-            return line is not None and isinstance(request, int) and line.find(request) is not None
+            return None if line is None else line.find(request)
 
     def withdraw(self, owner: bytes, request: int) -> bool:
         """Take a job out before it runs; False if it doesn't wait here, or must run.

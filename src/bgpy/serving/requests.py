@@ -27,6 +27,7 @@ from bgpy.serving.questions import LONGEST, Questions
 from bgpy.serving.queue import JobQueue, Overloaded
 from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
+from bgpy.tasks.current import LONGEST as LONGEST_CHAIN
 from bgpy.tasks.current import serials_in
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import EXEC, Kind
@@ -167,10 +168,14 @@ class Requests:
             return True  # nobody waits for it, so nobody waits for what it waits for
         job.chain = extensions.get(Extension.CHAIN, b"")
         job.size += len(job.chain)
-        if any(map(self._worker.is_running, serials_in(job.chain, self._incarnation))):
+        if self._waits_for_itself(job.chain):
             self._outbox.refuse(peer, job.request, Reason.CALLING_SELF, CALLS_ITSELF)
             return False
         return True
+
+    def _waits_for_itself(self, chain: bytes) -> bool:
+        """Whether a call that runs here is one of those that wait, as a chain tells."""
+        return any(map(self._worker.is_running, serials_in(chain, self._incarnation)))
 
     def _may_be_initialized(self) -> bool:
         """Whether there will be tasks when what is queued before has run."""
@@ -186,6 +191,8 @@ class Requests:
     def _on_status(self, session: Session, message: Status) -> None:
         asked = self._asked(session, message)
         if "call" in asked:
+            if "chain" in asked:
+                self._chain_grew(session, message, asked["call"], asked["chain"])
             answer: dict[str, object] = {"call": self._stage(session, asked["call"])}
         else:
             answer = {
@@ -200,6 +207,30 @@ class Requests:
                 "last_unseen_failure": self._outbox.last_unseen,
             }
         session.send(Status(message.request, json.dumps(answer)))
+
+    def _chain_grew(self, session: Session, message: Status, request: Any, text: Any) -> None:
+        """The calls that wait for `request` are others than when it came.
+
+        One that is still queued, and would wait for itself, is refused now. One that runs
+        tells the chain with whatever it waits for from now on.
+        """
+        try:
+            chain = bytes.fromhex(text)
+            itself = self._waits_for_itself(chain)
+        except (TypeError, ValueError):
+            chain = bytes(LONGEST_CHAIN + 1)
+        if len(chain) > LONGEST_CHAIN or type(request) is not int:
+            self._refuse(session, message.request, "a question about a call has no such chain")
+        owner = session.client_id
+        # The queue first: what leaves it meanwhile is found taken.
+        job = self._jobs.find(owner, request)
+        if job is not None and itself and self._jobs.withdraw(owner, request):
+            self._outbox.refuse(session, request, Reason.CALLING_SELF, CALLS_ITSELF)
+            return
+        if job is None:
+            job = self._jobs.taken
+        if job is not None and (job.owner, job.request) == (owner, request):
+            job.chain = chain
 
     def _on_cancel(self, session: Session, message: Cancel) -> None:
         withdrawn = self._jobs.withdraw(session.client_id, message.target)
@@ -216,7 +247,7 @@ class Requests:
         owner = session.client_id
         if type(request) is not int:
             return "unknown"
-        queued = self._jobs.has(owner, request)
+        queued = self._jobs.find(owner, request) is not None
         job = self._jobs.taken
         if job is not None and (job.owner, job.request) == (owner, request):
             return "running"

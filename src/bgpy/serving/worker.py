@@ -93,7 +93,7 @@ class Worker:
             payload = None
             if message is not None and message[3] != CODEC_NONE:
                 payload = message[1], message[2], message[4]
-            thread.chain = job.chain
+            thread.call = job
             thread.serial = self._serial = self._serial + 1
             job.started = True
             job.message = None

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 
-from bgpy.errors import StartupError
+from bgpy.address import Address
 from bgpy.late import json
 from bgpy.state import records
 from bgpy.state.folders import Folder, folder, make_private
+from bgpy.state.occupied import taken
 from bgpy.state.records import Record
 from bgpy.system import files
 from bgpy.system.locks import guarded, open_lock, try_lock, unlock
@@ -75,32 +76,10 @@ def claim(address: tuple[str, int]) -> Claim:
         lock_fd = open_lock(place.lock)
         try:
             if not try_lock(lock_fd):
-                raise _taken(address, records.load(place))
+                there = Address(host, port)
+                raise taken(there, there, records.load(place))
             records.remove(place)
         except BaseException:
             os.close(lock_fd)
             raise
     return Claim(host, port, place, lock_fd)
-
-
-def _taken(where: tuple[str, int], record: Record | None) -> StartupError:
-    if record is None:
-        return StartupError(
-            f"another server is starting or stopping at {where}",
-            advice="try again, or use another address",
-            address=where,
-        )
-    if record.is_gone():
-        problem, advice = (
-            f"the server at {where} (pid {record.pid}) is dead, but a process that it started "
-            "still holds its lock",
-            "kill that process, or use another address",
-        )
-    else:
-        problem, advice = (
-            f"a server is already running at {where} (pid {record.pid})",
-            "terminate it, or use another address",
-        )
-    return StartupError(
-        problem, advice=advice, address=where, pid=record.pid, log_file=record.log_file
-    )

@@ -88,6 +88,15 @@ def folder(host: str, port: int) -> Folder:
     return Folder(os.path.join(below_host("servers"), safe(f"{host}-{port}")))
 
 
+def address_of(name: str) -> tuple[str, int] | None:
+    """Give the address of the server whose folder has that name; None if the name hides it."""
+    host, dash, port = name.rpartition("-")
+    if not dash or not port.isdecimal():
+        return None
+    plain = re.sub(r"_|=([0-9a-f]+)=", lambda m: ":" if m[0] == "_" else chr(int(m[1], 16)), host)
+    return plain, int(port)
+
+
 def below_host(*names: str) -> str:
     """Give the path `names` within this machine's part of bgpy's folder, without making it."""
     return os.path.join(home(), safe(socket.gethostname() or "localhost"), *names)

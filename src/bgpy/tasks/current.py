@@ -3,7 +3,8 @@
 A client that makes a waiting call sends the chain: for each server that has a call under
 way which waits for this one, its incarnation and the serial of that call. A server that
 finds itself in the chain of a request, with the call that it is running, would wait for
-itself, and refuses.
+itself, and refuses. Where the waiting begins later than the call (a future's), or the chain
+grows meanwhile, the client sends the chain in a question about that call.
 
 ::
 
@@ -21,15 +22,32 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import get_ident
+from typing import Protocol
 
 ENTRY = struct.Struct("<16sQ")
 """An entry of a chain: incarnation, and serial of the running call."""
+
+LONGEST = 64 * ENTRY.size
+"""Bytes of a chain that grows while its call is under way."""
+
+
+class Running(Protocol):
+    """A call that a server runs."""
+
+    chain: bytes
+    """The calls that wait for it. The thread that polls may replace it at any time."""
+
+
+class Nothing:
+    """What a server runs before its first call."""
+
+    chain = b""
 
 
 class TaskThread:
     """What a server runs in one thread; the server writes it around each task."""
 
-    __slots__ = ("chain", "incarnation", "outer", "pid", "serial")
+    __slots__ = ("call", "incarnation", "outer", "pid", "serial")
 
     def __init__(self, incarnation: bytes, outer: TaskThread | None) -> None:
         self.incarnation = incarnation
@@ -38,8 +56,8 @@ class TaskThread:
         """The server within a task of which this one is served."""
         self.serial = 0
         """Of the call that runs, counted from 1; 0 between calls."""
-        self.chain = b""
-        """The chain that this call came with."""
+        self.call: Running = Nothing()
+        """The call that runs, or the last one that did."""
 
 
 _serving: dict[int, TaskThread] = {}
@@ -79,7 +97,7 @@ def chain() -> bytes:
     while record is not None:
         if record.serial and record.pid == os.getpid():
             own = ENTRY.pack(record.incarnation, record.serial)
-            entries = record.chain + own + entries
+            entries = record.call.chain + own + entries
         record = record.outer
     return entries
 

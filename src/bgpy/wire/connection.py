@@ -19,7 +19,7 @@ Bytes in, messages out, without a socket. A shell moves the bytes::
 
 `take_outgoing` has something after `client_side`, during the handshake, and after an
 error: the refusal, or the failure and goodbye that tell the peer. A shell that catches
-an error from `receive`, `filled` or `eof` sends those bytes, if it can, and closes.
+an error from `receive`, `reader` or `eof` sends those bytes, if it can, and closes.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 class Connection:
     """One peer. Make it with `server_side` or `client_side`.
 
-    Any error that `receive`, `filled` or `eof` raise is final. `send` may be called
+    Any error that `receive`, `reader` or `eof` raise is final. `send` may be called
     from any thread, the rest from one at a time.
     """
 
@@ -95,9 +95,9 @@ class Connection:
         "_outgoing",
         "_plain_head",
         "_plain_size",
+        "_state",
         "_within",
         "reader",
-        "state",
     )
 
     def __init__(
@@ -107,7 +107,7 @@ class Connection:
         allocate: Allocate,
         within: Within | None,
     ) -> None:
-        self.state = State.HANDSHAKE
+        self._state = State.HANDSHAKE
         self._handshake = handshake
         self._limits = limits
         self._allocate = allocate
@@ -124,7 +124,7 @@ class Connection:
         self.reader: FrameReader[Message] | None = None
         """Takes what is received once the handshake is done; None before.
 
-        A shell may feed it directly, and hands what it raises to `broken`.
+        A shell may feed it directly: an error of its own breaks the connection.
         """
 
     @classmethod
@@ -150,6 +150,12 @@ class Connection:
         return cls(handshake, None, allocate, within)
 
     @property
+    def state(self) -> State:
+        """Where the connection is in its life."""
+        failed = self.reader is not None and self.reader.error is not None
+        return State.FAILED if failed else self._state
+
+    @property
     def established(self) -> bool:
         """Whether the handshake is done and messages can be sent."""
         return self.state is State.OPEN
@@ -161,13 +167,10 @@ class Connection:
 
     def take_outgoing(self) -> bytes:
         """Give the bytes that the handshake or an error has to send, and forget them."""
+        if self.reader is not None and self.reader.error is not None:
+            self._break(self.reader.error)
         outgoing, self._outgoing = self._outgoing, b""
         return outgoing
-
-    @property
-    def target(self) -> memoryview | None:
-        """The memory where the next bytes belong, if a large part is under way."""
-        return None if self.reader is None else self.reader.target
 
     def receive(self, data: memoryview | bytes) -> list[Message]:
         """Take received bytes (valid during the call), give the messages that are whole.
@@ -179,15 +182,6 @@ class Connection:
             return self._shake_hands(data)
         try:
             return self.reader.feed(data)
-        except BgpyError as error:
-            self._fail(error)
-
-    def filled(self, size: int) -> list[Message]:
-        """Take note that `size` bytes were received into `target`; else like `receive`."""
-        if self.reader is None:
-            raise LocalProtocolError("nothing can be filled before the handshake is done")
-        try:
-            return self.reader.filled(size)
         except BgpyError as error:
             self._fail(error)
 
@@ -243,14 +237,17 @@ class Connection:
             return
         if self.reader is None or not self.reader.idle:
             where = "during the handshake" if self.reader is None else "within a message"
-            self._fail(RemoteProtocolError(f"the other side closed the connection {where}"))
+            text = f"the other side closed the connection {where}"
+            if isinstance(self._handshake, ServerHandshake) and self._handshake.awaits_proof:
+                text = "it left at the server's proof, as a client with a wrong token or none does"
+            self._fail(RemoteProtocolError(text))
         self._move(Event.END)
 
-    def broken(self, error: BgpyError) -> None:
+    def _break(self, error: BgpyError) -> None:
         """Take note of the error that ends it, and tell the peer if it can understand."""
-        if self.state is State.OPEN:
+        if self._state is State.OPEN:
             self._outgoing += b"".join(self._farewell(error))
-        if (self.state, Event.BROKEN) in TRANSITIONS:
+        if (self._state, Event.BROKEN) in TRANSITIONS:
             self._move(Event.BROKEN)
         self._encoders = {}
         self._plain_head = -1
@@ -310,11 +307,14 @@ class Connection:
             )
 
     def _move(self, event: Event) -> None:
-        self.state = TRANSITIONS[self.state, event]
+        self._state = TRANSITIONS[self._state, event]
 
     def _fail(self, error: BgpyError) -> NoReturn:
-        self.broken(error)
-        raise error
+        self._break(error)
+        try:
+            raise error
+        finally:
+            del error  # else its traceback and this frame would keep each other, and all below
 
     def _farewell(self, error: BgpyError) -> list[Piece]:
         pieces = encode(Goodbye(str(error)))

@@ -113,7 +113,7 @@ def encode_frame(
 class _Assembly:
     """A frame whose parts are received into memory of their own, one after the other."""
 
-    __slots__ = ("_head", "_parts", "_sizes", "_start", "request", "room")
+    __slots__ = ("_head", "_parts", "_sizes", "_start", "given", "request", "room", "thrown")
 
     def __init__(self, start: tuple[int, int, int], head: bytes | None, sizes: list[int]) -> None:
         self._start = start
@@ -122,23 +122,43 @@ class _Assembly:
         self._sizes: Iterator[int] = iter(sizes)
         self._parts: list[memoryview] = []
         self.room = memoryview(b"")
+        """The memory where its next bytes belong."""
+        self.given = 0
+        """Bytes of memory that its parts have."""
+        self.thrown: int | None = None
+        """Bytes to come that are thrown away; None while the frame is kept."""
 
-    @property
-    def size(self) -> int:
-        """Bytes of its parts that have memory."""
-        return sum(map(len, self._parts))
+    def take(self, data: memoryview) -> int:
+        """Take what belongs here from the front of `data`; gives how many bytes."""
+        if self.thrown is not None:
+            return min(len(data), self.thrown)
+        size = min(len(data), len(self.room))
+        self.room[:size] = data[:size]
+        return size
 
     def filled(self, size: int, allocate: Allocate) -> bool:
-        """Take note of `size` bytes in `room`; True when the frame is whole."""
+        """Take note of `size` bytes that have come; True when the frame is whole."""
+        if self.thrown is not None:
+            self.thrown -= size
+            return not self.thrown
         self.room = self.room[size:]
         while not self.room:
             following = next(self._sizes, None)
             if following is None:
                 return True
             memory = allocate(following) if following else memoryview(bytearray())
+            if memory is None:
+                self.throw_away(following)
+                return False
             self._parts.append(memory)
+            self.given += following
             self.room = memory
         return False
+
+    def throw_away(self, missing: int) -> None:
+        """Keep nothing of the frame: `missing` bytes are to come of the part under way."""
+        self.thrown = missing + sum(self._sizes)
+        self._parts, self.room, self.given = [], memoryview(b""), 0
 
     def frame(self) -> Frame:
         """Give the whole frame."""
@@ -153,20 +173,24 @@ class FrameReader(Generic[T]):
     `make` has a function for each kind that is taken from this peer. Any error, also of
     those functions, is final: each later call raises it again, and what came in the same
     call before the wrong frame is dropped.
+
+    A frame for which `allocate` gives no memory is thrown away as it comes, and so is one
+    that `throw_away` is called for: `take_thrown` tells of it when its last byte has come.
     """
 
     __slots__ = (
         "_allocate",
         "_assembly",
-        "_error",
         "_make",
         "_max_buffers",
         "_max_message",
         "_needed",
         "_pending",
+        "error",
         "failed_request",
         "idle",
         "target",
+        "thrown",
     )
 
     def __init__(self, limits: SizeLimits, allocate: Allocate, make: Mapping[int, Make[T]]) -> None:
@@ -181,7 +205,10 @@ class FrameReader(Generic[T]):
         """Whether no frame is under way, so that the end of the stream is clean here."""
         self.target: memoryview | None = None
         """The memory where the next bytes belong, if a large part is under way."""
-        self._error: BgpyError | None = None
+        self.error: BgpyError | None = None
+        """What is wrong with what came; nothing more is taken then."""
+        self.thrown: tuple[int, ...] = ()
+        """The requests that have been thrown away, and that nobody has taken note of."""
         self.failed_request = 0
         """The request id of the frame that was refused; 0 before."""
 
@@ -208,8 +235,8 @@ class FrameReader(Generic[T]):
         `data` is valid during the call only. Raises `RemoteProtocolError` for a kind
         that is unknown, `MessageTooLarge` for sizes over the limits.
         """
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         made: list[T] = []
         view = memoryview(data)
         try:
@@ -220,8 +247,7 @@ class FrameReader(Generic[T]):
                 if assembly is None:
                     view = self._begin(view, made)
                 else:
-                    size = min(len(view), len(assembly.room))
-                    assembly.room[:size] = view[:size]
+                    size = assembly.take(view)
                     self._advance(assembly, size, made)
                     view = view[size:]
         except BgpyError as error:
@@ -232,8 +258,8 @@ class FrameReader(Generic[T]):
 
     def filled(self, size: int) -> list[T]:
         """Take note that `size` bytes were received into `target`; else like `feed`."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         assembly = self._assembly
         if assembly is None or size > len(assembly.room):
             raise LocalProtocolError(f"{size} bytes were received without a place for them")
@@ -246,14 +272,26 @@ class FrameReader(Generic[T]):
         return made
 
     @property
-    def under_way(self) -> int:
-        """Bytes of memory that the message under way has been given so far."""
-        return 0 if self._assembly is None else self._assembly.size
+    def under_way(self) -> tuple[int, int]:
+        """Bytes of memory that the frame under way has, and how many of these are to come."""
+        assembly = self._assembly
+        return (0, 0) if assembly is None else (assembly.given, len(assembly.room))
+
+    def throw_away(self) -> None:
+        """Give back the memory of the frame under way, and take it without keeping it."""
+        if self._assembly is not None:
+            self._assembly.throw_away(len(self._assembly.room))
+            self.target = None
+
+    def take_thrown(self) -> tuple[int, ...]:
+        """The requests whose frames were thrown away since the last time."""
+        thrown, self.thrown = self.thrown, ()
+        return thrown
 
     def refuse(self, request: int, error: BgpyError) -> None:
         """Make `error` final; it is about the message `request`, or 0."""
         self.failed_request = request
-        self._error = error
+        self.error = error
         self.idle = False
         self.target = None
         self._assembly = None
@@ -348,7 +386,9 @@ class FrameReader(Generic[T]):
         except (MemoryError, OSError, OverflowError) as error:
             self.failed_request = assembly.request
             raise MessageTooLarge(f"there is no memory for a message: {error}") from error
-        if whole:
+        if whole and assembly.thrown is not None:
+            self.thrown += (assembly.request,)
+        elif whole:
             self._finish(assembly.frame(), made)
         self._assembly = None if whole else assembly
         self.idle = whole

@@ -343,6 +343,11 @@ class ServerHandshake(_Handshake):
         """The 16 bytes that name the client object; empty before its hello."""
         self.role = ROLE_FULL
 
+    @property
+    def awaits_proof(self) -> bool:
+        """Whether this side has proved the token and the client has not."""
+        return bool(self._expected) and not self.done
+
     def _size(self) -> int:
         return PROOF_SIZE if self._expected else HELLO_SIZE
 
@@ -355,7 +360,7 @@ class ServerHandshake(_Handshake):
         if not self._expected:
             return self._answer(message)
         if not _proves(message, self._expected):
-            raise AuthenticationError("the client doesn't hold this server's token")
+            raise AuthenticationError("a client tried to connect with a wrong token")
         self.done = True
         return _encode_welcome(self._welcome)
 

@@ -31,7 +31,7 @@ def future() -> CallFuture:
             raise DecodeError("response can't be rebuilt here")
         return answer
 
-    return CallFuture(value, lambda: None)
+    return CallFuture(value, lambda future: False)
 
 
 def test_first_answer_stands() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,6 +17,7 @@ from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.queue import Overloaded
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions import session as session_module
+from bgpy.wire.frames import pack_header
 from bgpy.wire.messages import (
     Execute,
     Failure,
@@ -592,6 +595,48 @@ def test_session_stays_when_a_message_comes_slowly(connect: Connect) -> None:
     pair.loop.on_poller(pair.session.pause)
     assert not pair.service.gone.wait(0.3)
     pair.loop.on_poller(pair.session.resume)
+
+
+def test_memory_of_half_a_message_is_given_back_when_its_client_leaves(
+    connect: Connect,
+) -> None:
+    """At once, also where the failure that ended it is kept: no collection is waited for."""
+    pair = connect().shake_hands()
+    pair.sock.sendall(pack_header(2, 0x10, 0, 2**23, 1) + bytes(200))
+    reader = pair.session._reader
+    assert reader is not None
+    while pair.loop.on_poller(lambda: reader.target is None):
+        pass
+    memory = pair.loop.on_poller(lambda: weakref.ref(reader.target.obj))
+    gc.disable()
+    try:
+        pair.close()
+        pair.loop.on_poller(lambda: None)
+        assert memory() is None
+    finally:
+        gc.enable()
+
+
+def test_session_refuses_a_request_when_others_used_the_memory_while_it_came(
+    connect: Connect,
+) -> None:
+    """It fitted when it was announced; its memory is given back, and the connection stays."""
+    pair = connect(max_memory=2_000_000).shake_hands()
+    execute = Execute(1, b"head", [memoryview(bytes(900_000))])
+    data = b"".join(bytes(piece) for piece in pair.connection.send(execute))
+    pair.budget.queued = 510_000  # over a quarter: what is announced counts as it comes
+    pair.sock.sendall(data[:100_000])
+    while pair.loop.on_poller(lambda: pair.budget.receiving) < 90_000:
+        pass
+    pair.budget.queued = 1_900_000
+    pair.sock.sendall(data[100_000:])
+    (failure,) = pair.read(1)
+    assert isinstance(failure, Failure)
+    assert (failure.request, failure.reason) == (1, Reason.OVERLOAD)
+    pair.send(Ping(2))
+    assert pair.service.came.acquire(timeout=LONG)
+    assert pair.service.messages == [Ping(2)]
+    assert pair.budget.receiving == 0
 
 
 def test_session_refuses_a_request_when_the_server_has_no_memory(connect: Connect) -> None:

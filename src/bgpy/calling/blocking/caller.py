@@ -22,7 +22,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.channel import Alone, Channel, Shared, Unusable
+from bgpy.calling.blocking.channel import Alone, Channel, Shared, Unusable, chain_block
 from bgpy.calling.blocking.connecting import Target, prepare
 from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
 from bgpy.calling.blocking.futures import Callbacks, CallFuture
@@ -41,7 +41,6 @@ from bgpy.errors import (
 from bgpy.late import json
 from bgpy.memory import Payload
 from bgpy.tasks import current
-from bgpy.wire.extensions import Extension, encode_extensions
 from bgpy.wire.messages import Failure, Message, Modules, Ping, Pong, Reason
 
 T = TypeVar("T")
@@ -53,6 +52,9 @@ FAREWELL = 5.0
 
 END = 10.0
 """Seconds that a server's process has to end after its port has closed."""
+
+CLOSED, ENDED, OVER = "the client was closed", "the program has ended", "the call is over"
+"""Why a client closes a connection."""
 
 ENDS = (Reason.TASK, Reason.NO_RESPONSE, Reason.NOT_STARTED)
 """Failures of an exit after which the server ends all the same."""
@@ -82,6 +84,7 @@ class Caller:
     def _begin_anew(self) -> None:
         self._shared = shared = Shared()
         self._here = shared.here
+        shared.push_on = weakref.WeakMethod(self._ring)
         self._connector = Connector(self._target, self._connect_timeout, shared, self._acquaintance)
         self._sender = Sender(shared)
         self._hashes: tuple[bytes, dict[str, str | None]] = b"", {}
@@ -109,7 +112,7 @@ class Caller:
                         pass  # nothing was sent
         answer: Answer = self._do(
             lambda channel, deadline, turn: channel.call(
-                payload, current_chain(), timeout, deadline, turn
+                payload, current.chain(), timeout, deadline, turn
             ),
             timeout,
             waits=True,
@@ -222,7 +225,7 @@ class Caller:
         It waits for room, up to the call's deadline, where so much is on its way that the
         socket takes no more.
         """
-        future: CallFuture = CallFuture(value_of, self.waits_for_itself)
+        future: CallFuture = CallFuture(value_of, self._waited_for)
         self._post(Posted(future, payload, timeout, self._acquaintance.told))
         return future
 
@@ -236,6 +239,9 @@ class Caller:
             self._ring()
             return
         with self._here.inside:
+            if not channel.usable():
+                self._ring()  # which connects anew, and finds out whether the server was restarted
+                return
             try:
                 with self._shared.lock:
                     self._admit(channel)
@@ -300,6 +306,7 @@ class Caller:
                     posted.popleft()
                     continue
                 call = first.new_call(channel)
+                first.future.look_again()
                 admitted = False
             else:
                 admitted = call.answer is not None or channel.has_admitted(call)
@@ -338,12 +345,13 @@ class Caller:
         try:
             answer = self._alone(
                 lambda channel, deadline, turn: channel.call(
-                    posted.payload, b"", posted.timeout, deadline, turn
+                    posted.payload, current.chain(), posted.timeout, deadline, turn
                 ),
                 posted.deadline,
                 posted.timeout,
                 posted.told,
                 notice=True,
+                waits=True,
             )
         except BgpyError as error:
             answer = error
@@ -364,11 +372,23 @@ class Caller:
         assert callbacks is not None, "just made"
         return callbacks.start(shared)
 
-    def waits_for_itself(self) -> None:
-        """Raise `CallingSelf` where waiting for a future of this client could never end."""
+    def _waited_for(self, future: CallFuture) -> bool:
+        """In a thread that waits for `future`; whether to do this again within a tick.
+
+        In a task, raises `CallingSelf` where the wait could never end, as soon as there is a
+        connection that tells; otherwise the server learns who waits for that call.
+        """
+        if not current.is_task_thread():
+            return False
         channel = self._connector.channel
-        if channel is not None and current.is_task_thread_of(channel.welcome.incarnation):
+        if channel is None:
+            return True
+        if current.is_task_thread_of(channel.welcome.incarnation):
             raise calls_itself()
+        if not self._is_inside():  # else this is a handler's, which may not take the lock
+            with self._here.inside:
+                channel.waited_for(future)
+        return True
 
     # Its end
 
@@ -380,16 +400,16 @@ class Caller:
             return
         with self._here.inside:
             deadline = monotonic() + FAREWELL
-            channel = self._say_goodbye(deadline)
+            channel = self._say_goodbye(CLOSED, deadline)
             self._connector.give_up()
             if channel is not None:
                 channel.drain(deadline)
-                channel.close("the client was closed")
+                channel.close(CLOSED)
             self._sender.rest()
             if self._shared.callbacks is not None:
                 self._shared.callbacks.rest()
 
-    def _say_goodbye(self, deadline: float) -> Channel | None:
+    def _say_goodbye(self, reason: str, deadline: float) -> Channel | None:
         """Send what there is and a goodbye; the channel, which may have to be drained."""
         channel = self._connector.channel
         if self._sender.posted:
@@ -400,7 +420,7 @@ class Caller:
             except Unusable:
                 if channel is not None:
                     self._connector.drop(channel, "a call was interrupted")
-                    return self._say_goodbye(deadline)
+                    return self._say_goodbye(reason, deadline)
             except Alone:
                 while self._sender.posted:
                     self._submit_alone(self._sender.posted.popleft())
@@ -408,10 +428,10 @@ class Caller:
                 self._fail_posted(error)
         if channel is None:
             return None
-        drains = channel.say_goodbye(deadline)
+        drains = channel.say_goodbye(reason, deadline)
         self._connector.leave(channel)
         if not drains:
-            channel.close("the client was closed")
+            channel.close(reason)
             return None
         return channel
 
@@ -500,9 +520,9 @@ class Caller:
             return ask(channel, deadline, Lock())
         finally:
             last = monotonic() + min(FAREWELL, seconds_left(deadline, FAREWELL))
-            if channel.say_goodbye(last):
+            if channel.say_goodbye(OVER, last):
                 channel.drain(last)
-            channel.close("the call is over")
+            channel.close(OVER)
 
     def _connected(self, deadline: float | None, timeout: float | None) -> Channel:
         try:
@@ -514,8 +534,7 @@ class Caller:
 
 def current_chain() -> bytes:
     """The extension block of a call that waits: the chain of calls that it is made in."""
-    chain = current.chain()
-    return encode_extensions({Extension.CHAIN: chain}) if chain else b""
+    return chain_block(current.chain())
 
 
 def calls_itself() -> CallingSelf:
@@ -564,11 +583,11 @@ def _leave() -> None:
     for caller in callers:
         caller.prepare_for_the_end()
     deadline = monotonic() + FAREWELL
-    leaving = [caller._say_goodbye(deadline) for caller in callers]
+    leaving = [caller._say_goodbye(ENDED, deadline) for caller in callers]
     for channel in leaving:
         if channel is not None:
             channel.drain(deadline)
-            channel.close("the program has ended")
+            channel.close(ENDED)
 
 
 if hasattr(os, "register_at_fork"):

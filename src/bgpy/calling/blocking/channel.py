@@ -39,6 +39,7 @@ from bgpy.calling.blocking.waiting import (
     READABLE,
     TICK,
     WRITABLE,
+    is_over,
     patience,
     poll,
     seconds_left,
@@ -50,7 +51,9 @@ from bgpy.errors import BgpyError
 from bgpy.memory import Payload, Piece
 from bgpy.system.keepalive import GONE, is_silent
 from bgpy.system.latch import Latch
-from bgpy.wire.messages import Cancel, Goodbye, Message
+from bgpy.tasks import current
+from bgpy.wire.extensions import Extension, encode_extensions
+from bgpy.wire.messages import Cancel, Goodbye, Message, Status
 
 if TYPE_CHECKING:
     from bgpy.calling.blocking.futures import Callbacks
@@ -91,6 +94,10 @@ class Numbers:
         self.last = 0
 
 
+def _nothing() -> None:
+    """A reference to nothing."""
+
+
 class Shared:
     """What a client's connections, one after another, have in common."""
 
@@ -98,6 +105,8 @@ class Shared:
         self.lock = threading.Lock()
         self.numbers = Numbers()
         self.here = threads.Presence()
+        self.push_on: Callable[[], Callable[[], object] | None] = _nothing
+        """A weak reference to what has the client's sender send what stays in the outbox."""
         self.callbacks: Callbacks | None = None
         """There is one as soon as there are futures."""
 
@@ -122,8 +131,9 @@ class Channel:
         self._turns: Turns[threading.Lock] = Turns()
         self._outbox = Outbox(self._sock)
         self._torn = False
-        self.leaving = False
-        """A goodbye is being sent: whoever has it reads to its end, and nobody begins a call."""
+        self.leaving = ""
+        """Why this side closes the connection, once its goodbye is being sent: whoever has the
+        channel reads to its end, and nobody begins a call."""
         self._receive = self._sock.recv_into
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._last_used = monotonic()
@@ -138,7 +148,7 @@ class Channel:
     def call(
         self,
         payload: Payload,
-        extensions: bytes,
+        chain: bytes,
         timeout: float | None,
         deadline: float | None,
         turn: threading.Lock,
@@ -149,12 +159,13 @@ class Channel:
         try:
             with self._lock:
                 self._numbers.last = number = self._numbers.last + 1
-                if extensions:
-                    pieces = connection.execute(number, payload, True, extensions)
+                if chain:
+                    call.chain = chain
+                    pieces = connection.execute(number, payload, True, chain_block(chain))
                 else:
                     pieces = connection.execute(number, payload, True)
                 reads = self._begin(call, number, pieces, turn)
-            if reads and call.left and deadline is None:
+            if reads and call.left and deadline is None and not chain:
                 # As `_await`, in fewer steps: most calls are alone and have no time limit.
                 with turn:
                     turns = self._turns
@@ -186,6 +197,8 @@ class Channel:
         `Unusable` or `Alone` if nothing was sent, and `MessageTooLarge`.
         """
         call = Call(timeout)
+        if chain := current.chain():
+            call.chain = chain
         try:
             with self._lock:
                 self._numbers.last = number = self._numbers.last + 1
@@ -240,11 +253,17 @@ class Channel:
                     if self._turns.reader is turn:
                         self._read_own(call, deadline)
                         self._turns.leave()
-                        if call.answer is not None or _over(deadline):
+                        if call.answer is not None or is_over(deadline):
                             return
                 # The standby took it for struck down, before it had its lock.
                 with self._lock:
                     reads = self._sleeps_or_reads(call, turn)
+            elif call.chain:
+                self.tell_chain(call)
+                if not call.waker.wait(min(seconds_left(deadline, TICK), TICK)) and is_over(
+                    deadline
+                ):
+                    return
             elif not call.waker.wait(patience(deadline)):
                 return
 
@@ -262,8 +281,7 @@ class Channel:
             seconds = min(seconds_left(deadline, TICK), TICK)
             if not self.wait_writable(seconds) and self.end_if_gone():
                 return
-            if _over(deadline):
-                self._withdraw(call)
+            if is_over(deadline):
                 return
             self.push()
 
@@ -283,46 +301,52 @@ class Channel:
 
     # Its end
 
-    def _withdraw(self, call: Call) -> None:
-        """Take back a call that has not left whole, its time being over."""
-        with self._lock:
-            torn = self._outbox.torn
-            what = Expiry.ENDED if torn else self.conversation.expire(call)
-            if what is Expiry.WITHDRAWN:
-                self._outbox.take_back(call)
-        if torn:
-            self._end("a call was interrupted while it was sent")
-        elif what is Expiry.CUT_OFF:
-            self._end("the time of a request was over before it had left whole")
-
     def _expire(self, call: Call, turn: threading.Lock) -> None:
         """Ask the server how far `call` came, whose time is over; it has an answer then."""
         deadline = monotonic() + ASK
         try:
-            with self._lock:
-                reads = self._ask(call) and self._sleeps_or_reads(call, turn)
-            if call.answer is None and call.asked:
+            if self._withdraw(call):
+                with self._lock:
+                    reads = self._sleeps_or_reads(call, turn)
                 self._wait(call, reads, deadline, turn)
         except Alone:
             pass  # nobody would read the answer
         with self._lock:
             self.conversation.give_up(call)
 
-    def _ask(self, call: Call) -> bool:
-        """With the lock held: send a Cancel of `call`; whether its answer is to be waited for."""
-        if self._outbox.torn or self.conversation.expire(call) is not Expiry.ASK:
-            return False
-        self._numbers.last = number = self._numbers.last + 1
-        question = self.conversation.ask(call, number)
-        self._outbox.send(question, self.connection.send(Cancel(number, call.request)))
-        return True
+    def _withdraw(self, call: Call) -> bool:
+        """Take back a call whose time is over; whether the server was asked to, and may say.
+
+        What is left to send of it is sent on, and the server asked behind that: the connection
+        is not for this call alone.
+        """
+        with self._lock:
+            torn = self._outbox.torn
+            what = Expiry.ENDED if torn else self.conversation.expire(call)
+            if what is Expiry.WITHDRAWN:
+                self._outbox.take_back(call)
+            elif what is Expiry.ASK:
+                self._numbers.last = number = self._numbers.last + 1
+                question = self.conversation.ask(call, number)
+                self._outbox.send(question, self.connection.send(Cancel(number, call.request)))
+        if torn:
+            self._end("a call was interrupted while it was sent")
+        elif what is Expiry.CUT_OFF:
+            self._end("a request timed out before it was completely sent")
+        self._leave_behind()
+        return what is Expiry.ASK
+
+    def _leave_behind(self) -> None:
+        """See that the sender sends on what this thread, which waits no longer, has begun to."""
+        if self._outbox.waiting:
+            push_on = self._shared.push_on()
+            if push_on is not None:
+                push_on()
 
     def expire_future(self, call: Call) -> bool:
         """The time of a future's call is over: ask, or end it; whether an answer may come."""
-        with self._lock:
-            if call.left:
-                return self._ask(call)
-        self._withdraw(call)
+        if self._withdraw(call):
+            return True
         self._wake(call)
         return False
 
@@ -348,6 +372,36 @@ class Channel:
         self.conversation.abandon(call)
         if self._torn and self._turns.reader is turn:
             self._end("a call was interrupted while it read for all")
+        self._leave_behind()
+
+    # Chains of calls
+
+    def tell_chain(self, call: Call) -> None:
+        """In a task that waits for `call`: tell the server who waits, unless it knows.
+
+        The chain of a task grows while it runs when a future begins to be waited for whose
+        call it is. The server refuses the call if one of those that wait holds it.
+        """
+        chain = current.chain()
+        if chain == call.chain or len(chain) > current.LONGEST:
+            return
+        with self._lock:
+            if self._outbox.torn or self.conversation.ended is not None or call.answer is not None:
+                return
+            call.chain = chain
+            self._numbers.last = number = self._numbers.last + 1
+            text = f'{{"call": {call.request}, "chain": "{chain.hex()}"}}'
+            self._outbox.send(Call(), self.connection.send(Status(number, text)))
+
+    def waited_for(self, waker: object) -> None:
+        """In a task that waits for a future: the same for its call, once that is on its way."""
+        with self._lock:
+            found = [call for call in self._pending.values() if call.waker is waker]
+        try:
+            for call in found:
+                self.tell_chain(call)
+        except OSError as error:
+            self.lost(error)
 
     # Futures
 
@@ -428,9 +482,11 @@ class Channel:
 
     def _read_own(self, call: Call, deadline: float | None) -> None:
         while call.answer is None:
+            if call.chain:
+                self.tell_chain(call)
             if deadline is None or self._readable(deadline):
                 self._read(call)
-            elif _over(deadline):
+            elif is_over(deadline):
                 return
             else:
                 self.end_if_gone()
@@ -475,7 +531,7 @@ class Channel:
             self._end(f"the connection was lost: {error}")
             return True
         if not count:
-            self._end("the server closed the connection without a word")
+            self._end("the server closed the connection without giving a reason")
         for message in messages:
             self._hand_out(message)
         self._torn = False
@@ -510,14 +566,14 @@ class Channel:
         with self._lock:
             conversation = self.conversation
             if conversation.ended is None:
-                conversation.ended = reason
+                conversation.ended = self.leaving or reason
                 if self._standby:
                     self._asked.put(self)  # it does what may be left of this, and ends
             try:
                 self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
             except OSError:
                 pass  # the server was first, or it is done
-            for call in conversation.end(reason, doubtful=self._outbox.torn):
+            for call in conversation.end(self.leaving or reason, doubtful=self._outbox.torn):
                 self._wake(call)
                 conversation.done(call)
             self._outbox.clear()
@@ -610,18 +666,18 @@ class Channel:
         self.conversation.abandon(call)
         return self.conversation.ended is not None
 
-    def say_goodbye(self, deadline: float) -> bool:
+    def say_goodbye(self, reason: str, deadline: float) -> bool:
         """Send what was gathered and a goodbye, then nothing more; whether to `drain`."""
         try:
             with self._lock:
                 if self._outbox.torn or self.conversation.ended is not None:
                     return False
-                self.leaving = True
+                self.leaving = reason
                 goodbye = Call()
-                self._outbox.send(goodbye, self.connection.send(Goodbye("the client closed")))
+                self._outbox.send(goodbye, self.connection.send(Goodbye(reason)))
             if self.conversation.is_quiet and goodbye.left:
                 return False  # the server has read all that was sent: it has answered it
-            while not goodbye.left and self.conversation.ended is None and not _over(deadline):
+            while not goodbye.left and self.conversation.ended is None and not is_over(deadline):
                 self.wait_writable(min(seconds_left(deadline, 0.0), TICK))
                 self.push()
             self._sock.shutdown(socket.SHUT_WR)
@@ -655,8 +711,9 @@ class Channel:
                 call.waker.settle_in_child(answer)
 
 
-def _over(deadline: float | None) -> bool:
-    return deadline is not None and monotonic() >= deadline
+def chain_block(chain: bytes) -> bytes:
+    """The extension block of a call that the calls of `chain` wait for."""
+    return encode_extensions({Extension.CHAIN: chain}) if chain else b""
 
 
 def _stand_by(asked: Asked, ended: weakref.ref[Channel]) -> None:

@@ -30,7 +30,7 @@ from time import monotonic
 from typing import Any
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.waiting import patience
+from bgpy.calling.blocking.waiting import TICK, is_over, patience
 from bgpy.calling.conversation import Answer
 from bgpy.errors import BgpyError
 from bgpy.system.latch import Latch
@@ -54,17 +54,20 @@ class CallFuture(Future[Any]):
     """The response of a submitted call. It can't be cancelled: the request is on its way."""
 
     def __init__(
-        self, value_of: Callable[[Answer], Any], waits_for_itself: Callable[[], None]
+        self, value_of: Callable[[Answer], Any], waited_for: Callable[[CallFuture], bool]
     ) -> None:
-        """`value_of` makes the value of an answer, or raises; `waits_for_itself` raises
-        where waiting could never end."""
+        """`value_of` makes the value of an answer, or raises.
+
+        `waited_for` is called by who waits, again and again: it raises where waiting could
+        never end, and says whether it is to be called once more within a tick.
+        """
         # What `concurrent.futures` has in its own, without its condition variable.
         self._condition = RLock()  # type: ignore[assignment]
         self._state = RUNNING
         self._waiters: list[Any] = []
         self._done_callbacks: deque[Callable[[Future[Any]], object]] = deque()
         self._value_of = value_of
-        self._waits_for_itself = waits_for_itself
+        self._waited_for = waited_for
         self._answer: Answer | None = None
         self._made: Made | None = None
         self._values: dict[int, Made] = {}
@@ -190,13 +193,23 @@ class CallFuture(Future[Any]):
         return made
 
     def _wait(self, deadline: float | None) -> None:
-        self._waits_for_itself()
         latch = Latch()
         self._latches.append(latch)
-        while self._state != FINISHED:
-            if not latch.wait(patience(deadline)) and self._state != FINISHED:
-                self._latches.remove(latch)
-                raise TimeoutError
+        try:
+            while self._state != FINISHED:
+                seconds = patience(deadline)
+                if self._waited_for(self):
+                    seconds = TICK if seconds < 0 else min(seconds, TICK)
+                if not latch.wait(seconds) and self._state != FINISHED and is_over(deadline):
+                    raise TimeoutError
+        except BaseException:
+            self._latches.remove(latch)
+            raise
+
+    def look_again(self) -> None:
+        """Have those that wait look whether that can still end: its call has a server now."""
+        if self._latches:
+            self._wake()
 
     def _make(self) -> tuple[Any, BaseException | None]:
         """The value, or what it raises, the same for all; no lock is held while it is made."""

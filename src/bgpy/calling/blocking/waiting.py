@@ -45,6 +45,11 @@ def patience(deadline: float | None) -> float:
     return -1 if deadline is None else min(max(0.0, deadline - monotonic()), TIMEOUT_MAX)
 
 
+def is_over(deadline: float | None) -> bool:
+    """Whether `deadline` has passed; never where there is none."""
+    return deadline is not None and monotonic() >= deadline
+
+
 def poll(sock: Stream, seconds: float, events: int) -> bool:
     """Whether `sock` is `READABLE` or `WRITABLE` within `seconds`."""
     try:

@@ -93,8 +93,25 @@ class Listener:
         self.sock.close()
 
 
-def listen(address: Address, secure: bool) -> Listener:
+def locate(address: Address) -> Address:
+    """The address to bind for `address`: a name stands for its first address.
+
+    Raises `StartupError` for a name that can't be looked up.
+    """
+    try:
+        return resolve(address)[0]
+    except OSError as error:
+        raise StartupError(
+            f"the host {address.host} can't be resolved ({error})",
+            advice="correct the name, or use an IP address of this machine",
+            address=address,
+        ) from error
+
+
+def listen(address: Address, secure: bool, place: Address | None = None) -> Listener:
     """Listen on `address`; port 0 takes a free port. `secure`: TLS may be spoken there.
+
+    `place` is what `locate` gave for it, if it was looked up before.
 
     Raises `StartupError` if the host is unknown, is not this machine's, or is beyond loopback
     without `secure`, or if the address is in use or not permitted.
@@ -107,14 +124,8 @@ def listen(address: Address, secure: bool) -> Listener:
                 raise
             raise StartupError(f"can't listen on {address} ({error})", address=address) from error
         return Listener(sock, address, file=unix.identity(address.path))
-    try:
-        place = resolve(address)[0]
-    except OSError as error:
-        raise StartupError(
-            f"the host {address.host} can't be resolved ({error})",
-            advice="correct the name, or use an IP address of this machine",
-            address=address,
-        ) from error
+    if place is None:
+        place = locate(address)
     # Check the address that is bound: a second look-up of the name may give another one.
     if not is_loopback_host(place.host) and not secure:
         raise StartupError(
@@ -183,6 +194,14 @@ def _bind(address: Address, place: Address) -> socket.socket:
         sock.close()
         raise _refused(address, error) from error
     return sock
+
+
+def is_in_use(error: BaseException | None) -> bool:
+    """Whether `error` says that another socket has the port."""
+    in_use = [errno.EADDRINUSE]
+    if sys.platform == "win32":
+        in_use.append(errno.EACCES)  # where the other one shares it with nobody
+    return isinstance(error, OSError) and error.errno in in_use
 
 
 def _refused(address: Address, error: OSError) -> StartupError:

@@ -1,78 +1,78 @@
 """The memory of the message that is under way from one client.
 
-A large message is given its memory as it announces its parts, as long as the server has
-as much for this client. Else it is thrown away as it comes, and its request is refused:
-so the connection stays, and all else that is under way on it. What is thrown away gets
-memory that nothing is ever written to: pages that nobody touches take none.
+A message is given memory for each of its parts when it announces that, if all of it would
+fit now. It counts as its bytes come, so that clients which announce much and send nothing
+keep nothing from others. While the server has used little, a part counts `AHEAD` bytes
+more, since the quickest memory is filled or comes in huge pages. Once it has used more, the
+memory is of a kind that takes no more than small pages for what has come.
+
+A message is thrown away, and its request is refused, where there is no memory for it: as
+a part announces itself, or as its bytes come, where others were quicker to use what was
+free. So the connection stays, and all else that is under way on it.
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
 
-from bgpy.memory import allocate
+from bgpy.memory import LARGE, allocate, allocate_lazily
 from bgpy.serving.budget import Budget
-from bgpy.wire.messages import Message
 
 ALWAYS = 2**16
 """Bytes that a message under way may take whatever the others have."""
 
 
+AHEAD = LARGE
+"""Bytes that count ahead of those that have come: all of a part that is smaller."""
+
+
 class Intake:
     """Used by the thread that polls."""
+
+    __slots__ = ("_ahead", "_budget", "_own", "counted")
 
     def __init__(self, budget: Budget, own: Callable[[], int]) -> None:
         """`own` tells how many bytes the server keeps for this client already."""
         self._budget = budget
         self._own = own
-        self._counted = 0
-        self._thrown: list[mmap.mmap] = []
+        self._ahead = 0  # what the part under way counts ahead of what has come
+        self.counted = 0
+        """Bytes that the budget counts for what is under way."""
 
-    @property
-    def throws(self) -> bool:
-        """Whether what is under way is thrown away."""
-        return bool(self._thrown)
-
-    def allocate(self, size: int) -> memoryview:
-        """Memory for the next part of a message."""
-        total = self._counted + size
-        if not self._thrown and (total <= ALWAYS or self._budget.admits(self._own(), total)):
+    def allocate(self, size: int) -> memoryview | None:
+        """Memory for the next part of a message; None where there is none for it."""
+        budget = self._budget
+        small = self.counted + size <= ALWAYS
+        if not small and not self._admits(size):
+            return None
+        ahead = min(size, AHEAD)
+        if not small and budget.used + ahead > budget.ample:
+            memory, ahead = allocate_lazily(size), 0
+        else:
             memory = allocate(size)
-            # Nothing can strike between the two.
-            self._counted += size
-            self._budget.receiving += size
-            return memory
-        mapped = mmap.mmap(-1, size)
-        self._thrown.append(mapped)
-        return memoryview(mapped)
+        self._ahead = ahead
+        self._count(self.counted + ahead)
+        return memory
 
-    def arrived(self, under_way: int = 0) -> None:
-        """What came before is whole: it is counted elsewhere now, or not kept.
+    def came(self, given: int, missing: int) -> bool:
+        """Count the message under way: `given` bytes of memory, of which `missing` are to come.
 
-        `under_way` is how many bytes the message has memory of that began behind it.
+        Whether there is memory for it still. What was counted before and isn't under way any
+        more is counted elsewhere, or not kept.
         """
-        kept = min(under_way, self._counted)
-        self._budget.receiving -= self._counted - kept
-        self._counted = kept
-
-    def was_thrown(self, message: Message) -> bool:
-        """Whether it is `message` of which something was thrown away."""
-        head = getattr(message, "head", b"")
-        pieces = [head, *(getattr(message, "buffers", None) or ())]
-        text = getattr(message, "text", "")
-        if any(getattr(piece, "obj", None) is each for piece in pieces for each in self._thrown):
-            self._thrown.clear()
-            return True
-        if isinstance(text, str) and text.startswith("\0"):
-            # A text is a copy: of memory that nothing was written to, and as long as that.
-            for each in self._thrown:
-                if len(each) == len(text):
-                    self._thrown.remove(each)
-                    return True
-        return False
+        counted = given - max(0, missing - self._ahead)
+        grows = counted > max(self.counted, ALWAYS)
+        self._count(counted)
+        return not grows or self._admits(0)
 
     def close(self) -> None:
         """Nothing more comes."""
-        self.arrived()
-        self._thrown.clear()
+        self._count(0)
+
+    def _admits(self, size: int) -> bool:
+        return self._budget.admits(self._own() + self.counted, size)
+
+    def _count(self, size: int) -> None:
+        # Nothing is called between the two, so nothing can strike there.
+        self._budget.receiving += size - self.counted
+        self.counted = size

@@ -342,8 +342,9 @@ class Outflow:
         self._count()
 
     def _lose(self, error: BaseException) -> None:
-        # Its traceback would keep what was to be sent.
+        # Its traceback would keep what was to be sent, and its context what was being read.
         self.lost = error.with_traceback(None)
+        error.__context__ = None
         self._usable = False
         self._forget()
         self._attend()

@@ -188,19 +188,14 @@ class Session:
         elif reader.target is not None:
             self._read_large(reader)
         elif count := self._receive(self._shared):
-            try:
-                message = reader.lone(self._shared, count)
-                if message is None:
-                    messages = reader.feed(self._shared[:count])
-            except BgpyError as error:
-                self._connection.broken(error)
-                raise
+            message = reader.lone(self._shared, count)
             if message is not None:
                 try:
                     self._handlers[message.__class__](self, message)
                 except Overloaded:
-                    self._refuse(message)
+                    self._refuse(message.request)
             else:
+                messages = reader.feed(self._shared[:count])
                 self._came(reader, messages)
                 if not messages:
                     self._read_large(reader)
@@ -213,40 +208,34 @@ class Session:
             target = reader.target
             if target is None:
                 return
-            # What is thrown away is received elsewhere: pages that nobody touches cost nothing.
-            memory = self._shared[: len(target)] if self._intake.throws else target
-            count = self._receive_some(memory)
+            count = self._receive_some(target)
             if not count:
                 return
-            try:
-                messages = reader.filled(count)
-            except BgpyError as error:
-                self._connection.broken(error)
-                raise
+            messages = reader.filled(count)
             self._came(reader, messages)
             if messages:
                 return
 
     def _came(self, reader: FrameReader[Message], messages: list[Message]) -> None:
         """Act on what came whole, and look after what is under way."""
-        intake = self._intake
-        if messages:
-            intake.arrived(reader.under_way)
-        if not reader.idle:
-            self._look_for_more()
+        if self._intake.counted or not reader.idle:
+            if not self._intake.came(*reader.under_way):
+                reader.throw_away()
+                self._intake.came(*reader.under_way)
+            self._look_for_more(reader)
+        if reader.thrown:
+            for request in reader.take_thrown():
+                self._refuse(request)
         for message in messages:
             if not self._open or self._lingering is not None:
                 return
             try:
-                if intake.throws and intake.was_thrown(message):
-                    self._refuse(message)
-                else:
-                    self._handlers[message.__class__](self, message)
+                self._handlers[message.__class__](self, message)
             except Overloaded:
-                self._refuse(message)
+                self._refuse(message.request)
 
-    def _refuse(self, message: Message) -> None:
-        self.send(Failure(message.request, Reason.OVERLOAD, text=OVERLOAD))
+    def _refuse(self, request: int) -> None:
+        self.send(Failure(request, Reason.OVERLOAD, text=OVERLOAD))
 
     def _shake_hands(self) -> None:
         count = self._receive_some(self._shared)
@@ -280,11 +269,13 @@ class Session:
     def _handshake_expired(self) -> None:
         self.drop("closed: no proof of the token in time")
 
-    def _look_for_more(self) -> None:
+    def _look_for_more(self, reader: FrameReader[Message]) -> None:
         """Drop the client if nothing of a message that is under way comes for long.
 
         No clock is looked at when bytes come, and no timer set for messages that come whole.
         """
+        if reader.idle:
+            return
         self._received += 1
         if self._half is None:
             seconds = self._limits.message_timeout

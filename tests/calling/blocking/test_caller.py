@@ -1,0 +1,179 @@
+"""A client among servers: who waits for itself is told, whatever the way to it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import psutil
+import pytest
+
+from bgpy import (
+    CallingSelf,
+    CallTimeout,
+    Client,
+    Handle,
+    ServerGone,
+    ServerRestarted,
+    token_create,
+)
+from tests.support.fixtures import free_port
+from tests.support.gate import Gate
+from tests.support.tasks.counting import TASKS, count
+
+__all__ = ["free_port"]
+
+Start = Callable[..., tuple[Handle, Client]]
+
+PATIENCE = 20.0
+"""Seconds after which a wait that nobody noticed fails its test."""
+
+
+class Way:
+    """A call through servers, one after another, each waiting for the next in its own way."""
+
+    def __init__(self, *steps: tuple[int, str]) -> None:
+        """Ports, and how each is asked."""
+        self.steps = steps
+
+    def __call__(self, state: Any) -> Any:
+        if not self.steps:
+            return "the end"
+        (port, how), *rest = self.steps
+        args = {"run": Way(*rest)}
+        with Client("127.0.0.1", port, timeout=PATIENCE) as client:
+            if how == "call":
+                return client.call(args)
+            if how == "connected":
+                client.ping()
+            future = client.submit(args)
+            if how == "forgotten":
+                return "submitted"
+            return future.result()
+
+
+@pytest.fixture
+def servers(start: Start) -> list[tuple[int, Client]]:
+    """Three initialised servers: their ports, and clients of them."""
+    found = []
+    for _ in range(3):
+        handle, client = start()
+        client.initialize(*TASKS)
+        found.append((handle.port, client))
+    return found
+
+
+HOWS = ("call", "submitted", "connected")
+
+
+@pytest.mark.parametrize("count_of_servers", [1, 2, 3])
+def test_circle_of_waits_ends_in_calling_self(
+    servers: list[tuple[int, Client]], count_of_servers: int
+) -> None:
+    """Whoever waits, by `call` or for a future, of a client that is connected or is not yet."""
+    ports = [port for port, _ in servers[:count_of_servers]]
+    client = servers[0][1]
+    hows = HOWS if count_of_servers < 3 else ("call", "submitted")
+    for ways in itertools.product(hows, repeat=count_of_servers):
+        way = Way(*zip([*ports[1:], ports[0]], ways, strict=True))
+        with pytest.raises(CallingSelf):
+            client.call({"run": way}, timeout=PATIENCE)
+        for _, each in servers[:count_of_servers]:
+            assert each.call({"run": Way()}, timeout=PATIENCE) == "the end"
+
+
+def test_wait_for_a_server_that_nobody_holds_is_left_alone(
+    servers: list[tuple[int, Client]],
+) -> None:
+    """A chain of waits is no circle, and what was waited for before waits for nothing."""
+    (_, client), (second, _), (third, _) = servers
+    for ways in itertools.product(HOWS, repeat=2):
+        way = Way(*zip([second, third], ways, strict=True))
+        assert client.call({"run": way}, timeout=PATIENCE) == "the end"
+
+
+@pytest.mark.parametrize("via", [0, 1])
+def test_submit_that_nobody_waits_for_is_queued(
+    servers: list[tuple[int, Client]], via: int
+) -> None:
+    """At the server that a task waits in or comes from: it runs when that task is over."""
+    (first, client), (second, _), _ = servers
+    way = Way((first, "forgotten")) if not via else Way((second, "call"), (first, "forgotten"))
+    before = client.call({"run": count})
+    assert client.call({"run": way}, timeout=PATIENCE) == "submitted"
+    client.call({"run": count}, timeout=PATIENCE)
+    assert client.call({"run": count}, timeout=PATIENCE) == before + 4
+
+
+def test_wait_of_the_standard_library_is_the_tasks_own_affair(
+    servers: list[tuple[int, Client]],
+) -> None:
+    """It is not noticed (docs/limits.md); `result` behind it is."""
+    (first, client), _, _ = servers
+
+    def waiting(state: Any) -> str:
+        with Client("127.0.0.1", first) as itself:
+            future = itself.submit({"run": count})
+            assert wait([future], timeout=0.1).not_done
+            try:
+                future.result()
+            except CallingSelf:
+                return "noticed"
+        return "not noticed"
+
+    assert client.call({"run": waiting}, timeout=PATIENCE) == "noticed"
+
+
+def test_time_out_while_sending_harms_no_other_thread(start: Start) -> None:
+    """What has begun to leave is sent on, and withdrawn behind that; the connection stays."""
+    handle, client = start()
+    client.initialize(*TASKS)
+    process = psutil.Process(handle.pid)
+    large = {"run": count, "pad": bytes(10**7)}
+    with Gate() as gate, ThreadPoolExecutor(1) as pool:
+        other = pool.submit(client.call, {"run": gate.passing("its own")})
+        gate.wait()
+        process.suspend()
+        try:
+            with pytest.raises(CallTimeout) as caught:
+                client.call(large, timeout=0.1)
+            with pytest.raises(CallTimeout):
+                client.submit(large, timeout=0.1).result(PATIENCE)
+        finally:
+            process.resume()
+        assert caught.value.progress == "unknown"
+        assert client.ping(timeout=PATIENCE) > 0  # behind the withdrawals
+        gate.open()
+        assert other.result(PATIENCE) == "its own"
+    assert client.call({"run": count}) == 1
+
+
+@pytest.mark.parametrize("how", ["call", "submit"])
+def test_restart_is_told_at_the_first_call_after_it(start: Start, free_port: int, how: str) -> None:
+    """Whatever the call is: what could still be sent isn't lost to the old connection."""
+    token = token_create()
+    handle, client = start(port=free_port, token=token)
+    client.initialize(*TASKS)
+    client.call({"run": count})  # nobody reads after it, so nobody notices the end
+    handle.kill()
+    start(port=handle.port, token=token)[1].initialize(*TASKS)
+    ways = {"call": client.call, "submit": lambda args: client.submit(args).result(PATIENCE)}
+    with pytest.raises(ServerRestarted):
+        ways[how]({"run": count})
+    assert client.submit({"run": count}).result(PATIENCE) == 0
+
+
+def test_future_that_is_closed_over_says_that_the_client_was_closed(start: Start) -> None:
+    """The server, which closes its side then, is well."""
+    handle, client = start()
+    client.initialize(*TASKS)
+    with Gate() as gate:
+        with Client(handle.host, handle.port) as closed:
+            future = closed.submit({"run": gate.passing()})
+            gate.wait()
+        with pytest.raises(ServerGone, match="the client was closed; whether the call ran"):
+            future.result(PATIENCE)
+        gate.open()
+    assert client.call({"run": count}) == 1
