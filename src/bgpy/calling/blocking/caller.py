@@ -15,6 +15,7 @@ import atexit
 import logging
 import os
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from threading import Lock
@@ -87,6 +88,7 @@ class Caller:
         shared.push_on = weakref.WeakMethod(self._ring)
         self._connector = Connector(self._target, self._connect_timeout, shared, self._acquaintance)
         self._sender = Sender(shared)
+        self._in_hand: deque[Lock] = deque()
         self._hashes: tuple[bytes, dict[str, str | None]] = b"", {}
 
     @property
@@ -271,7 +273,7 @@ class Caller:
                     self._connector.drop(channel, "a call was interrupted")
                 return bool(posted)
             except Alone:
-                self._submit_alone(posted.popleft())
+                self._submit_first_alone()
                 return bool(posted)
             except Exception as error:  # whatever kept it from connecting
                 self._fail_posted(error)
@@ -328,6 +330,8 @@ class Caller:
             log.error("submitted calls were not sent", exc_info=error)
             error = Unreachable(f"no connection could be made: {type(error).__name__}: {error}")
         posted = self._sender.posted
+        if _Program.ends:  # nobody is left to ask the futures
+            log.warning("%d submitted calls were not sent: %s", len(posted), error)
         with self._shared.lock:
             for _ in range(len(posted)):
                 self._settle(posted[0], error)
@@ -339,6 +343,30 @@ class Caller:
         if isinstance(answer, BgpyError):
             answer = own_copy(answer)
         posted.future.arrived(answer, callbacks)
+
+    def _submit_first_alone(self) -> None:
+        """The first one posted, if nobody else takes it, over a connection of its own.
+
+        The thread that ends the program waits for those that others have in hand: each is
+        behind a lock, which is noted before the call is taken out and held by ``with`` until
+        it is over. So who finds nothing posted finds the lock.
+        """
+        lock = Lock()
+        with lock:
+            self._in_hand.append(lock)
+            try:
+                posted = self._sender.posted.popleft()
+            except IndexError:
+                pass  # another thread was faster
+            else:
+                self._submit_alone(posted)
+            self._in_hand.remove(lock)
+
+    def wait_for_others(self, deadline: float) -> None:
+        """Wait for the calls that other threads make over connections of their own."""
+        for lock in self._in_hand.copy():
+            # It is nobody's after that.
+            lock.acquire(timeout=seconds_left(deadline, FAREWELL))
 
     def _submit_alone(self, posted: Posted) -> None:
         """Over a connection of its own, here and now: no other thread can be had."""
@@ -361,7 +389,7 @@ class Caller:
     def _ring(self) -> None:
         if not self._sender.ring(self):
             while self._sender.posted:
-                self._submit_alone(self._sender.posted.popleft())
+                self._submit_first_alone()
 
     def _has_callbacks(self) -> bool:
         """Whether there is a thread for the callbacks of futures; starts it at the first."""
@@ -423,7 +451,7 @@ class Caller:
                     return self._say_goodbye(reason, deadline)
             except Alone:
                 while self._sender.posted:
-                    self._submit_alone(self._sender.posted.popleft())
+                    self._submit_first_alone()
             except Exception as error:  # whatever kept it from connecting
                 self._fail_posted(error)
         if channel is None:
@@ -588,6 +616,8 @@ def _leave() -> None:
         if channel is not None:
             channel.drain(deadline)
             channel.close(ENDED)
+    for caller in callers:
+        caller.wait_for_others(deadline)
 
 
 if hasattr(os, "register_at_fork"):
