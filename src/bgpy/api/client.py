@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from time import monotonic
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from bgpy import address, config
 from bgpy.calling.blocking.caller import Caller, current_chain
@@ -74,6 +74,12 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {self._address}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Client can't be pickled, since it holds a connection: send its address (and the "
+            f"token, if it was given one), and make another there with Client({self.address!r})"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -242,7 +248,8 @@ def checked_tls(tls: bool | None, place: address.Address) -> bool | None:
 
 def _no_dict(args: object, name: str) -> TypeError:
     return TypeError(
-        f"{name} must be a dict, not {type(args).__name__}: put the value into one, under a key"
+        f"{name} must be a dict, not {type(args).__name__}: wrap the value in one, for example "
+        '{"value": ...}'
     )
 
 

@@ -27,7 +27,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import RLock
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.waiting import TICK, is_over, patience
@@ -76,6 +76,12 @@ class CallFuture(Future[Any]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x} state={self._state.lower()}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a future of a call can't be pickled, since its response arrives in this process: "
+            "send its result() instead"
+        )
 
     def done(self) -> bool:
         """Whether the answer is here."""
