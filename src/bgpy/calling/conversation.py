@@ -260,7 +260,8 @@ class Acquaintance:
         self.knows(generation)
         return ServerRestarted(
             f"the server at {self._address} was restarted: this call did not start, and the old "
-            "state is lost; initialise the server if it has no init file, then call again"
+            "state is lost",
+            advice="initialise the server if it has no init file, then call again",
         )
 
 

@@ -54,7 +54,7 @@ CALLS_ITSELF = (
     "a task of this server waits for this call, and the call can't run before that task ends: "
     "the server runs one task at a time"
 )
-NO_TASKS = "the server has no tasks yet: call initialize() first"
+NO_TASKS = "the server has no tasks yet"
 
 
 class Requests:

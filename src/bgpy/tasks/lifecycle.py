@@ -108,7 +108,7 @@ class Tasks:
 def _without_tasks(kind: Kind) -> Outcome:
     if kind is EXIT:
         return Outcome(Result.WITHOUT_TASKS)
-    error = NotInitialized("the server has no tasks yet: call initialize() first")
+    error = NotInitialized("the server has no tasks yet")
     return Outcome(Result.WITHOUT_TASKS, error)
 
 

@@ -51,7 +51,12 @@ Made = tuple[Any, BaseException | None]
 
 
 class CallFuture(Future[Any]):
-    """The response of a submitted call. It can't be cancelled: the request is on its way."""
+    """The response of a submitted call.
+
+    It can't be cancelled: its request may have left already, so that it is ``running`` until it
+    is done, and `cancel` gives False. The call's `timeout` withdraws a request that has not
+    started.
+    """
 
     def __init__(
         self, value_of: Callable[[Answer], Any], waited_for: Callable[[CallFuture], bool]
@@ -115,7 +120,7 @@ class CallFuture(Future[Any]):
         """Not for this kind: the server answers."""
         raise TypeError("the server gives the result of this future")
 
-    # For whoever reads
+    # For the thread that reads
 
     def settle(self, answer: Answer) -> bool:
         """End it with `answer`, unless it has ended; whether `finish` is to be called too.
@@ -186,7 +191,7 @@ class CallFuture(Future[Any]):
             self.call_back()
 
     def _wake(self) -> None:
-        """Open all latches; none is taken out, so that whoever is interrupted here repeats it."""
+        """Open all latches; none is taken out, so that who is interrupted here repeats it."""
         for latch in self._latches.copy():
             latch.open()
 
@@ -228,7 +233,7 @@ class CallFuture(Future[Any]):
             made = self._value_of(answer), None
         except Exception as error:
             made = None, error
-        # Whoever is first: one operation of a dict, which is whole in builds without the GIL too.
+        # The first stays: one operation of a dict, which is whole in builds without the GIL too.
         self._made = self._values.setdefault(0, made)
         self._answer = None
         return self._made
