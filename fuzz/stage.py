@@ -162,12 +162,12 @@ class Stage:
 
     def __init__(self) -> None:
         listener = listen(Address("127.0.0.1", 0), secure=False)
-        nothing = lambda: None  # noqa: E731
-        events = Events(nothing, nothing, nothing, nothing, nothing)
+        nothing = lambda *_: None  # noqa: E731
+        events = Events(*[nothing] * 7)
         catalogue = Catalogue()
         engine = InlineEngine(catalogue, None)
         self._reactor = StillReactor()
-        with patch.object(core, "Reactor", lambda chores: self._reactor):
+        with patch.object(core, "Reactor", lambda *_: self._reactor):
             self.server = ServerCore(listener, TOKEN, LIMITS, engine, catalogue, False, events, 0)
         self._shared = memoryview(bytearray(2**16))
         listener.close()

@@ -7,6 +7,7 @@ blocks are pieces, for reading only.
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import subprocess
 import sys
@@ -20,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 QUICKSTART = ROOT / "examples" / "quickstart.py"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+
+PATH_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
 
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -109,3 +112,59 @@ def test_run_fails_when_the_program_does(tmp_path: Path) -> None:
     """A program that raises is a failure, whatever it printed before."""
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         run("print('so far')\n1 / 0\n", tmp_path)
+
+
+# What a page names that isn't ours: examples of a name, and folders of the user's.
+NO_PATHS = {"src/bgpy/a/b.py", "tests/a/test_b.py", "servers/", "tokens/"}
+
+NAMED = re.compile(r"`([\w.-]+(?:/[\w.-]*)+)`")
+DOTTED = re.compile(r"`(bgpy(?:\.\w+)+)(?:\(\))?`")
+
+
+def paths_named(page: str) -> set[str]:
+    """The files and folders of this repository that a page names in backquotes."""
+    tops = {path.name for path in ROOT.iterdir()}
+    found = {match[1] for match in NAMED.finditer(FENCE.sub("", page))} - NO_PATHS
+    ours = {path for path in found if not path.startswith("HOST/")}  # a folder of the user's
+    return {
+        path
+        for path in ours
+        if path.endswith(("/", ".py", ".md", ".svg")) or path.partition("/")[0] in tops
+    }
+
+
+def exists(path: str, page: Path) -> bool:
+    """Whether there is such a path, seen from the root, the package, a package or the page."""
+    package = ROOT / "src" / "bgpy"
+    if any((base / path).exists() for base in (ROOT, package, package.parent, page.parent)):
+        return True
+    return path.endswith("/") and any(each.is_dir() for each in package.rglob(path.rstrip("/")))
+
+
+@pytest.mark.parametrize("page", PATH_PAGES, ids=lambda page: page.name)
+def test_paths_that_pages_name_exist(page: Path) -> None:
+    """Who moves a file finds the pages that name it; decisions say where things are today."""
+    named = paths_named(page.read_text(encoding="utf-8"))
+    assert [path for path in sorted(named) if not exists(path, page)] == []
+
+
+@pytest.mark.parametrize("page", PATH_PAGES, ids=lambda page: page.name)
+def test_modules_and_names_that_pages_name_exist(page: Path) -> None:
+    """Whatever begins with ``bgpy.`` is a module, or found in one."""
+    missing = []
+    for name in sorted({match[1] for match in DOTTED.finditer(page.read_text(encoding="utf-8"))}):
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            missing.append(name)
+    assert missing == []
+
+
+def test_paths_are_found_in_a_page() -> None:
+    """Those in backquotes, of files and folders of this repository, and no others."""
+    page = (
+        "`serving/gone.py`, `io/`, `tests/api`, `1/2`, `a/b`, `docs/x.md`\n```text\n`x/y.py`\n```\n"
+    )
+    assert paths_named(page) == {"serving/gone.py", "io/", "tests/api", "docs/x.md"}
+    assert not exists("serving/gone.py", README)
+    assert exists("io/", README)

@@ -36,9 +36,12 @@ class Served:
 
     def last_line(self) -> str:
         """What the server's log says of the last strike there."""
-        assert self.handle.log_file is not None
-        lines = Path(self.handle.log_file).read_text("utf-8", "replace").splitlines()
+        lines = self._log().splitlines()
         return next((line for line in reversed(lines) if " at " in line), "not struck")
+
+    def _log(self) -> str:
+        assert self.handle.log_file is not None
+        return Path(self.handle.log_file).read_text("utf-8", "replace")
 
     def verdict(self, book: Book) -> list[str]:
         """End the server; the faults found, in what it counted and in how it is."""
@@ -50,7 +53,7 @@ class Served:
                 while book.owed(ran) and monotonic() < end:
                     sleep(0.02)
                     ran = client.call({"book": True}, timeout=PATIENCE)
-                faults = book.faults(ran)
+                faults = book.faults(ran, self._log().count("exec_task failed"))
                 faults += self._noise()
                 client.terminate(timeout=PATIENCE)
         except BgpyError as error:

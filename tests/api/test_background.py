@@ -179,7 +179,7 @@ def test_server_is_gone_when_its_parent_was_killed_before_it_was_ready(
     slow_start.kill()
     slow_start.wait()
     gate.open()
-    assert processes.wait_gone(server, start_time, 30)
+    assert processes.ProcessId(server, start_time).wait(30)
 
 
 def test_run_background_starts_this_interpreter_and_nothing_from_path(

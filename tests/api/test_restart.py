@@ -128,7 +128,7 @@ def test_restart_is_told_to_every_thread_whose_call_began_before(
     handle.kill()
     _, fresh = start(port=handle.port, token=token)
     fresh.initialize(*TASKS)
-    began = client._caller._acquaintance.told
+    began = client._caller._acquaintance.notified
     with pytest.raises(ServerRestarted):
         client.call({"run": count})
     channel = client._caller.channel

@@ -59,6 +59,32 @@ def test_signal_lets_the_task_finish_and_exit_task_run(
     assert left.read_text() == "last {'await_response': False}"
 
 
+def _run_a_loop(state: Any) -> str:
+    import asyncio
+    import signal
+
+    async def main() -> str:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)
+        return "ran"
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_exit_task_runs_at_a_signal_after_a_task_that_ran_an_event_loop(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The loop takes both handlers and leaves Python's; the server puts its own back."""
+    handle, client = start()
+    left = tmp_path / "left"
+    client.initialize(lambda: "last", _work, lambda *args: left.write_text(args[1]))
+    assert client.call({"run": _run_a_loop}) == "ran"
+    assert client.call({"run": len}) == 4  # so the task before it has returned
+    os.kill(handle.pid, number)
+    assert handle.wait(30)
+    assert left.read_text() == "last"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_an_idle_server(start: Start, free_port: int, number: signal.Signals) -> None:
     """Also one without tasks, whose port is free when it is gone."""

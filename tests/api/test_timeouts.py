@@ -80,10 +80,23 @@ def test_timeout_is_per_client_and_per_call(running: tuple[Handle, Client], gate
 def test_timeout_of_terminate_is_told(running: tuple[Handle, Client], gate: Gate) -> None:
     """`terminate` doesn't wait longer either; the server ends when the task has."""
     handle, client = running
-    with pytest.raises(CallTimeout) as caught:
+    with pytest.raises(CallTimeout, match=r"exit_task has run|still running") as caught:
         client.terminate({"run": gate.passing()}, timeout=SHORT)
     assert caught.value.progress == "started"
     gate.wait()
+    gate.open()
+    assert handle.wait(30)
+
+
+def test_timeout_of_terminate_behind_a_task_says_that_the_exit_task_has_not_begun(
+    running: tuple[Handle, Client], gate: Gate
+) -> None:
+    """The end is under way all the same."""
+    handle, client = running
+    client.execute({"run": gate.passing()})
+    gate.wait()
+    with pytest.raises(CallTimeout, match="the server is ending; exit_task has not begun"):
+        client.terminate(timeout=SHORT)
     gate.open()
     assert handle.wait(30)
 

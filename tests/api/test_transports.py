@@ -260,14 +260,14 @@ def test_forked_client_opens_a_connection_of_its_own(running: Running, script: S
 KILLED = """
 import os, signal, sys
 from bgpy import Client
-from bgpy.calling.blocking.outbox import Outbox
+from bgpy.calling.blocking.send_queue import SendQueue
 client = Client(sys.argv[1], token=sys.argv[2], tls=sys.argv[3] == "True" or None)
 client.ping()
-take = Outbox._take
-def take_a_part(outbox, pieces):
-    take(outbox, [memoryview(piece)[:50_000] for piece in pieces[:2]])
+take = SendQueue._take
+def take_a_part(queue, pieces):
+    take(queue, [memoryview(piece)[:50_000] for piece in pieces[:2]])
     os.kill(os.getpid(), signal.SIGKILL)
-Outbox._take = take_a_part
+SendQueue._take = take_a_part
 client.call({"echo": b"x" * 10_000_000})
 """
 

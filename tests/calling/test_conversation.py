@@ -13,10 +13,19 @@ from bgpy.calling.conversation import (
     Expiry,
     Farewell,
     timed_out,
-    told,
 )
 from bgpy.errors import CallTimeout, Progress, ServerGone, ServerRestarted
-from bgpy.wire.messages import Failure, Goodbye, Message, Pong, Receipt, Reply, Status
+from bgpy.wire.messages import (
+    Failure,
+    Goodbye,
+    Message,
+    Pong,
+    Receipt,
+    Reply,
+    Stage,
+    Status,
+    stage_text,
+)
 
 REPLY = Reply(1, b"value")
 RECEIPT = Receipt(1, 0)
@@ -114,6 +123,25 @@ def test_expired_call_is_what_it_has_left(
         assert not conversation.pending
 
 
+@pytest.mark.parametrize("others", ["pending", "unanswered"])
+def test_expired_call_that_has_left_in_part_is_asked_for_where_others_use_the_connection(
+    others: str,
+) -> None:
+    """It must not end for them; what is told when it ends is still that it never left whole."""
+    conversation = Conversation()
+    other = begun(conversation, 1)
+    if others == "unanswered":
+        conversation.abandon(other)
+    call = begun(conversation, 2, left=False)
+    call.begun = True
+    assert conversation.expire(call) is Expiry.ASK
+    assert call.answer is None
+    conversation.ask(call, 3)
+    conversation.end("gone")
+    assert isinstance(call.answer, CallTimeout)
+    assert call.answer.progress == "not started"
+
+
 def test_expired_call_that_has_its_answer_needs_nothing() -> None:
     """It came at the last moment."""
     conversation = Conversation()
@@ -127,6 +155,7 @@ SAID = {
     '{"call": "queued"}': "started",
     '{"call": "running"}': "started",
     '{"call": "deferred"}': "started",
+    '{"call": "ending"}': "started",
     '{"call": "unknown"}': "unknown",
     '{"call": "what?"}': "unknown",
     '{"call": ["running"]}': "unknown",
@@ -174,6 +203,68 @@ def test_call_is_unknown_when_the_server_does_not_say_in_time() -> None:
     assert isinstance(call.answer, CallTimeout)
     assert call.answer.progress == "unknown"
     assert not conversation.is_quiet
+
+
+@pytest.mark.parametrize(
+    ("stage", "quiet"), [("withdrawn", True), ("running", False), ("unknown", False)]
+)
+@pytest.mark.parametrize("gave_up", [False, True])
+def test_reply_of_a_call_that_timed_out_is_still_to_come(
+    stage: str, quiet: bool, gave_up: bool
+) -> None:
+    """A client that closes waits for it, so that it is not reset; one withdrawn has none."""
+    conversation = Conversation()
+    call = begun(conversation)
+    conversation.ask(call, 2)
+    if gave_up:
+        conversation.give_up(call)
+    conversation.received(Status(2, f'{{"call": "{stage}"}}'))
+    conversation.done(call)
+    assert conversation.is_quiet == quiet
+    conversation.received(REPLY)
+    assert conversation.is_quiet
+
+
+def test_nothing_is_to_come_for_an_abandoned_call_that_never_left() -> None:
+    """Its request is nowhere."""
+    conversation = Conversation()
+    conversation.abandon(begun(conversation, left=False))
+    assert conversation.is_quiet
+
+
+@pytest.mark.parametrize(
+    ("request_id", "asked", "taken"), [(1, False, True), (2, False, False), (1, True, False)]
+)
+def test_lone_takes_only_what_answers_the_call_whose_thread_reads(
+    request_id: int, asked: bool, taken: bool
+) -> None:
+    """What needs a closer look is left to `received`, with the same outcome."""
+    conversation = Conversation()
+    call = begun(conversation)
+    if asked:
+        conversation.ask(call, 3)
+    message = Reply(request_id, b"value")
+    assert conversation.lone(call, message) == taken
+    assert (call.answer is message) == taken
+    assert (1 in conversation.pending) != taken
+
+
+def test_end_is_noted_once() -> None:
+    """Whoever notes it first says why, and sees to what depends on it."""
+    conversation = Conversation()
+    assert conversation.note_end("the first")
+    assert not conversation.note_end("the second")
+    assert conversation.end("the third") == []
+    assert conversation.ended == "the first"
+
+
+def test_forked_child_forgets_the_calls_of_its_parent() -> None:
+    """They are answered there."""
+    conversation = Conversation()
+    call = begun(conversation)
+    assert conversation.forget() == [call]
+    assert call.answer is None
+    assert conversation.end("gone") == []
 
 
 @pytest.mark.parametrize(("left", "progress"), [(True, "unknown"), (False, "not started")])
@@ -250,20 +341,20 @@ def test_restart_is_told_to_all_that_began_before_it_was_raised() -> None:
     """In whichever thread; those that begin later have been told."""
     known = Acquaintance("here")
     assert known.meet(b"one") == 0
-    began = known.told
+    began = known.notified
     generation = known.meet(b"two")
     assert generation > began
     assert isinstance(known.restarted(generation), ServerRestarted)
     assert generation > began  # another that began before: it is told as well
-    assert generation <= known.told  # one that begins now is not
+    assert generation <= known.notified  # one that begins now is not
 
 
 def test_same_server_again_is_no_restart() -> None:
     """A connection that was lost says nothing about the process."""
     known = Acquaintance("here")
     known.meet(b"one")
-    assert known.meet(b"one") == known.told
-    assert not known.is_another(b"one")
+    assert known.meet(b"one") == known.notified
+    assert known.generation_of(b"one") == known.generation
 
 
 def test_who_initialises_a_server_knows_of_it() -> None:
@@ -272,7 +363,7 @@ def test_who_initialises_a_server_knows_of_it() -> None:
     known.meet(b"one")
     generation = known.meet(b"two")
     known.knows(generation)
-    assert generation <= known.told
+    assert generation <= known.notified
 
 
 def test_who_ended_a_server_expects_another() -> None:
@@ -280,8 +371,8 @@ def test_who_ended_a_server_expects_another() -> None:
     known = Acquaintance("here")
     known.meet(b"one")
     known.ended(b"one")
-    assert not known.is_another(b"two")
-    assert known.meet(b"two") == known.told
+    assert known.generation_of(b"two") == known.generation
+    assert known.meet(b"two") == known.notified
 
 
 def test_end_of_an_earlier_server_says_nothing_of_the_present_one() -> None:
@@ -290,7 +381,7 @@ def test_end_of_an_earlier_server_says_nothing_of_the_present_one() -> None:
     known.meet(b"one")
     known.meet(b"two")
     known.ended(b"one")
-    assert known.is_another(b"three")
+    assert known.generation_of(b"three") > known.generation
 
 
 @pytest.mark.parametrize("progress", ["not started", "started", "unknown"])
@@ -301,10 +392,15 @@ def test_timed_out_says_how_far_the_call_came(progress: Progress) -> None:
     assert "0.5 s" in str(error)
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [('{"a": 1}', 1), ("{}", None), ("[]", None), ("{", None), ("[" * 9999, None)],
-)
-def test_told_gives_none_where_nothing_is_told(text: str, value: object) -> None:
-    """Whatever a server sends."""
-    assert told(text, "a") == value
+@pytest.mark.parametrize("stage", list(Stage))
+def test_call_whose_time_is_over_is_told_what_its_stage_means(stage: Stage) -> None:
+    """Each stage has a progress; an exit that waits is not said to have run."""
+    conversation = Conversation()
+    call = begun(conversation)
+    conversation.ask(call, 2)
+    conversation.received(Status(2, stage_text(stage)))
+    assert isinstance(call.answer, CallTimeout)
+    if stage is Stage.ENDING:
+        assert "the server is ending; exit_task has not begun" in str(call.answer)
+    ran = "is still running" in str(call.answer)
+    assert ran is (stage is Stage.RUNNING)

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from bgpy import Client, Handle, __version__, respond, token_create
+from bgpy.cli.commands import program
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Serve = Callable[..., "subprocess.Popen[str]"]
@@ -239,3 +242,22 @@ def test_help_tells_the_exit_codes(bgpy: Run) -> None:
     assert done.returncode == 0
     for word in ("server", "terminate", "version", "Exit codes"):
         assert word in done.stdout
+
+
+def _commands(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+    """The words of a command and of all below it."""
+    yield path
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from _commands(below, *path, name)
+
+
+@pytest.mark.parametrize(
+    "words", [pytest.param(words, id=" ".join(words)) for words in _commands(program)]
+)
+def test_help_is_whole_at_80_columns(words: tuple[str, ...]) -> None:
+    """No line is cut, and none is too long."""
+    done = CliRunner().invoke(program, [*words, "--help"], terminal_width=80)
+    assert done.exit_code == 0
+    cut = [line for line in done.output.splitlines() if line.endswith("...") or len(line) > 80]
+    assert [line for line in cut if not line.startswith("Usage:")] == []

@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bgpy import Client, Handle, Server, token_create
+from bgpy.address import parse
+from bgpy.state.tokens import keep_token
 from tests.support.command import COMMAND
 from tests.support.terminal import Terminal
 
@@ -59,6 +62,25 @@ def test_token_show_says_why_it_knows_none(bgpy: Run, handle: Handle) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "BGPY_TOKEN" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_token_show_says_what_is_true_of_a_server_that_was_killed(bgpy: Run, start: Start) -> None:
+    """Its token is void; one that was added is shown, and whose it is, beside the output."""
+    handle, _ = start()
+    token = bgpy("token", "show", handle.address).stdout
+    handle.kill()  # removes the record: the next one is killed by somebody else
+    handle, _ = start(port=handle.port)
+    psutil.Process(handle.pid).kill()
+    assert handle.wait(30)
+    void = bgpy("token", "show", handle.address)
+    assert (void.returncode, void.stdout) == (1, "")
+    assert f"(process {handle.pid}) was killed or crashed, and its token is void" in void.stderr
+    keep_token(parse(handle.address), token.strip())
+    kept = bgpy("token", "show", handle.address)
+    assert (kept.returncode, kept.stdout) == (0, token)
+    assert "'bgpy add' kept this token" in kept.stderr
+    assert f"(process {handle.pid}) was killed or crashed" in kept.stderr
+    assert token.strip() not in void.stderr + kept.stderr
 
 
 def test_add_keeps_the_token_of_a_pipe(bgpy: Run, handle: Handle, bgpy_home: Path) -> None:

@@ -177,7 +177,7 @@ def test_unwaited_requests_that_do_not_load_are_only_logged(served: Served) -> N
         client.send(frame(2, EXECUTE, 1, b"noise"))
         assert isinstance(client.receive(), Receipt)
     served.client.call({"add": 0})
-    assert "exec_task failed, and its caller does not wait" in served.log()
+    assert "exec_task failed, and the caller does not wait" in served.log()
     served.tracebacks = 1 + served.log().count("direct cause")
 
 

@@ -114,4 +114,4 @@ def test_withdrawing_means_the_right_call_when_a_client_was_closed_before(
 
 
 def _ids(client: Client) -> int:
-    return client._caller._shared.numbers.last
+    return client._caller._access.shared.numbers.last

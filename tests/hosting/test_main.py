@@ -28,6 +28,18 @@ def test_failure_crosses_the_pipe_with_all_that_is_known(tmp_path: Path) -> None
     assert error.printed == ()
 
 
+def test_server_that_is_in_the_way_is_named_across_the_pipe() -> None:
+    """As where a server is run in this process: its address, process and log."""
+    first = Server("127.0.0.1", 0).run_background()
+    try:
+        with pytest.raises(StartupError, match="already running") as caught:
+            Server("0.0.0.0", first.port).run_background()
+    finally:
+        first.kill()
+    error = caught.value
+    assert (error.address, error.pid, error.log_file) == (first.address, first.pid, first.log_file)
+
+
 def test_failure_of_the_init_file_quotes_what_was_printed(tmp_path: Path) -> None:
     """The last lines of the log follow the problem, and the log is named."""
     init_file, log = tmp_path / "failing.py", tmp_path / "log"

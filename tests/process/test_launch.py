@@ -278,9 +278,9 @@ def test_server_ends_when_launcher_was_killed_before_ready(
         launcher.kill()
         launcher.communicate()
     connection.sendall(b".")
-    assert processes.wait_gone(pid, start_time, 60)
+    assert processes.ProcessId(pid, start_time).wait(60)
     assert starter_start is not None
-    assert processes.wait_gone(starter, starter_start, 60)
+    assert processes.ProcessId(starter, starter_start).wait(60)
 
 
 @posix_only

@@ -53,7 +53,7 @@ def test_failed_arrives_whole_when_it_is_long() -> None:
     text = "first\nsecond \0bgpy\0 \udcff é\n" * 100
     reader, writer = os.pipe()
     Ready(writer).failed(StartupError(text))
-    assert heard(reader) == [("failed", text)]
+    assert heard(reader) == [("failed", text, {})]
 
 
 def test_ready_raises_when_launcher_is_gone() -> None:

@@ -14,12 +14,23 @@ from bgpy.address import Address
 from bgpy.codec.modules import Catalogue
 from bgpy.config import Limits
 from bgpy.engines.inline import InlineEngine
+from bgpy.serving import questions
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io.listener import listen
 from bgpy.tasks.current import ENTRY
 from bgpy.tasks.signatures import Functions
 from bgpy.wire.extensions import Extension, encode_extensions
-from bgpy.wire.messages import Cancel, Execute, Exit, Failure, Message, Reason, Status
+from bgpy.wire.messages import (
+    Cancel,
+    Execute,
+    Exit,
+    Failure,
+    Message,
+    Modules,
+    Reason,
+    Status,
+    modules_text,
+)
 from bgpy.wire.table import encode
 from tests.support.loop import LONG
 from tests.support.peers import RawClient, wait_until
@@ -44,7 +55,7 @@ class Served:
         self.exits: list[Any] = []
         self.outlived: list[str] = []
         functions = Functions(lambda: 0, self._exec, self._exit)
-        nothing = lambda: None  # noqa: E731
+        nothing = lambda *_: None  # noqa: E731
         ready = threading.Event()
         listener = listen(Address("127.0.0.1", 0), False)
         self.port = listener.address.port
@@ -188,6 +199,31 @@ def test_cancel_says_how_far_a_call_is(served: Served) -> None:
         served.kept.pop().respond("late")
         assert one.receive().request == 3
         assert stage(one, 3) == "unknown"
+
+
+def test_exit_that_waits_is_ending_and_has_not_begun(served: Served) -> None:
+    """Whoever has the last turn, and those behind it; none can be withdrawn."""
+    with served.client() as one:
+        served.busy(one)
+        send(one, Exit(1, ARGS), Exit(2, ARGS, wait=True))
+        assert [stage(one, 1), stage(one, 2)] == ["ending", "ending"]
+        assert not served.exits
+
+
+def test_questions_of_a_client_that_has_gone_are_dropped(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that polls has its time for those who wait."""
+    monkeypatch.setattr(questions, "SLICE", 0.0)  # nothing is answered meanwhile
+    asked = served.core._parts.questions
+    with served.client() as one:
+        send(one, Modules(1, modules_text(["json"])))
+        wait_until(lambda: bool(asked._askers), "the question waits")
+    wait_until(lambda: not asked._askers, "it is dropped")
+    monkeypatch.undo()
+    with served.client() as two:
+        send(two, Modules(2, modules_text(["json"])))
+        assert two.receive().request == 2
 
 
 def test_status_counts_failures_that_nobody_waits_for(served: Served) -> None:

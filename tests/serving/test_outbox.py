@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import itertools
 import logging
 from typing import Any
 
@@ -23,6 +25,7 @@ from bgpy.errors import (
     ServerGone,
 )
 from bgpy.memory import Payload
+from bgpy.serving import outbox as outbox_module
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.tasks.client_socket import ClientSocket
@@ -38,6 +41,7 @@ from bgpy.wire.messages import (
     ReceiptCode,
     Reply,
 )
+from tests.support.strikes import Struck, strike
 
 
 class Peer:
@@ -218,7 +222,7 @@ def test_reply_warns_when_nobody_asked(caplog: pytest.LogCaptureFixture) -> None
     """An init file's `init_task` may respond; the log says that it was in vain."""
     outbox = _outbox()
     outbox.reply(Job(Kind.INIT, None, None, False), "hello?", False)
-    assert "does not wait" in caplog.text
+    assert "no caller waits for it" in caplog.text
 
 
 @pytest.mark.parametrize("waits", [True, False])
@@ -239,7 +243,8 @@ def test_drop_fails_the_call_or_counts_it_when_nobody_waits(waits: bool) -> None
     assert not outbox.deferred
 
 
-def test_deferred_knows_the_open_calls_when_they_are_answered_early_or_late() -> None:
+@pytest.mark.parametrize("act", ["respond", "fail"])
+def test_deferred_knows_the_open_calls_when_they_are_answered_early_or_late(act: str) -> None:
     """Answered before the task has returned, it never gets there."""
     outbox = _outbox()
     job, peer, client_socket = _job(Kind.EXEC, True, outbox)
@@ -250,6 +255,65 @@ def test_deferred_knows_the_open_calls_when_they_are_answered_early_or_late() ->
     job, peer, client_socket = _job(Kind.EXEC, True, outbox)
     late = client_socket.defer()
     outbox.finish(job, client_socket, DONE)
-    assert outbox.deferred == {(peer.client_id, 4)}
-    late.fail(ValueError("after all"))
+    assert set(outbox.deferred) == {(peer.client_id, 4)}
+    if act == "fail":
+        late.fail(ValueError("after all"))
+    else:
+        late.respond("after all")
     assert not outbox.deferred
+
+
+@pytest.mark.parametrize("did", ["nothing", "deferred"])
+def test_finish_ends_a_failed_call_wherever_it_was_struck_before(did: str) -> None:
+    """Called again, it does what was left: the claim on a deferred call is still its own."""
+    for at in itertools.count():
+        outbox = _outbox()
+        job, peer, client_socket = _job(Kind.EXEC, True, outbox)
+        deferred = client_socket.defer() if did == "deferred" else None
+        through = False
+        with contextlib.suppress(Struck):
+            within = ("serving/outbox", "tasks/client_socket")
+            through = strike(at, outbox.finish, job, client_socket, RAISED, within=within)
+        outbox.finish(job, client_socket, RAISED)
+        del deferred
+        assert peer.sent, at
+        assert {_said(message) for message in peer.sent} == {"TASK"}
+        if through:
+            assert at > 10
+            break
+
+
+def test_calls_that_are_deferred_when_the_server_ends_are_told_that_they_ran(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each once, and the log has a line; who answers later is told that it is too late."""
+    outbox = _outbox()
+    job, peer, client_socket = _job(Kind.EXEC, True, outbox)
+    deferred = client_socket.defer()
+    outbox.finish(job, client_socket, DONE)
+    outbox.end_deferred()
+    outbox.end_deferred()
+    (message,) = peer.sent
+    assert (message.reason, message.text) == (Reason.NO_RESPONSE, outbox_module.ENDED)
+    assert caplog.text.count("ended with NoResponse") == 1
+    with pytest.raises(AlreadyResponded):
+        deferred.respond("late")
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_failure_after_the_response_is_told_as_what_it_is(
+    caplog: pytest.LogCaptureFixture, again: bool
+) -> None:
+    """A second response is one: the caller has the first."""
+    outbox = _outbox()
+    job, peer, client_socket = _job(Kind.EXEC, True, outbox)
+    client_socket.respond(1)
+    outcome = RAISED
+    if again:
+        with pytest.raises(AlreadyResponded) as caught:
+            client_socket.respond(2)
+        outcome = Outcome(Result.RAISED, caught.value)
+    outbox.finish(job, client_socket, outcome)
+    assert len(peer.sent) == 1
+    assert "failed after it had responded; the caller has its response" in caplog.text
+    assert "not wait" not in caplog.text

@@ -94,15 +94,18 @@ def test_queue_withdraws_a_request_when_it_waits() -> None:
     assert _names(queue.clear()) == ["b2"]
 
 
-def test_queue_knows_the_kinds_that_wait_when_asked() -> None:
-    """Whether an initialisation waits decides whether requests are taken."""
+@pytest.mark.parametrize("others", [0, 1])
+def test_queue_knows_whether_an_init_waits(others: int) -> None:
+    """It decides whether requests are taken; alone or in a line, popped or withdrawn."""
     queue = _queue()
-    _push(queue, _job("a", 1))
-    assert not queue.holds(Kind.INIT)
-    _push(queue, _job("a", 2, Kind.INIT))
-    assert queue.holds(Kind.INIT)
+    _push(queue, *[_job("a", 1)] * others)
+    assert not queue.holds_init()
+    _push(queue, _job("a", 2, Kind.INIT), *[_job("a", 3, Kind.INIT)] * others)
+    assert queue.holds_init()
+    assert queue.withdraw(b"a", 2)
+    assert queue.holds_init() is bool(others)
     queue.clear()
-    assert not queue.holds(Kind.INIT)
+    assert not queue.holds_init()
 
 
 def test_job_has_no_owner_when_it_is_the_servers_own() -> None:
@@ -180,13 +183,16 @@ def test_withdraw_makes_room_in_a_line_while_it_is_held() -> None:
 
 
 def test_held_line_runs_when_the_last_job_waits() -> None:
-    """There is no later any more, and holding begins no more."""
+    """There is no later any more, so it isn't kept for later; each job comes out by `pop`."""
     queue = _queue()
-    _push(queue, _job("a", 1))
+    _push(queue, _job("a", 1), _job("b", 1))
     queue.hold(b"a")
     queue.push_last(LAST)
-    queue.hold(b"a")
-    assert _names(queue.clear()) == ["a1", "z9"]
+    queue.push_last(LAST)  # it is kept once
+    queue.hold(b"b")
+    assert queue.count == 3
+    popped = [_pop(queue) for _ in range(4)]
+    assert _names([job for job in popped if job]) == ["b1", "a1", "z9"]
 
 
 def test_clear_gives_what_is_held() -> None:
@@ -296,7 +302,7 @@ def _hold_and_release(queue: JobQueue) -> None:
 
 LOOKS: list[Callable[[JobQueue], object]] = [
     lambda queue: queue.find(b"a", 1),
-    lambda queue: queue.holds(Kind.EXEC),
+    lambda queue: queue.holds_init(),
     lambda queue: queue.leave(b"a"),
     lambda queue: queue.release(b"a"),
     lambda queue: queue.withdraw(b"a", 7),
@@ -363,7 +369,7 @@ def test_queue_takes_the_same_time_however_much_waits() -> None:
     began = time.monotonic()
     for number in range(count - 1, -1, -1):
         assert queue.find(b"a", number) is not None
-        assert not queue.holds(Kind.INIT)
+        assert not queue.holds_init()
         queue.hold(b"b")
         queue.release(b"b")
         assert queue.withdraw(b"a", number)
@@ -394,8 +400,7 @@ def test_taken_job_is_neither_withdrawn_nor_lost_when_it_was_struck() -> None:
     _push(queue, _job("a", 1), _job("a", 2), _job("b", 1))
     struck = queue.pop()
     assert not queue.withdraw(b"a", 1)
-    queue.again()
-    assert queue.count == 3
+    assert queue.taken is struck
     assert queue.pop() is struck
     assert queue.count == 2
     queue.taken = None
@@ -414,9 +419,8 @@ def test_pop_gives_each_job_once_wherever_it_is_struck(lines: int) -> None:
         with contextlib.suppress(Struck):
             strike(at, JobQueue.pop, queue)
             queue.taken = None
-        queue.again()
         names = []
-        while queue.count:
+        while queue.count or queue.taken is not None:
             if (job := _pop(queue)) is not None:
                 names += _names([job])
         lost = {*_names([*jobs, LAST])} - set(names)

@@ -213,7 +213,7 @@ def test_run_answers_later_when_the_task_defers(bench: Bench) -> None:
     bench.has_tasks(lambda client_socket, *_: kept.append(client_socket.defer()))
     peer = bench.execute()
     assert peer.sent == []
-    assert bench.outbox.deferred == {(peer.client_id, 2)}
+    assert set(bench.outbox.deferred) == {(peer.client_id, 2)}
     kept.pop().respond("later")
     assert peer.value() == "later"
     assert not bench.outbox.deferred
@@ -435,7 +435,7 @@ def _answers(job: Job) -> list[Any]:
 
 
 def _until_idle(bench: Bench) -> None:
-    while bench.jobs.count:
+    while bench.jobs.count or bench.jobs.taken is not None:
         bench.worker.work()
 
 
@@ -539,7 +539,7 @@ def test_work_answers_each_call_wherever_it_is_struck() -> None:
             through_before = strike(at, bench.worker.work, within=("bgpy/serving", "bgpy/engines"))
         except Struck:
             pass
-        while bench.jobs.count:
+        while bench.jobs.count or bench.jobs.taken is not None:
             with contextlib.suppress(Struck):
                 bench.worker.work()
         assert bench.jobs.taken is None, at
@@ -550,6 +550,196 @@ def test_work_answers_each_call_wherever_it_is_struck() -> None:
         if through_before:
             assert at > 40
             break
+
+
+Twice = Callable[["Bench", Callable[..., None]], None]
+
+
+def _strikes_in_run(bench: Bench, strike_once: Callable[..., None]) -> None:
+    run = bench.worker._run
+
+    def struck(*args: Any) -> Any:
+        outcome = run(*args)
+        strike_once()
+        return outcome
+
+    bench.worker._run = struck
+
+
+def _strikes_after_it(bench: Bench, strike_once: Callable[..., None]) -> None:
+    bench.worker._ran = strike_once
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("where", [_strikes_in_run, _strikes_after_it])
+def test_work_answers_a_call_that_is_struck_twice(kind: Kind, where: Twice) -> None:
+    """The second strike falls while the first is put right, wherever; the call carries one.
+
+    An exit still ends the server, and the next call is served.
+    """
+    for at in itertools.count():
+        bench = Bench()
+        ran: list[int] = []
+        bench.has_tasks(lambda *_, ran=ran: ran.append(1), lambda *_, ran=ran: ran.append(2))
+        peer = Peer()
+        head = encode({}, "args").head
+        if kind is Kind.EXIT:
+            bench.ending.ask(Job(kind, peer, Exit(3, head, wait=True), True))
+            bench.worker.settle()
+        else:
+            init = Job(kind, peer, Init(3, b"not looked at"), False)
+            execute = Job(kind, peer, Execute(3, head, wait=True), True)
+            bench.jobs.push(init if kind is Kind.INIT else execute, peer.client_id)
+        blows = iter([LookupError("the first blow")])
+
+        def strike_once(blows: Any = blows) -> None:
+            for blow in blows:
+                raise blow
+
+        where(bench, strike_once)
+        through_before = True
+        try:
+            # The loop's own code is not counted, so that it is the same turn after turn.
+            through_before = strike(at, bench.worker.work, within=("bgpy/serving",))
+        except Struck:
+            through_before = False
+        while bench.jobs.count or bench.jobs.taken is not None:
+            with contextlib.suppress(Struck):
+                bench.worker.work()
+        assert len(ran) <= 1, at
+        assert peer.sent, f"struck at {at}, a call has no answer"
+        # The last one: before the first line of an `except`, where no signal can strike.
+        told = ("LookupError", "Struck", "RuntimeError")
+        assert all(each.type_name.endswith(told) for each in peer.sent), at
+        assert bool(bench.exits) is (kind is Kind.EXIT)
+        if through_before:
+            assert at > 30
+            break
+
+
+@pytest.mark.parametrize("kind", [Kind.EXEC, Kind.EXIT])
+def test_interrupt_ends_a_started_call_that_strikes_have_left(bench: Bench, kind: Kind) -> None:
+    """It is told what struck it, not that it never began; the server ends all the same."""
+    bench.has_tasks(lambda *_: None)
+    head = encode({}, "args").head
+    peer = Peer()
+    if kind is Kind.EXIT:
+        bench.ending.ask(Job(kind, peer, Exit(3, head, wait=True), True))
+        bench.worker.settle()
+    else:
+        bench.jobs.push(Job(kind, peer, Execute(3, head, wait=True), True), peer.client_id)
+    strikes = iter([LookupError("one"), LookupError("two")])
+    bench.worker._ran = lambda: (_ for _ in ()).throw(next(strikes))
+    settle = bench.worker.settle
+    bench.worker.settle = bench.worker._ran  # type: ignore[method-assign]
+    with pytest.raises(LookupError, match="two"):
+        bench.worker.work()
+    bench.worker.settle, bench.worker._ran = settle, lambda: None  # type: ignore[method-assign]
+    bench.worker.interrupted()
+    while bench.jobs.count or bench.jobs.taken is not None:
+        bench.worker.work()
+    (message,) = peer.sent
+    assert (message.reason, message.text) == (Reason.TASK, "one")
+    assert bench.exits == 1
+
+
+def test_worker_tells_the_caller_when_the_end_of_its_call_cannot_be_sent(bench: Bench) -> None:
+    """Whatever the user's exception does when it is looked at, or a handler meanwhile."""
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> None:
+        raise ValueError("no")
+
+    bench.has_tasks(exec_task)
+    describe = failures.describe
+    with pytest.MonkeyPatch.context() as patch:
+        strikes = iter([LookupError("struck")])
+
+        def struck(error: BaseException) -> Any:
+            for strike_ in strikes:
+                raise strike_
+            return describe(error)
+
+        patch.setattr(failures, "describe", struck)
+        peer = bench.execute()
+    (message,) = peer.sent
+    assert message.type_name.endswith("NoResponse")
+    assert "log" in message.text
+
+
+def test_worker_keeps_nothing_of_a_call_that_is_over_before_it_is_noted_elsewhere(
+    bench: Bench,
+) -> None:
+    """An engine may tell the end before `run` has returned; an exit waits for nothing then."""
+
+    class AtOnce(Elsewhere):
+        def run(
+            self, kind: Kind, payload: Payload | None, client_socket: ClientSocket
+        ) -> Outcome | None:
+            if super().run(kind, payload, client_socket) is None:
+                client_socket.respond("before")
+                bench.worker.finished(client_socket, Outcome(Result.DONE))
+                return None
+            return Outcome(Result.DONE)
+
+    bench.worker = Worker(
+        AtOnce(),
+        bench.jobs,
+        bench.outbox,
+        bench.ending,
+        bench,
+        lambda: None,
+        TaskThread(b"i" * 16, None),
+    )
+    assert bench.execute().value() == "before"
+    assert not bench.worker.is_abroad(Peer.client_id, 2)
+    assert not bench.worker._abroad._early
+    exit_job = _exit(4, encode({}, "args").head)
+    bench.run(exit_job)
+    assert (_answers(exit_job), bench.exits) == (["Receipt"], 1)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_call_that_is_struck_on_its_way_elsewhere_has_one_end(bench: Bench, noted: bool) -> None:
+    """Where it was noted before, its own; else it fails now, and its end comes too late."""
+    engine = Elsewhere()
+    worker = bench.worker = Worker(
+        engine,
+        bench.jobs,
+        bench.outbox,
+        bench.ending,
+        bench,
+        lambda: None,
+        TaskThread(b"i" * 16, None),
+    )
+    went = worker._abroad.went
+
+    def struck(*args: Any) -> None:
+        if noted:
+            went(*args)
+        raise LookupError("struck")
+
+    worker._abroad.went = struck  # type: ignore[method-assign]
+    peer = bench.execute()
+    assert bool(peer.sent) is not noted
+    ((_, client_socket),) = engine.begun
+    if noted:
+        client_socket.respond("from afar")
+    worker.finished(client_socket, Outcome(Result.DONE))
+    if noted:
+        assert peer.value() == "from afar"
+    else:
+        assert str(peer.failure()) == "struck"
+    assert not worker.is_abroad(Peer.client_id, 2)
+    assert not worker._abroad._early
+
+
+def test_call_that_is_struck_when_it_has_been_answered_is_over(bench: Bench) -> None:
+    """No failure is sent or counted: its task went well."""
+    bench.has_tasks(lambda client_socket, *_: client_socket.respond("done"))
+    strikes = iter([LookupError("struck")])
+    bench.worker._ran = lambda: [(_ for _ in ()).throw(each) for each in strikes][:0]
+    assert bench.execute().value() == "done"
+    assert bench.outbox.unseen == 0
 
 
 def test_worker_runs_a_receipted_call_when_it_was_struck_before_it_began(bench: Bench) -> None:

@@ -81,7 +81,7 @@ def test_lock_is_free_when_forked_child_closed_its_copy() -> None:
             claims.claim(ADDRESS).release()
         finally:
             os.kill(child, signal.SIGKILL)
-            assert processes.wait_gone(child, start, 60)
+            assert processes.ProcessId(child, start).wait(60)
 
 
 @fork_only

@@ -117,7 +117,7 @@ def test_record_is_dead_when_only_a_forked_child_has_the_lock() -> None:
                 claims.claim(ADDRESS)
         finally:
             os.kill(child, signal.SIGKILL)
-            assert processes.wait_gone(child, start, 60)
+            assert processes.ProcessId(child, start).wait(60)
     claims.claim(ADDRESS).release()
 
 
@@ -169,3 +169,16 @@ def test_pid_means_nothing_in_another_namespace(claim: claims.Claim) -> None:
     elsewhere = replace(own_record(), pid=2**22 + 5, pid_namespace=1)
     claim.write(elsewhere, "secret")
     assert records.find(ADDRESS) == elsewhere
+
+
+def test_find_dead_gives_the_record_of_a_server_that_was_killed() -> None:
+    """Not that of one which lives, nor of one that ended in order."""
+    with server() as first:
+        assert records.find_dead(ADDRESS) is None
+        first.kill()
+        first.wait()
+        dead = records.find_dead(ADDRESS)
+        assert dead is not None
+        assert dead.pid == first.pid
+    claims.claim(ADDRESS).release()
+    assert records.find_dead(ADDRESS) is None

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 from bgpy.serving.io.poller import READ
@@ -19,6 +20,8 @@ LONG = 30.0
 class Jobs(deque[Callable[[], object]]):
     """What waits for the task thread."""
 
+    taken: object = None
+
     @property
     def count(self) -> int:
         return len(self)
@@ -28,7 +31,10 @@ class Loop:
     """Serves until `end`; leaves neither thread nor descriptor."""
 
     def __init__(self) -> None:
-        self.reactor = Reactor(self._count_chores)
+        self.signals: deque[tuple[int, int]] = deque()
+        """Each signal's number and the thread that told of it."""
+        tell = lambda number: self.signals.append((number, get_ident()))  # noqa: E731
+        self.reactor = Reactor(self._count_chores, tell)
         self.jobs = Jobs()
         self.interrupts = 0
         self.chores = 0

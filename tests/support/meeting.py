@@ -40,6 +40,6 @@ class Meeting:
         for one in [*self._open, self._listener]:
             one.close()
         for pid, start in self._met:
-            if not processes.wait_gone(pid, start, 60):
+            if not processes.ProcessId(pid, start).wait(60):
                 os.kill(pid, 9)
                 raise AssertionError(f"the fake server {pid} did not end")

@@ -10,7 +10,7 @@ from bgpy.memory import Head
 
 
 class Packed(NamedTuple):
-    """A `bgpy.codec.Payload`."""
+    """A `bgpy.memory.Payload`."""
 
     head: Head
     buffers: Any

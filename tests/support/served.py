@@ -63,4 +63,4 @@ class Served:
         with Client("127.0.0.1", self.port, TOKEN, timeout=20.0, tls=self.tls) as second:
             before = second.call({"add": 0})
             assert second.call({"add": 1}) == before + 1
-        assert self.log().count("Traceback") == self.tracebacks
+        assert self.log().count("Traceback") == self.tracebacks, self.log()

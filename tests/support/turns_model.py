@@ -1,6 +1,6 @@
 """Two callers and the standby of a channel as a model whose every interleaving can be walked.
 
-`bgpy.calling.blocking.channel` mirrored with program counters: each step of a thread is one
+`bgpy.calling.blocking.reading` mirrored with program counters: each step of a thread is one
 critical section, one look at shared data or one system call. Whose turn it is, is the real
 `Turns`. A server answers what was sent whenever it likes; a caller may be struck down by an
 interrupt at any step, and may lose its patience, so many times in all. What an interrupted

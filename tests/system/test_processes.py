@@ -36,7 +36,7 @@ def test_start_time_is_none_when_process_is_a_zombie(child: subprocess.Popen[byt
     start = processes.start_time(child.pid)
     assert start is not None
     child.kill()
-    assert processes.wait_gone(child.pid, start, 60)
+    assert processes.ProcessId(child.pid, start).wait(60)
     assert processes.start_time(child.pid) is None
 
 
@@ -59,28 +59,28 @@ def test_start_time_is_read_when_name_is_odd(tmp_path: os.PathLike[str]) -> None
     assert first == second
 
 
-def test_wait_gone_gives_false_when_time_is_over(child: subprocess.Popen[bytes]) -> None:
+def test_wait_gives_false_when_time_is_over(child: subprocess.Popen[bytes]) -> None:
     """A living process is waited for no longer than asked."""
     start = processes.start_time(child.pid)
     assert start is not None
-    assert not processes.wait_gone(child.pid, start, 0)
-    assert not processes.wait_gone(child.pid, start, 0.01)
+    assert not processes.ProcessId(child.pid, start).wait(0)
+    assert not processes.ProcessId(child.pid, start).wait(0.01)
 
 
-def test_wait_gone_gives_true_when_process_ends(child: subprocess.Popen[bytes]) -> None:
+def test_wait_gives_true_when_process_ends(child: subprocess.Popen[bytes]) -> None:
     """Waiting without limit ends when the process does."""
     start = processes.start_time(child.pid)
     assert start is not None
     child.communicate(b"\n")
-    assert processes.wait_gone(child.pid, start)
+    assert processes.ProcessId(child.pid, start).wait()
 
 
-def test_wait_gone_gives_true_when_pid_is_another_process_now() -> None:
+def test_wait_gives_true_when_pid_is_another_process_now() -> None:
     """A process with that pid and another start time is not waited for."""
-    assert processes.wait_gone(os.getpid(), "another")
+    assert processes.ProcessId(os.getpid(), "another").wait()
 
 
-def test_wait_gone_works_when_there_are_no_process_descriptors(
+def test_wait_works_when_there_are_no_process_descriptors(
     child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the kernel has none, the waiting is done in another way."""
@@ -91,10 +91,10 @@ def test_wait_gone_works_when_there_are_no_process_descriptors(
     monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
     start = processes.start_time(child.pid)
     assert start is not None
-    assert not processes.wait_gone(child.pid, start, 0.01)
+    assert not processes.ProcessId(child.pid, start).wait(0.01)
     child.communicate(b"\n")
-    assert processes.wait_gone(child.pid, start, 60)
-    assert processes.wait_gone(os.getpid(), "another", 60)
+    assert processes.ProcessId(child.pid, start).wait(60)
+    assert processes.ProcessId(os.getpid(), "another").wait(60)
 
 
 def test_boot_id_stays_when_asked_again() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import itertools
 import threading
 
 import pytest
@@ -12,6 +14,7 @@ from bgpy.tasks import client_socket as client_socket_module
 from bgpy.tasks.client_socket import ClientSocket, Deferred, respond
 from bgpy.tasks.compatibility import Message, MessageType
 from tests.support.outlets import Outlet, through
+from tests.support.strikes import Struck, strike
 
 
 @pytest.fixture
@@ -179,10 +182,6 @@ def test_deferred_may_be_dropped_while_another_call_is_claimed(
     assert outlet.dropped == [1]
 
 
-class Struck(BaseException):
-    """What a signal handler raises."""
-
-
 def test_respond_leaves_the_call_open_when_it_is_struck(
     client_socket: ClientSocket, outlet: Outlet
 ) -> None:
@@ -204,3 +203,50 @@ def test_deferred_asked_for_twice_is_the_same() -> None:
     assert client_socket.defer() is kept
     kept.respond("later")
     assert (outlet.replies, outlet.dropped) == ([("later", False)], [])
+
+
+@pytest.mark.parametrize("act", ["respond", "fail"])
+def test_deferred_call_is_open_again_wherever_its_answer_was_struck(act: str) -> None:
+    """Struck before the answer left, the call can be answered, and is ended when dropped."""
+    for at in itertools.count():
+        outlet = Outlet()
+        client_socket = through(outlet)
+        deferred = client_socket.defer()
+        answer = deferred.respond if act == "respond" else deferred.fail
+        through_before = False
+        with contextlib.suppress(Struck):
+            through_before = strike(at, answer, ValueError("x"), within=("tasks/client_socket",))
+        sent = len(outlet.replies) + len(outlet.failures)
+        if not sent:
+            try:
+                deferred.respond("again")
+            except AlreadyResponded:  # it was struck while it gave its claim back
+                del deferred, answer
+                gc.collect()
+                assert outlet.dropped == [1], at
+        assert len(outlet.replies) + len(outlet.failures) + len(outlet.dropped) == 1, at
+        if through_before:
+            assert at > 5
+            break
+
+
+def test_claim_may_be_made_again_by_who_has_it_and_by_nobody_else() -> None:
+    """Who was struck just after claiming does not know it."""
+    client_socket = through(Outlet())
+    assert client_socket.claim("a")
+    assert client_socket.claim("a")
+    assert not client_socket.claim("b")
+    with pytest.raises(AlreadyResponded):
+        client_socket.fail(ValueError())
+    assert client_socket.claim("a")
+
+
+def test_deferred_ends_its_call_when_it_is_dropped_with_a_claim_that_was_lost(
+    client_socket: ClientSocket, outlet: Outlet
+) -> None:
+    """A claim is no answer: who had it was struck before it could answer or give it back."""
+    deferred = client_socket.defer()
+    assert client_socket.claim(object())
+    del deferred
+    gc.collect()
+    assert outlet.dropped == [1]

@@ -6,7 +6,29 @@ from typing import Any
 
 import pytest
 
-from bgpy.wire.messages import CODEC_PICKLE, Reason, ReceiptCode
+from bgpy.wire.messages import (
+    BUFFERS,
+    CODE,
+    CODEC,
+    CODEC_PICKLE,
+    EXTENSIONS,
+    HEAD,
+    REQUEST,
+    WAIT,
+    Execute,
+    Exit,
+    Init,
+    Reason,
+    ReceiptCode,
+    Stage,
+    json_object,
+    modules_asked,
+    modules_text,
+    modules_told,
+    stage_of,
+    stage_question,
+    stage_text,
+)
 from bgpy.wire.table import TABLE
 
 CLASSES: list[Any] = [row.message for row in TABLE]
@@ -44,3 +66,45 @@ def test_reasons_and_codes_have_the_numbers_that_other_versions_know() -> None:
     assert [reason.name for reason in Reason] == names.split()
     assert list(map(int, Reason)) == list(range(12))
     assert [code.name for code in ReceiptCode] == ["RECEIVED", "INITIALIZED", "ALREADY_INITIALIZED"]
+
+
+def test_places_of_fields_are_those_of_every_request() -> None:
+    """The hot road asks for them by number; an Init has no `wait`."""
+    common = {REQUEST: "request", HEAD: "head", BUFFERS: "buffers", CODEC: "codec", CODE: "code"}
+    own = {WAIT: "wait", EXTENSIONS: "extensions"}
+    for message, places in [(Execute, common | own), (Exit, common | own), (Init, common)]:
+        assert {place: message._fields[place] for place in places} == places
+
+
+NO_OBJECTS = ["[]", "{", "", "7", "[" * 9999]
+
+
+@pytest.mark.parametrize("text", NO_OBJECTS)
+def test_text_that_is_no_json_object_says_nothing(text: str) -> None:
+    """Whatever a peer sends."""
+    assert json_object(text) is None
+    assert stage_of(text) is Stage.UNKNOWN
+    assert modules_asked(text) is None
+    assert modules_told(text) is None
+
+
+def test_stages_are_told_by_words_that_other_versions_know() -> None:
+    """Their words never change; one that came later is unknown here."""
+    assert {stage: stage_text(stage) for stage in Stage} == {
+        stage: f'{{"call": "{stage.value}"}}' for stage in Stage
+    }
+    assert [stage_of(stage_text(stage)) for stage in Stage] == list(Stage)
+    assert [*Stage] == ["withdrawn", "queued", "ending", "running", "deferred", "unknown"]
+    asked = json_object(stage_question(7, b"\x0f"))
+    assert asked == {"call": 7, "chain": "0f"}
+    for text in ('{"call": "paused"}', '{"call": ["running"]}', '{"call": null}', "{}"):
+        assert stage_of(text) is Stage.UNKNOWN
+
+
+def test_modules_are_asked_by_name_and_told_with_their_hashes() -> None:
+    """One key both ways; names that are no texts are no question."""
+    assert modules_asked(modules_text(["a", "b.c"])) == ["a", "b.c"]
+    assert modules_asked(modules_text({"a": "0f"})) is None
+    assert modules_told(modules_text({"a": "0f", "b": None})) == {"a": "0f", "b": None}
+    assert modules_told(modules_text(["a"])) is None
+    assert modules_asked('{"modules": [7]}') is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from time import monotonic
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -17,6 +16,7 @@ from bgpy.calling.results import value_of
 from bgpy.codec import functions, modules, payload
 from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
 from bgpy.state import tokens
+from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init
 
@@ -130,12 +130,12 @@ class Client:
         check(tasks)
         sources = modules.used_by(tasks)
         seconds = self._seconds(timeout)
-        deadline = None if seconds is None else monotonic() + seconds
+        deadline = deadline_in(seconds)
         hashes = self._caller.hashes(sources, seconds) if sources else {}
         head, buffers, code = functions.encode_tasks(tasks, sources, hashes)
         answer = self._caller.initialize(
             lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
-            None if deadline is None else max(0.0, deadline - monotonic()),
+            seconds_left(deadline),
         )
         received: dict[str, str] = value_of(answer, "INIT")
         return received

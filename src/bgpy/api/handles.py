@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 
 from bgpy.address import Address
 from bgpy.config import checked_seconds
 from bgpy.errors import CallTimeout
 from bgpy.process.launch import Started
 from bgpy.state import records
+from bgpy.system.deadlines import deadline_in, seconds_left
 
 Terminate = Callable[[float | None], None]
 """Terminates the server as a client does, within that many seconds."""
@@ -64,12 +64,12 @@ class Handle:
         timeout = _seconds(timeout)
         if not self.is_alive():
             return True
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = deadline_in(timeout)
         try:
             self._terminate(timeout)
         except CallTimeout:
             return not self.is_alive()
-        return self.wait(None if deadline is None else max(0.0, deadline - monotonic()))
+        return self.wait(seconds_left(deadline))
 
     def kill(self) -> None:
         """Kill the process, without ``exit_task``; returns when it is gone.

@@ -4,7 +4,7 @@
 
     Caller ─► Channel ─► socket
       │          └─ Conversation: which answer belongs to which call
-      └─ Acquaintance: restarts of the server, and who has been told
+      └─ Acquaintance: restarts of the server, and who has been notified
 
 `results` turns what came back into values and exceptions, `liveness` tells whether the
 server's process is gone.

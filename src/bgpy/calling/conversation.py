@@ -10,7 +10,7 @@
       at any time: end of the connection ─► ended, as not started or unknown
 
 A shell (blocking, later asyncio) moves the bytes and the time, tells what happened, and
-does what it is told: it wakes whoever waits for a `Call` that it is handed back.
+wakes the thread or future that waits for a `Call` which it is handed back.
 `Conversation` is one connection; `Acquaintance` is what the client knows of its server
 over all of them.
 
@@ -26,17 +26,18 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from bgpy.errors import BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
-from bgpy.late import json
-from bgpy.wire.messages import Failure, Goodbye, Message, Receipt, Status
+from bgpy.wire.messages import Failure, Goodbye, Message, Receipt, Stage, Status, stage_of
 
 Answer = Message | BgpyError
 """What a call ends in."""
 
-_STAGES: dict[object, Progress] = {
-    "withdrawn": "not started",
-    "queued": "started",
-    "running": "started",
-    "deferred": "started",
+_STAGES: dict[Stage, Progress] = {
+    Stage.WITHDRAWN: "not started",
+    Stage.QUEUED: "started",
+    Stage.ENDING: "started",
+    Stage.RUNNING: "started",
+    Stage.DEFERRED: "started",
+    Stage.UNKNOWN: "unknown",
 }
 """What a server's Status about a call means for its caller, who waits no longer."""
 
@@ -113,8 +114,8 @@ class Conversation:
     def received(self, message: Message) -> Call | Farewell | None:
         """Take what came: the call that has ended, or got a part, and is to be woken.
 
-        A call that has ended stays in `pending` until it is `done`: whoever is interrupted
-        before it has woken the waiter leaves it to be found by `end`.
+        A call that has ended stays in `pending` until it is `done`: a thread that is
+        interrupted before it has woken the waiter leaves it to be found by `end`.
         """
         call = self.pending.get(message.request)
         if call is None:
@@ -124,7 +125,7 @@ class Conversation:
             return None
         if call.about is not None:
             self.done(call)
-            return self._told(call.about, message)
+            return self._learned(call.about, message)
         if message.__class__ in self._parts:
             call.parts += (message,)
         elif call.asked and isinstance(message, Receipt):
@@ -133,6 +134,19 @@ class Conversation:
         elif call.answer is None:
             call.answer = message
         return call
+
+    def lone(self, own: Call, message: Message) -> bool:
+        """As `received` and `done` of a message that answers `own`, whose thread reads itself.
+
+        False where it answers another call, or needs a closer look: nothing was taken then.
+        """
+        request = own.request
+        if message.request != request or own.asked:
+            return False
+        own.answer = message
+        # Not there any more if another thread has just ended the connection.
+        self.pending.pop(request, None)
+        return True
 
     def done(self, call: Call) -> None:
         """Forget a call that has ended and whose waiter was woken."""
@@ -170,18 +184,31 @@ class Conversation:
             call.answer = timed_out(call.timeout, "unknown")
         self.abandon(call)
 
+    def note_end(self, reason: str) -> bool:
+        """Take note that the connection has ended; False where that was known."""
+        if self.ended is not None:
+            return False
+        self.ended = reason
+        return True
+
     def end(self, reason: str, doubtful: bool = False) -> list[Call]:
-        """Take note that the connection has ended: all that it ends, to be woken.
+        """As `note_end`: all calls that it ends, to be woken.
 
         `doubtful` says that what is not noted to have left may have.
         May be repeated where it was interrupted: what has not been `done` comes again.
         """
-        if self.ended is None:
-            self.ended = reason
+        self.note_end(reason)
         calls = list(self.pending.values())
         for call in calls:
             if call.answer is None:
                 call.answer = self._lost(call, doubtful)
+        return calls
+
+    def forget(self) -> list[Call]:
+        """In a forked child: the calls are the parent's, and their answers go there."""
+        self.ended = "the process has forked"
+        calls = list(self.pending.values())
+        self.pending.clear()
         return calls
 
     def _lost(self, call: Call, doubtful: bool) -> BgpyError:
@@ -197,10 +224,10 @@ class Conversation:
         )
         return ServerGone.at(progress, f"{self.ended}; {what}")
 
-    def _told(self, call: Call, message: Message) -> Call | None:
+    def _learned(self, call: Call, message: Message) -> Call | None:
         """What the server said of a call whose time is over."""
-        stage = told(message.text, "call") if isinstance(message, Status) else None
-        progress = _STAGES.get(stage, "unknown") if isinstance(stage, str) else "unknown"
+        stage = stage_of(message.text) if isinstance(message, Status) else Stage.UNKNOWN
+        progress = _STAGES[stage]
         if call.answer is not None:  # it came first
             if progress == "not started":
                 self.unanswered.discard(call.request)
@@ -208,7 +235,7 @@ class Conversation:
         if call.receipt is not None and progress == "started":
             call.answer = call.receipt
         else:
-            call.answer = timed_out(call.timeout, progress)
+            call.answer = timed_out(call.timeout, progress, _MEANINGS.get(stage))
             if progress != "not started":
                 self.unanswered.add(call.request)
         return call
@@ -217,9 +244,9 @@ class Conversation:
 class Acquaintance:
     """What a client knows of the server that it talks to, from one connection to the next.
 
-    Each restart that it meets is one `generation`. A call notes `told` when it begins; if it
-    finds a connection of a later generation it is to fail with `restarted`, so that all that
-    began before the notice was first raised hear of it, in whichever thread.
+    Each restart that it meets is one `generation`. A call notes `notified` when it begins; if it
+    finds a connection of a later generation it fails with `restarted`, so that all calls that
+    began before the notice was first raised get it, in whichever thread.
     """
 
     def __init__(self, address: object) -> None:
@@ -227,7 +254,7 @@ class Acquaintance:
         self._incarnation: bytes | None = None
         self.generation = 0
         """How many restarts were met."""
-        self.told = 0
+        self.notified = 0
         """The last generation that somebody has been told of."""
 
     @property
@@ -242,13 +269,13 @@ class Acquaintance:
         self._incarnation = incarnation
         return self.generation
 
-    def is_another(self, incarnation: bytes) -> bool:
-        """Whether that is another server process than the one known, without taking note."""
-        return self._incarnation not in (None, incarnation)
+    def generation_of(self, incarnation: bytes) -> int:
+        """As `meet`, without taking note: of a connection of its own, for one call."""
+        return self.generation + (self._incarnation not in (None, incarnation))
 
     def knows(self, generation: int) -> None:
         """Take note that who uses the client knows of that restart: it initialised the server."""
-        self.told = max(self.told, generation)
+        self.notified = max(self.notified, generation)
 
     def ended(self, incarnation: bytes) -> None:
         """Take note that this client ended that server: whatever comes next is no surprise."""
@@ -256,31 +283,41 @@ class Acquaintance:
             self._incarnation = None
 
     def restarted(self, generation: int) -> ServerRestarted:
-        """The error of a call that began before the restart was told; it is told by it."""
-        self.knows(generation)
+        """The error of a call that began before the restart was told, and tells it.
+
+        One that was met by a connection of its own alone is told once more, by the next call
+        over the one that all share.
+        """
+        self.knows(min(generation, self.generation))
         return ServerRestarted(
-            f"the server at {self._address} was restarted: this call did not start, and the old "
-            "state is lost",
+            f"the server at {self._address} has been restarted: this call did not run, and the "
+            "old state is lost",
             advice="initialise the server if it has no init file, then call again",
         )
 
 
-def timed_out(timeout: float | None, progress: Progress) -> CallTimeout:
+_MEANINGS = {
+    Stage.QUEUED: "it has not started yet, and will run",
+    Stage.ENDING: "the server is ending; exit_task has not begun, and runs when all that was "
+    "queued before has run",
+    Stage.DEFERRED: "its task has returned; the response that is still to come will be discarded",
+}
+"""What to say of a call at some stages, instead of what its progress means else."""
+EXITING = "exit_task has run, and the server is closing"
+"""The same, of a call that has ended the server."""
+
+
+def timed_out(timeout: float | None, progress: Progress, meaning: str | None = None) -> CallTimeout:
     """The error of a call that took longer than `timeout` seconds."""
     # What is left of a time limit is a little less than it.
     seconds = timeout if timeout is None else round(timeout, 3)
-    meaning = {
-        "not started": "it had not started, and will not run",
-        "started": "it had started and keeps running: its reply will be dropped",
-        "unknown": "whether it ran is not known",
-    }[progress]
-    return CallTimeout.at(progress, f"no answer within {seconds} s ({progress}): {meaning}")
-
-
-def told(text: str, key: str) -> Any:
-    """What the JSON object `text` holds under `key`; None if it is none, or holds nothing."""
-    try:
-        found = json().loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found.get(key) if isinstance(found, dict) else None
+    known = "" if meaning else f" ({progress})"
+    meaning = (
+        meaning
+        or {
+            "not started": "it had not started, and will not run",
+            "started": "it had started and is still running; its reply will be discarded",
+            "unknown": "whether it ran is not known",
+        }[progress]
+    )
+    return CallTimeout.at(progress, f"no answer within {seconds} s{known}: {meaning}")

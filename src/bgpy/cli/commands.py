@@ -78,7 +78,7 @@ def server(
 
     Port 0 takes a free port, and without ADDRESS the server makes its own Unix socket; the
     log names it. Ctrl-C ends the server: the current task finishes, then exit_task runs;
-    a second Ctrl-C ends the server at once.
+    a second Ctrl-C ends the server at once, without exit_task.
     """
     with failures():
         from bgpy.api.server import Server
@@ -137,7 +137,7 @@ def token_group() -> None:
     """Show the tokens that this account knows."""
 
 
-@token_group.command()
+@token_group.command(short_help="Print the token for ADDRESS.")
 @at_address
 def show(address: str, port: int | None) -> None:
     """Print the token that this account knows for ADDRESS, for 'bgpy add' on another machine.
@@ -145,10 +145,17 @@ def show(address: str, port: int | None) -> None:
     Anyone who holds the token can run code as the server's user.
     """
     with failures():
-        from bgpy.state import tokens
+        from bgpy.state import records, tokens
 
         place = parsed(address, port)
         known = tokens.known(place)
+        dead = records.find_dead(place)
+        if known is None and dead is not None:
+            leave(
+                f"the server at {place} (process {dead.pid}) was killed or crashed, and its token "
+                f"is void: start it again ('bgpy doctor {place}' shows the end of its log)",
+                FAILED,
+            )
         if known is None:
             leave(
                 f"this account knows no token for {place}: check that it runs a server there. A "
@@ -156,6 +163,15 @@ def show(address: str, port: int | None) -> None:
                 FAILED,
             )
         click.echo(known.token)
+        if known.source is tokens.Source.KEPT:
+            ended = (
+                "" if dead is None else f"; its last one (process {dead.pid}) was killed or crashed"
+            )
+            click.echo(
+                f"bgpy: 'bgpy add' kept this token, and no server of this account on this machine "
+                f"runs at {place} now{ended}",
+                err=True,
+            )
 
 
 @program.command(short_help="Keep the token of a server on another machine.")

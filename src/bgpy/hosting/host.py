@@ -47,8 +47,8 @@ class Host:
         asked = address.parse(options.host, options.port)
         place = listener.locate(asked)
         with ExitStack() as undo:
-            # Before the port: whoever finds that in use can tell then who has it. Port 0 is
-            # another one each time, and is claimed when it is known.
+            # Before the port: a server that finds the port in use can then tell which server
+            # has it. Port 0 stands for a free one, which is claimed when it is known.
             if named := place.path is not None or place.port != 0:
                 self.claim = claims.claim(place)
                 undo.callback(self.claim.release)

@@ -55,7 +55,7 @@ def main(settings: Settings, ready: Ready) -> None:
     try:
         server.serve(tell, tend_log)
     except BrokenPipeError:
-        log.error("the program that started this server ended before it was ready")
+        log.error("the program that started this server exited before the server was ready")
         sys.exit(1)
     except BaseException as error:
         if not ready.waited_for:

@@ -79,7 +79,7 @@ class Shutdown:
         self._server.change(lambda: self._say(number))
 
     def seen(self, number: int) -> None:
-        """Note a signal's number that came out of the wake-up descriptor; by who polls."""
+        """Note a signal's number from the wake-up descriptor; in the thread that polls."""
         if signal.getsignal(number) != self.handle:
             return  # a task's own handler has it
         self._seen += 1

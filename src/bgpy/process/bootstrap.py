@@ -55,7 +55,7 @@ def _bootstrap():
     try:
         from bgpy.process.readiness import run
     except BaseException as error:
-        tell("failed", f"bgpy can't be imported in its own process: {error!r}")
+        tell("failed", f"bgpy can't be imported in its own process: {error!r}", {})
         raise
     run(settings, pipe, starter)
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import subprocess
 
 NOBODY = ProcessId(0, "")
-"""Stands for a server's process that is not known yet."""
+"""Stands for the server's process until its pid is known."""
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 16384
@@ -145,12 +145,11 @@ class _Start:
                     self.log_file, self.log_offset = path, offset
                 case ("ready", *_):
                     return message
-                case ("failed", problem, *words):
+                case ("failed", problem, known):
                     # Its last act: time to write out what it printed, and not to hold its port.
                     self.server.wait(_ENDING)
                     self.cancel()
-                    advice = Advice(*words) if words else None
-                    raise self._failure(f"the server could not start: {problem}", advice)
+                    raise self._failure(f"the server could not start: {problem}", known)
                 case ("died", code):
                     raise self._failure(_ended(code))
         raise self._failure(_ended(self.process.wait()))
@@ -213,13 +212,18 @@ class _Start:
                 self.server = ProcessId.of(message[1])
             yield message
 
-    def _failure(self, problem: str, advice: Advice | None = None) -> StartupError:
-        """The error, with all that is known of this start."""
+    def _failure(self, problem: str, known: Mapping[str, Any] = {}) -> StartupError:
+        """The error, with all that is known of this start.
+
+        `known` is what the server's process knew: pid and log of another server that is in the
+        way stand before its own.
+        """
         error = StartupError(
             problem,
-            advice=advice,
-            pid=None if self.server is NOBODY else self.server.pid,
-            log_file=self.log_file,
+            advice=Advice(known["api"], known["cli"]) if "api" in known else None,
+            address=known.get("address"),
+            pid=known.get("pid", None if self.server is NOBODY else self.server.pid),
+            log_file=known.get("log_file", self.log_file),
         )
         error.printed = self._printed()
         return error

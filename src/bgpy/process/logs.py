@@ -196,7 +196,7 @@ class Rotation:
     def _reopen(self) -> None:
         """Write to the file at the log's path from now on, made where missing.
 
-        The numbers of the descriptors stay, so nobody who writes notices: each is changed from
+        The numbers of the descriptors stay, so writers notice nothing: each is changed from
         the old file to the new one in one step. Standard output and error stay what they are
         where a task has sent them elsewhere.
         """

@@ -6,7 +6,7 @@
     launcher ◄── stdout   lines, each with a magic start: ("started", pid)
                                                           ("logs", path, offset)
                                                           ("ready", host, port, log file)
-                                                          ("failed", problem, advice's words)
+                                                          ("failed", problem, what else is known)
                                                           ("died", exit code or -signal)
 
 Marshal, since it is built in and both sides are the same interpreter. A line without the
@@ -100,17 +100,22 @@ class Ready:
 
     def failed(self, error: StartupError) -> None:
         """Tell why the server can't start, as its last act: the launcher ends what is left."""
-        advice = () if error.advice is None else (error.advice.api, error.advice.cli)
-        self._tell("failed", error.problem, *advice)
+        known: dict[str, str | int] = {}
+        if error.advice is not None:
+            known |= {"api": error.advice.api, "cli": error.advice.cli}
+        for name in ("address", "pid", "log_file"):
+            if (value := getattr(error, name)) is not None:
+                known[name] = value
+        self._tell("failed", error.problem, known)
         self.close_in_child()
 
     def close_in_child(self) -> None:
-        """Close the pipe without a word, in a process that was forked from the server's."""
+        """Close the pipe and report nothing, in a process that was forked from the server's."""
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
 
-    def _tell(self, *message: str | int | None) -> None:
+    def _tell(self, *message: str | int | dict[str, str | int] | None) -> None:
         if self._pipe < 0:
             raise ValueError(f"the launcher no longer waits to hear {message[0]!r}")
         line = b"\n" + MAGIC + marshal.dumps(message).hex().encode() + b"\n"

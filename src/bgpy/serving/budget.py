@@ -26,6 +26,12 @@ from typing import Protocol
 
 from bgpy.config import Limits
 
+NO_ROOM = (
+    "the server's memory for requests and replies is used up (max_memory): this request did not "
+    "start; send it again later"
+)
+"""What a client is told whose request is refused."""
+
 
 def fitted(limits: Limits) -> Limits:
     """`limits` as far as they fit together: a message into half of the memory, a line into a
@@ -51,6 +57,7 @@ class Budget:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        # Guards `unsent` alone: see the module's docstring.
         self._lock = threading.RLock()
         self.receiving = 0
         """Announced by messages that aren't whole yet."""

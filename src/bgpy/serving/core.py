@@ -31,9 +31,9 @@ from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
-from bgpy.serving.questions import Questions
+from bgpy.serving.questions import MOST, Questions
 from bgpy.serving.queue import JobQueue
-from bgpy.serving.requests import Requests
+from bgpy.serving.requests import Parts, Requests
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.audit import Audit
 from bgpy.serving.sessions.session import LINGER, Session
@@ -97,25 +97,11 @@ class ServerCore:
         self._server_id = os.urandom(16)
         self._key = derive_key(token, self._server_id)
         self._terms = ServerTerms(limits.max_message, min(limits.max_buffers, 0xFFFF), 1 << PICKLE)
-        self.welcome = Welcome(
-            os.urandom(16),
-            processes.boot_id(),
-            processes.pid_namespace(),
-            pid,
-            sys.version_info[:3],
-            __version__,
-        )
+        self.welcome = _welcome(pid)
         self._budget = Budget(limits.max_memory)
-        self._jobs: JobQueue[Job] = JobQueue(
-            limits.max_requests, limits.max_queued, self._drained, self._budget
-        )
         self._reactor = Reactor(events.chores, events.signalled)
-        self._outbox = Outbox(self._reactor.change)
-        self._ending = Ending(limits.max_requests, limits.max_queued)
-        thread = current.TaskThread(self.welcome.incarnation, None)
-        self._worker = Worker(
-            engine, self._jobs, self._outbox, self._ending, self, events.ran, thread
-        )
+        self._parts = parts = self._make_parts(catalogue)
+        self._jobs, self._worker = parts.jobs, parts.worker
         self._audit = Audit()
         self._door = Acceptor(
             listener,
@@ -124,22 +110,24 @@ class ServerCore:
             self._make_session,
             lambda peer, why: self._audit.ended(peer, b"", why),
         )
-        self.requests = Requests(
-            engine,
-            self._jobs,
-            self._outbox,
-            self._ending,
-            self._worker,
-            Questions(catalogue, self._reactor.change),
-            self.welcome.incarnation,
-            has_init_file,
-            lambda: len(self._door.sessions),
-        )
-        self.handlers = self.requests.handlers
+        clients = lambda: len(self._door.sessions)  # noqa: E731
+        requests = Requests(parts, self.welcome.incarnation, has_init_file, clients)
+        self.handlers = requests.handlers
         """What acts on the messages of authenticated clients."""
         self._shared = memoryview(bytearray(RECEIVE_BUFFER))
         self._failure: BaseException | None = None
         _servers.add(self)
+
+    def _make_parts(self, catalogue: Catalogue) -> Parts:
+        limits, change = self._limits, self._reactor.change
+        most, most_bytes = limits.max_requests, limits.max_queued
+        jobs: JobQueue[Job] = JobQueue(most, most_bytes, self._drained, self._budget)
+        outbox = Outbox(change)
+        ending = Ending(most, most_bytes)
+        thread = current.TaskThread(self.welcome.incarnation, None)
+        worker = Worker(self._engine, jobs, outbox, ending, self, self._events.ran, thread)
+        questions = Questions(catalogue, change, min(MOST, limits.max_memory // 4))
+        return Parts(self._engine, jobs, outbox, ending, worker, questions)
 
     # Life
 
@@ -194,7 +182,9 @@ class ServerCore:
 
     def _close(self) -> None:
         self._events.closing()
-        for job in [*self._ending.close(), *self._jobs.clear()]:
+        self._worker.end_struck()
+        self._parts.outbox.end_deferred()
+        for job in [*self._parts.ending.close(), *self._jobs.clear()]:
             self._worker.refuse_ending(job)
         busy = lambda: any(session.unsent for session in self._door.sessions)  # noqa: E731
         self._reactor.drain(busy, self._limits.drain_timeout)
@@ -225,7 +215,7 @@ class ServerCore:
         try:
             self._events.initialized()
         except OSError as error:
-            # Whoever started it is gone, and nobody knows of it: end through the exit task.
+            # The process that started it is gone, and no other knows of it: run the exit task.
             self._failure = error
             self._reactor.interrupt()
 
@@ -257,7 +247,7 @@ class ServerCore:
         self._jobs.hold(session.client_id)
 
     def cleared(self, session: Session) -> None:
-        """Go on for a client that has taken its replies."""
+        """Let requests run again for a client that has taken its replies."""
         self._jobs.release(session.client_id)
 
     def _drained(self, owner: bytes) -> None:
@@ -266,9 +256,16 @@ class ServerCore:
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
+        self._parts.questions.leave(session)
         self._audit.ended(session.peer, session.client_id, session.outcome)
         self._jobs.leave(session.client_id)
         self._door.closed(session)
+
+
+def _welcome(pid: int) -> Welcome:
+    """What a server says of itself to who has proved the token; its incarnation is new."""
+    incarnation, boot, namespace = os.urandom(16), processes.boot_id(), processes.pid_namespace()
+    return Welcome(incarnation, boot, namespace, pid, sys.version_info[:3], __version__)
 
 
 def _close_in_child() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from bgpy.memory import Payload
-from bgpy.tasks.lifecycle import Kind
-from bgpy.wire.messages import Execute, Exit, Init, Message
+from bgpy.tasks.lifecycle import Kind, Outcome
+from bgpy.wire.messages import BUFFERS, HEAD, REQUEST, Execute, Exit, Init, Message
 
 
 class Peer(Protocol):
@@ -33,6 +33,9 @@ class Job:
     """When its turn came, more waited behind it for the same client."""
     started = False
     """The engine has been given it: it must not be given it again."""
+    outcome: Outcome | None = None
+    """How it ended, where the outbox has to be told: noted first, so that a job which is struck
+    while it ends is ended with that and nothing else."""
     chain = b""
     """The calls that wait for this one (`bgpy.tasks.current`)."""
 
@@ -48,12 +51,12 @@ class Job:
         if message is None:
             self.request = self.size = 0
         else:
-            self.request = message[0]
+            self.request = message[REQUEST]
             """The request id within its client."""
-            self.size = len(message[1])
+            self.size = len(message[HEAD])
             """Bytes of its arguments."""
-            if message[2]:
-                self.size += sum(map(len, message[2]))
+            if message[BUFFERS]:
+                self.size += sum(map(len, message[BUFFERS]))
 
     @property
     def owner(self) -> bytes:

@@ -14,17 +14,24 @@ is through, they are sent in one go, and where it fails, each becomes a refusal.
 one line of `reply` which goes to the session have to know.
 
 **Whose failure.** A `Reason` other than TASK says that bgpy itself made the failure. It is
-given by whoever calls, and never read off an error's type: a task may raise any error of
+given by the caller, and never read off an error's type: a task may raise any error of
 bgpy's, which it got from a client of its own, and that is the task's exception.
 
 **Threads.** Answers come from the task thread, from the thread that polls (receipts,
 refusals), and from any thread of the user's where a response was deferred. Sessions take
 care of their own sending; here `_counting` protects the two figures of failures that
-nobody waits for, and `deferred` is a set with only its own whole operations. A call is put
-there by the task thread when its task has returned, and taken out by whoever has answered
+nobody waits for, and `deferred` is a dict with only its own whole operations. A call is put
+there by the task thread when its task has returned, and taken out by the thread that has answered
 it; if that came first, the task thread sees `answered` after it has put it there, and takes
-it out itself. An exception that strikes (see `bgpy.serving.worker`) leaves `_counting`
-through `with`, and at worst an entry too many in `deferred`, of a call that has its answer.
+it out itself.
+
+**Wherever an exception strikes** (see `bgpy.serving.worker`), `finish` may be called again
+for the same call, and does what was left: a call is marked as answered when its answer has
+left and not before, and a claim on a deferred one is made in the job's name, so that it may
+be made again. An answer that left when its sender was struck, before it was marked, may be
+followed by a second: the client has the first, and drops what comes for a call that has
+ended. `_counting` is left through `with`; at worst an entry too many stays in `deferred`,
+of a call that has its answer.
 """
 
 from __future__ import annotations
@@ -56,6 +63,8 @@ log = logging.getLogger("bgpy.server")
 _SHORT = 1000
 """Characters of a failure's text that are sent where the whole is too large."""
 
+ENDED = "the task deferred its response, and the server ended before it was given; the task did run"
+
 Later = Callable[[Callable[[], None]], None]
 """Has a function called soon, outside of whatever its caller is in the middle of."""
 
@@ -66,8 +75,9 @@ class Outbox:
     def __init__(self, later: Later) -> None:
         """`later` takes no lock: the collector calls it in any thread, anywhere."""
         self._later = later
-        self.deferred: set[tuple[bytes, int]] = set()
-        """Owner and request of the calls whose task has returned and whose answer is open."""
+        self.deferred: dict[tuple[bytes, int], ClientSocket] = {}
+        """The calls whose task has returned and whose answer is open, by owner and request."""
+        # Guards the two figures below; taken by any thread that answers, for two assignments.
         self._counting = threading.Lock()
         self.unseen = 0
         """How many failures nobody waited for."""
@@ -84,20 +94,20 @@ class Outbox:
         if call.waits and peer is not None:
             peer.reply(call.request, encode(response, "response"), error, call.more)
             if self.deferred:
-                self.deferred.discard((call.owner, call.request))
+                self.deferred.pop((call.owner, call.request), None)
         elif error:
             self._count_unseen(call, f"{response!r:.1000}")
         elif peer is None:
             # An exit task responds at each end, also where a signal asked for it.
             level = logging.DEBUG if call.kind is Kind.EXIT else logging.WARNING
-            log.log(level, "a response was dropped: its caller does not wait")
+            log.log(level, "the task's response was dropped: no caller waits for it")
 
     def fail(self, call: Job, failure: BaseException, reason: Reason = Reason.TASK) -> None:
         """Send `failure` as the end of the call, or count it where nobody waits."""
         if call.waits:
             self._send_failure(call, failure, reason)
         else:
-            self._note_unseen(call, failure)
+            self._note_unseen(call, failure, False)
 
     def drop(self, call: Job) -> None:
         """Have a deferred call fail that nobody can answer any more."""
@@ -125,9 +135,9 @@ class Outbox:
             self.receipt(job.peer, job.request)
 
     def _keep_deferred(self, job: Job, client_socket: ClientSocket) -> None:
-        self.deferred.add((job.owner, job.request))
+        self.deferred[job.owner, job.request] = client_socket
         if client_socket.answered:
-            self.deferred.discard((job.owner, job.request))
+            self.deferred.pop((job.owner, job.request), None)
 
     def _finish_failed(
         self, job: Job, client_socket: ClientSocket, result: Result, error: BaseException
@@ -135,21 +145,31 @@ class Outbox:
         if job.peer is None and job.kind is Kind.INIT:
             return  # of an init file: `ServerCore.serve` raises it
         # Init, and an exit that doesn't wait for a response, are answered all the same.
-        hears = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
-        if hears or (job.waits and not self._is_answered(client_socket)):
+        told = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
+        if told or (job.waits and self._is_open(job, client_socket)):
             self._send_failure(job, error, _reason(result, error))
             client_socket.answered = True
             log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
         else:
-            self._note_unseen(job, error)
+            self._note_unseen(job, error, job.waits)
 
-    def _is_answered(self, client_socket: ClientSocket) -> bool:
-        """Whether a call is answered; if not, nobody else can answer it from now on.
+    def end_deferred(self) -> None:
+        """Fail the calls whose answer is open still: the server ends, the exit task has run."""
+        left = 0
+        for client_socket in self.deferred.copy().values():
+            job = client_socket.call
+            if client_socket.claim(job):
+                self.fail(job, NoResponse(ENDED), Reason.NO_RESPONSE)
+                client_socket.answered = True
+                left += 1
+        if left:
+            log.warning("%d calls ended with NoResponse: %s", left, ENDED)
 
-        One that isn't deferred is this thread's alone, and marked only when its answer has
-        left: where an exception strikes in between, it is answered once more, not never.
-        """
-        return client_socket.take() if client_socket.deferred else client_socket.answered
+    def _is_open(self, job: Job, client_socket: ClientSocket) -> bool:
+        """Whether a call has no answer; if so, nobody else can give it one from now on."""
+        if client_socket.deferred:
+            return client_socket.claim(job)
+        return not client_socket.answered
 
     # What the server says itself
 
@@ -162,7 +182,7 @@ class Outbox:
         self._send(peer, Failure(request, reason, text=text))
 
     def refuse_connection(self, peer: Peer, request: int, text: str) -> None:
-        """Tell a client how it broke the protocol; whoever calls closes the connection."""
+        """Tell a client how it broke the protocol; the caller closes the connection."""
         self.refuse(peer, request, Reason.PROTOCOL, text)
         peer.send(Goodbye(text))
 
@@ -186,13 +206,19 @@ class Outbox:
                 self._send(peer, whole)
         except MessageTooLarge as error:
             self._send(peer, Failure(job.request, reason, name, f"{text[:_SHORT]} ... ({error})"))
-        self.deferred.discard((job.owner, job.request))
+        self.deferred.pop((job.owner, job.request), None)
 
     # Failures that nobody waits for
 
-    def _note_unseen(self, job: Job, error: BaseException) -> None:
+    def _note_unseen(self, job: Job, error: BaseException, answered: bool) -> None:
         name = job.kind.name.lower()
-        log.error("%s_task failed, and its caller does not wait", name, exc_info=error)
+        if answered:
+            text = "%s_task failed after it had responded; the caller has its response"
+        elif job.peer is None:
+            text = "%s_task failed"
+        else:
+            text = "%s_task failed, and the caller does not wait for a response"
+        log.error(text, name, exc_info=error)
         described = failures.describe(error)
         self._count_unseen(job, f"{described.type_name}: {described.text:.1000}")
 

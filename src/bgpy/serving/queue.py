@@ -16,7 +16,7 @@ The lock is held for a few steps, by the thread that polls (all but `pop`) and b
 task thread (`pop`). None of them takes longer the more jobs or clients wait, so that
 neither thread keeps the other: `clear` and `push_last`, which come at a server's end,
 are the exceptions. Nobody is called while it is held, nor is anything made there whose
-`__del__` is the user's; so whoever strikes inside, a signal handler or the collector,
+`__del__` is the user's; so what strikes inside, a signal handler or the collector,
 can't come back for the lock. A handler that raises there leaves what waits in place;
 the numbers that are derived from it are counted anew by the next who comes.
 """
@@ -24,18 +24,16 @@ the numbers that are derived from it are counted anew by the next who comes.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 from bgpy.serving.budget import Budget
-from bgpy.tasks.lifecycle import EXEC, Kind
+from bgpy.serving.line import J, Line
+from bgpy.tasks.lifecycle import EXEC, INIT
 
 LONE = 2**16
 """Bytes of arguments from which on a job is counted in a line, also if it is alone."""
-
-GONE = 2**20
-"""Bytes of arguments of withdrawn jobs that a line may keep until their turn comes."""
 
 JOB = 512
 """Bytes that a job takes besides its arguments, about."""
@@ -43,89 +41,6 @@ JOB = 512
 
 class Overloaded(Exception):
     """The server's memory is lent out: a request was refused, and nothing of it runs."""
-
-
-class Waiting(Protocol):
-    """What the queue knows of a job."""
-
-    kind: Kind
-    waits: bool
-    """Its client waits for what the task responds."""
-    size: int
-    """Bytes of its arguments."""
-    more: bool
-    """Set when its turn came: more waits behind it for the same client."""
-
-    @property
-    def owner(self) -> bytes:
-        """Whose turn it takes."""
-
-    @property
-    def request(self) -> int:
-        """The request's id within its client."""
-
-
-J = TypeVar("J", bound=Waiting)
-
-
-class Line(Generic[J]):
-    """What waits for one client."""
-
-    __slots__ = (
-        "count",
-        "full",
-        "gone",
-        "gone_size",
-        "held",
-        "index",
-        "jobs",
-        "kept",
-        "owner",
-        "size",
-    )
-
-    def __init__(self, owner: bytes) -> None:
-        self.owner = owner
-        self.jobs: deque[J] = deque()
-        self.count = 0
-        """How many of `jobs` wait: the others are `gone`."""
-        self.gone: set[int] = set()
-        """Those that were withdrawn, by `id`: taken out when their turn comes, or when they
-        are more than the others, or large."""
-        self.gone_size = 0
-        self.index: dict[int, J] | None = None
-        """By request, made when it is first asked for; of two with the same the first."""
-        self.size = 0
-        """Bytes of arguments."""
-        self.full = False
-        self.held = False
-        self.kept = True
-        """It stays when nothing waits: its client is connected, and may come again."""
-
-    def find(self, request: int) -> J | None:
-        """The job of that request, if it waits here."""
-        if self.index is None:
-            self.index = {}
-            for job in self.jobs:
-                if id(job) not in self.gone:
-                    self.index.setdefault(job.request, job)
-        return self.index.get(request)
-
-    def remove(self, job: J) -> None:
-        """Take `job`, which `find` has found, out from between the others."""
-        assert self.index is not None
-        self.count -= 1
-        self.gone.add(id(job))
-        self.gone_size += job.size
-        del self.index[job.request]
-        if len(self.gone) > self.count or self.gone_size > GONE:
-            self.tidy()
-
-    def tidy(self) -> None:
-        """Forget what is gone."""
-        self.jobs = deque(job for job in self.jobs if id(job) not in self.gone)
-        self.gone, self.gone_size = set(), 0
-        self.count = len(self.jobs)
 
 
 class JobQueue(Generic[J]):
@@ -143,23 +58,24 @@ class JobQueue(Generic[J]):
         self._max_bytes = max_bytes
         self._drained = drained
         self._budget = Budget(2**62) if budget is None else budget
+        # Guards all below but `taken` and reading `count`: see the module's docstring.
         self._lock = threading.Lock()
         self._turns: OrderedDict[bytes, Line[J]] = OrderedDict()
         self._lines: dict[bytes, Line[J]] = {}
         self._held: dict[bytes, Line[J]] = {}
         self._held_jobs = 0
-        self._kinds = dict.fromkeys(Kind, 0)  # but for EXEC, which are all the others
+        self._inits = 0  # in all lines
         self._lone: J | None = None
         self._lone_size = min(LONE, max_bytes) if max_requests > 1 else 0
         self._last: J | None = None
         self._torn = False
         self.count = 0
-        """How many can run; read without the lock by whoever looks whether there is work."""
+        """How many can run; the reactor reads it without the lock."""
         self.taken: J | None = None
-        """What `pop` took, until whoever runs it sets this to None: when it is answered.
+        """What `pop` took, until the worker sets this to None: when it is answered.
 
         `pop` says so before it takes a job out, so it is known also where an exception
-        struck, and gives it again; whoever looks for it meets it in the queue or here.
+        struck, and gives it again; a thread that looks for it meets it in the queue or here.
         """
 
     def push(self, job: J, owner: bytes) -> bool:
@@ -177,9 +93,7 @@ class JobQueue(Generic[J]):
                     return False
                 if self._lone is not None:
                     self._line_up_lone()
-                line = self._lines.get(owner)
-                if line is None:
-                    line = self._lines[owner] = Line(owner)
+                line = self._line_of(owner)
                 budget, size = self._budget, job.size
                 used = budget.queued + budget.unsent + budget.receiving
                 if used > budget.ample and not budget.admits(line.size, size + JOB):
@@ -195,35 +109,31 @@ class JobQueue(Generic[J]):
     def put_back(self, job: J) -> None:
         """Append a job that `pop` gave, which has its receipt: there is always room for it.
 
-        Once only, also where whoever put it back was struck and does it again.
+        Once only, also where the caller was struck and does it again.
         """
         try:
             with self._lock:
                 if self._torn:
                     self._mend()
                 self._line_up_lone()
-                line = self._lines.get(job.owner)
-                if line is None:
-                    line = self._lines[job.owner] = Line(job.owner)
+                line = self._line_of(job.owner)
                 if not line.jobs or line.jobs[-1] is not job:
                     self._line_up(job, line)
         except BaseException:
             self._torn = True
             raise
 
-    def push_last(self, job: J) -> bool:
-        """Keep `job` until everything else has run; False if another is kept already.
+    def push_last(self, job: J) -> None:
+        """Keep `job` until everything else has run, if no other is kept already.
 
         What is held runs now: there is no later any more.
         """
         with self._lock:
-            if self._last is not None:
-                return False
-            self._last = job
-            self.count += 1
-            for line in list(self._held.values()):
-                self._release(line)
-            return True
+            if self._last is None:
+                self._last = job
+                self.count += 1
+                for line in list(self._held.values()):
+                    self._release(line)
 
     def pop(self) -> J | None:
         """Take the next job, or None; it is `taken` until that is set to None.
@@ -243,49 +153,17 @@ class JobQueue(Generic[J]):
                     self._lone = None
                     self.count -= 1
                     return job
-                turns = self._turns
-                if turns:
-                    line = next(iter(turns.values()))
-                    jobs = line.jobs
-                    while line.gone and id(jobs[0]) in line.gone:
-                        line.gone.discard(id(jobs.popleft()))
-                    job = self.taken = jobs[0]
-                    jobs.popleft()
-                    line.count -= 1
-                    if not line.count:
-                        del turns[line.owner]
-                    else:
-                        job.more = True
-                        if len(turns) > 1:
-                            turns.move_to_end(line.owner)
-                    self.count -= 1
-                    if line.index is not None:
-                        self._forget(job, line)
-                    size = job.size
-                    line.size -= size
-                    self._budget.queued -= size + JOB
-                    if job.kind is not EXEC:
-                        self._kinds[job.kind] -= 1
-                    if (line.kept and not line.full) or not self._took(line):
-                        return job
-                elif self._last is not None:
-                    job = self.taken = self._last
-                    self._last = None
-                    self.count -= 1
+                if not self._turns:
+                    return self._pop_last()
+                line = next(iter(self._turns.values()))
+                job = self._pop_line(line)
+                if (line.kept and not line.full) or not self._took(line):
                     return job
-                else:
-                    return None
         except BaseException:
             self._torn = True
             raise
         self._drained(line.owner)
         return job
-
-    def again(self) -> None:
-        """See that there is work, for who may have been struck between taking it and running it."""
-        with self._lock:
-            self._torn = True
-            self.count += 1  # counted anew by `pop`, which comes now
 
     def queued(self) -> int:
         """How many wait, those that are held included."""
@@ -304,9 +182,7 @@ class JobQueue(Generic[J]):
             if self._last is not None:
                 return
             self._line_up_lone()
-            line = self._lines.get(owner)
-            if line is None:
-                line = self._lines[owner] = Line(owner)
+            line = self._line_of(owner)
             if line.held:
                 return
             if line.count:
@@ -333,15 +209,11 @@ class JobQueue(Generic[J]):
                 line.kept = False
                 self._forget_if_over(line)
 
-    def holds(self, kind: Kind) -> bool:
-        """Whether a job of that kind waits."""
+    def holds_init(self) -> bool:
+        """Whether an init waits."""
         with self._lock:
-            if any(job is not None and job.kind is kind for job in (self._lone, self._last)):
-                return True
-            if kind is not EXEC:
-                return self._kinds[kind] > 0
-            others = sum(self._kinds.values()) + (self._lone is not None)
-            return self.count + self._held_jobs - (self._last is not None) > others
+            lone = self._lone
+            return self._inits > 0 or (lone is not None and lone.kind is INIT)
 
     def find(self, owner: bytes, request: int) -> J | None:
         """The job of that request, if it waits."""
@@ -374,10 +246,7 @@ class JobQueue(Generic[J]):
                 self.count -= 1
                 if not line.count:
                     del self._turns[owner]
-            line.size -= job.size
-            self._budget.queued -= job.size + JOB
-            if job.kind is not EXEC:
-                self._kinds[job.kind] -= 1
+            self._left(job)
             drained = self._took(line)
         if drained:
             self._drained(owner)
@@ -403,15 +272,10 @@ class JobQueue(Generic[J]):
             self.count += 1
             if not line.count:
                 self._turns[line.owner] = line
-        line.jobs.append(job)
-        line.count += 1
-        if line.index is not None:
-            line.index.setdefault(job.request, job)
-        size = job.size
-        line.size += size
-        self._budget.queued += size + JOB
-        if job.kind is not EXEC:
-            self._kinds[job.kind] += 1
+        line.append(job)
+        self._budget.queued += job.size + JOB
+        if job.kind is INIT:
+            self._inits += 1
         if line.count >= self._max_requests or line.size >= self._max_bytes:
             line.full = True
         return line.full
@@ -420,20 +284,44 @@ class JobQueue(Generic[J]):
         if self._lone is not None:
             # In this order, so that it is somewhere whatever strikes.
             job = self._lone
-            line = self._lines.get(job.owner)
-            if line is None:
-                line = self._lines[job.owner] = Line(job.owner)
-            self._line_up(job, line)
+            self._line_up(job, self._line_of(job.owner))
             self._lone = None
             self.count -= 1
 
-    def _forget(self, job: J, line: Line[J]) -> None:
-        """Take `job`, which runs, out of what can be found; where nothing waits, that is all."""
-        assert line.index is not None
+    def _pop_line(self, line: Line[J]) -> J:
+        """Take the next job of `line`, whose turn it is."""
+        job = self.taken = line.first()
+        line.drop_first()
         if not line.count:
-            line.index = None
-        elif line.index.get(job.request) is job:
-            del line.index[job.request]
+            del self._turns[line.owner]
+        else:
+            job.more = True
+            if len(self._turns) > 1:
+                self._turns.move_to_end(line.owner)
+        self.count -= 1
+        self._left(job)
+        return job
+
+    def _pop_last(self) -> J | None:
+        """Take the job that waits until all others have run, if there is one."""
+        if self._last is None:
+            return None
+        job = self.taken = self._last
+        self._last = None
+        self.count -= 1
+        return job
+
+    def _left(self, job: J) -> None:
+        """Count that `job` is in no line any more."""
+        self._budget.queued -= job.size + JOB
+        if job.kind is INIT:
+            self._inits -= 1
+
+    def _line_of(self, owner: bytes) -> Line[J]:
+        line = self._lines.get(owner)
+        if line is None:
+            line = self._lines[owner] = Line(owner)
+        return line
 
     def _took(self, line: Line[J]) -> bool:
         """Whether `line`, which a job has left, has room again now; forget it if it is over."""
@@ -464,17 +352,14 @@ class JobQueue(Generic[J]):
             self._lone = None
         self._held = {line.owner: line for line in lines if line.held}
         for line in lines:
-            line.tidy()
-            line.index = None
-            line.size = sum(job.size for job in line.jobs)
+            line.mend()
             if line.count and not line.held:
                 self._turns.setdefault(line.owner, line)
             else:
                 self._turns.pop(line.owner, None)
         jobs = [job for line in lines for job in line.jobs]
         self._held_jobs = sum(line.count for line in self._held.values())
-        self._kinds = {kind: sum(job.kind is kind for job in jobs) for kind in Kind}
-        self._kinds[EXEC] = 0
+        self._inits = sum(job.kind is INIT for job in jobs)
         self._budget.queued = sum(job.size + JOB for job in jobs)
         waiting = len(jobs) - self._held_jobs
         self.count = waiting + (self._lone is not None) + (self._last is not None)

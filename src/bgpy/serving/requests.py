@@ -16,10 +16,12 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from bgpy.codec.payload import PICKLE
 from bgpy.errors import RemoteProtocolError
+from bgpy.serving.budget import NO_ROOM
 from bgpy.serving.ending import Ending, Taken
 from bgpy.serving.job import Job, Peer
 from bgpy.serving.outbox import Outbox
@@ -30,11 +32,16 @@ from bgpy.serving.worker import Worker
 from bgpy.tasks.current import LONGEST as LONGEST_CHAIN
 from bgpy.tasks.current import serials_in
 from bgpy.tasks.engine import Engine
-from bgpy.tasks.lifecycle import EXEC, Kind
+from bgpy.tasks.lifecycle import EXEC, NO_TASKS, Kind
 from bgpy.version import __version__
 from bgpy.wire.extensions import Extension, UnknownExtension, decode_extensions
 from bgpy.wire.messages import (
+    CALL,
+    CHAIN,
+    CODEC,
     CODEC_NONE,
+    EXTENSIONS,
+    WAIT,
     Cancel,
     Execute,
     Exit,
@@ -44,41 +51,46 @@ from bgpy.wire.messages import (
     Ping,
     Pong,
     Reason,
+    Stage,
     Status,
+    json_object,
+    modules_asked,
+    stage_text,
 )
 
 log = logging.getLogger("bgpy.server")
 
-NO_ROOM = "the server has no memory left for waiting requests: this one has not run"
 CALLS_ITSELF = (
-    "a task of this server waits for this call, and the call can't run before that task ends: "
-    "the server runs one task at a time"
+    "this call would deadlock: a task on this server is waiting for it, and the server runs one "
+    "task at a time"
 )
-NO_TASKS = "the server has no tasks yet"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What requests are handed to: the parts of one server that act on them."""
+
+    engine: Engine
+    jobs: JobQueue[Job]
+    outbox: Outbox
+    ending: Ending
+    worker: Worker
+    questions: Questions
 
 
 class Requests:
     """Acts on the messages of authenticated clients."""
 
     def __init__(
-        self,
-        engine: Engine,
-        jobs: JobQueue[Job],
-        outbox: Outbox,
-        ending: Ending,
-        worker: Worker,
-        questions: Questions,
-        incarnation: bytes,
-        has_init_file: bool,
-        clients: Callable[[], int],
+        self, parts: Parts, incarnation: bytes, has_init_file: bool, clients: Callable[[], int]
     ) -> None:
         """`clients` tells how many are connected."""
-        self._engine = engine
-        self._jobs = jobs
-        self._outbox = outbox
-        self._ending = ending
-        self._worker = worker
-        self._questions = questions
+        self._engine = parts.engine
+        self._jobs = parts.jobs
+        self._outbox = parts.outbox
+        self._ending = parts.ending
+        self._worker = parts.worker
+        self._questions = parts.questions
         self._incarnation = incarnation
         self._has_init_file = has_init_file
         self._clients = clients
@@ -96,9 +108,9 @@ class Requests:
     # Requests for the tasks
 
     def _on_execute(self, session: Session, message: Execute) -> None:
-        wait = message[5]
+        wait = message[WAIT]
         job = Job(EXEC, session, message, wait)
-        unusual = self._ending.begun or message[3] != PICKLE or message[6]
+        unusual = self._ending.begun or message[CODEC] != PICKLE or message[EXTENSIONS]
         if unusual and not self._takes(job, message):
             return
         if not self._engine.initialized and not self._may_be_initialized():
@@ -179,7 +191,7 @@ class Requests:
 
     def _may_be_initialized(self) -> bool:
         """Whether there will be tasks when what is queued before has run."""
-        awaited = self._has_init_file or self._jobs.holds(Kind.INIT)
+        awaited = self._has_init_file or self._jobs.holds_init()
         taken = self._jobs.taken  # after the queue: what has left it has been taken before
         # Asked once more: an init may have ended while this looked for it.
         return (
@@ -189,24 +201,29 @@ class Requests:
     # Questions to the server itself
 
     def _on_status(self, session: Session, message: Status) -> None:
-        asked = self._asked(session, message)
-        if "call" in asked:
-            if "chain" in asked:
-                self._chain_grew(session, message, asked["call"], asked["chain"])
-            answer: dict[str, object] = {"call": self._stage(session, asked["call"])}
+        asked = json_object(message.text)
+        if asked is None:
+            self._refuse(session, message.request, "a question must be a JSON object")
+        if CALL in asked:
+            if CHAIN in asked:
+                self._chain_grew(session, message, asked[CALL], asked[CHAIN])
+            text = stage_text(self._stage(session, asked[CALL]))
         else:
-            answer = {
-                "version": __version__,
-                "pid": os.getpid(),
-                "initialized": self._engine.initialized,
-                "busy": self._jobs.taken is not None,
-                "queued": self._jobs.queued(),
-                "clients": self._clients(),
-                "ending": self._ending.begun,
-                "unseen_failures": self._outbox.unseen,
-                "last_unseen_failure": self._outbox.last_unseen,
-            }
-        session.send(Status(message.request, json.dumps(answer)))
+            text = json.dumps(self._described())
+        session.send(Status(message.request, text))
+
+    def _described(self) -> dict[str, object]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "initialized": self._engine.initialized,
+            "busy": self._jobs.taken is not None,
+            "queued": self._jobs.queued(),
+            "clients": self._clients(),
+            "ending": self._ending.begun,
+            "unseen_failures": self._outbox.unseen,
+            "last_unseen_failure": self._outbox.last_unseen,
+        }
 
     def _chain_grew(self, session: Session, message: Status, request: Any, text: Any) -> None:
         """The calls that wait for `request` are others than when it came.
@@ -234,10 +251,10 @@ class Requests:
 
     def _on_cancel(self, session: Session, message: Cancel) -> None:
         withdrawn = self._jobs.withdraw(session.client_id, message.target)
-        stage = "withdrawn" if withdrawn else self._stage(session, message.target)
-        session.send(Status(message.request, json.dumps({"call": stage})))
+        stage = Stage.WITHDRAWN if withdrawn else self._stage(session, message.target)
+        session.send(Status(message.request, stage_text(stage)))
 
-    def _stage(self, session: Session, request: Any) -> str:
+    def _stage(self, session: Session, request: Any) -> Stage:
         """How far a request of the client's is.
 
         Asked in the order that a request takes, so that one which moves on meanwhile is met
@@ -246,36 +263,31 @@ class Requests:
         """
         owner = session.client_id
         if type(request) is not int:
-            return "unknown"
+            return Stage.UNKNOWN
         queued = self._jobs.find(owner, request) is not None
         job = self._jobs.taken
         if job is not None and (job.owner, job.request) == (owner, request):
-            return "running"
-        if queued or self._ending.keeps(owner, request):
-            return "queued"
+            return Stage.RUNNING
+        if self._ending.keeps(owner, request):
+            return Stage.ENDING
+        if queued:
+            return Stage.QUEUED
         if self._worker.is_abroad(owner, request):
-            return "running"
-        return "deferred" if (owner, request) in self._outbox.deferred else "unknown"
+            return Stage.RUNNING
+        return Stage.DEFERRED if (owner, request) in self._outbox.deferred else Stage.UNKNOWN
 
     def _on_modules(self, session: Session, message: Modules) -> None:
         if len(message.text) > LONGEST:
             text = f"a question for modules has at most {LONGEST} characters: ask in parts"
             return self._outbox.refuse(session, message.request, Reason.TOO_LARGE, text)
-        names = self._asked(session, message).get("modules")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            self._refuse(
-                session, message.request, "a question for modules must hold a list of their names"
-            )
-        self._questions.ask(session, message.request, names)
-
-    def _asked(self, session: Session, message: Status | Modules) -> dict[str, Any]:
+        names = modules_asked(message.text)
+        if names is None:
+            text = "a question for modules must be a JSON object with a list of their names"
+            self._refuse(session, message.request, text)
         try:
-            asked = json.loads(message.text)
-        except (ValueError, RecursionError):
-            asked = None
-        if not isinstance(asked, dict):
-            self._refuse(session, message.request, "a question must be a JSON object")
-        return asked
+            self._questions.ask(session, message.request, names)
+        except Overloaded:
+            self._outbox.refuse(session, message.request, Reason.OVERLOAD, NO_ROOM)
 
     def _refuse(self, peer: Peer, request: int, text: str) -> NoReturn:
         """Tell the client how it broke the protocol, and raise it."""

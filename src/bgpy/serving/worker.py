@@ -9,10 +9,14 @@ instructions of this thread, inside a task and outside of it. Inside, it is the 
 exception. Outside, the job says what to do: the queue names it in `taken` before it takes
 it out, and forgets it only when it has been answered. If it has not `started`, it is taken
 again, and nothing has happened; if it has, its call fails with what the handler raised, and
-is never run twice. With no job taken the exception is logged by the reactor. So nothing
+is never run twice. With no job taken the exception is logged by the reactor.
+
+Putting that right may be struck as well, as often as you like: the reactor sees that a job
+is taken still, `pop` gives it again, and since it has started it is ended, not run. What it
+is ended with stands in `Job.outcome` before anybody is told, else in `_strike`: storing that
+is the first thing an `except` does, and the interpreter takes no signals before. So nothing
 that strikes ends the server or loses a call, and all locks on this way are left through
-`with`. What is left is one instruction wide: an answer that has left when its call is
-struck is followed by a failure, which its client drops, since that call has its answer.
+`with`. What may happen is a second answer, which the client drops (`bgpy.serving.outbox`).
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
+from bgpy.errors import NoResponse
 from bgpy.serving.ending import Ending
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
@@ -33,14 +38,16 @@ from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.current import TaskThread
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import DONE, EXEC, EXIT, Kind, Outcome, Result
-from bgpy.wire.messages import CODEC_NONE, Reason
+from bgpy.wire.messages import BUFFERS, CODE, CODEC, CODEC_NONE, HEAD, Reason
 
 log = logging.getLogger("bgpy.server")
 
 Call = tuple[bytes, int]
 """A client's id, and the number of its request."""
 
-ENDS = "the server is ending: this request has not run and never will"
+ENDS = "the server is shutting down; this request was not run"
+
+UNSENT = "the server could not send how this call ended; its log says why"
 
 
 class Hooks(Protocol):
@@ -79,6 +86,7 @@ class Worker:
         self._client_socket = ClientSocket(outbox, None, False)  # of the job that is taken
         self.in_child = False
         """This is a child that a task has forked: it ends when the task returns."""
+        self._strike: BaseException | None = None  # what struck the job that is taken
         self._promised: deque[Job] = deque()
         self._abroad = Abroad()
 
@@ -91,8 +99,8 @@ class Worker:
             message, thread = job.message, self.thread
             client_socket = self._client_socket = ClientSocket(self._outbox, job, job.waits)
             payload = None
-            if message is not None and message[3] != CODEC_NONE:
-                payload = message[1], message[2], message[4]
+            if message is not None and message[CODEC] != CODEC_NONE:
+                payload = message[HEAD], message[BUFFERS], message[CODE]
             thread.call = job
             thread.serial = self._serial = self._serial + 1
             job.started = True
@@ -108,6 +116,7 @@ class Worker:
                 self._end(job, client_socket, outcome)
             self._jobs.taken = None
         except BaseException as error:
+            self._strike = error
             self._struck(error)
 
     def is_running(self, serial: int) -> bool:
@@ -124,6 +133,7 @@ class Worker:
         What has its receipt was promised to run, and still does. May be repeated where it
         was struck: what was taken out stands in `_promised` until it is back.
         """
+        self.end_struck()
         self._ending.interrupt()
         self.settle()
         refused = 0
@@ -132,8 +142,7 @@ class Worker:
             if job.kind is EXEC and not job.waits and not job.started:
                 self._promised.append(job)
             else:
-                if not job.started:
-                    self.refuse_ending(job)
+                self.refuse_ending(job)
                 refused += 1
             self._jobs.taken = None
         self._jobs.taken = None
@@ -141,7 +150,7 @@ class Worker:
             self._jobs.put_back(self._promised[0])
             self._promised.popleft()
         self.settle()
-        log.info("the server was asked to end and rejects %d queued requests", refused)
+        log.info("the server was asked to end; it rejected %d queued requests", refused)
 
     def settle(self) -> None:
         """See that the exit whose turn it is waits in the queue; from any thread, at any time."""
@@ -161,21 +170,30 @@ class Worker:
     def finished(self, client_socket: ClientSocket, outcome: Outcome) -> None:
         """End a call that the engine has run elsewhere; called by the thread that polls."""
         job: Job = client_socket.call
+        if job.outcome is not None:
+            return  # struck when it went there, it has had its end
         self._abroad.left(job)
         self._end(job, client_socket, outcome)
-        if (waiting := self._abroad.whoever_waited()) is not None:
+        if (waiting := self._abroad.waiting_exit()) is not None:
             self._jobs.push_last(waiting)
 
     # One job
 
     def _puts_off(self, job: Job) -> bool:
-        """Whether `job` doesn't run now: it has been answered, or waits for other calls."""
-        if job.started or self._abroad.keeps_waiting(job):
+        """Whether `job` doesn't run now: it was struck and has started, or waits for others."""
+        if job.started:
+            self.end_struck()
+            return True
+        if self._abroad.keeps_waiting(job):
             self._jobs.taken = None
             return True
         return False
 
     def _end(self, job: Job, client_socket: ClientSocket, outcome: Outcome) -> None:
+        """Tell everybody how `job` ended; called again where it was struck."""
+        if job.outcome is None:
+            job.outcome = outcome
+        outcome = job.outcome
         kind, unread = job.kind, outcome.result is Result.UNREADABLE
         if kind is Kind.EXIT and unread:
             # First, so that a client which asks again at once finds the server as it is then.
@@ -184,10 +202,9 @@ class Worker:
         try:
             self._outbox.finish(job, client_socket, outcome)
         except Exception:
-            # What the user's exceptions do when they are printed or pickled is theirs too.
-            log.exception(
-                "the failure of %s_task could not be sent to its caller", kind.name.lower()
-            )
+            # The user's exception failed when it was printed or pickled, or a handler struck.
+            log.exception("the end of %s_task could not be sent to its caller", kind.name.lower())
+            self._outbox.finish(job, client_socket, Outcome(Result.RAISED, NoResponse(UNSENT)))
         if kind is Kind.EXIT and not unread:
             self._hooks.exit_ran()
         elif kind is Kind.INIT and job.peer is None:
@@ -201,11 +218,22 @@ class Worker:
         self.thread.serial = 0
         self.settle()
         if job is None or not job.started:
-            self._jobs.again()
             raise error
         log.error("a signal handler raised outside of a task", exc_info=error)
-        self._end(job, self._client_socket, Outcome(Result.RAISED, error))
-        self._jobs.taken = None
+        self.end_struck()
+
+    def end_struck(self) -> None:
+        """End the job that is taken, if it had started when an exception struck."""
+        job, client_socket = self._jobs.taken, self._client_socket
+        if job is None or not job.started:
+            return
+        over = job.kind is EXEC and client_socket.answered is True and not client_socket.deferred
+        if not over and not self._abroad.is_noted(job):
+            strike = self._strike or RuntimeError(
+                "a signal handler raised in the midst of this call"
+            )
+            self._end(job, client_socket, Outcome(Result.RAISED, strike))
+        self._jobs.taken = self._strike = None
 
 
 class Abroad:
@@ -218,6 +246,8 @@ class Abroad:
     """
 
     def __init__(self) -> None:
+        # Guards all below; held for a few assignments, and nothing is called under it. Reading
+        # one of the dicts needs no lock: a single look-up is whole.
         self._lock = threading.Lock()
         self._serials: dict[Job, int] = {}
         self._jobs: dict[int, Job] = {}
@@ -246,13 +276,18 @@ class Abroad:
             if self._calls.get((job.owner, job.request)) is job:
                 del self._calls[job.owner, job.request]
 
+    def is_noted(self, job: Job) -> bool:
+        """Whether `job` runs elsewhere, so that its end will be told."""
+        with self._lock:
+            return job in self._serials
+
     def keeps_waiting(self, exit_job: Job) -> bool:
         """Whether calls are under way; `exit_job` is kept then until they are over."""
         with self._lock:
             self._waiting = exit_job if self._serials else None
             return self._waiting is not None
 
-    def whoever_waited(self) -> Job | None:
+    def waiting_exit(self) -> Job | None:
         """The exit that can run now; None if there is none, or calls are under way."""
         with self._lock:
             if self._serials:

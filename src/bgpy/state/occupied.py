@@ -1,4 +1,4 @@
-"""Which server of this account has an address that another one wants, and the error that says so.
+"""Which server of this account has an address that another one wants, and the error for it.
 
 A server claims its address before it binds the port, and keeps the claim until the port is
 closed (`bgpy.hosting.host`). So whenever a port is found in use by a server of this account,
@@ -22,7 +22,7 @@ from bgpy.system.locks import guarded, is_held
 def by_own(wanted: Address, but: Folder) -> StartupError | None:
     """The error that names the server of this account which has the port or path of `wanted`.
 
-    `wanted` has no name for its host. The folder `but` is that of the one who asks. None if
+    `wanted` has no name for its host. The folder `but` is that of the server that asks. None if
     no server of this account has it.
     """
     found: StartupError | None = None
@@ -66,7 +66,7 @@ def taken(wanted: Address, there: Address, record: Record | None) -> StartupErro
     if record is None:
         return StartupError(
             f"another bgpy server is just starting or stopping at {there}{also}",
-            advice=f"try again, or {another}",
+            advice=f"connect to it with a Client in a moment, try again, or {another}",
             address=there,
         )
     if record.is_gone():

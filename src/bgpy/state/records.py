@@ -11,7 +11,7 @@
             └── 127.0.0.1-54321        the address, made safe as a file name; mode 0700
                 ├── guard              held briefly by any process that reads or changes these
                 ├── lock               held by the server as long as it lives
-                ├── record.json        who that server is (`Record`)
+                ├── record.json        identifies that server (`Record`)
                 ├── token              its token
                 └── log                what it printed; stays when it ends
 
@@ -102,6 +102,18 @@ def find(address: tuple[str, int]) -> Record | None:
         return None
     record = load(place)
     return record if record is not None and _is_alive(record, place) else None
+
+
+def find_dead(address: tuple[str, int]) -> Record | None:
+    """Give the record that a server at a (parsed) address left when it was killed or crashed.
+
+    None if a server runs there, or the last one ended in order. Errors as in `find`.
+    """
+    place = folder(*address)
+    if not exists_privately(place.path):
+        return None
+    record = load(place)
+    return None if record is None or _is_alive(record, place) else record
 
 
 def token_for(address: tuple[str, int]) -> str | None:

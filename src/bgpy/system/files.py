@@ -1,7 +1,7 @@
-"""Small files in a private folder: replaced whole, read, removed without a word.
+"""Small files in a private folder: replaced whole, read, and removed if they exist.
 
-What the system says against them is a `StartupError`, but for a file that is missing:
-that says something about its server.
+An error of the system becomes a `StartupError`, except that a file is missing: that says
+something about its server.
 """
 
 from __future__ import annotations

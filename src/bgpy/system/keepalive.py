@@ -1,4 +1,4 @@
-"""How a connection to another machine learns that the other side is gone without a word.
+"""How a connection notices that the other machine is gone, though it sent nothing to say so.
 
 A machine that loses its power or its cable says nothing. While nothing is under way, the
 kernel asks it now and then (`keep_alive`); while bytes are, it repeats them, for a quarter

@@ -11,7 +11,7 @@ class Latch:
     A C lock is all there is: `open` may be called from a signal handler or a ``__del__``,
     whatever its thread is in the middle of, and may be repeated where it was interrupted.
     Opening an open latch changes nothing, so a wake-up is never lost and never counted
-    twice: whoever waits looks again at what it waits for.
+    twice: a thread that was woken checks again for what it waits for.
     """
 
     __slots__ = ("_lock",)
@@ -28,7 +28,7 @@ class Latch:
         return self._lock.acquire(timeout=timeout)
 
     def open(self) -> None:
-        """Let one through, now or when it comes."""
+        """Let one waiter through: one that waits now, or the next to come."""
         try:
             self._lock.release()
         except RuntimeError:

@@ -3,7 +3,7 @@
 ::
 
     lock    taken or not, never waited for; inherited by what the server forks, so that
-            the server's own end lets it go explicitly
+            the server releases it explicitly when it ends
     guard   waited for; held only while files are looked at or changed
 
 **Why the guard excludes everybody.** It is ``flock`` on a descriptor that was opened for this
@@ -11,7 +11,7 @@ one holder. Such a lock belongs to the open file, not to the process as those of
 two threads exclude each other as two processes do, and no thread lets another's go by closing
 its own descriptor of the same file.
 
-**Why nothing keeps it.** Whoever holds it holds a `FileIO`, an object of C: ``with`` enters and
+**Why it is never left behind.** The holder has a `FileIO`, an object of C: ``with`` enters and
 leaves it without a gap in which a signal handler could raise, and if a handler raises before
 that, the object goes, and with it descriptor and lock. A child that is forked meanwhile by
 another thread has a copy of the descriptor, which would keep the lock: it closes its copies
@@ -89,9 +89,9 @@ def is_held(path: str) -> bool:
 
 
 def guarded(path: str) -> FileIO:
-    """Take the guard `path`, after waiting for whoever has it, for a ``with`` block.
+    """Take the guard `path` for a ``with`` block, waiting while another holds it.
 
-    The block's end lets it go: nothing else is done with what this gives.
+    The end of the block releases it; the caller does nothing else with the file.
     """
     file = _file(path)
     try:
@@ -153,7 +153,7 @@ if sys.platform == "win32":
             time.sleep(_PAUSE)
 
     def unlock(descriptor: int) -> None:
-        """Let the lock go, also for forked children that share the descriptor."""
+        """Release the lock, also for forked children that share the descriptor."""
         os.lseek(descriptor, 0, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
@@ -172,5 +172,5 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     def unlock(descriptor: int) -> None:
-        """Let the lock go, also for forked children that share the descriptor."""
+        """Release the lock, also for forked children that share the descriptor."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -225,14 +225,6 @@ else:
         return int(struct.unpack_from("2I", credentials)[1])
 
 
-def wait_gone(pid: int, start_time: str, timeout: float | None = None) -> bool:
-    """Wait until the process is known to be gone, at most `timeout` seconds; whether it is.
-
-    `start_time` is what the function of that name gave for it. It needn't be a child.
-    """
-    return ProcessId(pid, start_time).wait(timeout)
-
-
 def _wait_with_psutil(process: ProcessId, deadline: float | None) -> bool:
     psutil = _psutil()
     try:

@@ -16,22 +16,27 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from bgpy.errors import AlreadyResponded
 from bgpy.tasks.interrupts import held, raise_held
 
 if TYPE_CHECKING:
-    # Making its dataclass takes 2 ms, and whoever has a message has imported it.
+    # Making its dataclass takes 2 ms, and a task that has a message has imported it.
     from bgpy.tasks.compatibility import Message
 
-# One lock for all calls: it protects the step from open to answered, which two threads may
-# try at once only where a response was deferred. It is held for two assignments, calls
-# nothing, and waits for nothing, so nobody can be kept by it. Reentrant, since the collector
-# may run in the middle of it and drop a `Deferred` of another call (that of this call is in
-# use, so it can't be dropped): the inner section is whole before the outer one goes on. An
-# exception that strikes inside leaves it through `with`.
-_answering = threading.RLock()
+# One lock for all calls: it protects the step from open to claimed, which two threads may
+# try at once only where a response was deferred. It is held for a comparison and an
+# assignment, calls nothing, and waits for nothing, so nobody can be kept by it. Reentrant,
+# since the collector may run in the middle of it and drop a `Deferred` of another call (that
+# of this call is in use, so it can't be dropped): the inner section is whole before the
+# outer one continues. An exception that strikes inside leaves it through `with`.
+#
+# A claim names its claimant. So a thread that was struck just after claiming, and doesn't know
+# it, may claim again, or gives back what is its own and nothing else; and where even that was
+# struck, the claim is not yet the answer (`True`): the end of the `Deferred` ends the call.
+_claiming = threading.RLock()
 
 
 class Outlet(Protocol):
@@ -63,7 +68,9 @@ class ClientSocket:
         self._outlet = outlet
         self._call = call
         self.waits = waits
-        self.answered = False
+        self.answered: object = False
+        """False while the call is open, True once its answer has left, in between the one who
+        has claimed the right to answer."""
         self.deferred: weakref.ref[Deferred] | None = None
         """The right to answer later, once a task has asked for it."""
 
@@ -85,14 +92,12 @@ class ClientSocket:
         `EncodeError` (nothing was sent; respond with something else) if an object in
         it can't be pickled.
         """
+        if self.deferred or self.answered:
+            self._answer(lambda: self._outlet.reply(self._call, response, error))
+            return
         try:
-            if self.deferred or self.answered:
-                self._claim()
-            else:
-                self.answered = True  # no other thread may answer what was not deferred
+            self.answered = True  # no other thread may answer what was not deferred
             self._outlet.reply(self._call, response, error)
-        except AlreadyResponded:
-            raise
         except BaseException:
             # It can't travel, or a signal handler raised meanwhile: the call is open still.
             self.answered = False
@@ -117,29 +122,41 @@ class ClientSocket:
 
     def fail(self, failure: BaseException) -> None:
         """End the call with `failure`; the caller's call raises it."""
-        try:
-            self._claim()
-            self._outlet.fail(self._call, failure)
-        except AlreadyResponded:
-            raise
-        except BaseException:
-            self.answered = False
-            raise
+        self._answer(lambda: self._outlet.fail(self._call, failure))
 
     def drop(self) -> None:
-        """End an open call because nobody can answer it any more; the collector calls this."""
-        if not self.take():
-            self._outlet.drop(self._call)
+        """End an open call because nobody can answer it any more; the collector calls this.
 
-    def take(self) -> bool:
-        """Claim the right to answer; return whether it had been claimed before."""
-        with _answering:
-            answered, self.answered = self.answered, True
-        return answered
+        A claim is no answer: one that is still held now was lost when its holder was struck.
+        """
+        with _claiming:
+            if self.answered is True:
+                return
+            self.answered = True
+        self._outlet.drop(self._call)
 
-    def _claim(self) -> None:
-        if self.take():
-            raise AlreadyResponded("this call has been responded to already")
+    def claim(self, claimant: object) -> bool:
+        """Whether `claimant` has the right to answer, now or since it claimed before."""
+        with _claiming:
+            if self.answered is False:
+                self.answered = claimant
+            return self.answered is claimant
+
+    def _answer(self, send: Callable[[], None]) -> None:
+        """Claim the right to answer, and `send`; what raises leaves the call open."""
+        claimant = object()
+        try:
+            if not self.claim(claimant):
+                raise AlreadyResponded("this call has been responded to already")
+            send()
+        except BaseException:
+            with _claiming:
+                if self.answered is claimant:
+                    self.answered = False
+            raise
+        self.answered = True
+        if held:
+            raise_held()
 
 
 class Deferred:

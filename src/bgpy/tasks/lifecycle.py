@@ -31,6 +31,8 @@ class Kind(Enum):
 # Taking a member from its class is slow, and these are asked for in each call.
 INIT, EXEC, EXIT = Kind
 
+NO_TASKS = "the server has no tasks yet"
+
 
 class Result(Enum):
     """How a call ended."""
@@ -108,8 +110,7 @@ class Tasks:
 def _without_tasks(kind: Kind) -> Outcome:
     if kind is EXIT:
         return Outcome(Result.WITHOUT_TASKS)
-    error = NotInitialized("the server has no tasks yet")
-    return Outcome(Result.WITHOUT_TASKS, error)
+    return Outcome(Result.WITHOUT_TASKS, NotInitialized(NO_TASKS))
 
 
 def _below_bgpy(traceback: TracebackType | None) -> TracebackType | None:

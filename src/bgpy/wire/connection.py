@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import struct
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
@@ -90,6 +91,7 @@ class Connection:
         "_allocate",
         "_encoders",
         "_handshake",
+        "_is_client",
         "_limits",
         "_most_buffers",
         "_outgoing",
@@ -108,15 +110,13 @@ class Connection:
         within: Within | None,
     ) -> None:
         self._state = State.HANDSHAKE
-        self._handshake = handshake
+        self._handshake: ClientHandshake | ServerHandshake | None = handshake  # until it is done
+        self._is_client = isinstance(handshake, ClientHandshake)
         self._limits = limits
         self._allocate = allocate
         self._within = within
         self._most_buffers = 0
-        if isinstance(handshake, ServerHandshake):
-            self._outgoing = b""
-        else:
-            self._outgoing = handshake.hello()
+        self._outgoing = handshake.hello() if isinstance(handshake, ClientHandshake) else b""
         # Empty while not open, so that one look tells `send` both state and direction.
         self._encoders: Encoders = {}
         self._plain_size = 0
@@ -254,6 +254,7 @@ class Connection:
 
     def _shake_hands(self, data: memoryview | bytes) -> list[Message]:
         handshake = self._handshake
+        assert handshake is not None
         try:
             self._outgoing += handshake.receive(data)
             if handshake.refused:
@@ -262,12 +263,11 @@ class Connection:
             self._fail(error)
         if not handshake.done:
             return []
-        self._open()
-        rest, handshake.rest = handshake.rest, b""
-        return self.receive(rest) if rest else []
+        self._open(handshake)
+        return self.receive(handshake.rest) if handshake.rest else []
 
-    def _open(self) -> None:
-        handshake = self._handshake
+    def _open(self, handshake: ClientHandshake | ServerHandshake) -> None:
+        self._handshake = None
         if isinstance(handshake, ClientHandshake):
             self._limits, sends, takes = handshake.terms, TO_SERVER, TO_CLIENT
         else:
@@ -277,7 +277,7 @@ class Connection:
         self.reader = FrameReader(limits, self._allocate, takes.decoders)
         self._encoders = sends.encoders
         # One piece of this size keeps both limits, whatever it holds.
-        self._plain_size = HEADER_SIZE + min(limits.max_message, 8 * limits.max_buffers)
+        self._plain_size = _plain_size(limits.max_message, limits.max_buffers)
         self._plain_head = min(limits.max_message, SMALL)
         self._most_buffers = min(limits.max_buffers, MOST_BUFFERS)
         self._move(Event.PROVED)
@@ -318,8 +318,14 @@ class Connection:
 
     def _farewell(self, error: BgpyError) -> list[Piece]:
         pieces = encode(Goodbye(str(error)))
-        if isinstance(self._handshake, ClientHandshake):
+        if self._is_client:
             return pieces
         reason = Reason.TOO_LARGE if isinstance(error, MessageTooLarge) else Reason.PROTOCOL
         name = f"{type(error).__module__}.{type(error).__qualname__}"
         return encode(Failure(self.failed_request, reason, name, str(error))) + pieces
+
+
+@lru_cache(maxsize=4)
+def _plain_size(max_message: int, max_buffers: int) -> int:
+    """One number for all connections of a server, not an object for each."""
+    return HEADER_SIZE + min(max_message, 8 * max_buffers)

@@ -198,7 +198,7 @@ class FrameReader(Generic[T]):
         self._max_buffers = limits.max_buffers
         self._allocate = allocate
         self._make = make
-        self._pending = bytearray()
+        self._pending: bytearray | bytes = b""  # most frames come whole
         self._needed = HEADER_SIZE
         self._assembly: _Assembly | None = None
         self.idle = True
@@ -295,7 +295,7 @@ class FrameReader(Generic[T]):
         self.idle = False
         self.target = None
         self._assembly = None
-        self._pending.clear()
+        self._pending = b""
 
     def _take_whole(self, view: memoryview, made: list[T]) -> int:
         """Take the small frames that lie whole at the front of `view`; gives their bytes.
@@ -321,12 +321,12 @@ class FrameReader(Generic[T]):
         if not pending:
             used = self._start(view, made)
             if not used:
-                pending += view
+                self._pending = bytearray(view)
             return view[used or len(view) :]
         missing = self._needed - len(pending)
         pending += view[:missing]
         if len(pending) >= self._needed and self._start(memoryview(bytes(pending)), made):
-            pending.clear()
+            self._pending = b""
         return view[missing:]
 
     def _start(self, source: memoryview, made: list[T]) -> int:

@@ -9,9 +9,11 @@ block of a request as it lies in the frame (`bgpy.wire.extensions`), empty for n
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from enum import IntEnum, StrEnum
+from typing import Any, Final, NamedTuple, Protocol
 
+from bgpy.late import json
 from bgpy.memory import Buffers, Head, Parts
 
 CODEC_NONE = 0
@@ -64,6 +66,34 @@ class ReceiptCode(IntEnum):
     RECEIVED = 0
     INITIALIZED = 1
     ALREADY_INITIALIZED = 2
+
+
+class Stage(StrEnum):
+    """How far a request is, as a Status says it. One that isn't here is UNKNOWN."""
+
+    WITHDRAWN = "withdrawn"
+    """It never ran and never will."""
+    QUEUED = "queued"
+    """It waits, and will run: nobody can withdraw it."""
+    ENDING = "ending"
+    """An Exit that waits for its turn: the server ends, its exit task has not begun."""
+    RUNNING = "running"
+    DEFERRED = "deferred"
+    """Its task has returned, its answer is still to come."""
+    UNKNOWN = "unknown"
+    """The server has no such request: it has ended, or never arrived."""
+
+
+# The fields of Init, Execute and Exit by place, for the road of a small call: asking a named
+# tuple for a field by its name takes as long as a function call (docs/design/0012).
+REQUEST: Final = 0
+HEAD: Final = 1
+BUFFERS: Final = 2
+CODEC: Final = 3
+CODE: Final = 4
+WAIT: Final = 5
+EXTENSIONS: Final = 6
+"""These two of Execute and Exit alone: an Init has no `wait`."""
 
 
 class Init(NamedTuple):
@@ -254,3 +284,62 @@ class Modules(NamedTuple):
 
     request: int
     text: str = "{}"
+
+
+# The texts of Status and Modules: JSON objects, of which either side ignores the keys that it
+# doesn't know.
+
+CALL = "call"
+"""The key of a request's id in a Status that asks, and of its `Stage` in the one that answers."""
+CHAIN = "chain"
+"""With `CALL`, in a Status that asks: the calls that wait for that one now, in hexadecimal."""
+_MODULES = "modules"
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """The JSON object that `text` is, or None if it is none."""
+    try:
+        found = json().loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def stage_text(stage: Stage) -> str:
+    """The text of a Status that says how far a request is."""
+    return f'{{"{CALL}": "{stage}"}}'
+
+
+def stage_question(request: int, chain: bytes) -> str:
+    """The text of a Status that asks how far `request` is, and says what waits for it now."""
+    return f'{{"{CALL}": {request}, "{CHAIN}": "{chain.hex()}"}}'
+
+
+def stage_of(text: str) -> Stage:
+    """What the text of a Status says of a request."""
+    found = (json_object(text) or {}).get(CALL)
+    try:
+        return Stage(found) if isinstance(found, str) else Stage.UNKNOWN
+    except ValueError:
+        return Stage.UNKNOWN
+
+
+def modules_text(modules: Iterable[str] | Mapping[str, str | None]) -> str:
+    """The text of a Modules: names, which asks for them, or hashes by name, which answers."""
+    asked_or_told = modules if isinstance(modules, dict) else list(modules)
+    text: str = json().dumps({_MODULES: asked_or_told})
+    return text
+
+
+def modules_asked(text: str) -> list[str] | None:
+    """The names that the text of a Modules asks for, or None if it is no such question."""
+    names = (json_object(text) or {}).get(_MODULES)
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return names
+    return None
+
+
+def modules_told(text: str) -> dict[str, str | None] | None:
+    """The hashes that the text of a Modules answers with, or None if it is no such answer."""
+    found = (json_object(text) or {}).get(_MODULES)
+    return found if isinstance(found, dict) else None

@@ -60,13 +60,31 @@ def test_what_answers_is_told_by_what_it_speaks(
         assert caught.value.text("cli").endswith(cli)
 
 
+def _same(found: FoundToken | None) -> FoundToken | None:
+    return found
+
+
+@pytest.mark.parametrize("before", [None, "that of the server before, also long enough"])
+def test_a_token_that_is_known_a_moment_later_is_tried(before: str | None) -> None:
+    """A server that starts just then is connected to before its token can be found."""
+    token = "t" * 40
+    handle = Server("127.0.0.1", 0, token).run_background()
+    try:
+        first = None if before is None else FoundToken(before, Source.KEPT)
+        found = iter([first, FoundToken(token, Source.RECORD)])
+        target = Target(parse(handle.address), None, lambda: next(found))
+        connect(target, os.urandom(16), 10).reached.sock.close()
+    finally:
+        handle.kill()
+
+
 def test_a_refused_token_is_named_by_where_it_came_from() -> None:
     """And never shown."""
     handle = Server("127.0.0.1", 0, "t" * 40).run_background()
     try:
         for source in (None, *Source):
             found = source and FoundToken("another one, of a good length", source)
-            target = Target(parse(handle.address), None, partial(next, iter([found])))
+            target = Target(parse(handle.address), None, partial(_same, found))
             with pytest.raises(AuthenticationError) as caught:
                 connect(target, os.urandom(16), 10)
             text = str(caught.value)

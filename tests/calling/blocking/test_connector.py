@@ -9,9 +9,9 @@ from time import monotonic
 import pytest
 
 from bgpy.address import parse
-from bgpy.calling.blocking.channel import Shared
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
+from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import NotRunning, Unreachable
 

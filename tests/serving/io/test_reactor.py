@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from bgpy.serving.io import reactor as reactor_module
 from bgpy.serving.io.poller import READ, WRITE
 from bgpy.serving.io.reactor import Deadline, Reactor
 from tests.support.loop import LONG, Jobs, Loop
+from tests.support.peers import wait_until
 
 NUMBER = struct.Struct("<I")
 
@@ -250,6 +252,28 @@ def test_stop_ends_serve_when_the_standby_has_met_its_wake() -> None:
     loop.end()
 
 
+def test_job_that_is_taken_still_is_met_again_though_nothing_waits() -> None:
+    """Whoever took it was struck, twice perhaps; it isn't left until the next request comes."""
+    ended = threading.Event()
+
+    class Taking(Jobs):
+        def popleft(self) -> Callable[[], object]:
+            if self.taken is None:
+                self.taken = super().popleft()
+                raise LookupError("struck")
+            self.taken = None
+            return ended.set
+
+    loop = Loop()
+    loop.jobs = Taking()
+    loop.start()
+    try:
+        loop.run(lambda: None)
+        assert ended.wait(LONG)
+    finally:
+        loop.end()
+
+
 def test_stop_ends_serve_after_the_job_that_runs(loop: Loop) -> None:
     """A job may stop the reactor; what is queued behind it stays."""
     later: list[int] = []
@@ -283,6 +307,16 @@ def test_interrupt_is_heeded_by_the_task_thread_once(loop: Loop, busy: bool) -> 
         loop.run(ended.set)
         assert ended.wait(LONG)
         assert loop.interrupts == count
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_numbers_of_signals_are_told_by_the_thread_that_polls(loop: Loop, busy: bool) -> None:
+    """Also while a job keeps the task thread; each once, the wakes among them not at all."""
+    with loop.busy() if busy else nullcontext():
+        os.write(loop.reactor.wakeup_fd, b"\0\2\0\x0f\2" + bytes(5000) + b"\1")
+        wait_until(lambda: len(loop.signals) == 4, "all are told")
+    assert [number for number, _ in loop.signals] == [2, 15, 2, 1]
+    assert all((thread == loop.ident) is not busy for _, thread in loop.signals)
 
 
 def test_drain_polls_on_when_serve_has_returned(loop: Loop) -> None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from bgpy.serving.budget import Budget
 from bgpy.serving.sessions.intake import AHEAD, ALWAYS, Intake
+from bgpy.serving.sessions.stall import Stall
 
 LIMIT = 1_000_000
 
 
+class Looks:
+    """What looks whether something comes; counts how often it was begun."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def watch(self) -> None:
+        self.times += 1
+
+
 def _intake(budget: Budget) -> Intake:
-    return Intake(budget, lambda: 0)
+    return Intake(budget, lambda: 0, cast(Stall, Looks()))
 
 
 def test_intake_counts_a_small_part_when_it_is_announced() -> None:
@@ -98,3 +111,12 @@ def test_message_that_began_behind_one_that_is_whole_stays_counted() -> None:
     assert budget.receiving == 150_000
     intake.came(0, 0)
     assert budget.receiving == 0
+
+
+def test_intake_has_its_progress_looked_at_while_a_message_is_under_way() -> None:
+    """It counts receives; that they go on is seen by another."""
+    looks = Looks()
+    intake = Intake(Budget(LIMIT), lambda: 0, cast(Stall, looks))
+    intake.proceeds()
+    intake.proceeds()
+    assert (intake.receives, looks.times) == (2, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,15 @@ class Strike(BaseException):
     """What a signal handler of a task's raises."""
 
 
+class Taker(NamedTuple):
+    """What a transport's socket is to an outflow."""
+
+    transport: Socket
+
+    def send(self, piece: Piece) -> int:
+        return self.transport.send([piece])
+
+
 class Socket:
     """A transport that takes so much at each call, and does something before or after it."""
 
@@ -33,8 +42,9 @@ class Socket:
         self.writable = False
         self.closed = False
 
-    def direct(self) -> tuple[Callable[[memoryview], int], Callable[[Piece], int]]:
-        return lambda memory: 0, lambda piece: self.send([piece])
+    @property
+    def sock(self) -> Taker:
+        return Taker(self)
 
     def sending(self, pieces: Sequence[Piece]) -> Iterator[int]:
         return map(self.send, (pieces,))
@@ -222,3 +232,33 @@ def test_outflow_gives_its_memory_back_when_it_is_closed() -> None:
     assert outflow.close()
     outflow.send([bytes(1000)], False)
     assert (budget.unsent, outflow.waiting) == (0, False)
+
+
+def test_outflow_stays_with_a_reader_that_takes_as_much_as_a_copy_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it has taken buys it time: 20 MB at 1 GB/s take ten times the patience."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(outflow_module, "monotonic", lambda: next(clock) * 1e-4)
+    socket = Socket([100_000] * 1000)
+    socket.writable = True
+    outflow = _outflow(socket)
+    outflow.send([b"head", memoryview(bytes(20_000_000))], False)
+    assert not outflow.waiting
+    assert len(socket.got) == 20_000_004
+
+
+def test_outflow_gives_the_descriptor_back_when_it_was_closed_and_then_struck() -> None:
+    """Whoever is at work closes the socket, also where an exception ends its work."""
+    socket = Socket([5])
+    outflow = _outflow(socket)
+
+    def wait_writable(seconds: float) -> bool:
+        assert not outflow.close()
+        raise Strike
+
+    socket.wait_writable = wait_writable  # type: ignore[method-assign]
+    with pytest.raises(Strike):
+        outflow.send([b"head", memoryview(b"0123456789")], False)
+    assert socket.closed
+    assert not outflow.waiting

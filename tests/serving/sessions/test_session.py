@@ -5,18 +5,20 @@ from __future__ import annotations
 import gc
 import socket
 import struct
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
 
 import pytest
 
 from bgpy.errors import AuthenticationError, MessageTooLarge
 from bgpy.serving.io.transport import StreamTransport
-from bgpy.serving.queue import Overloaded
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions import session as session_module
+from bgpy.serving.sessions.session import Session
 from bgpy.wire.frames import pack_header
 from bgpy.wire.messages import (
     Execute,
@@ -28,10 +30,14 @@ from bgpy.wire.messages import (
     Reason,
     Reply,
 )
+from bgpy.wire.table import TO_CLIENT, TO_SERVER
 from tests.support.loop import LONG, Loop
 from tests.support.pair import LIMITS, Pair, refused
 
 Connect = Callable[..., Pair]
+
+SHARED = (type, ModuleType, FunctionType)
+"""Kinds of objects that no session has of its own."""
 
 
 @pytest.fixture
@@ -558,18 +564,6 @@ def test_session_hands_on_what_had_come_when_it_was_paused(connect: Connect, loo
     assert pair.service.messages == [Ping(0), Ping(1)]
 
 
-def test_session_is_read_when_every_reason_not_to_is_over(connect: Connect, loop: Loop) -> None:
-    """A full line and a question under way are two reasons."""
-    pair = connect().shake_hands()
-    loop.on_poller(lambda: (pair.session.pause(), pair.session.pause("modules")))
-    pair.send(Ping(1))
-    loop.on_poller(pair.session.resume)
-    loop.on_poller(lambda: None)
-    assert pair.service.messages == []
-    loop.on_poller(lambda: pair.session.resume("modules"))
-    assert pair.service.came.acquire(timeout=LONG)
-
-
 def test_session_is_dropped_when_no_more_of_a_message_comes(connect: Connect) -> None:
     """Half a message doesn't stay for ever; the log tells why."""
     pair = connect(message_timeout=0.05).shake_hands()
@@ -597,14 +591,36 @@ def test_session_stays_when_a_message_comes_slowly(connect: Connect) -> None:
     pair.loop.on_poller(pair.session.resume)
 
 
+def _own_bytes(session: Session) -> int:
+    """The size of all that a session holds, but for what it shares with others."""
+    server = (session._reactor, session._service, session._limits, session._budget)
+    tables = (session._handlers, TO_CLIENT.encoders, TO_SERVER.decoders)
+    found: dict[int, object] = {id(each): each for each in (*server, *tables, session._shared)}
+    ahead, size = [session], 0
+    while ahead:
+        one = ahead.pop()
+        if id(one) not in found and not isinstance(one, SHARED):
+            found[id(one)] = one
+            size += sys.getsizeof(one)
+            ahead += gc.get_referents(one)
+    return size
+
+
+def test_quiet_session_holds_little(connect: Connect) -> None:
+    """Thousands of idle clients are no load: what one needs at work it makes then."""
+    pair = connect().shake_hands()
+    pair.send(Ping(1))
+    assert pair.service.came.acquire(timeout=LONG)
+    assert pair.loop.on_poller(lambda: _own_bytes(pair.session)) < 2000
+
+
 def test_memory_of_half_a_message_is_given_back_when_its_client_leaves(
     connect: Connect,
 ) -> None:
     """At once, also where the failure that ended it is kept: no collection is waited for."""
     pair = connect().shake_hands()
     pair.sock.sendall(pack_header(2, 0x10, 0, 2**23, 1) + bytes(200))
-    reader = pair.session._reader
-    assert reader is not None
+    reader = pair.loop.on_poller(lambda: pair.session._reader)
     while pair.loop.on_poller(lambda: reader.target is None):
         pass
     memory = pair.loop.on_poller(lambda: weakref.ref(reader.target.obj))
@@ -657,25 +673,47 @@ def test_session_refuses_a_request_when_the_server_has_no_memory(connect: Connec
     assert pair.budget.used == 0
 
 
-def test_session_tells_a_client_that_the_queue_refused_it(connect: Connect) -> None:
-    """Small requests come alone or many at once: each hears of its own."""
+@pytest.mark.skipif(sys.platform != "linux", reason="others tell of it otherwise")
+def test_session_is_closed_in_time_when_nothing_can_be_sent_to_its_client(
+    connect: Connect,
+) -> None:
+    """Who reads no more could go on asking for ever."""
+    pair = connect(stall_timeout=0.1).shake_hands()
+    pair.sock.shutdown(socket.SHUT_RD)
+    pair.session.send(Pong(1))
+    assert pair.service.gone.wait(LONG)
+    assert pair.session.outcome.startswith("lost: ")
+
+
+def test_stranger_that_reads_nothing_any_more_is_closed_without_a_failure(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It leaves before it is told anything: nothing is watched that has been closed."""
+    for _ in range(20):
+        pair = connect()
+        pair.sock.shutdown(socket.SHUT_RD)
+        pair.send_bytes(pair.connection.take_outgoing())
+        assert pair.service.gone.wait(LONG)
+        pair.loop.on_poller(lambda: None)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_session_is_closed_whole_when_an_exception_strikes_as_it_closes(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket is watched no more by then: the rest is done as a change of the reactor's."""
     pair = connect().shake_hands()
+    strikes = iter([True])
+    closed = pair.service.closed
 
-    def refuse(session: object, message: Message) -> None:
-        if message.request % 2:
-            raise Overloaded
+    def struck(session: Session) -> None:
+        if next(strikes, False):
+            raise Strike
+        closed(session)
 
-    pair.service.handlers[Execute] = refuse
-    pair.send(Execute(1, b"alone"))
-    assert pair.read(1)[0].request == 1
-    pair.sock.sendall(
-        b"".join(bytes(each) for n in range(2, 8) for each in pair.connection.send(Execute(n, b"")))
-    )
-    failures = pair.read(3)
-    assert [failure.request for failure in failures] == [3, 5, 7]
-    assert {failure.reason for failure in failures if isinstance(failure, Failure)} == {
-        Reason.OVERLOAD
-    }
+    monkeypatch.setattr(pair.service, "closed", struck)
+    pair.sock.shutdown(socket.SHUT_WR)
+    assert pair.service.gone.wait(LONG)
 
 
 def test_session_lingers_until_its_client_has_read_why_it_is_closed(

@@ -2,10 +2,18 @@
 
 ::
 
-    caller ─► channel ─► socket
-      │          ├─ outbox     requests leave whole, one after the other
-      │          ├─ turns      whose turn it is to read
-      │          └─ waiting    a socket, with a deadline
-      ├─ sender, futures       calls that nobody waits for
-      └─ connector ─► connecting ─► dialling     from an address to a proved connection
+    caller ─┬─ submitting ─ futures    calls that nobody waits for at once
+            │      └─ sender           the thread that sends what stayed behind
+            └─ access                  the shared connection, or one of its own
+                 ├─ connector ─► connecting ─► dialling    from an address to a proved connection
+                 └─ channel            what is sent over a connection
+                      └─ reading       what comes over it, and its end
+                           ├─ send_queue   requests leave whole, one after another
+                           ├─ turns        whose turn it is to read
+                           └─ standby      the thread that reads where none that waits does
+
+    shared     what the connections of one client have in common
+    program    forks, and the program's end
+    threads    how threads are started; which are inside of a client
+    waiting    a socket, with a deadline
 """

@@ -92,7 +92,14 @@ def _connect(target: Target, client_id: bytes, timeout: float) -> Connected:
         try:
             _shake_hands(reached, connection, target.address, deadline)
         except AuthenticationError as error:
-            raise _of_token(target.address, found, error) from error
+            # A server that is just starting takes connections into its backlog before its token
+            # can be found; it answers them when the token can.
+            later = target.find_token()
+            if later is None or later == found:
+                raise _of_token(target.address, found, error) from error
+            reached.sock.close()
+            again = target._replace(find_token=lambda: later)
+            return _connect(again, client_id, deadline - monotonic())
         return Connected(reached, connection, handshake.welcome)
     except BaseException:
         reached.sock.close()

@@ -16,15 +16,16 @@ from __future__ import annotations
 import copy
 import os
 from collections import deque
-from time import monotonic
 from typing import TypeVar
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.channel import Channel, Shared
+from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Connected, Target, connect
-from bgpy.calling.blocking.waiting import patience, seconds_left
+from bgpy.calling.blocking.shared import Shared
+from bgpy.calling.blocking.waiting import patience
 from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import BgpyError, Unreachable
+from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch
 
 
@@ -175,7 +176,7 @@ class Connector:
         try:
             return connect(self._target, client_id, seconds)
         except Unreachable as error:
-            if deadline is None or monotonic() < deadline:
+            if not is_over(deadline):
                 raise
             raise TooLate from error
 

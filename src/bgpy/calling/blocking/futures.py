@@ -26,13 +26,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import RLock
-from time import monotonic
 from typing import Any, NoReturn
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.waiting import TICK, is_over, patience
+from bgpy.calling.blocking.waiting import TICK, patience
 from bgpy.calling.conversation import Answer
 from bgpy.errors import BgpyError
+from bgpy.system.deadlines import deadline_in, is_over
 from bgpy.system.latch import Latch
 from bgpy.wire.messages import Failure
 
@@ -197,7 +197,7 @@ class CallFuture(Future[Any]):
 
     def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
         if self._state != FINISHED:
-            self._wait(None if timeout is None else monotonic() + timeout)
+            self._wait(deadline_in(timeout))
         made = self._made
         if made is None:
             made = self._make()

@@ -1,15 +1,7 @@
-"""What a client does for futures in the background: connects, sends what gathers, keeps their time.
+"""A client's thread in the background: it connects, sends what stayed behind, and keeps the time.
 
-::
-
-    submit ──post──► deque ──admit──► the channel's outbox ──push──► socket
-                       └── where there is no connection yet, the sender makes one
-
-Submitting appends to a deque and rings a bell, which may be done anywhere: in a signal
-handler, in a ``__del__``, whatever the thread is in the middle of. Whoever has the client's
-lock, the submitting thread itself where it can, admits what was posted, in order: each is
-taken off the deque only after it has an id, so that what an interrupt leaves there is
-admitted by the next one. The sender thread is rung whenever something stays behind.
+It is rung by `submitting` for calls that could not leave at once, and by a channel for what a
+thread has begun to send and waits for no longer.
 """
 
 from __future__ import annotations
@@ -17,47 +9,18 @@ from __future__ import annotations
 import heapq
 import logging
 import weakref
-from collections import deque
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.channel import ASK, Channel, Shared
+from bgpy.calling.blocking.channel import ASK, Channel
+from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Call
-from bgpy.memory import Payload
-
-if TYPE_CHECKING:
-    from bgpy.calling.blocking.futures import CallFuture
-
+from bgpy.system.deadlines import seconds_left
 
 log = logging.getLogger("bgpy.client")
-
-
-class Posted:
-    """A call that was submitted, on its way to a connection."""
-
-    __slots__ = ("call", "channel", "deadline", "future", "payload", "timeout", "told")
-
-    def __init__(
-        self, future: CallFuture, payload: Payload, timeout: float | None, told: int
-    ) -> None:
-        self.future = future
-        self.payload = payload
-        self.timeout = timeout
-        self.deadline = None if timeout is None else monotonic() + timeout
-        self.told = told
-        """The last restart that the client had been told of."""
-        self.call: Call | None = None
-        """What it has become on `channel`, while that may not be all done."""
-        self.channel: Channel | None = None
-
-    def new_call(self, channel: Channel) -> Call:
-        """The call that it becomes on `channel`."""
-        self.channel = channel
-        self.call = call = Call(self.timeout, self.future)
-        return call
 
 
 class Work(Protocol):
@@ -67,8 +30,8 @@ class Work(Protocol):
         """Send what can leave within `seconds`; whether something is left."""
 
 
-Asked = SimpleQueue["Work | weakref.ref[Work] | None"]
-"""How the sender is asked by its client, and told of the client's end."""
+Rung = SimpleQueue["Work | weakref.ref[Work] | None"]
+"""How the sender is rung by its client, and told of the client's end."""
 
 
 class Timers:
@@ -94,7 +57,7 @@ class Timers:
             if call is not None and call.answer is None:
                 break
             heapq.heappop(self._heap)
-        return max(0.0, self._heap[0][0] - monotonic()) if self._heap else None
+        return seconds_left(self._heap[0][0]) if self._heap else None
 
     def due(self, now: float) -> list[tuple[Channel, Call]]:
         """Those whose time is over, taken out."""
@@ -115,9 +78,8 @@ class Sender:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._asked: Asked = SimpleQueue()
+        self._rung: Rung = SimpleQueue()
         self._started = False
-        self.posted: deque[Posted] = deque()
         self.timers = Timers()
 
     def ring(self, work: Work) -> bool:
@@ -126,11 +88,11 @@ class Sender:
         May be called anywhere. Where two start it at the same time there are two, and each
         does what it finds.
         """
-        self._asked.put(work)
+        self._rung.put(work)
         if not self._started:
-            # Told by C code alone when the client is collected: see `Channel`.
-            if not threads.start(self._run, weakref.ref(work, self._asked.put)):
-                self._asked = SimpleQueue()  # nobody takes it out, and it holds the client
+            # Told by C code alone when the client is collected: see `standby`.
+            if not threads.start(self._run, weakref.ref(work, self._rung.put)):
+                self._rung = SimpleQueue()  # nobody takes it out, and it holds the client
                 return False
             self._started = True
         return True
@@ -138,18 +100,18 @@ class Sender:
     def rest(self) -> None:
         """Have the thread end when nothing is left to do: the client is closed."""
         if self._started:
-            self._asked.put(None)
+            self._rung.put(None)
 
     def _run(self, ended: weakref.ref[Work]) -> None:
         while True:
-            _send(self._shared, self.timers, self._asked)
+            _send(self._shared, self.timers, self._rung)
             self._started = False
-            if self._asked.empty():
+            if self._rung.empty():
                 return
             self._started = True
 
 
-def _send(shared: Shared, timers: Timers, asked: Asked) -> None:
+def _send(shared: Shared, timers: Timers, rung: Rung) -> None:
     """Serve a client until it is closed or collected, and its futures with a deadline are done."""
     with shared.here.inside:
         closed = False
@@ -160,7 +122,7 @@ def _send(shared: Shared, timers: Timers, asked: Asked) -> None:
             if work is None and closed and seconds is None:
                 return
             try:
-                found = asked.get(work is None, seconds)
+                found = rung.get(work is None, seconds)
                 if found is None or isinstance(found, weakref.ref):
                     closed = True
                 else:

@@ -11,7 +11,7 @@ whatever is raised there, the lock is released, and by that alone the standby, w
 for it, knows that it is its turn. So nothing that an interrupted thread would have to do
 is needed by others. The standby is a thread of bgpy's, which no signal handler runs in.
 
-Whoever would have to sleep sees to it, before it does, that the standby was asked. It is
+A thread that would have to sleep sees to it first that the standby was asked. It is
 asked first and noted as such second: if that is interrupted in between it is asked again.
 """
 

@@ -7,8 +7,9 @@ import socket
 import struct
 import sys
 from threading import TIMEOUT_MAX
-from time import monotonic
 from typing import TYPE_CHECKING
+
+from bgpy.system.deadlines import seconds_left
 
 if TYPE_CHECKING:
     from bgpy.tls.stream import TlsSocket
@@ -35,19 +36,9 @@ def set_tick(sock: Stream) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
 
 
-def seconds_left(deadline: float | None, without: float) -> float:
-    """Seconds until `deadline`; `without` where there is none."""
-    return without if deadline is None else max(0.0, deadline - monotonic())
-
-
 def patience(deadline: float | None) -> float:
     """Seconds until `deadline` as a latch takes them: -1 where there is none."""
-    return -1 if deadline is None else min(max(0.0, deadline - monotonic()), TIMEOUT_MAX)
-
-
-def is_over(deadline: float | None) -> bool:
-    """Whether `deadline` has passed; never where there is none."""
-    return deadline is not None and monotonic() >= deadline
+    return -1 if deadline is None else min(seconds_left(deadline, 0.0), TIMEOUT_MAX)
 
 
 def poll(sock: Stream, seconds: float, events: int) -> bool:

@@ -1,14 +1,14 @@
 """The sockets that a reactor watches, through the best selector of the platform.
 
-On Linux the selector's own epoll instance is polled directly: `EpollSelector.select`
-works in Python, and takes longer than everything else that a small call needs of it.
+On Linux epoll is used directly: `EpollSelector.select` works in Python, and takes longer
+than everything else that a small call needs of it; and what a selector keeps of each
+socket would be a tenth of what an idle client costs.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import os
 import selectors
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ if sys.platform == "linux":
 log = logging.getLogger("bgpy.server")
 
 READ = selectors.EVENT_READ
-"""The same number as epoll's."""
+"""The same number as epoll's EPOLLIN."""
 WRITE = selectors.EVENT_WRITE
 
 STRUCK = 0
@@ -45,27 +45,24 @@ class Poller:
     """Watches sockets for one thread at a time."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
         self._handlers: dict[int, Handler] = {}
         self._at: int | None = None
         """The descriptor whose handler is called; kept where an exception leaves it."""
-        if sys.platform == "linux":
-            assert isinstance(self._selector, selectors.EpollSelector)
-            # Of its own descriptor, so that each can be closed.
-            self._epoll = select.epoll.fromfd(os.dup(self._selector.fileno()))
-            self._wait: Wait = self._epoll.poll
-        else:
-            self._wait = self._select
+        self._selector = _Selector()
+        self._wait: Wait = self._selector.poll
 
     def register(self, sock: Watched, events: int, handler: Handler) -> None:
         """Watch `sock` for `events`."""
-        key = self._selector.register(sock, events, handler)
-        self._handlers[key.fd] = handler
+        fd = sock.fileno()
+        # First: a socket that is watched without a handler would be ready again and again.
+        self._handlers[fd] = handler
+        self._selector.register(fd, events)
 
     def modify(self, sock: Watched, events: int, handler: Handler) -> None:
         """Watch `sock` for other `events`."""
-        key = self._selector.modify(sock, events, handler)
-        self._handlers[key.fd] = handler
+        fd = sock.fileno()
+        self._handlers[fd] = handler
+        self._selector.modify(fd, events)
 
     def unregister(self, sock: Watched) -> None:
         """Watch `sock` no longer; harmless if repeated."""
@@ -73,10 +70,7 @@ class Poller:
         self._handlers.pop(fd, None)
         if self._at == fd:
             self._at = None  # the number may soon be another's
-        try:
-            self._selector.unregister(sock)
-        except KeyError:
-            pass  # done already, up to where a signal handler of a task's has raised
+        self._selector.unregister(fd)
 
     def poll(self, timeout: float | None) -> None:
         """Call the handlers of all sockets that are ready within `timeout` seconds."""
@@ -110,14 +104,32 @@ class Poller:
         """Give back the descriptors without touching what is watched."""
         self._selector.close()
         self._handlers.clear()
-        if sys.platform == "linux":
-            self._epoll.close()
-
-    def _select(self, timeout: float | None) -> list[tuple[int, int]]:
-        return [(key.fd, events) for key, events in self._selector.select(timeout)]
 
 
 if sys.platform == "linux":
+
+    class _Selector:
+        """Descriptors, and the events that each is watched for."""
+
+        def __init__(self) -> None:
+            self._epoll = select.epoll()
+            self.poll = self._epoll.poll
+            self.close = self._epoll.close
+
+        def register(self, fd: int, events: int) -> None:
+            self._epoll.register(fd, _epoll_events(events))
+
+        def modify(self, fd: int, events: int) -> None:
+            self._epoll.modify(fd, _epoll_events(events))
+
+        def unregister(self, fd: int) -> None:
+            try:
+                self._epoll.unregister(fd)
+            except (OSError, ValueError):
+                pass  # done already, up to where a signal handler of a task's has raised
+
+    def _epoll_events(events: int) -> int:
+        return (events & READ) | (select.EPOLLOUT if events & WRITE else 0)
 
     def _events(epoll_events: int) -> int:
         """As `selectors` tells them: an end or an error is worth reading and writing."""
@@ -126,6 +138,28 @@ if sys.platform == "linux":
         )
 
 else:
+
+    class _Selector:
+        """Descriptors, and the events that each is watched for."""
+
+        def __init__(self) -> None:
+            self._selector = selectors.DefaultSelector()
+            self.close = self._selector.close
+
+        def register(self, fd: int, events: int) -> None:
+            self._selector.register(fd, events)
+
+        def modify(self, fd: int, events: int) -> None:
+            self._selector.modify(fd, events)
+
+        def unregister(self, fd: int) -> None:
+            try:
+                self._selector.unregister(fd)
+            except (KeyError, ValueError):
+                pass  # done already, up to where a signal handler of a task's has raised
+
+        def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+            return [(key.fd, events) for key, events in self._selector.select(timeout)]
 
     def _events(events: int) -> int:
         return events

@@ -39,6 +39,11 @@ class Jobs(Protocol):
     """What waits for the task thread."""
 
     count: int
+    """How many can run."""
+
+    @property
+    def taken(self) -> object:
+        """The job that runs; between jobs, one that an exception left unanswered, else None."""
 
 
 class Deadline:
@@ -244,7 +249,7 @@ class Reactor:
             try:
                 self._poller = self._task_thread
                 # Asked only now: the standby may have met the wake of a job or a stop.
-                role.running = has_jobs = jobs.count > 0
+                role.running = has_jobs = jobs.count > 0 or jobs.taken is not None
                 timeout = 0.0 if has_jobs or self._stopping or self._interrupted else None
                 if self._changes or self._deadlines:
                     self._poll(timeout)
@@ -253,7 +258,7 @@ class Reactor:
             finally:
                 self._poller = None
                 count = jobs.count
-                role.running = has_jobs = count > 0
+                role.running = has_jobs = count > 0 or jobs.taken is not None
         if has_jobs:
             role.calls += 1
             if not role.armed:

@@ -8,13 +8,10 @@ from __future__ import annotations
 import select
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from bgpy.memory import Piece
-
-Receive = Callable[[memoryview], int | None]
-Send = Callable[[Piece], int]
 
 MOST_PIECES = 512
 """Pieces in one system call; below every platform's IOV_MAX."""
@@ -54,12 +51,7 @@ class Transport(Protocol):
     """A connection as a session sees it."""
 
     sock: Stream
-
-    def direct(self) -> tuple[Receive, Send]:
-        """What a session calls for each small message: to receive, and to send one piece.
-
-        Both may raise `BlockingIOError`, so that they can be the socket's own.
-        """
+    """For each small message its own methods are called, which raise `BlockingIOError`."""
 
     def receive_into(self, memory: memoryview) -> int | None:
         """Bytes received into `memory`; 0 at the end of the stream, None if nothing is there."""
@@ -92,9 +84,6 @@ class StreamTransport:
     def __init__(self, sock: Stream) -> None:
         sock.setblocking(False)
         self.sock = sock
-
-    def direct(self) -> tuple[Receive, Send]:
-        return self.sock.recv_into, self.sock.send
 
     def receive_into(self, memory: memoryview) -> int | None:
         try:

@@ -45,7 +45,7 @@ class Acceptor:
         self._turned_away = turned_away
         self.sessions: set[Session] = set()
         self._half_open: dict[Session, None] = {}  # the oldest first
-        self._of_client: dict[bytes, dict[Session, None]] = {}  # those that proved the token
+        self._of_client: dict[bytes, tuple[Session, ...]] = {}  # those that proved the token
         self._most = descriptors.for_clients(limits.max_connections)
         self._most_half_open = min(limits.max_half_open, self._most)
         self._accepting = False
@@ -72,7 +72,8 @@ class Acceptor:
     def proved(self, session: Session) -> None:
         """Note that the client of `session` has proved the token."""
         self._half_open.pop(session, None)
-        self._of_client.setdefault(session.client_id, {})[session] = None
+        others = self._of_client.get(session.client_id, ())
+        self._of_client[session.client_id] = (*others, session)
 
     def resume(self, client_id: bytes) -> None:
         """Read the client again whose line of requests was full."""
@@ -83,9 +84,10 @@ class Acceptor:
         """Forget a session that has closed."""
         self.sessions.discard(session)
         self._half_open.pop(session, None)
-        if others := self._of_client.get(session.client_id):
-            others.pop(session, None)
-            if not others:
+        if sessions := self._of_client.get(session.client_id):
+            if others := tuple(each for each in sessions if each is not session):
+                self._of_client[session.client_id] = others
+            else:
                 del self._of_client[session.client_id]
         self._resume()
 
@@ -94,7 +96,7 @@ class Acceptor:
         if len(self.sessions) >= self._most:
             why = f"there are {len(self.sessions)} connections (max_connections)"
         elif descriptors.is_scarce(self._listener.sock.fileno()):
-            why = "the descriptors that are left are kept for the tasks (ulimit -n)"
+            why = "the remaining file descriptors are reserved for tasks (raise ulimit -n)"
         if why and not self._make_room(why):
             return
         try:
@@ -118,9 +120,14 @@ class Acceptor:
 
     def _welcome(self, arrival: Arrival) -> None:
         session = self._make_session(arrival)
-        self.sessions.add(session)
-        self._half_open[session] = None
-        session.open()
+        try:
+            self.sessions.add(session)
+            self._half_open[session] = None
+            session.open()
+        except BaseException:
+            # Watched or not, with a deadline or without: nobody would ever look after it.
+            session.drop("dropped: an exception interrupted the server as it connected")
+            raise
         if len(self._half_open) > self._most_half_open:
             self._drop_oldest("too many had not proved the token (max_half_open)")
 
@@ -143,6 +150,8 @@ class Acceptor:
         oldest.drop(f"dropped without a proof of the token: {why}")
 
     def _resume(self) -> None:
-        if not self._accepting and self._listener.sock.fileno() >= 0:
-            self._reactor.register(self._listener.sock, READ, self._accept)
+        sock = self._listener.sock
+        if not self._accepting and sock.fileno() >= 0:
+            self._reactor.unregister(sock)  # where an exception has struck just before the mark
+            self._reactor.register(sock, READ, self._accept)
             self._accepting = True

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from bgpy.memory import LARGE, allocate, allocate_lazily
 from bgpy.serving.budget import Budget
+from bgpy.serving.sessions.stall import Stall
 
 ALWAYS = 2**16
 """Bytes that a message under way may take whatever the others have."""
@@ -29,15 +30,21 @@ AHEAD = LARGE
 class Intake:
     """Used by the thread that polls."""
 
-    __slots__ = ("_ahead", "_budget", "_own", "counted")
+    __slots__ = ("_ahead", "_budget", "_own", "_stall", "counted", "receives")
 
-    def __init__(self, budget: Budget, own: Callable[[], int]) -> None:
-        """`own` tells how many bytes the server keeps for this client already."""
+    def __init__(self, budget: Budget, own: Callable[[], int], stall: Stall) -> None:
+        """`own` tells how many bytes the server keeps for this client already.
+
+        `stall` looks whether `receives` changes while a message is under way.
+        """
         self._budget = budget
         self._own = own
         self._ahead = 0  # what the part under way counts ahead of what has come
+        self._stall = stall
         self.counted = 0
         """Bytes that the budget counts for what is under way."""
+        self.receives = 0
+        """Receives that brought a part of a message, ever."""
 
     def allocate(self, size: int) -> memoryview | None:
         """Memory for the next part of a message; None where there is none for it."""
@@ -64,6 +71,14 @@ class Intake:
         grows = counted > max(self.counted, ALWAYS)
         self._count(counted)
         return not grows or self._admits(0)
+
+    def proceeds(self) -> None:
+        """A part of a message has come, and more is to come.
+
+        No clock is looked at then, and no timer set for messages that come whole.
+        """
+        self.receives += 1
+        self._stall.watch()
 
     def close(self) -> None:
         """Nothing more comes."""

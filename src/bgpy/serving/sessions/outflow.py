@@ -33,7 +33,6 @@ The thread never waits for a reader: it streams as long as a copy would take, no
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
@@ -62,19 +61,41 @@ Offer = tuple[Sequence[Piece], list[int]]
 class Outflow:
     """Sends, gathers and keeps the messages of one session."""
 
+    __slots__ = (
+        "_attend",
+        "_budget",
+        "_busy",
+        "_flushed",
+        "_gathering",
+        "_inbox",
+        "_lock",
+        "_most",
+        "_offered",
+        "_open",
+        "_send_piece",
+        "_torn",
+        "_transport",
+        "_unsent",
+        "_usable",
+        "clogged",
+        "kept",
+        "lost",
+        "taken",
+    )
+
     def __init__(
         self, transport: Transport, limits: Limits, budget: Budget, attend: Callable[[], None]
     ) -> None:
         """`attend` has whoever polls look after this soon: `flush`, `lost` and `clogged`."""
         self._transport = transport
-        self._send_piece = transport.direct()[1]
+        self._send_piece = transport.sock.send  # found once: it is called for each reply
         self._most = limits.max_unsent
         self._budget = budget
         self._attend = attend
         self._lock = threading.RLock()
         self._busy = False
         self._torn = False  # who was busy was struck, and has not mended it yet
-        self._inbox: deque[Entry] = deque()
+        self._inbox: list[Entry] = []  # short, and empty in most; both its steps are one of C
         self._offered: Offer | None = None
         """What is on its way into the socket, or into the buffer."""
         self._flushed: Offer | None = None
@@ -84,7 +105,7 @@ class Outflow:
         """Bytes that the budget counts."""
         self._gathering = False  # what is unsent waits for more, not for the socket
         self._open = True
-        self._usable = True  # open, and not lost
+        self._usable = True  # open, and not lost: asked for each reply
         self.clogged = False
         """The client leaves too much unread."""
         self.lost: BaseException | None = None
@@ -215,7 +236,7 @@ class Outflow:
             pieces, more = inbox[0]
             record: list[int] = []
             self._offered = (pieces, record)
-            inbox.popleft()
+            inbox.pop(0)
             left = self._take(pieces, more, record)
             if left is not None:
                 self._put_aside(left)

@@ -27,21 +27,20 @@ reactor, so that they are done whatever strikes.
 from __future__ import annotations
 
 import logging
-from functools import partial
 
 from bgpy.codec.payload import within
 from bgpy.config import Limits
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
-from bgpy.serving.budget import Budget
+from bgpy.serving.budget import NO_ROOM, Budget
 from bgpy.serving.io.poller import READ, STRUCK, WRITE
 from bgpy.serving.io.reactor import Deadline, Reactor
 from bgpy.serving.io.transport import Transport
-from bgpy.serving.queue import Overloaded
 from bgpy.serving.sessions.intake import Intake
 from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionOwner
 from bgpy.serving.sessions.stall import Stall
+from bgpy.serving.sessions.watch import Pause, Watch
 from bgpy.wire.connection import Connection
 from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import ServerHandshake
@@ -52,20 +51,41 @@ log = logging.getLogger("bgpy.server")
 DIRECT_READS = 16
 """Receives into one large message before other clients get their turn."""
 
-UNSURE = ~(READ | WRITE)
-"""What is watched where an exception may have struck while that was changed."""
-
 LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
 
-OVERLOAD = (
-    "the server's memory for requests and replies is used up (max_memory): this request did not "
-    "start; send it again later"
-)
-
 
 class Session:
-    """A client's connection to this server."""
+    """A client's connection to this server.
+
+    Most are quiet: what one needs only while something waits or is under way is made then.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_connection",
+        "_deadline",
+        "_half_closed",
+        "_handlers",
+        "_handshake",
+        "_intake",
+        "_limits",
+        "_lingering",
+        "_lost",
+        "_open",
+        "_outflow",
+        "_reactor",
+        "_reader",
+        "_send",
+        "_service",
+        "_shared",
+        "_told",
+        "_transport",
+        "_watch",
+        "client_id",
+        "outcome",
+        "peer",
+    )
 
     def __init__(
         self,
@@ -83,38 +103,33 @@ class Session:
         """Empty until the client has proved the token."""
         self.outcome = "left"
         """How it ended, for the log."""
+        self._budget = budget
         self._transport = transport
-        self._receive = transport.direct()[0]
-        self._handshake = handshake
+        self._handshake: ServerHandshake | None = handshake  # until the client has proved it
         self._limits = limits
         self._reader: FrameReader[Message] | None = None  # until the client has proved the token
         self._reactor = reactor
         self._service = service
         self._handlers = service.handlers
         self._shared = shared
-        outflow = Outflow(transport, limits, budget, partial(reactor.change, self._attend))
-        self._outflow = outflow
-        self._send = outflow.send
-        self._intake = Intake(budget, lambda: service.queued(handshake.client_id) + outflow.size)
-        self._connection = Connection.server_side(handshake, limits, self._intake.allocate, within)
-        self._clogged = False
-        self._paused: set[str] = set()
-        self._watched = READ
+        self._outflow = outflow = Outflow(transport, limits, budget, self._attend_soon)
+        self._send = outflow.send  # bound once: it is called for each reply
+        self._intake: Intake | None = None  # until a message comes in parts
+        self._connection = Connection.server_side(handshake, limits, self._allocate, within)
         self._open = True
         self._told = False  # the service knows that it is closed
-        self._lost = False  # nothing can be sent any more
+        self._lost = False  # what follows from `outflow.lost` has been done
         self._lingering: Deadline | None = None
         self._half_closed = False
         self._deadline: Deadline | None = None
-        self._received = 0  # receives of messages that came in parts, ever
-        self._half: Stall | None = None  # looks whether the one under way goes on
+        self._watch = Watch(reactor, transport.sock, self._ready)
 
     def open(self) -> None:
         """Begin to read; called by the holder of the polling role."""
         self._deadline = self._reactor.after(
             self._limits.handshake_timeout, self._handshake_expired
         )
-        self._reactor.register(self._transport.sock, READ, self._ready)
+        self._watch.set(READ)
 
     @property
     def unsent(self) -> bool:
@@ -177,7 +192,7 @@ class Session:
             self._drop_and_end()
         else:
             self._attend()
-            if events & READ and self._watched & READ and self._open:
+            if events & READ and self._watch.events & READ and self._open:
                 self._read()
 
     def _read(self) -> None:
@@ -187,13 +202,10 @@ class Session:
                 self._shake_hands()
         elif reader.target is not None:
             self._read_large(reader)
-        elif count := self._receive(self._shared):
+        elif count := self._transport.sock.recv_into(self._shared):
             message = reader.lone(self._shared, count)
             if message is not None:
-                try:
-                    self._handlers[message.__class__](self, message)
-                except Overloaded:
-                    self._refuse(message.request)
+                self._handlers[message.__class__](self, message)
             else:
                 messages = reader.feed(self._shared[:count])
                 self._came(reader, messages)
@@ -218,24 +230,42 @@ class Session:
 
     def _came(self, reader: FrameReader[Message], messages: list[Message]) -> None:
         """Act on what came whole, and look after what is under way."""
-        if self._intake.counted or not reader.idle:
-            if not self._intake.came(*reader.under_way):
-                reader.throw_away()
-                self._intake.came(*reader.under_way)
-            self._look_for_more(reader)
+        if self._intake is not None or not reader.idle:
+            self._look_after(reader)
         if reader.thrown:
             for request in reader.take_thrown():
                 self._refuse(request)
         for message in messages:
             if not self._open or self._lingering is not None:
                 return
-            try:
-                self._handlers[message.__class__](self, message)
-            except Overloaded:
-                self._refuse(message.request)
+            self._handlers[message.__class__](self, message)
+
+    def _allocate(self, size: int) -> memoryview | None:
+        """Memory for a part of a message, if there is any for this client."""
+        return self._own_intake().allocate(size)
+
+    def _own_intake(self) -> Intake:
+        if self._intake is None:
+            seconds = self._limits.message_timeout
+            stall = Stall(self._reactor, seconds, self._progress, self._no_progress)
+            self._intake = Intake(self._budget, self._held, stall)
+        return self._intake
+
+    def _look_after(self, reader: FrameReader[Message]) -> None:
+        """Look after the memory of a message that is under way, or was, and its progress."""
+        intake = self._own_intake()
+        if not intake.came(*reader.under_way):
+            reader.throw_away()
+            intake.came(*reader.under_way)
+        if not reader.idle:
+            intake.proceeds()
+
+    def _held(self) -> int:
+        """Bytes that the server keeps for the client, but for what is under way."""
+        return self._service.queued(self.client_id) + self._outflow.size
 
     def _refuse(self, request: int) -> None:
-        self.send(Failure(request, Reason.OVERLOAD, text=OVERLOAD))
+        self.send(Failure(request, Reason.OVERLOAD, text=NO_ROOM))
 
     def _shake_hands(self) -> None:
         count = self._receive_some(self._shared)
@@ -249,7 +279,8 @@ class Session:
         if self._connection.established and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-            self.client_id = self._handshake.client_id
+            assert self._handshake is not None
+            self.client_id, self._handshake = self._handshake.client_id, None
             self._service.proved(self)
         if self._reader is not None:
             self._came(self._reader, messages)
@@ -269,30 +300,25 @@ class Session:
     def _handshake_expired(self) -> None:
         self.drop("closed: no proof of the token in time")
 
-    def _look_for_more(self, reader: FrameReader[Message]) -> None:
-        """Drop the client if nothing of a message that is under way comes for long.
-
-        No clock is looked at when bytes come, and no timer set for messages that come whole.
-        """
-        if reader.idle:
-            return
-        self._received += 1
-        if self._half is None:
-            seconds = self._limits.message_timeout
-            text = f"dropped: nothing more of a message came for {seconds} s"
-            self._half = Stall(self._reactor, seconds, self._progress, partial(self.drop, text))
-        self._half.watch()
-
     def _progress(self) -> int | None:
-        """How much has come of messages under way; None if none is."""
-        reader = self._reader
-        if not self._open or self._lingering is not None or reader is None or reader.idle:
+        """How often something of a message under way has come; None if none is under way."""
+        reader, intake = self._reader, self._intake
+        over = not self._open or self._lingering is not None
+        if over or reader is None or reader.idle or intake is None:
             return None
-        if not self._watched & READ:
-            self._received += 1  # it isn't the client's fault
-        return self._received
+        if not self._watch.events & READ:
+            intake.receives += 1  # that nothing comes isn't the client's fault
+        return intake.receives
+
+    def _no_progress(self) -> None:
+        seconds = self._limits.message_timeout
+        self.drop(f"dropped: nothing more of a message came for {seconds} s")
 
     # What the outflow can do no more, or again, on the thread that polls
+
+    def _attend_soon(self) -> None:
+        """Have whoever polls look after the outflow; from any thread."""
+        self._reactor.change(self._attend)
 
     def _attend(self) -> None:
         """Send what waits, and look what has become of sending."""
@@ -305,15 +331,17 @@ class Session:
             return
         if outflow.lost is not None and not self._lost:
             self._lose(outflow.lost)
-        if outflow.clogged is not self._clogged:
-            clogged = outflow.clogged
+            if not self._open:
+                return
+        clogged = outflow.clogged
+        if clogged is not bool(self._watch.paused & Pause.CLOGGED):
             if clogged:
                 self._service.clogged(self)
                 self._wait_for_reader()
             else:
                 self._service.cleared(self)
-            self._clogged = clogged  # only now: what is struck before is done again
-        self._watch_for()
+            self._pause(Pause.CLOGGED, clogged)  # only now: what is struck before is done again
+        self._watch.attend(outflow.waiting)
 
     def _lose(self, error: BaseException) -> None:
         """Nothing can be sent any more: what was received before still counts."""
@@ -325,28 +353,6 @@ class Session:
             # A peer that ended but one side could go on asking for ever.
             self._reactor.after(self._limits.stall_timeout, self._close)
         self._lost = True  # only now: what is struck before is done again
-
-    def _watch_for(self) -> None:
-        """Have the reactor watch for what can go on: reading, writing, both or none."""
-        if not self._open:
-            return
-        reads = not self._paused and not self._clogged
-        events = (READ if reads else 0) | (WRITE if self._outflow.waiting else 0)
-        self._watch(events)
-
-    def _watch(self, events: int) -> None:
-        before, sock = self._watched, self._transport.sock
-        if events == before:
-            return
-        self._watched = UNSURE  # until it is done: what is struck between is done again
-        if before == UNSURE or not events:
-            self._reactor.unregister(sock)
-            before = 0
-        if events and before:
-            self._reactor.modify(sock, events, self._ready)
-        elif events:
-            self._reactor.register(sock, events, self._ready)
-        self._watched = events
 
     def _wait_for_reader(self) -> None:
         """Drop the client if it takes nothing at all for long."""
@@ -360,17 +366,19 @@ class Session:
 
     # Back-pressure, on the thread that polls
 
-    def pause(self, reason: str = "requests") -> None:
-        """Read no more until `resume` for the same reason."""
-        self._paused.add(reason)
-        if self._lingering is None:
-            self._watch_for()
+    def pause(self) -> None:
+        """Read no more until `resume`: the client's line of requests is full."""
+        self._pause(Pause.LINE_FULL, True)
 
-    def resume(self, reason: str = "requests") -> None:
+    def resume(self) -> None:
         """Read again, if there is no other reason not to."""
-        self._paused.discard(reason)
-        if self._lingering is None:
-            self._watch_for()
+        self._pause(Pause.LINE_FULL, False)
+
+    def _pause(self, reason: Pause, begins: bool) -> None:
+        paused = self._watch.paused
+        self._watch.paused = paused | reason if begins else paused & ~reason
+        if self._open and self._lingering is None:
+            self._watch.attend(self._outflow.waiting)
 
     # The end
 
@@ -429,9 +437,9 @@ class Session:
         if self._outflow.lost is not None:
             self._close()
         elif self._outflow.waiting:
-            self._watch(READ | WRITE)
+            self._watch.set(READ | WRITE)
         else:
-            self._watch(READ)
+            self._watch.set(READ)
             if not self._half_closed:
                 self._half_closed = True
                 self._transport.end()
@@ -451,13 +459,11 @@ class Session:
         for deadline in (self._deadline, self._lingering):
             if deadline is not None:
                 deadline.cancel()
-        self._intake.close()
+        if self._intake is not None:
+            self._intake.close()
         if self._reader is not None:
             self._reader.refuse(0, LocalProtocolError("closed"))  # and give up what is under way
-        sock = self._transport.sock
-        if self._watched and sock.fileno() >= 0:
-            self._reactor.unregister(sock)
-            self._watched = 0
+        self._watch.close()
         self._transport.shut_down()
         if self._outflow.close():  # else who sends closes, so that it meets no other's descriptor
             self._transport.close()

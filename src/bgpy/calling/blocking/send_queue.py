@@ -26,7 +26,7 @@ GATHERED = 2**15
 """Bytes of requests that are gathered at most before they leave."""
 
 OVERFULL = 2**20
-"""Bytes in the outbox from which on whoever submits more waits for room."""
+"""Bytes in the queue from which on a submit waits for room."""
 
 
 class Outgoing:
@@ -40,7 +40,7 @@ class Outgoing:
         self.size = sum(map(len, pieces))
 
 
-class Outbox:
+class SendQueue:
     """The sending side of a connection."""
 
     def __init__(self, sock: Stream) -> None:
@@ -69,7 +69,7 @@ class Outbox:
 
     @property
     def is_overfull(self) -> bool:
-        """Whether whoever adds more should wait for room."""
+        """Whether the next submit should wait for room."""
         return self._size >= OVERFULL
 
     def send(self, call: Call, pieces: list[Piece]) -> None:

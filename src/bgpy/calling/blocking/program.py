@@ -1,0 +1,76 @@
+"""The program that clients live in: its forks, and its end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from time import monotonic
+from typing import Protocol
+
+from bgpy.calling.blocking.channel import Channel
+
+FAREWELL = 5.0
+"""Seconds that a server has to read what has left, when a client is closed or its program ends."""
+
+ENDED = "the program has ended"
+
+
+class Program:
+    """Whether this program is ending: then nobody counts on other threads any more."""
+
+    ends = False
+
+
+class Member(Protocol):
+    """A client, as far as the program concerns it."""
+
+    def say_goodbye(self, reason: str, deadline: float) -> Channel | None:
+        """Send what there is and a goodbye; the channel, if it is to be read to its end."""
+
+    def prepare_for_the_end(self) -> None:
+        """Import what a late call takes, as long as that is possible."""
+
+    def wait_for_others(self, deadline: float) -> None:
+        """Wait for the calls that other threads make over connections of their own."""
+
+    def reset_in_child(self) -> None:
+        """In a forked child: leave the parent its connection and begin anew."""
+
+
+_members: weakref.WeakSet[Member] = weakref.WeakSet()
+
+
+def join(member: Member) -> None:
+    """Have `member` told of forks and of the end, as long as it lives."""
+    _members.add(member)
+
+
+def _reset_in_child() -> None:
+    for member in list(_members):
+        member.reset_in_child()
+
+
+def _leave() -> None:
+    """At the program's end: all that was submitted leaves, and is read by the servers.
+
+    Registered when bgpy is imported, so it runs after what the program registers; what comes
+    later still makes connections of its own.
+    """
+    Program.ends = True
+    members = list(_members)
+    for member in members:
+        member.prepare_for_the_end()
+    deadline = monotonic() + FAREWELL
+    leaving = [member.say_goodbye(ENDED, deadline) for member in members]
+    for channel in leaving:
+        if channel is not None:
+            channel.wait_closed(deadline)
+            channel.close(ENDED)
+    for member in members:
+        member.wait_for_others(deadline)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_in_child)
+atexit.register(_leave)

@@ -1,0 +1,296 @@
+"""Calls that nobody waits for at once: from `submit` to the send queue.
+
+::
+
+    submit ──post──► deque ──admit──► the channel's send queue ──push──► socket
+                       └── where there is no connection yet, the sender makes one
+
+Submitting appends to a deque and rings a bell, which may be done anywhere: in a signal
+handler, in a ``__del__``, whatever the thread is in the middle of. What was posted is admitted,
+in order, by the next thread that has the client's lock, which is the submitting thread itself
+where it can: each is taken off the deque only after it has an id, so that what an interrupt
+leaves there is admitted by the next one. The sender (`sender`) is rung whenever something
+stays behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+from bgpy.calling.blocking.access import Access, Terms, calls_itself, is_own_server
+from bgpy.calling.blocking.channel import Channel
+from bgpy.calling.blocking.connector import own_copy
+from bgpy.calling.blocking.futures import Callbacks, CallFuture
+from bgpy.calling.blocking.program import Program
+from bgpy.calling.blocking.reading import STRUCK_SENDING
+from bgpy.calling.blocking.sender import Sender
+from bgpy.calling.blocking.shared import NoReader, Unusable
+from bgpy.calling.conversation import Answer, Call, timed_out
+from bgpy.errors import BgpyError, CallTimeout, Unreachable
+from bgpy.memory import Payload
+from bgpy.system.deadlines import deadline_in, is_over, seconds_left
+from bgpy.tasks import current
+
+log = logging.getLogger("bgpy.client")
+
+
+class Posted:
+    """A call that was submitted, on its way to a connection."""
+
+    __slots__ = ("call", "channel", "deadline", "future", "payload", "timeout", "told")
+
+    def __init__(
+        self, future: CallFuture, payload: Payload, timeout: float | None, told: int
+    ) -> None:
+        self.future = future
+        self.payload = payload
+        self.timeout = timeout
+        self.deadline = deadline_in(timeout)
+        self.told = told
+        """The last restart that the client had been told of."""
+        self.call: Call | None = None
+        """What it has become on `channel`, while that may not be all done."""
+        self.channel: Channel | None = None
+
+    def new_call(self, channel: Channel) -> Call:
+        """The call that it becomes on `channel`."""
+        self.channel = channel
+        self.call = call = Call(self.timeout, self.future)
+        return call
+
+
+class Submitter:
+    """Of one client."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._shared = access.shared
+        self._sender = Sender(access.shared)
+        self.posted: deque[Posted] = deque()
+        self._in_hand: deque[Lock] = deque()
+        self._shared.push_on = weakref.WeakMethod(self.ring)
+
+    def submit(
+        self, payload: Payload, value_of: Callable[[Answer], Any], timeout: float | None
+    ) -> CallFuture:
+        """A future of what `value_of` makes of the answer of an `Execute`; see `Caller.submit`."""
+        future = CallFuture(value_of, self._waited_for)
+        self._post(Posted(future, payload, timeout, self._access.acquaintance.notified))
+        return future
+
+    def _post(self, posted: Posted) -> None:
+        if Program.ends or not self._has_callbacks():
+            self._submit_alone(posted)
+            return
+        self.posted.append(posted)
+        here, channel = self._access.here, self._access.connector.channel
+        if channel is None or here.inside.locked():
+            self.ring()
+            return
+        with here.inside:
+            if not channel.usable():
+                self.ring()  # the sender connects anew, and finds out about a restart
+                return
+            try:
+                with self._shared.lock:
+                    self.admit(channel)
+                    stays = channel.push_admitted()
+            except (Unusable, NoReader):
+                stays = True
+            except OSError as error:
+                channel.lost(error)
+                stays = True
+            if stays:
+                self.ring()
+                self._wait_for_room(channel, posted.deadline)
+
+    def _wait_for_room(self, channel: Channel, deadline: float | None) -> None:
+        """Push until the send queue has room, the connection has ended or the time is over."""
+        while channel.is_full and seconds_left(deadline, 1.0):
+            channel.wait_writable(seconds_left(deadline, 1.0))
+            self._push(channel)
+
+    def send_posted(self, seconds: float) -> bool:
+        """In the sender's thread: send what can leave within `seconds`; whether more is left."""
+        self.admit_all()
+        channel = self._access.connector.channel
+        if channel is None:
+            return False
+        if not self._push(channel):
+            return bool(self.posted)
+        channel.wait_writable(seconds)
+        return self._push(channel) or bool(self.posted)
+
+    def admit_all(self, last: float | None = None) -> None:
+        """Have a connection, made if need be, take all that was posted.
+
+        It is waited for as long as the first may take, or up to `last`. What can't be sent ends.
+        """
+        while self.posted:
+            first = self.posted[0]
+            deadline = first.deadline if last is None else last
+            channel = None
+            try:
+                channel = self._access.connected(deadline, first.timeout)
+                with self._shared.lock:
+                    self.admit(channel)
+            except Unusable:
+                if channel is not None:
+                    self._access.connector.drop(channel, STRUCK_SENDING)
+            except NoReader:
+                self._submit_first_alone()
+            except Exception as error:  # whatever kept it from connecting
+                if isinstance(error, CallTimeout) and last is None:
+                    self._fail_late()
+                else:
+                    self._fail_all(error)
+
+    def admit(self, channel: Channel) -> None:
+        """With the lock held: hand what was posted to the channel, in order.
+
+        A thread that is interrupted here leaves the first one posted, perhaps admitted already:
+        it keeps its call, so that the next one finds what was done and does only the rest.
+        """
+        posted = self.posted
+        while posted:
+            first = posted[0]
+            call = first.call
+            if call is None or (first.channel is not channel and call.answer is None):
+                if channel.generation > first.told:
+                    restarted = self._access.acquaintance.restarted(channel.generation)
+                    self._settle(first, restarted)
+                    posted.popleft()
+                    continue
+                call = first.new_call(channel)
+                first.future.look_again()
+                admitted = False
+            else:
+                admitted = call.answer is not None or channel.has_admitted(call)
+            if not admitted:
+                try:
+                    channel.admit(call, first.payload)
+                except BgpyError as error:  # too large
+                    self._settle(first, error)
+                    channel.conversation.abandon(call)
+            if first.deadline is not None and self._sender.timers.add(
+                first.deadline, channel, call
+            ):
+                self._sender.ring(self)  # which waits for a later one, or for none
+            posted.popleft()
+
+    def ring(self) -> None:
+        """Have the sender send what stays behind; without a sender, do it here."""
+        if not self._sender.ring(self):
+            while self.posted:
+                self._submit_first_alone()
+
+    def rest(self) -> None:
+        """The client is closed: no thread of its futures stays."""
+        self._sender.rest()
+        if self._shared.callbacks is not None:
+            self._shared.callbacks.rest()
+
+    def _push(self, channel: Channel) -> bool:
+        try:
+            return channel.push()
+        except OSError as error:
+            channel.lost(error)
+            return False
+
+    def _fail_late(self) -> None:
+        """No connection yet: those whose time is over have not started, and won't."""
+        with self._shared.lock:
+            for each in self.posted.copy():
+                if is_over(each.deadline):
+                    self._settle(each, timed_out(each.timeout, "not started"))
+                    self.posted.remove(each)
+
+    def _fail_all(self, error: Exception) -> None:
+        """No connection: what was posted has not started, and won't."""
+        if not isinstance(error, BgpyError):
+            log.error("submitted calls were not sent", exc_info=error)
+            error = Unreachable(f"no connection could be made: {type(error).__name__}: {error}")
+        if Program.ends and self.posted:  # nobody is left to ask the futures
+            log.warning("%d submitted calls were not sent: %s", len(self.posted), error)
+        with self._shared.lock:
+            for _ in range(len(self.posted)):
+                self._settle(self.posted[0], error)
+                self.posted.popleft()
+
+    def _settle(self, posted: Posted, answer: Answer) -> None:
+        callbacks = self._shared.callbacks
+        assert callbacks is not None, "futures have come with them"
+        if isinstance(answer, BgpyError):
+            answer = own_copy(answer)
+        posted.future.arrived(answer, callbacks)
+
+    def _submit_first_alone(self) -> None:
+        """The first one posted, if nobody else takes it, over a connection of its own.
+
+        The thread that ends the program waits for those that others have in hand: each is
+        behind a lock, which is noted before the call is taken out and held by ``with`` until
+        it is over. So who finds nothing posted finds the lock.
+        """
+        lock = Lock()
+        with lock:
+            self._in_hand.append(lock)
+            try:
+                posted = self.posted.popleft()
+            except IndexError:
+                pass  # another thread was faster
+            else:
+                self._submit_alone(posted)
+            self._in_hand.remove(lock)
+
+    def wait_for_others(self, deadline: float) -> None:
+        """Wait for the calls that other threads have in hand."""
+        for lock in self._in_hand.copy():
+            # It is nobody's after that.
+            lock.acquire(timeout=seconds_left(deadline, 0.0))
+
+    def _submit_alone(self, posted: Posted) -> None:
+        """Over a connection of its own, here and now: no other thread can be had."""
+        terms = Terms(posted.timeout, posted.deadline, posted.told, waits=True, notice=True)
+        payload, timeout = posted.payload, posted.timeout
+        try:
+            answer = self._access.alone(
+                lambda channel, deadline, turn: channel.call(
+                    payload, current.chain(), timeout, deadline, turn
+                ),
+                terms,
+            )
+        except BgpyError as error:
+            answer = error
+        posted.future.settle(answer)
+        posted.future.finish()
+
+    def _has_callbacks(self) -> bool:
+        """Whether there is a thread for the callbacks of futures; starts it at the first."""
+        shared = self._shared
+        callbacks = shared.callbacks
+        if callbacks is None:
+            shared.callbacks = callbacks = Callbacks()
+        return callbacks.start(shared)
+
+    def _waited_for(self, future: CallFuture) -> bool:
+        """In a thread that waits for `future`; whether to do this again within a tick.
+
+        In a task, raises `CallingSelf` where the wait could never end, as soon as there is a
+        connection that tells; otherwise the server learns who waits for that call.
+        """
+        if not current.is_task_thread():
+            return False
+        channel = self._access.connector.channel
+        if channel is None:
+            return True
+        if is_own_server(channel):
+            raise calls_itself()
+        if not self._access.is_inside():  # else this is a handler's, which may not take the lock
+            with self._access.here.inside:
+                channel.waited_for(future)
+        return True

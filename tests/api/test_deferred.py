@@ -1,0 +1,78 @@
+"""Truths of calls that are answered later: `client_socket.defer()`, over real processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgpy import Client, Handle, NoResponse, respond
+
+Start = Callable[..., tuple[Handle, Client]]
+
+
+def _init() -> list[Any]:
+    return []
+
+
+def _exec(client_socket: Any, kept: list[Any], args: dict[str, Any]) -> None:
+    if "defer" in args:
+        kept.append(client_socket.defer())
+        return
+    respond(client_socket, len(kept))
+    if "again" in args:
+        respond(client_socket, "again")
+    if "raise" in args:
+        raise LookupError(args["raise"])
+
+
+def _exit(client_socket: Any, kept: list[Any], args: dict[str, Any]) -> None:
+    if kept:
+        kept[0].respond("at the last moment")
+
+
+def _log(handle: Handle) -> str:
+    assert handle.log_file is not None
+    return Path(handle.log_file).read_text("utf-8")
+
+
+def _deferred(client: Client, count: int) -> list[Future[Any]]:
+    """Calls whose tasks have returned."""
+    futures = [client.submit({"defer": True}) for _ in range(count)]
+    assert client.call({}) == count
+    return futures
+
+
+@pytest.mark.parametrize("end", ["terminate", "stop"])
+def test_calls_open_at_the_end_are_told_that_they_ran(start: Start, end: str) -> None:
+    """`exit_task` may answer; the rest is not left to guess whether it ran."""
+    handle, client = start()
+    client.initialize(_init, _exec, _exit)
+    answered, *left = _deferred(client, 3)
+    if end == "terminate":
+        with Client(handle.host, handle.port) as other:
+            other.terminate()
+    else:
+        assert handle.stop(timeout=30)
+    assert answered.result(30) == "at the last moment"
+    for future in left:
+        with pytest.raises(NoResponse, match="the server ended before it was given"):
+            future.result(30)
+    assert handle.wait(30)
+    assert "2 calls ended with NoResponse" in _log(handle)
+
+
+@pytest.mark.parametrize("args", [{"again": 1}, {"raise": "why"}])
+def test_failure_after_the_response_is_logged_as_one(start: Start, args: dict[str, Any]) -> None:
+    """The caller has its response, and the log doesn't say otherwise."""
+    handle, client = start()
+    client.initialize(_init, _exec, _exit)
+    assert client.call(args) == 0
+    client.terminate()
+    assert handle.wait(30)
+    log = _log(handle)
+    assert "exec_task failed after it had responded; the caller has its response" in log
+    assert ("responded to already" if "again" in args else "LookupError: why") in log

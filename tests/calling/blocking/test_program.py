@@ -1,0 +1,66 @@
+"""Clients are told of the program's forks and of its end."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from time import monotonic
+
+import pytest
+
+from bgpy.calling.blocking import program
+from bgpy.calling.blocking.channel import Channel
+
+
+class Member:
+    """A client that notes what it is told."""
+
+    def __init__(self, channel: Channel | None = None) -> None:
+        self.channel = channel
+        self.told: list[str] = []
+
+    def say_goodbye(self, reason: str, deadline: float) -> Channel | None:
+        assert program.Program.ends
+        assert monotonic() < deadline <= monotonic() + program.FAREWELL
+        self.told.append(reason)
+        return self.channel
+
+    def prepare_for_the_end(self) -> None:
+        self.told.append("prepare")
+
+    def wait_for_others(self, deadline: float) -> None:
+        self.told.append("wait")
+
+    def reset_in_child(self) -> None:
+        self.told.append("reset")
+
+
+@pytest.fixture(autouse=True)
+def no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clients of other tests are none of these; the program goes on after its end."""
+    monkeypatch.setattr(program, "_members", weakref.WeakSet())
+    monkeypatch.setattr(program.Program, "ends", False)
+
+
+def test_members_say_goodbye_at_the_end_while_they_live() -> None:
+    """All of them first, before any is waited for."""
+    member, gone = Member(), Member()
+    program.join(member)
+    program.join(gone)
+    told = gone.told
+    del gone
+    program._leave()
+    assert member.told == ["prepare", "the program has ended", "wait"]
+    assert told == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_members_begin_anew_in_a_forked_child() -> None:
+    """And the parent's don't."""
+    member = Member()
+    program.join(member)
+    child = os.fork()
+    if not child:
+        os._exit(0 if member.told == ["reset"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert member.told == []

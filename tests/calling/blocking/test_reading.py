@@ -1,0 +1,106 @@
+"""What comes over a connection, and its end."""
+
+from __future__ import annotations
+
+import gc
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from bgpy.calling.blocking.channel import Channel
+from bgpy.calling.conversation import Call
+from bgpy.errors import ServerGone
+from bgpy.system.latch import Latch
+from bgpy.wire.messages import Goodbye, Pong, Reply
+from tests.support.channels import Far, far_end
+
+Ends = tuple[Channel, Far]
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """A channel, and its other end."""
+    with far_end() as both:
+        yield both
+
+
+def expected(channel: Channel, number: int, left: bool = True) -> Call:
+    """A call that is under way; its thread sleeps."""
+    call = Call(waker=Latch())
+    channel.conversation.begin(call, number)
+    call.begun = call.left = left
+    return call
+
+
+def test_look_hands_out_what_came(ends: Ends) -> None:
+    """Messages in one piece, of whatever size, and those that nobody expects."""
+    channel, far = ends
+    small, large = expected(channel, 1), expected(channel, 2)
+    far.say(Pong(9))
+    far.say(Reply(1, b"small"))
+    far.say(Reply(2, b"l" * 100_000))
+    while large.answer is None:
+        channel.look()
+    assert small.waker.wait(0)
+    assert large.waker.wait(0)
+    assert isinstance(large.answer, Reply)
+    assert len(large.answer.head) == 100_000
+    assert channel.usable()
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        (b"", "the server closed the connection without giving a reason"),
+        (struct.pack("<BBHIQ", 250, 0, 0, 0, 0), "the server broke the protocol"),
+    ],
+)
+def test_connection_that_has_ended_is_found_before_it_is_used(
+    ends: Ends, says: bytes, reason: str
+) -> None:
+    """Every call on it ends, in what is known of it, and nobody sleeps on."""
+    channel, far = ends
+    calls = {"unknown": expected(channel, 1), "not started": expected(channel, 2, left=False)}
+    far.sock.sendall(says)
+    far.sock.close()
+    channel._last_used = 0.0
+    assert not channel.usable()
+    for progress, call in calls.items():
+        assert isinstance(call.answer, ServerGone)
+        assert reason in str(call.answer)
+        assert call.answer.progress == progress
+        assert call.waker.wait(0)
+    assert not channel.conversation.pending
+
+
+def test_what_the_server_says_before_it_closes_is_the_reason(ends: Ends) -> None:
+    """The first reason stays, whatever ends it again."""
+    channel, far = ends
+    far.say(Goodbye("it is late"))
+    far.sock.close()
+    channel.look()
+    channel.close("once more")
+    assert channel.conversation.ended == "the server closed the connection: it is late"
+
+
+def test_read_that_was_struck_is_found_by_the_next_one(ends: Ends) -> None:
+    """What had been received is lost, so the connection is of no use."""
+    channel, _ = ends
+    channel._torn = True
+    channel.look()
+    assert channel.conversation.ended is not None
+    assert "interrupted while reading" in channel.conversation.ended
+
+
+def test_standby_reads_until_nothing_is_under_way(ends: Ends) -> None:
+    """And leaves the connection to whoever calls next."""
+    channel, far = ends
+    call = expected(channel, 1)
+    with channel._lock:
+        channel._ask_standby()
+    far.say(Reply(1, b"value"))
+    assert call.waker.wait(30.0)
+    assert call.answer == Reply(1, b"value")
+    gc.collect()
+    assert channel.usable()

@@ -1,0 +1,119 @@
+"""The client's thread in the background, and the deadlines that it keeps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+
+from bgpy.calling.blocking import sender as module
+from bgpy.calling.blocking.channel import Channel
+from bgpy.calling.blocking.sender import Sender, Timers
+from bgpy.calling.blocking.shared import Shared
+from bgpy.calling.conversation import Call, timed_out
+from tests.support.channels import Far, far_end
+from tests.support.peers import wait_until
+
+LONG = 30.0
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, Far]]:
+    """A channel, and its other end."""
+    with far_end() as both:
+        yield both
+
+
+def test_timers_give_what_is_due_in_order(ends: tuple[Channel, Far]) -> None:
+    """And say when the next one is."""
+    channel, _ = ends
+    timers, calls = Timers(), [Call() for _ in range(3)]
+    now = monotonic()
+    assert timers.seconds() is None
+    assert timers.add(now + 20, channel, calls[0])
+    assert timers.add(now + 10, channel, calls[1])
+    assert not timers.add(now + 30, channel, calls[2])
+    seconds = timers.seconds()
+    assert seconds is not None
+    assert 0 < seconds <= 10
+    assert timers.due(now) == []
+    assert timers.due(now + 20) == [(channel, calls[1]), (channel, calls[0])]
+    assert timers.due(now + 40) == [(channel, calls[2])]
+
+
+def test_timers_forget_calls_that_are_done_or_gone(ends: tuple[Channel, Far]) -> None:
+    """They keep neither a call nor its connection."""
+    channel, _ = ends
+    timers, done, gone, last = Timers(), Call(), Call(), Call()
+    now = monotonic()
+    for call in (done, gone, last):
+        timers.add(now + 10, channel, call)
+    done.answer = timed_out(1.0, "unknown")
+    del gone, call
+    assert timers.due(now + 10) == [(channel, last)]
+    assert timers.seconds() is None
+
+
+class Work:
+    """Has something to send as often as it is told to."""
+
+    def __init__(self, times: int, fails: bool = False) -> None:
+        self.left = times
+        self.fails = fails
+        self.done = threading.Event()
+
+    def send_posted(self, seconds: float) -> bool:
+        assert 0 < seconds <= LONG
+        self.left -= 1
+        if not self.left:
+            self.done.set()
+        if self.fails:
+            self.fails = False
+            raise MemoryError
+        return self.left > 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_sender_sends_until_nothing_is_left(fails: bool) -> None:
+    """Also after it failed, and anew when it is rung again."""
+    sender, work = Sender(Shared()), Work(3, fails)
+    assert sender.ring(work)
+    assert work.done.wait(LONG)
+    more = Work(1)
+    assert sender.ring(more)
+    assert more.done.wait(LONG)
+    sender.rest()
+    wait_until(lambda: not sender._started, "the client was closed: its thread ends")
+    again = Work(1)
+    assert sender.ring(again)
+    assert again.done.wait(LONG)
+    sender.rest()
+
+
+def test_sender_that_can_not_be_started_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client does without."""
+    sender, work = Sender(Shared()), Work(1)
+    monkeypatch.setattr(module.threads, "start", lambda *_: False)
+    assert not sender.ring(work)
+    assert sender._rung.empty()
+    sender.rest()
+
+
+def test_sender_asks_for_a_call_whose_time_is_over_and_gives_it_up(
+    ends: tuple[Channel, Far],
+) -> None:
+    """A moment later, where the server doesn't say how far it came."""
+    channel, far = ends
+    sender, call = Sender(channel._shared), Call(0.01)
+    channel.conversation.begin(call, 1)
+    call.begun = call.left = True
+    with channel._lock:
+        assert sender.timers.add(monotonic() + 0.01, channel, call)
+    assert sender.ring(work := Work(1))
+    assert work.done.wait(LONG)
+    assert far.read().target == 1  # type: ignore[union-attr]
+    wait_until(lambda: call.answer is not None, "the call is given up")
+    assert getattr(call.answer, "progress", None) == "unknown"
+    sender.rest()

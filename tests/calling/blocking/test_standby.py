@@ -1,0 +1,86 @@
+"""The thread that reads where no thread that waits does."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+
+import pytest
+
+from bgpy.calling.blocking import standby as module
+from bgpy.calling.blocking.standby import Standby
+from tests.support.peers import wait_until
+
+LONG = 30.0
+
+
+class Channel:
+    """Is read for, or isn't any more."""
+
+    def __init__(self) -> None:
+        self.has_ended = False
+        self.served = threading.Semaphore(0)
+        self.threads: list[threading.Thread] = []
+        self.fails: BaseException | None = None
+
+    def serve(self, turn: threading.Lock) -> None:
+        assert turn.locked()
+        self.threads.append(threading.current_thread())
+        self.served.release()
+        if self.fails is not None:
+            raise self.fails
+
+
+def alive(threads: list[threading.Thread]) -> Callable[[], bool]:
+    return lambda: any(each.is_alive() for each in threads)
+
+
+def test_standby_serves_each_time_it_is_rung_in_one_thread() -> None:
+    """With its turn held, and also after it failed."""
+    standby, channel = Standby(), Channel()
+    channel.fails = MemoryError()
+    for _ in range(3):
+        assert standby.ring(channel)
+        assert channel.served.acquire(timeout=LONG)
+    assert len({each.ident for each in channel.threads}) == 1
+    channel.has_ended = True
+    standby.tell_end(channel)
+    assert channel.served.acquire(timeout=LONG)
+
+
+def test_standby_ends_with_the_connection_and_holds_nothing() -> None:
+    """What is still in its queue would hold the channel for ever."""
+    standby, channel = Standby(), Channel()
+    channel.has_ended = True
+    for _ in range(3):
+        standby.ring(channel)
+    wait_until(lambda: standby._rung.empty(), "nothing is left in the queue")
+    gone = weakref.ref(channel)
+    del channel
+    wait_until(lambda: gc.collect() >= 0 and gone() is None, "the channel is collected")
+
+
+def test_standby_keeps_no_channel_alive_and_ends_when_it_is_collected() -> None:
+    """While nothing is under way."""
+    standby, channel = Standby(), Channel()
+    assert standby.ring(channel)
+    assert channel.served.acquire(timeout=LONG)
+    threads, gone = channel.threads, weakref.ref(channel)
+    del channel
+    wait_until(lambda: gone() is None, "the channel is collected")
+    assert threads
+    wait_until(lambda: standby._rung.empty(), "the standby has taken the news of that")
+
+
+def test_standby_that_can_not_be_started_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever would sleep then doesn't; the next one tries again."""
+    standby, channel = Standby(), Channel()
+    with monkeypatch.context() as patch:
+        patch.setattr(module.threads, "start", lambda *_: False)
+        assert not standby.ring(channel)
+        standby.tell_end(channel)
+    assert standby._rung.empty()
+    assert standby.ring(channel)
+    assert channel.served.acquire(timeout=LONG)
