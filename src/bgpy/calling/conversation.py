@@ -291,7 +291,8 @@ class Acquaintance:
         self.knows(min(generation, self.generation))
         return ServerRestarted(
             f"the server at {self._address} has been restarted: this call did not run, and the "
-            "old state is lost; initialise the server if it has no init file, then call again"
+            "old state is lost",
+            advice="initialise the server if it has no init file, then call again",
         )
 
 

@@ -255,6 +255,10 @@ class Caller:
         if not self._acquaintance.has_met:  # else all of it was needed for that
             prepare(self._target)
 
+    def wait_for_others(self, deadline: float) -> None:
+        """Wait for the calls that other threads make over connections of their own."""
+        self._submitter.wait_for_others(deadline)
+
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""
         gone = ServerGone.at(
