@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -13,8 +14,9 @@ import pytest
 
 from bgpy import Client, Server
 from bgpy.address import Address, parse
+from bgpy.calling.blocking import dialling
 from bgpy.calling.blocking.connecting import Target, connect
-from bgpy.errors import AuthenticationError, NotBgpy
+from bgpy.errors import AuthenticationError, NotBgpy, StartupError, Unreachable
 from bgpy.state.tokens import FoundToken, Source
 
 
@@ -107,3 +109,29 @@ def test_a_client_says_which_token_it_used(monkeypatch: pytest.MonkeyPatch) -> N
             client.ping()
     finally:
         handle.kill()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+@pytest.mark.parametrize("where", ["socket", "token"])
+def test_a_shortage_is_unreachable_wherever_it_strikes(
+    monkeypatch: pytest.MonkeyPatch, number: int, where: str
+) -> None:
+    """It says nothing about the server, nor about the file that could not be opened."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    def find() -> None:
+        try:
+            refuse()
+        except OSError as error:
+            raise StartupError("lock can't be used") from error
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        if where == "socket":
+            monkeypatch.setattr(dialling.socket, "socket", refuse)
+        target = Target(parse("127.0.0.1", listener.getsockname()[1]), None, find)
+        with pytest.raises(Unreachable, match=r"no connection to 127\.0\.0\.1:") as caught:
+            connect(target, bytes(16), 5.0)
+    assert caught.value.advice is not None
+    assert caught.value.progress == "not started"
