@@ -54,12 +54,12 @@ def test_targets_notice_when_something_is_unpickled(monkeypatch: pytest.MonkeyPa
     """The watch of the other tests works: a server that loads what it hears is found out."""
     from bgpy.serving.requests import Requests
 
-    def load(requests: object, session: object, message: object) -> None:
+    def load(requests: object) -> None:
         import pickle
 
         pickle.loads(b"N.")
 
-    monkeypatch.setattr(Requests, "_asked", load)
+    monkeypatch.setattr(Requests, "_described", load)
     with pytest.raises(Unexpected) as raised:
         TARGETS["questions"](b"\0{}")
     assert "unpickled" in f"{raised.value} {raised.value.__cause__}"

@@ -84,3 +84,10 @@ def test_withdrawn_jobs_are_kept_until_they_are_many_or_large(
     # Two of 400 bytes may stay, the third takes all three along; so do more than the others.
     assert kept == [10, 10, 7, 7, 7, 4]
     assert _requests(line) == [0, 7, 8, 9]
+    for number in range(10):
+        line.append(_job(number))
+    for number in range(6):
+        job = line.find(number)
+        assert job is not None
+        line.remove(job)
+        assert len(line.jobs) == (10 if number < 5 else 4)

@@ -145,6 +145,22 @@ def test_names_of_no_module_are_not_kept_when_anyone_may_ask() -> None:
     assert "json" in sys.modules
 
 
+def test_session_may_close_while_it_is_told() -> None:
+    """Sending may find that the client has gone; what it took is free again, once."""
+    asked = Questions(Catalogue(), lambda change: None, most=1000)
+
+    class Closes(Asker):
+        def send(self, message: Message) -> None:
+            asked.leave(self)
+            super().send(message)
+
+    for request in range(9):
+        closes = Closes()
+        asked.ask(closes, request, ["nothing"])
+        assert closes.answers[request] == {"nothing": None}
+    assert (asked._budget.used, len(asked._askers)) == (0, 0)
+
+
 @pytest.mark.parametrize("error", [MessageTooLarge("over the limit"), ValueError("what?")])
 def test_question_whose_answer_cannot_be_sent_keeps_no_other_from_its_own(
     error: Exception,

@@ -692,9 +692,54 @@ def test_worker_keeps_nothing_of_a_call_that_is_over_before_it_is_noted_elsewher
     )
     assert bench.execute().value() == "before"
     assert not bench.worker.is_abroad(Peer.client_id, 2)
+    assert not bench.worker._abroad._early
     exit_job = _exit(4, encode({}, "args").head)
     bench.run(exit_job)
     assert (_answers(exit_job), bench.exits) == (["Receipt"], 1)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_call_that_is_struck_on_its_way_elsewhere_has_one_end(bench: Bench, noted: bool) -> None:
+    """Where it was noted before, its own; else it fails now, and its end comes too late."""
+    engine = Elsewhere()
+    worker = bench.worker = Worker(
+        engine,
+        bench.jobs,
+        bench.outbox,
+        bench.ending,
+        bench,
+        lambda: None,
+        TaskThread(b"i" * 16, None),
+    )
+    went = worker._abroad.went
+
+    def struck(*args: Any) -> None:
+        if noted:
+            went(*args)
+        raise LookupError("struck")
+
+    worker._abroad.went = struck  # type: ignore[method-assign]
+    peer = bench.execute()
+    assert bool(peer.sent) is not noted
+    ((_, client_socket),) = engine.begun
+    if noted:
+        client_socket.respond("from afar")
+    worker.finished(client_socket, Outcome(Result.DONE))
+    if noted:
+        assert peer.value() == "from afar"
+    else:
+        assert str(peer.failure()) == "struck"
+    assert not worker.is_abroad(Peer.client_id, 2)
+    assert not worker._abroad._early
+
+
+def test_call_that_is_struck_when_it_has_been_answered_is_over(bench: Bench) -> None:
+    """No failure is sent or counted: its task went well."""
+    bench.has_tasks(lambda client_socket, *_: client_socket.respond("done"))
+    strikes = iter([LookupError("struck")])
+    bench.worker._ran = lambda: [(_ for _ in ()).throw(each) for each in strikes][:0]
+    assert bench.execute().value() == "done"
+    assert bench.outbox.unseen == 0
 
 
 def test_worker_runs_a_receipted_call_when_it_was_struck_before_it_began(bench: Bench) -> None:

@@ -20,7 +20,7 @@ LONG = 30.0
 class Jobs(deque[Callable[[], object]]):
     """What waits for the task thread."""
 
-    taken = None
+    taken: object = None
 
     @property
     def count(self) -> int:

@@ -239,3 +239,14 @@ def test_claim_may_be_made_again_by_who_has_it_and_by_nobody_else() -> None:
     with pytest.raises(AlreadyResponded):
         client_socket.fail(ValueError())
     assert client_socket.claim("a")
+
+
+def test_deferred_ends_its_call_when_it_is_dropped_with_a_claim_that_was_lost(
+    client_socket: ClientSocket, outlet: Outlet
+) -> None:
+    """A claim is no answer: who had it was struck before it could answer or give it back."""
+    deferred = client_socket.defer()
+    assert client_socket.claim(object())
+    del deferred
+    gc.collect()
+    assert outlet.dropped == [1]

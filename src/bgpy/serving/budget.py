@@ -57,6 +57,7 @@ class Budget:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        # Guards `unsent` alone: see the module's docstring.
         self._lock = threading.RLock()
         self.receiving = 0
         """Announced by messages that aren't whole yet."""

@@ -215,7 +215,7 @@ class ServerCore:
         try:
             self._events.initialized()
         except OSError as error:
-            # Whoever started it is gone, and nobody knows of it: end through the exit task.
+            # The process that started it is gone, and no other knows of it: run the exit task.
             self._failure = error
             self._reactor.interrupt()
 
@@ -247,7 +247,7 @@ class ServerCore:
         self._jobs.hold(session.client_id)
 
     def cleared(self, session: Session) -> None:
-        """Go on for a client that has taken its replies."""
+        """Let requests run again for a client that has taken its replies."""
         self._jobs.release(session.client_id)
 
     def _drained(self, owner: bytes) -> None:

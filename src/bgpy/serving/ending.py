@@ -9,7 +9,7 @@
 
 An exit message gets the *last turn*: it runs when all that was queued before has run. Those
 that come after it are kept. If the exit that has its turn can't be read, nothing has run:
-the next one gets the turn, and where nobody else has asked the server goes on. Once an
+the next one gets the turn, and where nobody else has asked the server keeps serving. Once an
 exit has run, all that were kept have what they asked for.
 
 An interrupt (SIGTERM) can't be taken back: whatever becomes of the exits of clients, the
@@ -92,6 +92,7 @@ class Ending:
 
     def __init__(self, most: int, most_bytes: int) -> None:
         """`most` exits are kept, and `most_bytes` of their arguments."""
+        # Guards the state, `turn` and what is kept: see the module's docstring.
         self._lock = threading.Lock()
         self._most = most
         self._most_bytes = most_bytes
@@ -99,7 +100,8 @@ class Ending:
         self._kept_bytes = 0
         self.state = State.SERVING
         self.begun = False
-        """Whether new requests are refused: the state isn't SERVING."""
+        """Whether new requests are refused: the state isn't SERVING. Each request asks, so it is
+        kept, where a property would cost a call."""
         self.turn: Job | None = None
         """The exit that has the last turn; to be put into the queue if it isn't there."""
 

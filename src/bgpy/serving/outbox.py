@@ -14,14 +14,14 @@ is through, they are sent in one go, and where it fails, each becomes a refusal.
 one line of `reply` which goes to the session have to know.
 
 **Whose failure.** A `Reason` other than TASK says that bgpy itself made the failure. It is
-given by whoever calls, and never read off an error's type: a task may raise any error of
+given by the caller, and never read off an error's type: a task may raise any error of
 bgpy's, which it got from a client of its own, and that is the task's exception.
 
 **Threads.** Answers come from the task thread, from the thread that polls (receipts,
 refusals), and from any thread of the user's where a response was deferred. Sessions take
 care of their own sending; here `_counting` protects the two figures of failures that
 nobody waits for, and `deferred` is a dict with only its own whole operations. A call is put
-there by the task thread when its task has returned, and taken out by whoever has answered
+there by the task thread when its task has returned, and taken out by the thread that has answered
 it; if that came first, the task thread sees `answered` after it has put it there, and takes
 it out itself.
 
@@ -77,6 +77,7 @@ class Outbox:
         self._later = later
         self.deferred: dict[tuple[bytes, int], ClientSocket] = {}
         """The calls whose task has returned and whose answer is open, by owner and request."""
+        # Guards the two figures below; taken by any thread that answers, for two assignments.
         self._counting = threading.Lock()
         self.unseen = 0
         """How many failures nobody waited for."""
@@ -99,7 +100,7 @@ class Outbox:
         elif peer is None:
             # An exit task responds at each end, also where a signal asked for it.
             level = logging.DEBUG if call.kind is Kind.EXIT else logging.WARNING
-            log.log(level, "a response was dropped: its caller does not wait")
+            log.log(level, "the task's response was dropped: no caller waits for it")
 
     def fail(self, call: Job, failure: BaseException, reason: Reason = Reason.TASK) -> None:
         """Send `failure` as the end of the call, or count it where nobody waits."""
@@ -144,8 +145,8 @@ class Outbox:
         if job.peer is None and job.kind is Kind.INIT:
             return  # of an init file: `ServerCore.serve` raises it
         # Init, and an exit that doesn't wait for a response, are answered all the same.
-        hears = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
-        if hears or (job.waits and self._is_open(job, client_socket)):
+        told = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
+        if told or (job.waits and self._is_open(job, client_socket)):
             self._send_failure(job, error, _reason(result, error))
             client_socket.answered = True
             log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
@@ -181,7 +182,7 @@ class Outbox:
         self._send(peer, Failure(request, reason, text=text))
 
     def refuse_connection(self, peer: Peer, request: int, text: str) -> None:
-        """Tell a client how it broke the protocol; whoever calls closes the connection."""
+        """Tell a client how it broke the protocol; the caller closes the connection."""
         self.refuse(peer, request, Reason.PROTOCOL, text)
         peer.send(Goodbye(text))
 

@@ -16,7 +16,7 @@ The lock is held for a few steps, by the thread that polls (all but `pop`) and b
 task thread (`pop`). None of them takes longer the more jobs or clients wait, so that
 neither thread keeps the other: `clear` and `push_last`, which come at a server's end,
 are the exceptions. Nobody is called while it is held, nor is anything made there whose
-`__del__` is the user's; so whoever strikes inside, a signal handler or the collector,
+`__del__` is the user's; so what strikes inside, a signal handler or the collector,
 can't come back for the lock. A handler that raises there leaves what waits in place;
 the numbers that are derived from it are counted anew by the next who comes.
 """
@@ -58,6 +58,7 @@ class JobQueue(Generic[J]):
         self._max_bytes = max_bytes
         self._drained = drained
         self._budget = Budget(2**62) if budget is None else budget
+        # Guards all below but `taken` and reading `count`: see the module's docstring.
         self._lock = threading.Lock()
         self._turns: OrderedDict[bytes, Line[J]] = OrderedDict()
         self._lines: dict[bytes, Line[J]] = {}
@@ -69,12 +70,12 @@ class JobQueue(Generic[J]):
         self._last: J | None = None
         self._torn = False
         self.count = 0
-        """How many can run; read without the lock by whoever looks whether there is work."""
+        """How many can run; the reactor reads it without the lock."""
         self.taken: J | None = None
-        """What `pop` took, until whoever runs it sets this to None: when it is answered.
+        """What `pop` took, until the worker sets this to None: when it is answered.
 
         `pop` says so before it takes a job out, so it is known also where an exception
-        struck, and gives it again; whoever looks for it meets it in the queue or here.
+        struck, and gives it again; a thread that looks for it meets it in the queue or here.
         """
 
     def push(self, job: J, owner: bytes) -> bool:
@@ -108,7 +109,7 @@ class JobQueue(Generic[J]):
     def put_back(self, job: J) -> None:
         """Append a job that `pop` gave, which has its receipt: there is always room for it.
 
-        Once only, also where whoever put it back was struck and does it again.
+        Once only, also where the caller was struck and does it again.
         """
         try:
             with self._lock:

@@ -150,7 +150,7 @@ class Worker:
             self._jobs.put_back(self._promised[0])
             self._promised.popleft()
         self.settle()
-        log.info("the server was asked to end and rejects %d queued requests", refused)
+        log.info("the server was asked to end; it rejected %d queued requests", refused)
 
     def settle(self) -> None:
         """See that the exit whose turn it is waits in the queue; from any thread, at any time."""
@@ -160,8 +160,8 @@ class Worker:
 
     def refuse_ending(self, job: Job) -> None:
         """Answer a job that doesn't run since the server ends; an exit has what it wanted."""
-        if job.peer is None or job.started:
-            return  # what has started has its own end
+        if job.peer is None:
+            return
         if job.kind is Kind.EXIT and not job.waits:
             self._outbox.receipt(job.peer, job.request)
         else:
@@ -174,7 +174,7 @@ class Worker:
             return  # struck when it went there, it has had its end
         self._abroad.left(job)
         self._end(job, client_socket, outcome)
-        if (waiting := self._abroad.whoever_waited()) is not None:
+        if (waiting := self._abroad.waiting_exit()) is not None:
             self._jobs.push_last(waiting)
 
     # One job
@@ -246,6 +246,8 @@ class Abroad:
     """
 
     def __init__(self) -> None:
+        # Guards all below; held for a few assignments, and nothing is called under it. Reading
+        # one of the dicts needs no lock: a single look-up is whole.
         self._lock = threading.Lock()
         self._serials: dict[Job, int] = {}
         self._jobs: dict[int, Job] = {}
@@ -285,7 +287,7 @@ class Abroad:
             self._waiting = exit_job if self._serials else None
             return self._waiting is not None
 
-    def whoever_waited(self) -> Job | None:
+    def waiting_exit(self) -> Job | None:
         """The exit that can run now; None if there is none, or calls are under way."""
         with self._lock:
             if self._serials:

@@ -23,7 +23,7 @@ from bgpy.errors import AlreadyResponded
 from bgpy.tasks.interrupts import held, raise_held
 
 if TYPE_CHECKING:
-    # Making its dataclass takes 2 ms, and whoever has a message has imported it.
+    # Making its dataclass takes 2 ms, and a task that has a message has imported it.
     from bgpy.tasks.compatibility import Message
 
 # One lock for all calls: it protects the step from open to claimed, which two threads may
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 # of this call is in use, so it can't be dropped): the inner section is whole before the
 # outer one continues. An exception that strikes inside leaves it through `with`.
 #
-# A claim names its claimant. So whoever was struck just after claiming, and doesn't know it,
-# may claim again, or gives back what is its own and nothing else; and where even that was
+# A claim names its claimant. So a thread that was struck just after claiming, and doesn't know
+# it, may claim again, or gives back what is its own and nothing else; and where even that was
 # struck, the claim is not yet the answer (`True`): the end of the `Deferred` ends the call.
 _claiming = threading.RLock()
 
@@ -69,7 +69,7 @@ class ClientSocket:
         self._call = call
         self.waits = waits
         self.answered: object = False
-        """False while the call is open, True once its answer has left, in between whoever
+        """False while the call is open, True once its answer has left, in between the one who
         has claimed the right to answer."""
         self.deferred: weakref.ref[Deferred] | None = None
         """The right to answer later, once a task has asked for it."""
@@ -121,7 +121,7 @@ class ClientSocket:
     def drop(self) -> None:
         """End an open call because nobody can answer it any more; the collector calls this.
 
-        A claim is no answer: whoever holds one that late was struck, and has lost it.
+        A claim is no answer: one that is still held now was lost when its holder was struck.
         """
         with _claiming:
             if self.answered is True:

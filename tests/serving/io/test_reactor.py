@@ -252,6 +252,28 @@ def test_stop_ends_serve_when_the_standby_has_met_its_wake() -> None:
     loop.end()
 
 
+def test_job_that_is_taken_still_is_met_again_though_nothing_waits() -> None:
+    """Whoever took it was struck, twice perhaps; it isn't left until the next request comes."""
+    ended = threading.Event()
+
+    class Taking(Jobs):
+        def popleft(self) -> Callable[[], object]:
+            if self.taken is None:
+                self.taken = super().popleft()
+                raise LookupError("struck")
+            self.taken = None
+            return ended.set
+
+    loop = Loop()
+    loop.jobs = Taking()
+    loop.start()
+    try:
+        loop.run(lambda: None)
+        assert ended.wait(LONG)
+    finally:
+        loop.end()
+
+
 def test_stop_ends_serve_after_the_job_that_runs(loop: Loop) -> None:
     """A job may stop the reactor; what is queued behind it stays."""
     later: list[int] = []
