@@ -25,13 +25,17 @@ AFTER ?= .
 # What `make coverage` runs; empty means all.
 TESTS ?=
 
-.PHONY: demo test coverage package check fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
+.PHONY: demo test test-general coverage package check fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+
+# The same without the short roads of small calls (docs/design/0026).
+test-general: $(STAMP)
+	BGPY_ROAD=general $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 # Lines and branches that the tests reach, in their servers' processes too.
 coverage: $(STAMP)

@@ -9,8 +9,13 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from bgpy import Client, Handle, Server
+
+# How long an example takes is nothing that a test may fail for.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)

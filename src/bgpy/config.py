@@ -20,6 +20,8 @@ PORT = 54321
 LOG_LEVEL = "INFO"
 ENV_TOKEN = "BGPY_TOKEN"
 ENV_HOME = "BGPY_HOME"
+ENV_ROAD = "BGPY_ROAD"
+"""``general``: small calls take the road of all others (docs/design/0026), for comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,3 +260,8 @@ def checked_seconds(seconds: float | None, name: str) -> float | None:
 _LEVELS = ("NOTSET", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL")
 _LONGEST = 10.0**9
 _LARGEST = 2**62
+
+
+def short_roads() -> bool:
+    """Whether small calls may take their short roads."""
+    return os.environ.get(ENV_ROAD) != "general"

@@ -111,6 +111,89 @@ def test_server_can_be_ended_until_the_interpreter_is_gone(
     assert handle.wait(30)
 
 
+AT_THE_END = {
+    "in a thread": """
+import threading
+
+def work():
+    threading.main_thread().join()
+    do()
+
+threading.Thread(target=work).start()
+""",
+    "in atexit": "atexit.register(do)",
+    "in atexit, registered first": "",
+    "in __del__": """
+class Late:
+    def __del__(self):
+        do()
+
+late = Late()
+late.do = do
+""",
+}
+
+DO = """
+def do():
+    print(client.call({"count": 1}), client.submit({"count": 1}).result(), flush=True)
+    client.execute({"data": 1})
+    for _ in range(3):
+        client.submit({"data": 1})
+"""
+
+
+@pytest.mark.parametrize("used", ["", "client.submit({}).result()"], ids=["unused", "used"])
+@pytest.mark.parametrize("where", AT_THE_END)
+def test_all_kinds_of_calls_run_at_the_end(
+    served: tuple[Handle, Client], script: Script, where: str, used: str
+) -> None:
+    """Wherever a program makes them last, and whether its client was connected before or not."""
+    handle, client = served
+    begin = BEGIN
+    if where == "in atexit, registered first":
+        begin = "import atexit\natexit.register(lambda: do())\n" + BEGIN
+    text = f"{begin}{DO}{used}\n{AT_THE_END[where]}"
+    process = script(text, handle.port)
+    before = 1 if used else 0
+    assert process.communicate(timeout=60) == (f"{before + 1} {before + 2}\n", "")
+    assert client.call({"count": 1}) == before + 7
+
+
+FEW_THREADS = """
+from bgpy.calling.blocking import threads
+start, started = threads.start, []
+
+def few(run, *args):
+    if len(started) == 2:  # those for callbacks and for sending
+        return False
+    started.append(run)
+    return start(run, *args)
+
+threads.start = few
+client.submit({"data": 1})
+"""
+
+
+def test_last_submit_runs_when_no_more_threads_can_be_started(
+    served: tuple[Handle, Client], script: Script
+) -> None:
+    """As on 3.12.1, which starts none while the program ends: it waits for the one that sends."""
+    handle, client = served
+    for _ in range(4):
+        _, errors = script(BEGIN + FEW_THREADS, handle.port).communicate(timeout=60)
+        assert errors == ""
+    assert client.call({"count": 1}) == 5
+
+
+def test_program_says_so_when_it_ends_before_its_submits_were_sent(
+    script: Script, free_port: int
+) -> None:
+    """Nobody is left who could ask the future."""
+    output, errors = script(BEGIN + 'client.submit({"data": 1})', free_port).communicate(timeout=60)
+    assert output == ""
+    assert "1 submitted calls were not sent: nothing runs at" in errors
+
+
 SUBMITS_LATE = """
 class Late:
     def __init__(self): self.client = client

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bgpy import CallTimeout, Client, Handle
+from bgpy import CallTimeout, Client, Handle, respond
 from tests.support.gate import Gate
 from tests.support.tasks.counting import count
 
@@ -101,3 +105,53 @@ def test_timeout_is_a_builtin_timeout_error() -> None:
     """Code that catches `TimeoutError` or `OSError` goes on working."""
     assert issubclass(CallTimeout, TimeoutError)
     assert issubclass(CallTimeout, OSError)
+
+
+def test_fifty_threads_with_time_outs_get_the_truth_of_one_client(
+    start: Callable[..., tuple[Handle, Client]],
+) -> None:
+    """What was answered or had started runs once, what had not started never does."""
+    _, client = start()
+
+    def execute(client_socket: Any, state: list[int], args: dict[str, Any]) -> list[int]:
+        if "number" in args:
+            time.sleep(0.002)
+            state.append(args["number"])
+            respond(client_socket, args["number"])
+        else:
+            respond(client_socket, state)
+        return state
+
+    client.initialize(_nothing, execute, lambda socket, state, args: None)
+    barrier = threading.Barrier(50)
+
+    def work(thread: int) -> list[tuple[int, str | None]]:
+        barrier.wait()
+        ends = []
+        for number in range(thread * 100, thread * 100 + 10):
+            timeout = (number * 7919 % 31) / 100
+            call = client.call if number % 3 else _submitted(client)
+            try:
+                assert call({"number": number}, timeout=timeout) == number
+                ends.append((number, "answered"))
+            except CallTimeout as error:
+                ends.append((number, error.progress))
+        return ends
+
+    with ThreadPoolExecutor(50) as pool:
+        ends = dict(end for ends in pool.map(work, range(50)) for end in ends)
+    ran = client.call({})
+    assert len(ran) == len(set(ran))
+    assert len(ends) == 500
+    assert set(ends.values()) >= {"answered", "not started"}
+    known = {number for number, end in ends.items() if end in ("answered", "started")}
+    unknown = {number for number, end in ends.items() if end == "unknown"}
+    assert known <= set(ran) <= known | unknown
+
+
+def _nothing() -> list[int]:
+    return []
+
+
+def _submitted(client: Client) -> Callable[..., Any]:
+    return lambda args, timeout: client.submit(args, timeout=timeout).result(60)

@@ -232,23 +232,6 @@ def test_nothing_is_to_come_for_an_abandoned_call_that_never_left() -> None:
     assert conversation.is_quiet
 
 
-@pytest.mark.parametrize(
-    ("request_id", "asked", "taken"), [(1, False, True), (2, False, False), (1, True, False)]
-)
-def test_lone_takes_only_what_answers_the_call_whose_thread_reads(
-    request_id: int, asked: bool, taken: bool
-) -> None:
-    """What needs a closer look is left to `received`, with the same outcome."""
-    conversation = Conversation()
-    call = begun(conversation)
-    if asked:
-        conversation.ask(call, 3)
-    message = Reply(request_id, b"value")
-    assert conversation.lone(call, message) == taken
-    assert (call.answer is message) == taken
-    assert (1 in conversation.pending) != taken
-
-
 def test_end_is_noted_once() -> None:
     """Whoever notes it first says why, and sees to what depends on it."""
     conversation = Conversation()

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from bgpy import errors
-from bgpy.calling.results import value_of
+from bgpy.calling.results import _ERRORS, value_of
 from bgpy.wire.messages import Failure, Pong, Reason, Receipt, ReceiptCode
+
+
+def test_every_reason_but_the_task_s_own_has_its_error() -> None:
+    """One that a later version adds is told in words, as a `RemoteError`."""
+    assert {*_ERRORS, Reason.NOT_STARTED, Reason.TASK} == set(Reason)
+    with pytest.raises(errors.RemoteError, match="why"):
+        value_of(Failure(1, 250, text="why"), "EXEC")
 
 
 @pytest.mark.parametrize(
@@ -22,6 +29,7 @@ from bgpy.wire.messages import Failure, Pong, Reason, Receipt, ReceiptCode
         (Reason.CODEC, errors.EncodeError),
         (Reason.OVERLOAD, errors.ServerOverloaded),
         (Reason.CALLING_SELF, errors.CallingSelf),
+        (Reason.UNSUPPORTED, errors.RemoteProtocolError),
     ],
 )
 def test_failure_of_bgpy_is_the_error_of_its_reason(

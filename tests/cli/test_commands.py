@@ -228,7 +228,7 @@ def test_nothing_there_is_exit_code_3(bgpy: Run, free_port: int) -> None:
 def test_something_else_there_is_exit_code_4(bgpy: Run, answer: bytes) -> None:
     """A port where another program answers."""
     with _answering(answer) as port:
-        _assert_fails(bgpy("terminate", "127.0.0.1", port), 4, "not a bgpy server")
+        _assert_fails(bgpy("terminate", "127.0.0.1", port), 4, "bgpy server")
 
 
 def test_unreachable_host_is_exit_code_4(bgpy: Run) -> None:

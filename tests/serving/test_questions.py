@@ -47,6 +47,13 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return lambda seconds: monkeypatch.setattr(questions, "SLICE", seconds)
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice is longer than anything takes, also on a busy machine."""
+    monkeypatch.setattr(questions, "SLICE", 60.0)
+
+
+@pytest.mark.usefixtures("quick")
 def test_question_is_answered_at_once_when_it_is_short() -> None:
     """Nothing is left with the reactor."""
     changes: list[Callable[[], None]] = []
@@ -145,6 +152,7 @@ def test_names_of_no_module_are_not_kept_when_anyone_may_ask() -> None:
     assert "json" in sys.modules
 
 
+@pytest.mark.usefixtures("quick")
 def test_session_may_close_while_it_is_told() -> None:
     """Sending may find that the client has gone; what it took is free again, once."""
     asked = Questions(Catalogue(), lambda change: None, most=1000)

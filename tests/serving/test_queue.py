@@ -427,3 +427,55 @@ def test_pop_gives_each_job_once_wherever_it_is_struck(lines: int) -> None:
         assert len(lost) <= 1, at  # the one that was taken and given out before the strike
         assert len(set(names)) == len(names)
         assert queue.count == 0
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from("ab"), st.lists(st.integers(0, 9), min_size=1, max_size=4)),
+    max_size=8,
+)
+
+
+@given(ROWS, st.sampled_from(["", "a", "b"]))
+def test_rows_are_queued_as_their_jobs_would_be_one_by_one(
+    rows: list[tuple[str, list[int]]], held: str
+) -> None:
+    """Numbers, sizes and turns are the same, also of a line that is held or was asked for."""
+    budgets = Budget(2**30), Budget(2**30)
+    one, other = (JobQueue(6, 2**30, lambda owner: None, budget) for budget in budgets)
+    for queue in (one, other):
+        if held:
+            queue.hold(held.encode())
+    for owner, sizes in rows:
+        jobs = [_sized(owner, request, size) for request, size in enumerate(sizes)]
+        full = [one.push(job, job.owner) for job in jobs]
+        assert other.push_row(jobs, owner.encode()) == full[-1]
+        # What is alone has a place of its own until it is asked for.
+        assert one.withdraw(owner.encode(), 3) == other.withdraw(owner.encode(), 3)
+    assert (one.count, one.queued()) == (other.count, other.queued())
+    assert budgets[0].queued == budgets[1].queued
+    for queue in (one, other):
+        queue.release(held.encode())
+    assert _names(one.clear()) == _names(other.clear())
+    assert budgets[0].queued == budgets[1].queued == 0
+
+
+def test_lone_place_is_given_once() -> None:
+    """And not where anything waits, is held, or is large."""
+    queue = _queue()
+    assert queue.push_lone(_job("a", 1))
+    assert not queue.push_lone(_job("b", 1))
+    assert _names(queue.clear()) == ["a1"]
+    assert not queue.push_lone(_sized("a", 2, 2**16))
+    queue.hold(b"a")
+    assert not queue.push_lone(_job("a", 2))
+    assert queue.queued() == 0
+
+
+def test_row_is_refused_whole_when_memory_is_short() -> None:
+    """The general road looks at each of its requests then."""
+    budget = Budget(2**20)
+    queue = JobQueue(100, 2**20, lambda owner: None, budget)
+    budget.unsent = budget.ample + 1
+    with pytest.raises(Overloaded):
+        queue.push_row([_job("a", 1), _job("a", 2)], b"a")
+    assert (queue.queued(), budget.queued) == (0, 0)

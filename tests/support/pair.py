@@ -44,6 +44,9 @@ class SessionOwner:
         self.messages.append(message)
         self.came.release()
 
+    def take(self, session: Session, data: memoryview, size: int) -> int:
+        return 0
+
     def proved(self, session: Session) -> None:
         self.proofs += 1
 

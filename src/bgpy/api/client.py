@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from bgpy import address, config
 from bgpy.calling.blocking.caller import Caller, current_chain
@@ -75,6 +75,12 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client of {self._address}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Client can't be pickled, since it holds a connection: send its address (and the "
+            f"token, if it was given one), and make another there with Client({self.address!r})"
+        )
+
     def __enter__(self) -> Self:
         return self
 
@@ -112,7 +118,10 @@ class Client:
         """Give the server its three functions and run `init_task` there.
 
         The message of the returned dict is ``"Initialization successful."``, or
-        ``"Already initialized."`` if the server had tasks and changed nothing. Raises what
+        ``"Already initialized."`` if the server had tasks and changed nothing, even if these
+        functions are others: to replace them, terminate the server and start it again. After a
+        `CallTimeout` whose ``progress`` is not "not started", `init_task` may still be running;
+        a later ``"Already initialized."`` doesn't tell whose functions the server has. Raises what
         `init_task` raises (the server can then be initialised again), `TypeError` for
         functions that can't be called as tasks, `EncodeError` if they can't be pickled and
         `PythonMismatch` if the server runs another Python version.
@@ -143,7 +152,10 @@ class Client:
         seconds = self._timeout if timeout is ... else self._seconds(timeout)
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
-        return value_of(self._caller.call(payload.encode(args, "args"), seconds), "EXEC")
+        answer = self._caller.call(payload.encode(args, "args"), seconds)
+        if isinstance(answer, bytes):
+            return payload.decode(answer, (), False, "response")
+        return value_of(answer, "EXEC")
 
     def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.
@@ -156,10 +168,11 @@ class Client:
         later, together with others, and at the latest when the client is closed or the
         program ends.
 
-        The future can't be cancelled. Its value is unpickled in the thread that calls
-        `result`. Its callbacks run in one thread of the client, one after another: a slow
-        one delays later callbacks, but no call. `submit` itself raises `TypeError` and
-        `EncodeError`.
+        The future is ``running`` from the start and can't be cancelled: `cancel` gives False,
+        and the call runs. `timeout` withdraws a call that has not started by then. Its value is
+        unpickled in the thread that calls `result`. Its callbacks run in one thread of the
+        client, one after another: a slow one delays later callbacks, but no call. `submit`
+        itself raises `TypeError` and `EncodeError`.
         """
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
@@ -242,7 +255,8 @@ def checked_tls(tls: bool | None, place: address.Address) -> bool | None:
 
 def _no_dict(args: object, name: str) -> TypeError:
     return TypeError(
-        f"{name} must be a dict, not {type(args).__name__}: put the value into one, under a key"
+        f"{name} must be a dict, not {type(args).__name__}: wrap the value in one, for example "
+        '{"value": ...}'
     )
 
 

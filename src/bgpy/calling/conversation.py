@@ -135,19 +135,6 @@ class Conversation:
             call.answer = message
         return call
 
-    def lone(self, own: Call, message: Message) -> bool:
-        """As `received` and `done` of a message that answers `own`, whose thread reads itself.
-
-        False where it answers another call, or needs a closer look: nothing was taken then.
-        """
-        request = own.request
-        if message.request != request or own.asked:
-            return False
-        own.answer = message
-        # Not there any more if another thread has just ended the connection.
-        self.pending.pop(request, None)
-        return True
-
     def done(self, call: Call) -> None:
         """Forget a call that has ended and whose waiter was woken."""
         self.pending.pop(call.request, None)
@@ -291,7 +278,8 @@ class Acquaintance:
         self.knows(min(generation, self.generation))
         return ServerRestarted(
             f"the server at {self._address} has been restarted: this call did not run, and the "
-            "old state is lost; initialise the server if it has no init file, then call again"
+            "old state is lost",
+            advice="initialise the server if it has no init file, then call again",
         )
 
 

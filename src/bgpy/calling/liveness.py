@@ -18,12 +18,9 @@ def server_process(welcome: Welcome) -> ProcessId | None:
     Ask just after the handshake, while that process is known to live: a process that gets
     its pid later is not taken for it then, and one that can't be seen is never missed.
     """
-    try:
-        here = (processes.boot_id(), processes.pid_namespace())
-        if welcome.pid in (0, os.getpid()) or not any(here[0]):
-            return None
-        if here != (welcome.boot_id, welcome.pid_namespace):
-            return None
-        return ProcessId.of(welcome.pid)
-    except NameError:
-        return None  # the interpreter is so far at its end that there is no `open`
+    here = (processes.boot_id(), processes.pid_namespace())
+    if welcome.pid in (0, os.getpid()) or not any(here[0]):
+        return None
+    if here != (welcome.boot_id, welcome.pid_namespace):
+        return None
+    return ProcessId.of(welcome.pid)

@@ -37,6 +37,13 @@ _ERRORS: dict[int, type[BgpyError]] = {
     Reason.UNSUPPORTED: RemoteProtocolError,
 }
 
+_ADVICE: dict[int, str] = {
+    Reason.NOT_INITIALIZED: "call initialize() first, or start the server with an init file",
+    Reason.CALLING_SELF: "call the function itself, or use execute() without await_response",
+    Reason.OVERLOAD: "call again later, or raise the server's max_memory",
+}
+"""What a caller can do; the failure's own text says what happened."""
+
 _RECEIPTS = {
     ReceiptCode.INITIALIZED: "Initialization successful.",
     ReceiptCode.ALREADY_INITIALIZED: "Already initialized.",
@@ -69,7 +76,7 @@ def _error_of(failure: Failure) -> Exception:
         return ServerGone.at("not started", failure.text)
     kind = _ERRORS.get(failure.reason)
     if kind is not None:
-        return kind(failure.text)
+        return kind(failure.text, advice=_ADVICE.get(failure.reason))
     _, _, name, text, traceback, head, buffers, _, code = failure
     error = failures.rebuild(name, text, traceback, head, buffers, code)
     if isinstance(error, BgpyError):

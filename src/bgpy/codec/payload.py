@@ -211,8 +211,9 @@ def _without_version(head: bytes | memoryview, what: str) -> memoryview:
     if there != here:
         raise PythonMismatch(
             f"{what} holds bytecode of Python {'.'.join(map(str, there))}, and this is Python "
-            f"{here[0]}.{here[1]}: use the same Python on both sides, or put the three "
-            "functions in a file and start the server with it (--init-file)"
+            f"{here[0]}.{here[1]}",
+            advice="use the same Python on both sides, or put the three functions in a file and "
+            "start the server with it (--init-file)",
         )
     return memoryview(head)[2:]
 

@@ -20,6 +20,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import is_
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -30,9 +31,9 @@ log = logging.getLogger("bgpy.server")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-LOOK = 0.0005
+LOOK = 0.001
 """Seconds between two checks of the wake-up descriptor and the other signals' handlers; a
-check takes 4 µs. A task that changes the descriptor runs an event loop, which takes longer."""
+check takes 3 µs. A task that changes the descriptor runs an event loop, which takes longer."""
 
 # Without the wrapper that tries to make enums of what it returns: 0.05 µs instead of 2.
 _get_handler: Callable[[int], Any] = getattr(
@@ -92,25 +93,29 @@ class Kept:
     def __init__(self) -> None:
         self._handle: Handler | None = None
         self._wakeup_fd = -1
-        self._looked = 0.0
+        self._look_at = 0.0
+        self._guarded: list[Any] = []
+        """The handlers of `_OTHERS` as they were left when all had been guarded."""
         self._mask: set[Any] | None = None
 
     def put_back(self) -> None:
         """Restore what the last task may have changed."""
         handle = self._handle
+        is_kept = _get_handler(_INT) is handle and _get_handler(_TERM) is handle
+        if is_kept and not held and monotonic() < self._look_at:
+            return
         if handle is None:
             return
         if held:
             log.error("a signal handler raised, but its task had ended", exc_info=held.pop())
-        now = monotonic()
-        if _get_handler(_INT) is not handle or _get_handler(_TERM) is not handle:
+        if not is_kept:
             for number in _SIGNALS:
                 signal.signal(number, handle)
-        elif now - self._looked < LOOK:
-            return
-        self._looked = now
+        self._look_at = monotonic() + LOOK
         signal.set_wakeup_fd(self._wakeup_fd, warn_on_full_buffer=False)
-        self._guard()
+        # Looked at in C: this is done a thousand times a second, and hardly ever finds any.
+        if not all(map(is_, map(_get_handler, _OTHERS), self._guarded)):
+            self._guard()
 
     def _guard(self) -> None:
         """Put handlers that the server hasn't seen yet into guards."""
@@ -118,6 +123,7 @@ class Kept:
             handler = _get_handler(number)
             if callable(handler) and type(handler) is not Guard:
                 signal.signal(number, Guard(handler))
+        self._guarded = [_get_handler(number) for number in _OTHERS]
 
     def _bare(self) -> None:
         """Take the handlers of the user's out of their guards."""

@@ -34,6 +34,7 @@ from bgpy.serving.outbox import Outbox
 from bgpy.serving.questions import MOST, Questions
 from bgpy.serving.queue import JobQueue
 from bgpy.serving.requests import Parts, Requests
+from bgpy.serving.road import road
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.audit import Audit
 from bgpy.serving.sessions.session import LINGER, Session
@@ -114,6 +115,7 @@ class ServerCore:
         requests = Requests(parts, self.welcome.incarnation, has_init_file, clients)
         self.handlers = requests.handlers
         """What acts on the messages of authenticated clients."""
+        self.take = road(parts.jobs, engine, parts.ending, limits.max_message)
         self._shared = memoryview(bytearray(RECEIVE_BUFFER))
         self._failure: BaseException | None = None
         _servers.add(self)

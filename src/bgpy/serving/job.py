@@ -5,8 +5,19 @@ from __future__ import annotations
 from typing import Protocol
 
 from bgpy.memory import Payload
-from bgpy.tasks.lifecycle import Kind, Outcome
-from bgpy.wire.messages import BUFFERS, HEAD, REQUEST, Execute, Exit, Init, Message
+from bgpy.tasks.lifecycle import EXEC, Kind, Outcome
+from bgpy.wire.messages import (
+    BUFFERS,
+    CODE,
+    CODEC,
+    CODEC_NONE,
+    HEAD,
+    REQUEST,
+    Execute,
+    Exit,
+    Init,
+    Message,
+)
 
 
 class Peer(Protocol):
@@ -38,14 +49,14 @@ class Job:
     while it ends is ended with that and nothing else."""
     chain = b""
     """The calls that wait for this one (`bgpy.tasks.current`)."""
+    payload: Payload | None = None
+    """What came, until the engine has taken it: arguments don't outlive their task here."""
 
     def __init__(
         self, kind: Kind, peer: Peer | None, message: Init | Execute | Exit | None, waits: bool
     ) -> None:
         self.kind = kind
         self.peer = peer
-        self.message = message
-        """What came, until the engine has taken it: arguments don't outlive their task here."""
         self.waits = waits
         """The client waits for a response."""
         if message is None:
@@ -53,12 +64,28 @@ class Job:
         else:
             self.request = message[REQUEST]
             """The request id within its client."""
-            self.size = len(message[HEAD])
+            head, buffers = message[HEAD], message[BUFFERS]
+            self.size = len(head)
             """Bytes of its arguments."""
-            if message[BUFFERS]:
-                self.size += sum(map(len, message[BUFFERS]))
+            if buffers:
+                self.size += sum(map(len, buffers))
+            if message[CODEC] != CODEC_NONE:
+                self.payload = head, buffers, message[CODE]
 
     @property
     def owner(self) -> bytes:
         """Whose turn it takes."""
         return b"" if self.peer is None else self.peer.client_id
+
+
+class SmallJob(Job):
+    """An execute that came as one small plain frame, and whose client waits; see `road`."""
+
+    kind = EXEC
+    waits = True
+
+    def __init__(self, peer: Peer, request: int, head: bytes) -> None:
+        self.peer = peer
+        self.request = request
+        self.size = len(head)
+        self.payload = head, (), False

@@ -9,6 +9,7 @@ more jobs wait, averaged over the jobs that came.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from bgpy.tasks.lifecycle import Kind
@@ -74,13 +75,16 @@ class Line(Generic[J]):
         self.kept = True
         """It stays when nothing waits: its client is connected, and may come again."""
 
-    def append(self, job: J) -> None:
-        """Let `job` wait behind the others."""
-        self.jobs.append(job)
-        self.count += 1
-        self.size += job.size
+    def extend(self, row: Sequence[J]) -> int:
+        """Let `row` wait behind the others; gives the bytes of its arguments."""
+        self.jobs.extend(row)
+        self.count += len(row)
+        size = row[0].size if len(row) == 1 else sum([job.size for job in row])
+        self.size += size
         if self.index is not None:
-            self.index.setdefault(job.request, job)
+            for job in row:
+                self.index.setdefault(job.request, job)
+        return size
 
     def first(self) -> J:
         """The job whose turn is next; there is one."""

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic
 
 from bgpy.serving.budget import Budget
@@ -99,7 +99,39 @@ class JobQueue(Generic[J]):
                 if used > budget.ample and not budget.admits(line.size, size + JOB):
                     self._forget_if_over(line)
                     raise Overloaded
-                return self._line_up(job, line)
+                return self._line_up((job,), line)
+        except Overloaded:
+            raise
+        except BaseException:
+            self._torn = True
+            raise
+
+    def push_lone(self, job: J) -> bool:
+        """Take `job`, a small one, if nothing else waits or is held; whether it was taken."""
+        with self._lock:
+            if self.count or self._held or self._torn or job.size >= self._lone_size:
+                return False
+            self._lone = job
+            self.count = 1
+            return True
+
+    def push_row(self, row: Sequence[J], owner: bytes) -> bool:
+        """As `push` of each of `row`, small executes all.
+
+        Raises `Overloaded` where memory is so short that each needs a look of its own: none
+        was taken.
+        """
+        try:
+            with self._lock:
+                if self._torn:
+                    self._mend()
+                if self._lone is not None:
+                    self._line_up_lone()
+                line, budget = self._line_of(owner), self._budget
+                if budget.queued + budget.unsent + budget.receiving > budget.ample:
+                    self._forget_if_over(line)
+                    raise Overloaded
+                return self._line_up(row, line)
         except Overloaded:
             raise
         except BaseException:
@@ -118,7 +150,7 @@ class JobQueue(Generic[J]):
                 self._line_up_lone()
                 line = self._line_of(job.owner)
                 if not line.jobs or line.jobs[-1] is not job:
-                    self._line_up(job, line)
+                    self._line_up((job,), line)
         except BaseException:
             self._torn = True
             raise
@@ -265,16 +297,17 @@ class JobQueue(Generic[J]):
 
     # All below is called with the lock
 
-    def _line_up(self, job: J, line: Line[J]) -> bool:
+    def _line_up(self, row: Sequence[J], line: Line[J]) -> bool:
+        """Append a row of executes, or one job of any kind."""
+        count = len(row)
         if line.held:
-            self._held_jobs += 1
+            self._held_jobs += count
         else:
-            self.count += 1
+            self.count += count
             if not line.count:
                 self._turns[line.owner] = line
-        line.append(job)
-        self._budget.queued += job.size + JOB
-        if job.kind is INIT:
+        self._budget.queued += line.extend(row) + JOB * count
+        if row[0].kind is INIT:
             self._inits += 1
         if line.count >= self._max_requests or line.size >= self._max_bytes:
             line.full = True
@@ -284,7 +317,7 @@ class JobQueue(Generic[J]):
         if self._lone is not None:
             # In this order, so that it is somewhere whatever strikes.
             job = self._lone
-            self._line_up(job, self._line_of(job.owner))
+            self._line_up((job,), self._line_of(job.owner))
             self._lone = None
             self.count -= 1
 

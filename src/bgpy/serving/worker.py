@@ -38,7 +38,7 @@ from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.current import TaskThread
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import DONE, EXEC, EXIT, Kind, Outcome, Result
-from bgpy.wire.messages import BUFFERS, CODE, CODEC, CODEC_NONE, HEAD, Reason
+from bgpy.wire.messages import Reason
 
 log = logging.getLogger("bgpy.server")
 
@@ -96,15 +96,12 @@ class Worker:
             job = self._jobs.pop()
             if job is None or ((job.started or job.kind is EXIT) and self._puts_off(job)):
                 return
-            message, thread = job.message, self.thread
+            payload, thread = job.payload, self.thread
             client_socket = self._client_socket = ClientSocket(self._outbox, job, job.waits)
-            payload = None
-            if message is not None and message[CODEC] != CODEC_NONE:
-                payload = message[HEAD], message[BUFFERS], message[CODE]
             thread.call = job
             thread.serial = self._serial = self._serial + 1
             job.started = True
-            job.message = None
+            job.payload = None
             outcome = self._run(job.kind, payload, client_socket)
             if self.in_child:
                 _end_child(outcome)

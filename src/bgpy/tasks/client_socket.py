@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from bgpy.errors import AlreadyResponded
 from bgpy.tasks.interrupts import held, raise_held
@@ -73,6 +73,12 @@ class ClientSocket:
         has claimed the right to answer."""
         self.deferred: weakref.ref[Deferred] | None = None
         """The right to answer later, once a task has asked for it."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a client socket can't be pickled, since it leads to a caller of this server: "
+            "respond in the server's process, or keep its defer() for a thread there"
+        )
 
     @property
     def call(self) -> Any:
@@ -164,6 +170,9 @@ class Deferred:
     def __init__(self, client_socket: ClientSocket) -> None:
         self._client_socket = client_socket
 
+    def __reduce__(self) -> NoReturn:
+        self._client_socket.__reduce__()
+
     def respond(self, response: Any, error: bool = False) -> None:
         """Send `response` to the caller; see `ClientSocket.respond`."""
         self._client_socket.respond(response, error)
@@ -180,6 +189,12 @@ def respond(client_socket: ClientSocket, response: Any, error: bool = False) -> 
     """Send `response` to the client whose request the task is working on.
 
     With `error` the response is marked as an error and logged on both sides; the caller's
-    call still returns it and doesn't raise it. Raises what `ClientSocket.respond` raises.
+    call still returns it and doesn't raise it. Raises what `ClientSocket.respond` raises, and
+    `TypeError` for anything but the client socket that the task got, or what it deferred.
     """
+    if not isinstance(client_socket, (ClientSocket, Deferred)):
+        raise TypeError(
+            "client_socket must be the one that the task was called with, not "
+            f"{type(client_socket).__name__}"
+        )
     client_socket.respond(response, error)

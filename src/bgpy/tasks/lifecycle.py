@@ -31,7 +31,7 @@ class Kind(Enum):
 # Taking a member from its class is slow, and these are asked for in each call.
 INIT, EXEC, EXIT = Kind
 
-NO_TASKS = "the server has no tasks yet: call initialize() first"
+NO_TASKS = "the server has no tasks yet"
 
 
 class Result(Enum):

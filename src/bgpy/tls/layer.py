@@ -6,7 +6,7 @@
     data ─────────────────► OpenSSL ─► words ─► ciphertext      (encrypt)
 
 OpenSSL is handed whole records only, and no more of them than their plaintext fits into
-the caller's memory. So it never holds plaintext back, and whoever polls the socket
+the caller's memory. So it never holds plaintext back, and the one that polls the socket
 knows all there is to know. For one thread at a time.
 """
 

@@ -89,7 +89,7 @@ class TlsSocket(_OverSocket):
     def recv_into(self, memory: memoryview) -> int:
         """Receive plaintext into `memory` (at least 16 KiB); 0 at the end of the stream.
 
-        Raises `BlockingIOError` if what came made none: whoever waits looks at the time
+        Raises `BlockingIOError` if what came made none: the one that waits looks at the time
         then, and who serves many gives others their turn.
         """
         count = self._receive(memory)

@@ -95,10 +95,10 @@ class Connection:
         "_limits",
         "_most_buffers",
         "_outgoing",
-        "_plain_head",
         "_plain_size",
         "_state",
         "_within",
+        "plain_head",
         "reader",
     )
 
@@ -120,7 +120,8 @@ class Connection:
         # Empty while not open, so that one look tells `send` both state and direction.
         self._encoders: Encoders = {}
         self._plain_size = 0
-        self._plain_head = -1  # likewise: the largest head that needs no closer look
+        self.plain_head = -1
+        """Bytes of the largest head of one piece that keeps all limits; -1 while not open."""
         self.reader: FrameReader[Message] | None = None
         """Takes what is received once the handshake is done; None before.
 
@@ -216,7 +217,7 @@ class Connection:
             or buffers
             or extensions
             or head.__class__ is not bytes
-            or len(head) > self._plain_head
+            or len(head) > self.plain_head
         ):
             return self.send(Execute(request, head, buffers, CODEC_PICKLE, code, wait, extensions))
         return [pack_header(_EXECUTE, _PICKLED | wait, 0, len(head), request) + head]
@@ -224,7 +225,7 @@ class Connection:
     def reply(self, request: int, payload: Payload, error: bool) -> list[Piece]:
         """As `send` of a `Reply` with a pickled payload, in few steps where it is small."""
         head, buffers, code = payload
-        if code or buffers or error or head.__class__ is not bytes or len(head) > self._plain_head:
+        if code or buffers or error or head.__class__ is not bytes or len(head) > self.plain_head:
             return self.send(Reply(request, head, buffers, CODEC_PICKLE, code, error))
         return [pack_header(_REPLY, _PICKLED, 0, len(head), request) + head]
 
@@ -250,7 +251,7 @@ class Connection:
         if (self._state, Event.BROKEN) in TRANSITIONS:
             self._move(Event.BROKEN)
         self._encoders = {}
-        self._plain_head = -1
+        self.plain_head = -1
 
     def _shake_hands(self, data: memoryview | bytes) -> list[Message]:
         handshake = self._handshake
@@ -278,7 +279,7 @@ class Connection:
         self._encoders = sends.encoders
         # One piece of this size keeps both limits, whatever it holds.
         self._plain_size = _plain_size(limits.max_message, limits.max_buffers)
-        self._plain_head = min(limits.max_message, SMALL)
+        self.plain_head = min(limits.max_message, SMALL)
         self._most_buffers = min(limits.max_buffers, MOST_BUFFERS)
         self._move(Event.PROVED)
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import pickle
 import threading
-from concurrent.futures import as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, as_completed, wait
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 from bgpy.calling.blocking.futures import Callbacks, CallFuture
-from bgpy.errors import ServerGone
-from bgpy.wire.messages import Pong
+from bgpy.errors import DecodeError, ServerGone
+from bgpy.wire.messages import Failure, Pong, Reason
+from tests.support.peers import wait_until
+
+UNREADABLE = Pong(2)
+FAILED = Failure(1, Reason.TASK, "KeyError", "text", "", b"", (), 0, False)
 
 
 def future() -> CallFuture:
     def value(answer: object) -> object:
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, Failure):
+            raise KeyError(answer.text)
+        if answer == UNREADABLE:
+            raise DecodeError("response can't be rebuilt here")
         return answer
 
     return CallFuture(value, lambda future: False)
@@ -90,3 +103,141 @@ def test_future_takes_no_result_of_others_and_is_not_cancelled() -> None:
             wrong(None)
     assert not mine.cancel()
     assert mine.running()
+
+
+@pytest.fixture
+def callbacks() -> Iterator[Callbacks]:
+    """A thread for callbacks."""
+    owner, callbacks = threading.Event(), Callbacks()
+    assert callbacks.start(owner)
+    yield callbacks
+    callbacks.rest()
+
+
+def soon(does: Callable[[], object]) -> None:
+    """Have it done by another thread, while this one waits or just before."""
+    threading.Thread(target=does).start()
+
+
+@pytest.mark.parametrize("answer", [FAILED, ServerGone("gone"), UNREADABLE])
+def test_wait_returns_at_the_first_failure(answer: Any, callbacks: Callbacks) -> None:
+    """Also where only making the value shows that it failed, and others are not done."""
+    first, second, third = future(), future(), future()
+    first.arrived(Pong(1), callbacks)
+    got: list[object] = []
+    # Without a time-out, at which it would say the same.
+    waiting = threading.Thread(
+        target=lambda: got.append(wait([first, second, third], None, FIRST_EXCEPTION)), daemon=True
+    )
+    waiting.start()
+    wait_until(lambda: bool(second._waiters and third._waiters), "it waits")
+    second.arrived(answer, callbacks)
+    waiting.join(20)
+    assert got == [({first, second}, {third})]
+    # And where it has failed before.
+    assert wait([second, third], 30, FIRST_EXCEPTION) == ({second}, {third})
+
+
+def test_wait_for_a_failure_waits_for_all_when_none_fails(callbacks: Callbacks) -> None:
+    """A value is no failure, and a wait that is over says which are done."""
+    first, second = future(), future()
+    first.arrived(Pong(1), callbacks)
+    assert wait([first, second], 0.01, FIRST_EXCEPTION) == ({first}, {second})
+    soon(lambda: second.arrived(Pong(1), callbacks))
+    assert wait([first, second], 30, FIRST_EXCEPTION) == ({first, second}, set())
+
+
+@pytest.mark.parametrize("answer", [Pong(1), FAILED, UNREADABLE])
+def test_wait_for_any_returns_at_the_first_that_is_done(answer: Any, callbacks: Callbacks) -> None:
+    """However it is done."""
+    first, second = future(), future()
+    soon(lambda: first.arrived(answer, callbacks))
+    assert wait([first, second], 30, FIRST_COMPLETED) == ({first}, {second})
+    assert wait([first, first], 30) == ({first}, set())
+
+
+def test_as_completed_gives_each_once_in_the_order_of_their_ends(callbacks: Callbacks) -> None:
+    """Those that failed too; where time is over it raises."""
+    mine = [future() for _ in range(3)]
+    mine[2].arrived(FAILED, callbacks)
+    seen = []
+    for each in as_completed([*mine, mine[2]], 30):
+        seen.append(each)
+        for after, answer in ((mine[1], UNREADABLE), (mine[0], Pong(1))):
+            if not after.done():
+                after.arrived(answer, callbacks)
+                break
+    assert seen == [mine[2], mine[1], mine[0]]
+    with pytest.raises(TimeoutError, match=r"1 \(of 1\) futures unfinished"):
+        list(as_completed([future()], 0))
+
+
+def test_wait_takes_futures_of_others_too(callbacks: Callbacks) -> None:
+    """Those of an executor beside ours."""
+    mine, other = future(), Future[int]()
+    soon(lambda: (mine.arrived(Pong(1), callbacks), other.set_result(1)))
+    assert wait([mine, other], 30) == ({mine, other}, set())
+
+
+def test_states_are_those_of_a_running_call_until_it_is_done() -> None:
+    """As `concurrent.futures` names them, whatever the answer is."""
+    mine = future()
+    assert (mine.running(), mine.done(), mine.cancel(), mine.cancelled()) == (
+        True,
+        False,
+        False,
+        False,
+    )
+    mine.settle(FAILED)
+    assert (mine.running(), mine.done(), mine.cancel(), mine.cancelled()) == (
+        False,
+        True,
+        False,
+        False,
+    )
+    with pytest.raises(Exception, match="in unexpected state"):
+        mine.set_running_or_notify_cancel()
+
+
+def test_exception_is_given_as_it_would_be_raised() -> None:
+    """None for a value; the same object each time, and one that can be pickled."""
+    good, bad = future(), future()
+    good.settle(Pong(1))
+    bad.settle(FAILED)
+    assert good.exception() is None
+    error = bad.exception(0)
+    assert isinstance(error, KeyError)
+    with pytest.raises(KeyError) as caught:
+        bad.result()
+    assert caught.value is error
+    assert repr(pickle.loads(pickle.dumps(error))) == repr(error)
+    with pytest.raises(TimeoutError):
+        future().exception(0)
+
+
+def test_callbacks_are_called_in_their_order_with_the_future(callbacks: Callbacks) -> None:
+    """One that raises is told in the log and stops none of the others."""
+    mine, seen = future(), SimpleQueue[tuple[int, object]]()
+    for number in range(5):
+        mine.add_done_callback(lambda each, number=number: seen.put((number, each)))  # type: ignore[misc]
+        mine.add_done_callback(lambda each: 1 / 0)
+    mine.arrived(FAILED, callbacks)
+    assert [seen.get(timeout=30) for _ in range(5)] == [(number, mine) for number in range(5)]
+
+
+@pytest.mark.parametrize("answer", [Pong(1), FAILED, UNREADABLE])
+def test_asyncio_waits_for_a_future(answer: Any, callbacks: Callbacks) -> None:
+    """`wrap_future`, `gather` and `wait_for` give and raise what `result` does."""
+    mine, never = future(), future()
+
+    async def work() -> Any:
+        soon(lambda: mine.arrived(answer, callbacks))
+        got = await asyncio.gather(asyncio.wrap_future(mine), return_exceptions=True)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.wrap_future(never), 0.01)
+        return got[0]
+
+    got = asyncio.run(work())
+    expected = mine.exception()
+    assert got == Pong(1) if expected is None else got is expected
+    never.settle(Pong(1))

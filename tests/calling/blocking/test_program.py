@@ -28,6 +28,9 @@ class Member:
     def prepare_for_the_end(self) -> None:
         self.told.append("prepare")
 
+    def wait_for_others(self, deadline: float) -> None:
+        self.told.append("wait")
+
     def reset_in_child(self) -> None:
         self.told.append("reset")
 
@@ -47,7 +50,7 @@ def test_members_say_goodbye_at_the_end_while_they_live() -> None:
     told = gone.told
     del gone
     program._leave()
-    assert member.told == ["prepare", "the program has ended"]
+    assert member.told == ["prepare", "the program has ended", "wait"]
     assert told == []
 
 

@@ -98,6 +98,6 @@ def is_own_server(channel: Channel) -> bool:
 def calls_itself() -> CallingSelf:
     """The error of a task that waits for its own server."""
     return CallingSelf(
-        "a task can't wait for a call to its own server, which runs one task at a "
-        "time: call the function itself, or use execute() without await_response"
+        "a task can't wait for a call to its own server, which runs one task at a time",
+        advice="call the function itself, or use execute() without await_response",
     )

@@ -29,6 +29,7 @@ from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.blocking.submitting import Submitter
 from bgpy.calling.conversation import EXITING, Acquaintance, Answer, timed_out
 from bgpy.calling.results import value_of
+from bgpy.config import short_roads
 from bgpy.errors import BgpyError, CallTimeout, RemoteProtocolError, ServerGone
 from bgpy.late import json
 from bgpy.memory import Payload
@@ -44,6 +45,7 @@ from bgpy.wire.messages import (
     modules_text,
     modules_told,
 )
+from bgpy.wire.small import MOST
 
 T = TypeVar("T")
 
@@ -68,6 +70,7 @@ class Caller:
         self._target = target
         self._connect_timeout = connect_timeout
         self._acquaintance = Acquaintance(target.address)
+        self._small = MOST if short_roads() else -1
         self._begin_anew()
         join(self)
 
@@ -86,20 +89,28 @@ class Caller:
 
     # Calls that wait
 
-    def call(self, payload: Payload, timeout: float | None) -> Answer:
-        """As `request` of an `Execute` that waits for what is responded."""
-        # The road of nearly all calls first: `_do` says what the conditions are.
-        here, channel = self._here, self._connector.channel
-        if channel is not None and not (
-            here.inside.locked() or self._posted or Program.ends or current.is_task_thread()
+    def call(self, payload: Payload, timeout: float | None) -> bytes | Answer:
+        """As `request` of an `Execute` that waits for what is responded.
+
+        What came on the short road is the response's pickle, without a message.
+        """
+        head, buffers, code = payload
+        channel = self._connector.channel
+        if (
+            timeout is None
+            and channel is not None
+            and head.__class__ is bytes
+            and len(head) <= self._small
+            and not (buffers or code or self._posted or Program.ends or current.is_task_thread())
         ):
-            deadline = deadline_in(timeout)
-            with here.inside:
-                if channel.usable() and channel.generation <= self._acquaintance.notified:
-                    try:
-                        return channel.call(payload, b"", timeout, deadline, here.turn)
-                    except (Unusable, NoReader):
-                        pass  # nothing was sent
+            # The road of nearly all calls: `Access` says what the conditions are.
+            here = self._here
+            inside = here.inside
+            if not inside.locked() and channel.generation <= self._acquaintance.notified:
+                with inside:
+                    found = channel.call_alone(head, here.turn)
+                if found is not None:
+                    return found
         answer: Answer = self._do(
             lambda channel, deadline, turn: channel.call(
                 payload, current.chain(), timeout, deadline, turn
@@ -254,6 +265,10 @@ class Caller:
             json()
         if not self._acquaintance.has_met:  # else all of it was needed for that
             prepare(self._target)
+
+    def wait_for_others(self, deadline: float) -> None:
+        """Wait for the calls that other threads make over connections of their own."""
+        self._submitter.wait_for_others(deadline)
 
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""

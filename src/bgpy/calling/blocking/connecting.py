@@ -141,8 +141,8 @@ def _shake_hands(
     except OSError as error:
         plain = not reached.binding and address.path is None
         raise NotBgpy(
-            f"{address} closed the connection during the handshake: it is not a bgpy server, "
-            f"{'it accepts TLS only, ' if plain else ''}or it is shutting down",
+            f"{address} closed the connection during the handshake: it may not be a bgpy "
+            f"server, {'may accept only TLS, ' if plain else ''}or may be shutting down",
             advice=GIVE_TLS if plain else None,
             address=address,
         ) from error

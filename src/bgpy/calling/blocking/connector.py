@@ -2,7 +2,7 @@
 
 An `Attempt` is made by the first that needs a connection, in a thread of its own, which no
 signal handler runs in. Those that come meanwhile join it. Each waits at a latch until its
-own deadline; the attempt has the whole time to connect, whoever has left.
+own deadline; the attempt has the whole time to connect, even if those that wait have left.
 
 The client's lock is held to look for an attempt, to make one and to publish its end, and
 never while something is waited for. A latch is in the attempt's deque before its owner
@@ -183,7 +183,7 @@ class Connector:
     def _publish(self, connected: Connected) -> Channel:
         """With the lock held: use that connection, unless another one came first.
 
-        What has gathered on the one in use is sent by whoever uses it: it is never replaced.
+        What has gathered on the one in use is sent by those that use it: it is never replaced.
         """
         if self.channel is not None and self.channel.conversation.ended is None:
             connected.reached.sock.close()

@@ -121,13 +121,13 @@ def _no_way(address: Address, error: OSError) -> ConnectError:
     if isinstance(error, TimeoutError):
         if address.path is not None:
             return Unreachable(
-                f"{address} accepts no connection: its backlog stayed full",
-                advice="look whether its process was stopped or hangs",
+                f"{address} is not accepting connections: its backlog stayed full",
+                advice="check whether its process is stopped or hung",
                 address=address,
             )
         return Unreachable(
             f"{address} can't be reached (no answer in time)",
-            advice="look whether that machine is on, and whether a firewall on the way lets TCP "
+            advice="check whether that machine is on, and whether a firewall on the way lets TCP "
             f"to port {address.port} through",
             address=address,
         )
@@ -152,8 +152,8 @@ else:
             uid = processes.peer_uid(sock)
             if uid != os.geteuid():
                 raise AuthenticationError(
-                    f"the server at {address} belongs to uid {uid} and this program to uid "
-                    f"{os.geteuid()}: both sides of a Unix socket must be the same user",
+                    f"the server at {address} runs as uid {uid}, but this program runs as uid "
+                    f"{os.geteuid()}: a Unix-socket server accepts only its own user",
                     advice="use a port on 127.0.0.1",
                     address=address,
                 )
@@ -199,7 +199,7 @@ def silent(address: Address) -> Unreachable:
     """The error of what takes connections and says nothing."""
     return Unreachable(
         f"{address} accepted the connection but did not answer in time",
-        advice="look whether it is a bgpy server, and whether its process runs",
+        advice="check whether it is a bgpy server, and whether its process is stopped",
         address=address,
     )
 
@@ -227,8 +227,8 @@ def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
         ) from error
     except OSError as error:
         raise NotBgpy(
-            f"{address} closed the connection in the TLS handshake: it is not a bgpy server, it "
-            "was started without TLS, or it is shutting down",
+            f"{address} closed the connection in the TLS handshake: it may not be a bgpy "
+            "server, may have been started without TLS, or may be shutting down",
             address=address,
         ) from error
     return Reached(secured, secured.fingerprint)

@@ -26,13 +26,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import RLock
-from typing import Any
+from typing import Any, NoReturn
 
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.waiting import TICK, patience
 from bgpy.calling.conversation import Answer
+from bgpy.errors import BgpyError
 from bgpy.system.deadlines import deadline_in, is_over
 from bgpy.system.latch import Latch
+from bgpy.wire.messages import Failure
 
 log = logging.getLogger("bgpy.client")
 
@@ -49,7 +51,12 @@ Made = tuple[Any, BaseException | None]
 
 
 class CallFuture(Future[Any]):
-    """The response of a submitted call. It can't be cancelled: the request is on its way."""
+    """The response of a submitted call.
+
+    It can't be cancelled: its request may have left already, so that it is ``running`` until it
+    is done, and `cancel` gives False. The call's `timeout` withdraws a request that has not
+    started.
+    """
 
     def __init__(
         self, value_of: Callable[[Answer], Any], waited_for: Callable[[CallFuture], bool]
@@ -74,6 +81,12 @@ class CallFuture(Future[Any]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x} state={self._state.lower()}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a future of a call can't be pickled, since its response arrives in this process: "
+            "send its result() instead"
+        )
 
     def done(self) -> bool:
         """Whether the answer is here."""
@@ -107,7 +120,7 @@ class CallFuture(Future[Any]):
         """Not for this kind: the server answers."""
         raise TypeError("the server gives the result of this future")
 
-    # For whoever reads
+    # For the thread that reads
 
     def settle(self, answer: Answer) -> bool:
         """End it with `answer`, unless it has ended; whether `finish` is to be called too.
@@ -140,8 +153,24 @@ class CallFuture(Future[Any]):
             self._condition.release()
         self._wake()
         for waiter in waiters:
-            waiter.add_result(self)
+            if self._failed_for(waiter):
+                waiter.add_exception(self)
+            else:
+                waiter.add_result(self)
         self.call_back()
+
+    def _failed_for(self, waiter: Any) -> bool:
+        """Whether that waiter is to be told that this call failed.
+
+        Only one that stops at the first failure wants to know; for it the value is made here,
+        since that may fail too.
+        """
+        made = self._made
+        if made is None and getattr(waiter, "stop_on_exception", False):
+            made = self._make()
+        return (
+            isinstance(self._answer, (BgpyError, Failure)) if made is None else made[1] is not None
+        )
 
     def call_back(self) -> None:
         """Call the callbacks that were not called yet."""
@@ -162,7 +191,7 @@ class CallFuture(Future[Any]):
             self.call_back()
 
     def _wake(self) -> None:
-        """Open all latches; none is taken out, so that whoever is interrupted here repeats it."""
+        """Open all latches; none is taken out, so that who is interrupted here repeats it."""
         for latch in self._latches.copy():
             latch.open()
 
@@ -204,7 +233,7 @@ class CallFuture(Future[Any]):
             made = self._value_of(answer), None
         except Exception as error:
             made = None, error
-        # Whoever is first: one operation of a dict, which is whole in builds without the GIL too.
+        # The first stays: one operation of a dict, which is whole in builds without the GIL too.
         self._made = self._values.setdefault(0, made)
         self._answer = None
         return self._made

@@ -31,6 +31,9 @@ class Member(Protocol):
     def prepare_for_the_end(self) -> None:
         """Import what a late call takes, as long as that is possible."""
 
+    def wait_for_others(self, deadline: float) -> None:
+        """Wait for the calls that other threads make over connections of their own."""
+
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""
 
@@ -64,6 +67,8 @@ def _leave() -> None:
         if channel is not None:
             channel.wait_closed(deadline)
             channel.close(ENDED)
+    for member in members:
+        member.wait_for_others(deadline)
 
 
 if hasattr(os, "register_at_fork"):

@@ -27,13 +27,15 @@ from bgpy.calling.blocking.shared import NoReader, Shared
 from bgpy.calling.blocking.standby import Standby
 from bgpy.calling.blocking.turns import Turns
 from bgpy.calling.blocking.waiting import READABLE, TICK, patience, poll, set_tick
-from bgpy.calling.conversation import Call, Conversation, Farewell
+from bgpy.calling.conversation import Answer, Call, Conversation, Farewell
 from bgpy.calling.liveness import server_process
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.keepalive import GONE, is_silent
 from bgpy.system.latch import Latch
+from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.messages import Message
+from bgpy.wire.small import REPLY, unpack_start
 
 log = logging.getLogger("bgpy.client")
 
@@ -103,7 +105,7 @@ class Reading:
             if self._turns.reader is turn:
                 self._end_if_torn()
                 while self.conversation.ended is None and poll(self._sock, 0.0, READABLE):
-                    self._read(None)
+                    self._read()
                 self._turns.leave()
 
     def end_if_gone(self) -> bool:
@@ -175,7 +177,7 @@ class Reading:
             if call.chain:
                 self.tell_chain(call)
             if deadline is None or self._readable(deadline):
-                self._read(call)
+                self._read()
             elif is_over(deadline):
                 return
             else:
@@ -189,35 +191,62 @@ class Reading:
 
     # Reading
 
-    def _read(self, own: Call | None) -> bool:
+    def _read_alone(self, call: Call) -> bytes | Answer:
+        """Read until `call` has its answer: the short road (docs/design/0026).
+
+        The pickle of the response if that comes by itself in one small frame.
+        """
+        buffer, number = self._buffer, call.request
+        if self._frames.idle:
+            self._torn = True
+            try:
+                count = self._receive(buffer)
+            except OSError as error:
+                self._not_received(error)
+            else:
+                if count > HEADER_SIZE:
+                    start, length, request = unpack_start(buffer)
+                    if start == REPLY and request == number and length == count - HEADER_SIZE:
+                        head = buffer[HEADER_SIZE:count].tobytes()
+                        self.conversation.done(call)
+                        self._torn = False
+                        return head
+                self._came(count, None)
+        while call.answer is None:
+            self._read()
+        return call.answer
+
+    def _read(self) -> bool:
         """Receive once and hand out what came; whether anything did."""
-        frames = self._frames
-        target = frames.target
-        messages: Sequence[Message]
+        target = self._frames.target
         self._torn = True
         try:
-            if target is None:
-                count = self._receive(self._buffer)
-                message = frames.lone(self._buffer, count)
-                if message is None:
-                    messages = frames.feed(self._buffer[:count])
-                elif own is not None and self.conversation.lone(own, message):
-                    self._torn = False
-                    return True
-                else:
-                    messages = (message,)
-            else:
-                count = self._receive(target)
-                messages = frames.filled(count)
-        except (TimeoutError, BlockingIOError):
+            count = self._receive(self._buffer if target is None else target)
+        except OSError as error:
+            return self._not_received(error)
+        return self._came(count, target)
+
+    def _not_received(self, error: OSError) -> bool:
+        """As `_read`, of what receiving has raised."""
+        if isinstance(error, (TimeoutError, BlockingIOError)):
             self._torn = False
             self.end_if_gone()
             return False
+        self._end(f"the connection was lost: {error}")
+        return True
+
+    def _came(self, count: int, target: memoryview | None) -> bool:
+        """Hand out what came: `count` bytes in the buffer, or in `target`."""
+        frames = self._frames
+        messages: Sequence[Message]
+        try:
+            if target is not None:
+                messages = frames.filled(count)
+            else:
+                message = frames.lone(self._buffer, count)
+                messages = frames.feed(self._buffer[:count]) if message is None else (message,)
         except BgpyError as error:
             self._end(f"the server broke the protocol: {error}")
-            return True
-        except OSError as error:
-            self._end(f"the connection was lost: {error}")
             return True
         if not count:
             self._end("the server closed the connection without giving a reason")
@@ -328,7 +357,7 @@ class Reading:
                 with self._lock:
                     if self._turns.rest(bool(pending), at_once=not came):
                         return
-            came = self._read(None)
+            came = self._read()
             if not came:
                 self._push_on()
 

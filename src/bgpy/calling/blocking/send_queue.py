@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bgpy.calling.blocking.waiting import WRITABLE, poll
@@ -72,7 +73,7 @@ class SendQueue:
         """Whether the next submit should wait for room."""
         return self._size >= OVERFULL
 
-    def send(self, call: Call, pieces: list[Piece]) -> None:
+    def send(self, call: Call, pieces: Sequence[Piece]) -> None:
         """Send `call` behind what waits, as far as the socket takes it now.
 
         `left` tells whether it has left whole. Raises `OSError` if the connection is lost.
@@ -102,9 +103,9 @@ class SendQueue:
         """Whether `call` waits; the last that came is looked at first."""
         return any(outgoing.call is call for outgoing in reversed(self.waiting))
 
-    def gather(self, call: Call, pieces: list[Piece]) -> None:
+    def gather(self, call: Call, pieces: Sequence[Piece]) -> None:
         """Add `call` to what waits."""
-        outgoing = Outgoing(call, pieces)
+        outgoing = Outgoing(call, list(pieces))
         self.waiting.append(outgoing)
         self._size += outgoing.size
 

@@ -19,6 +19,7 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 from bgpy.calling.blocking.access import Access, Terms, calls_itself, is_own_server
@@ -71,6 +72,7 @@ class Submitter:
         self._shared = access.shared
         self._sender = Sender(access.shared)
         self.posted: deque[Posted] = deque()
+        self._in_hand: deque[Lock] = deque()
         self._shared.push_on = weakref.WeakMethod(self.ring)
 
     def submit(
@@ -141,7 +143,7 @@ class Submitter:
                 if channel is not None:
                     self._access.connector.drop(channel, STRUCK_SENDING)
             except NoReader:
-                self._submit_alone(self.posted.popleft())
+                self._submit_first_alone()
             except (BgpyError, OSError) as error:
                 if isinstance(error, CallTimeout) and last is None:
                     self._fail_late()
@@ -189,7 +191,7 @@ class Submitter:
         """Have the sender send what stays behind; without a sender, do it here."""
         if not self._sender.ring(self):
             while self.posted:
-                self._submit_alone(self.posted.popleft())
+                self._submit_first_alone()
 
     def rest(self) -> None:
         """The client is closed: no thread of its futures stays."""
@@ -217,6 +219,8 @@ class Submitter:
         if not isinstance(error, BgpyError):
             log.error("submitted calls were not sent", exc_info=error)
             error = Unreachable(f"no connection could be made: {type(error).__name__}: {error}")
+        if Program.ends and self.posted:  # nobody is left to ask the futures
+            log.warning("%d submitted calls were not sent: %s", len(self.posted), error)
         with self._shared.lock:
             for _ in range(len(self.posted)):
                 self._settle(self.posted[0], error)
@@ -228,6 +232,30 @@ class Submitter:
         if isinstance(answer, BgpyError):
             answer = own_copy(answer)
         posted.future.arrived(answer, callbacks)
+
+    def _submit_first_alone(self) -> None:
+        """The first one posted, if nobody else takes it, over a connection of its own.
+
+        The thread that ends the program waits for those that others have in hand: each is
+        behind a lock, which is noted before the call is taken out and held by ``with`` until
+        it is over. So who finds nothing posted finds the lock.
+        """
+        lock = Lock()
+        with lock:
+            self._in_hand.append(lock)
+            try:
+                posted = self.posted.popleft()
+            except IndexError:
+                pass  # another thread was faster
+            else:
+                self._submit_alone(posted)
+            self._in_hand.remove(lock)
+
+    def wait_for_others(self, deadline: float) -> None:
+        """Wait for the calls that other threads have in hand."""
+        for lock in self._in_hand.copy():
+            # It is nobody's after that.
+            lock.acquire(timeout=seconds_left(deadline, 0.0))
 
     def _submit_alone(self, posted: Posted) -> None:
         """Over a connection of its own, here and now: no other thread can be had."""

@@ -20,8 +20,9 @@ comes in, finds its own thread busy, and leaves its message in the inbox.
 
 **What an exception there does** (a handler of a task's may raise at each look that the
 interpreter takes for signals: as a function begins, and when a call of C has returned).
-What is offered to the socket is noted before, and what it took in the same step as the
-call that took it: `list.extend` of a `map` of the socket's own method is one step. A mark
+What is offered to the socket is noted before, or first of all when it was struck; and what
+it took in the same step as the call that took it: `list.extend` of a `map` of the socket's own
+method is one step, and so is the head of a loop over one. A mark
 that something was done is set before it is done, where nothing is called between the two.
 So what is left is known: it is put aside by the thread that was struck, which raises the
 exception then; were that struck as well, *torn* is left, and the thread that polls does it.
@@ -129,42 +130,61 @@ class Outflow:
 
         With `more` they may wait for what is sent next, but no longer than to the next poll.
         """
-        mine = left_there = False
+        mine = done = noted = False
+        taken = -1
         try:
             with self._lock:
                 if self._busy:
                     entry = owned(pieces), more
-                    left_there = True  # nothing strikes from here until it is there
+                    done = True  # nothing strikes from here until it is there
                     self._inbox.append(entry)
                     if self._torn:
                         self._attend()
                     return
                 mine = True
                 self._busy = True
-                record: list[int] = []
-                self._offered = (pieces, record)
                 if self._unsent is None and not more and self._usable and len(pieces) == 1:
-                    # What is sent most, in fewer steps.
+                    # What is sent most, in fewer steps; the loop's head is one for a handler.
                     try:
-                        record.extend(map(self._send_piece, pieces))
+                        for taken in map(self._send_piece, pieces):  # noqa: B007
+                            break
                     except OSError:
                         pass  # `_take` will meet it again
-                    if record and record[0] == len(pieces[0]) and not self._inbox:
-                        self._offered = None
+                    if taken == len(pieces[0]) and not self._inbox:
+                        done, mine = True, False  # before another may be busy
                         self._busy = False
                         return
+                record = [taken] if taken >= 0 else []
+                self._offered = (pieces, record)
+                noted = True
                 left = self._take(pieces, more, record)
                 if left is None and not self._inbox:
+                    done, mine = True, False
                     self._busy = False
                     return
             self._go_on(left)
         except BaseException:
+            if mine and not noted:
+                self._offered = (pieces, [taken] if taken >= 0 else [])
             self._torn = self._torn or mine
-            if not (mine or left_there):
+            if not (mine or done):
                 self._inbox.append((owned(pieces), more))
             self._attend()
             self._mend()
             raise
+
+    def gather(self, piece: bytes) -> bool:
+        """As `send` of one small piece that may wait, where it joins others that do: the short way.
+
+        False says that nothing was done: `send` it.
+        """
+        with self._lock:
+            unsent = self._unsent
+            if self._busy or unsent is None or not self._gathering or unsent.size >= GATHERED:
+                return False
+            unsent.size += len(piece) + PIECE
+            unsent.pieces.append(piece)
+            return True
 
     def flush(self) -> None:
         """Send what waits, as far as the socket takes it; on the thread that polls."""

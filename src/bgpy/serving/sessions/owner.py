@@ -16,6 +16,10 @@ class SessionOwner(Protocol[S]):
     def handlers(self) -> Mapping[type, Callable[[S, Any], None]]:
         """What acts on a message of each class."""
 
+    @property
+    def take(self) -> Callable[[S, memoryview, int], int]:
+        """The short road; see `bgpy.serving.road`."""
+
     def proved(self, session: S) -> None:
         """The client of `session` has proved the token."""
 

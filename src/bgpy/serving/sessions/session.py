@@ -29,7 +29,7 @@ from __future__ import annotations
 import logging
 
 from bgpy.codec.payload import within
-from bgpy.config import Limits
+from bgpy.config import Limits, short_roads
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
 from bgpy.serving.budget import NO_ROOM, Budget
@@ -45,6 +45,7 @@ from bgpy.wire.connection import Connection
 from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import ServerHandshake
 from bgpy.wire.messages import Failure, Goodbye, Message, Reason
+from bgpy.wire.small import MOST, REPLY, pack_start
 
 log = logging.getLogger("bgpy.server")
 
@@ -79,6 +80,7 @@ class Session:
         "_send",
         "_service",
         "_shared",
+        "_small",
         "_told",
         "_transport",
         "_watch",
@@ -111,6 +113,7 @@ class Session:
         self._reactor = reactor
         self._service = service
         self._handlers = service.handlers
+        self._small = min(MOST, limits.max_message) if short_roads() else -1
         self._shared = shared
         self._outflow = outflow = Outflow(transport, limits, budget, self._attend_soon)
         self._send = outflow.send  # bound once: it is called for each reply
@@ -155,6 +158,16 @@ class Session:
 
         With `more` it may wait for the next message, but no longer than to the next poll.
         """
+        head, buffers, code = packed
+        if (
+            head.__class__ is bytes
+            and len(head) <= self._small <= self._connection.plain_head
+            and not (buffers or code or error)
+        ):
+            piece = pack_start(REPLY, len(head), request) + head
+            if not (more and self._outflow.gather(piece)):
+                self._send((piece,), more)
+            return
         try:
             self._send(self._connection.reply(request, packed, error), more)
         except LocalProtocolError:
@@ -203,11 +216,16 @@ class Session:
         elif reader.target is not None:
             self._read_large(reader)
         elif count := self._transport.sock.recv_into(self._shared):
-            message = reader.lone(self._shared, count)
+            data = self._shared
+            if reader.idle and (used := self._service.take(self, data, count)):
+                if used == count:
+                    return
+                data, count = data[used:], count - used
+            message = reader.lone(data, count)
             if message is not None:
                 self._handlers[message.__class__](self, message)
             else:
-                messages = reader.feed(self._shared[:count])
+                messages = reader.feed(data[:count])
                 self._came(reader, messages)
                 if not messages:
                     self._read_large(reader)

@@ -1,0 +1,129 @@
+"""Truths of a client as an object: what it is made of, where it can go, and its closing."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bgpy import Client, EncodeError, Handle, respond
+from bgpy.system import processes
+from tests.support.tasks.counting import TASKS, count
+
+Start = Callable[..., tuple[Handle, Client]]
+
+
+def test_client_tells_its_address_whichever_way_it_was_given() -> None:
+    """In one string, and in the two parts of 0.3.1."""
+    for client in (Client("127.0.0.1", 5), Client("localhost:5"), Client("", 5)):
+        assert (client.address, client.host, client.port) == ("127.0.0.1:5", "127.0.0.1", 5)
+        assert repr(client) == "<Client of 127.0.0.1:5>"
+    assert Client("unix:/run/me").address == "unix:/run/me"
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        pickle.dumps,
+        lambda client: pickle.dumps(client.call),  # what a process pool does with its function
+        copy.copy,
+        copy.deepcopy,
+    ],
+)
+def test_client_says_what_to_send_instead_when_it_is_pickled(
+    does: Callable[[Client], object],
+) -> None:
+    """To a process pool above all: it names the client and the address to make another of."""
+    with pytest.raises(TypeError, match=r"a Client can't be pickled.*Client\('127.0.0.1:5'\)"):
+        does(Client("127.0.0.1", 5))
+
+
+def test_call_says_which_of_its_arguments_can_not_travel(client: Client) -> None:
+    """Clients, futures, and what a task holds of its caller."""
+    with pytest.raises(EncodeError, match=r"args\['me'\] can't be sent: .*a Client can't be"):
+        client.call({"me": client})
+    future = client.submit({"run": count})
+    with pytest.raises(EncodeError, match=r"args\['it'\] can't be sent: .*send its result\(\)"):
+        client.call({"it": future})
+    future.result(20)
+
+
+def test_respond_says_why_its_client_socket_can_not_travel(start: Start) -> None:
+    """As a response, now or later; and what is none is named."""
+    _, client = start()
+
+    def said(function: Callable[..., object], *args: object) -> str:
+        try:
+            function(*args)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return "nothing"
+
+    def execute(client_socket: Any, state: None, args: dict[str, Any]) -> None:
+        deferred = client_socket.defer()
+        respond(
+            deferred,
+            [
+                said(respond, None, 1),
+                said(pickle.dumps, client_socket),
+                said(pickle.dumps, deferred),
+            ],
+        )
+
+    client.initialize(lambda: None, execute, lambda socket, state, args: None)
+    none, socket, deferred = client.call({})
+    assert none == (
+        "TypeError: client_socket must be the one that the task was called with, not NoneType"
+    )
+    assert socket.startswith("TypeError: a client socket can't be pickled")
+    assert deferred == socket
+
+
+def test_handle_can_be_pickled(start: Start) -> None:
+    """Another process of this machine sees the same server."""
+    handle, _ = start()
+    other = pickle.loads(pickle.dumps(handle))
+    assert (other.address, other.pid, other.is_alive()) == (handle.address, handle.pid, True)
+    assert other.stop(20)
+    assert not handle.is_alive()
+
+
+@pytest.mark.parametrize("name", ["args", "exit_args"])
+def test_client_shows_how_to_wrap_what_is_no_dict(client: Client, name: str) -> None:
+    """The message is one to copy from."""
+    call: Any = client.call if name == "args" else client.terminate
+    with pytest.raises(TypeError, match=f'^{name} must be a dict, not list.*{{"value": ...}}'):
+        call([1])
+
+
+def test_closed_client_connects_again_when_it_is_used(running: tuple[Handle, Client]) -> None:
+    """Closing ends the connection, and not the client."""
+    _, client = running
+    with client:
+        assert client.call({"run": count}) == 0
+    assert client.call({"run": count}) == 1
+    client.close()
+    client.close()
+    assert client.submit({"run": count}).result(20) == 2
+
+
+def test_client_claims_nothing_of_a_process_that_is_hidden(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where ``/proc`` shows it to nobody: calls are answered, and its end is seen by its port."""
+
+    def unseen(pid: int) -> str:
+        raise processes.Unseen(pid)
+
+    handle, client = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "start_time", unseen)
+        client.initialize(*TASKS)
+        assert client.call({"run": count}) == 0
+        assert client.submit({"run": count}).result(20) == 1
+        assert client.ping(timeout=20) > 0
+        assert client.terminate(timeout=30) == {"message": "Received 'EXIT'"}
+    assert handle.wait(20)

@@ -1,0 +1,212 @@
+"""The short road into the queue: it takes what the general one would take, or leaves it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgpy.config import ENV_ROAD
+from bgpy.memory import Payload, allocate
+from bgpy.serving.budget import Budget
+from bgpy.serving.ending import Ending
+from bgpy.serving.job import Job
+from bgpy.serving.queue import JobQueue
+from bgpy.serving.road import Take, road
+from bgpy.tasks.engine import Engine
+from bgpy.tasks.lifecycle import EXEC, Kind
+from bgpy.wire.frames import FrameReader, SizeLimits
+from bgpy.wire.messages import CODEC_NONE, Execute, Exit, Message, Ping
+from bgpy.wire.small import MOST
+from bgpy.wire.table import TO_SERVER, encode
+
+
+class Peer:
+    """A client that is read until it is paused."""
+
+    client_id = b"c" * 16
+
+    def __init__(self) -> None:
+        self.paused = False
+
+    def send(self, message: Message) -> None:
+        raise AssertionError("the road answers nobody")
+
+    def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
+        raise AssertionError("the road answers nobody")
+
+    def pause(self) -> None:
+        self.paused = True
+
+
+class Initialized:
+    """An engine with tasks, or without."""
+
+    def __init__(self, initialized: bool = True) -> None:
+        self.initialized = initialized
+
+
+class Limits:
+    """What a reader takes."""
+
+    max_message = 2**20
+    max_buffers = 8
+
+
+class Bench:
+    """A road and where it leads to."""
+
+    def __init__(
+        self, max_requests: int = 1000, initialized: bool = True, max_message: int = 2**20
+    ) -> None:
+        self.peer = Peer()
+        self.budget = Budget(2**20)
+        self.jobs: JobQueue[Job] = JobQueue(max_requests, 2**20, lambda owner: None, self.budget)
+        self.ending = Ending(8, 2**20)
+        engine = cast(Engine, Initialized(initialized))
+        self.take: Take = road(self.jobs, engine, self.ending, max_message)
+
+    def feed(self, data: bytes) -> int:
+        """How many bytes the road takes of `data`, and the memory is another's after."""
+        memory = bytearray(data) + bytearray(16)
+        used = self.take(self.peer, memoryview(memory), len(data))
+        memory[:] = bytes(len(memory))
+        return used
+
+    def queued(self) -> list[tuple[int, Payload | None]]:
+        """What waits: all of the client's, all executes whose client waits."""
+        jobs = self.jobs.clear()
+        assert all(job.kind is EXEC and job.waits and job.peer is self.peer for job in jobs)
+        return [(job.request, job.payload) for job in jobs]
+
+
+def _frames(*messages: Message) -> bytes:
+    return b"".join(bytes(piece) for message in messages for piece in encode(message))
+
+
+def _small(request: int, size: int = 20) -> Execute:
+    return Execute(request, bytes([request % 256]) * size, wait=True)
+
+
+def test_lone_request_takes_the_lone_place() -> None:
+    """It is counted, and in no line."""
+    bench = Bench()
+    data = _frames(_small(5))
+    assert bench.feed(data) == len(data)
+    assert (bench.jobs.count, bench.budget.queued) == (1, 0)
+    assert bench.queued() == [(5, (b"\5" * 20, (), False))]
+
+
+def test_row_comes_behind_what_waits() -> None:
+    """The lone one included, in order."""
+    bench = Bench()
+    bench.feed(_frames(_small(1)))
+    data = _frames(_small(2), _small(3), _small(4))
+    assert bench.feed(data) == len(data)
+    assert bench.jobs.count == 4
+    assert [request for request, _ in bench.queued()] == [1, 2, 3, 4]
+    assert bench.budget.queued == 0
+
+
+def test_client_is_paused_when_its_line_is_full() -> None:
+    """As on the general road, all that came is taken."""
+    bench = Bench(max_requests=3)
+    bench.feed(_frames(_small(1), _small(2)))
+    assert not bench.peer.paused
+    bench.feed(_frames(_small(3)))
+    assert bench.peer.paused
+    assert [request for request, _ in bench.queued()] == [1, 2, 3]
+
+
+def _ended() -> Bench:
+    bench = Bench()
+    bench.ending.interrupt()
+    return bench
+
+
+def _short_of_memory() -> Bench:
+    bench = Bench()
+    bench.budget.receiving = bench.budget.ample + 1
+    bench.jobs.push(Job(Kind.INIT, None, None, False), b"")
+    return bench
+
+
+@pytest.mark.parametrize(
+    "bench", [_ended(), Bench(initialized=False), _short_of_memory()], ids=["ends", "new", "memory"]
+)
+def test_road_is_left_where_each_request_needs_a_look(bench: Bench) -> None:
+    """Nothing of it is queued then."""
+    before = bench.jobs.count
+    assert bench.feed(_frames(_small(1), _small(2))) == 0
+    assert bench.jobs.count == before
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Ping(1),
+        Exit(1, b"x"),
+        Execute(1, b"x"),
+        Execute(1, b"x", wait=True, code=True),
+        Execute(1, b"", wait=True, codec=CODEC_NONE),
+        Execute(1, b"x", (memoryview(b"buffer"),), wait=True),
+        Execute(1, bytes(MOST + 1), wait=True),
+        Execute(1, b"x", wait=True, extensions=bytes.fromhex("0100000000000000")),
+    ],
+    ids=["ping", "exit", "receipt", "code", "no payload", "buffers", "large", "extensions"],
+)
+def test_road_ends_where_anything_else_begins(message: Message) -> None:
+    """What stands before it is taken, it is not, nor what follows it."""
+    bench = Bench()
+    assert bench.feed(_frames(message)) == 0
+    before = _frames(_small(1), _small(2))
+    assert bench.feed(before + _frames(message, _small(3))) == len(before)
+    assert [request for request, _ in bench.queued()] == [1, 2]
+
+
+def test_road_leaves_what_the_server_limits() -> None:
+    """The general road refuses it in words."""
+    bench = Bench(max_message=30)
+    assert bench.feed(_frames(_small(1, 31))) == 0
+    assert bench.feed(_frames(_small(1, 30))) == 46
+
+
+def test_road_is_closed_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For comparison: everything takes the general one."""
+    monkeypatch.setenv(ENV_ROAD, "general")
+    bench = Bench()
+    assert bench.feed(_frames(_small(1))) == 0
+    assert bench.jobs.count == 0
+
+
+def _execute(request: int, head: bytes, wait: bool) -> Execute:
+    return Execute(request, head, wait=wait)
+
+
+MESSAGES = st.one_of(
+    st.builds(_small, st.integers(0, 2**64 - 1), st.integers(0, 60)),
+    st.builds(_execute, st.integers(0, 99), st.binary(max_size=30), st.booleans()),
+    st.builds(Ping, st.integers(0, 99)),
+)
+
+
+@given(st.lists(MESSAGES, max_size=12), st.data())
+def test_both_roads_take_the_same(messages: list[Message], data: st.DataObject) -> None:
+    """However the stream is cut: in order, each once, and nothing else."""
+    stream = _frames(*messages)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=4)))
+    bench = Bench()
+    reader = FrameReader(cast(SizeLimits, Limits()), allocate, TO_SERVER.decoders)
+    came: list[tuple[int, object]] = []
+    for first, last in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        part = stream[first:last]
+        used = bench.feed(part) if reader.idle else 0
+        came += [(request, payload and payload[0]) for request, payload in bench.queued()]
+        came += [_what(message) for message in reader.feed(part[used:])]
+    assert came == [_what(message) for message in messages]
+
+
+def _what(message: Message) -> tuple[int, object]:
+    return message.request, getattr(message, "head", None)
