@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
@@ -14,7 +16,19 @@ from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.shared import Unusable
 from bgpy.calling.conversation import Answer
 from bgpy.errors import CallTimeout, ServerGone
-from bgpy.wire.messages import Cancel, Execute, Goodbye, Ping, Pong, Reply, Status
+from bgpy.tasks.current import ENTRY, chain, serving
+from bgpy.wire.extensions import Extension, decode_extensions
+from bgpy.wire.messages import (
+    Cancel,
+    Execute,
+    Failure,
+    Goodbye,
+    Ping,
+    Pong,
+    Reason,
+    Reply,
+    Status,
+)
 from tests.support.channels import Far, far_end
 from tests.support.peers import wait_until
 
@@ -259,3 +273,40 @@ def test_call_that_is_closed_over_is_told_so(ends: Ends, pool: ThreadPoolExecuto
     answer = calling.result()
     assert isinstance(answer, ServerGone)
     assert str(answer) == "the client was closed; whether the call ran is not known"
+
+
+# Chains of calls
+
+
+@pytest.mark.parametrize("sleeps", [False, True])
+def test_chain_that_grows_while_a_task_waits_is_told(
+    ends: Ends, pool: ThreadPoolExecutor, sleeps: bool
+) -> None:
+    """Whether its thread reads, or sleeps while another one does: the server may have to refuse."""
+    channel, far = ends
+    running = SimpleNamespace(chain=b"")
+    entry, grown = ENTRY.pack(b"i" * 16, 7), ENTRY.pack(b"o" * 16, 3)
+
+    def wait_in_a_task() -> Answer:
+        with serving(b"i" * 16) as thread:
+            thread.serial, thread.call = 7, running
+            turn = channel._shared.here.turn
+            return channel.call((b"", (), False), chain(), None, None, turn)
+
+    if sleeps:
+        pool.submit(call, channel)
+        far.read()
+        wait_until(lambda: channel._torn, "another thread reads")
+    waiting = pool.submit(wait_in_a_task)
+    request = far.read()
+    assert isinstance(request, Execute)
+    assert decode_extensions(request.extensions) == {Extension.CHAIN: entry}
+    running.chain = grown
+    question = far.read()
+    assert isinstance(question, Status)
+    told = {"call": request.request, "chain": (grown + entry).hex()}
+    assert json.loads(question.text) == told
+    far.say(Status(question.request, "{}"))
+    far.say(Failure(request.request, Reason.CALLING_SELF))
+    assert isinstance(waiting.result(), Failure)
+    channel.close("the test is over")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -127,3 +128,24 @@ def test_admitting_that_was_interrupted_is_done_by_the_next_and_once(
     far.say(Reply(2, b"value"))
     assert future.result(LONG) == Reply(2, b"value")
     assert not mine.posted
+
+
+def test_handler_that_raises_while_the_client_closes_costs_no_submitted_call(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its exception is the program's; what was submitted leaves the next time."""
+    mine, channel, far = ends
+    monkeypatch.setattr(mine, "ring", lambda: None)
+    with mine._access.here.inside:
+        submit(mine)
+
+    def struck(*_: object) -> None:
+        raise ValueError("a handler's")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mine._access, "connected", struck)
+        with pytest.raises(ValueError, match="a handler's"):
+            mine.admit_all(monotonic() + LONG)
+    mine.admit_all(monotonic() + LONG)
+    channel.push()
+    assert isinstance(far.read(), Execute)

@@ -144,11 +144,15 @@ class Submitter:
                     self._access.connector.drop(channel, STRUCK_SENDING)
             except NoReader:
                 self._submit_first_alone()
-            except Exception as error:  # whatever kept it from connecting
+            except (BgpyError, OSError) as error:
                 if isinstance(error, CallTimeout) and last is None:
                     self._fail_late()
                 else:
                     self._fail_all(error)
+            except Exception as error:
+                if last is not None:
+                    raise  # a signal handler's, in the thread that closes: all stays posted
+                self._fail_all(error)
 
     def admit(self, channel: Channel) -> None:
         """With the lock held: hand what was posted to the channel, in order.
