@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 
 from bgpy.address import parse
+from bgpy.calling.blocking import connector as connector_module
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
 from bgpy.calling.blocking.shared import Shared
@@ -56,6 +59,27 @@ def test_next_attempt_is_another_when_one_has_failed() -> None:
         with pytest.raises(NotRunning):
             mine.connected(None)
     assert mine._attempt is None
+
+
+def test_attempt_of_a_client_that_was_closed_leaves_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also one that its caller had given up before: nobody would close what it made."""
+    go_on, closed = threading.Event(), threading.Event()
+    connected = SimpleNamespace(reached=SimpleNamespace(sock=SimpleNamespace(close=closed.set)))
+
+    def connect(*args: object) -> SimpleNamespace:
+        assert go_on.wait(60)
+        return connected
+
+    monkeypatch.setattr(connector_module, "connect", connect)
+    mine = connector(1, 5.0)
+    with pytest.raises(TooLate):
+        mine.connected(monotonic() + 0.01)
+    mine.give_up()
+    go_on.set()
+    assert closed.wait(60)
+    assert mine.channel is None
 
 
 def test_own_copy_says_the_same() -> None:

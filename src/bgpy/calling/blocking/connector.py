@@ -32,13 +32,13 @@ from bgpy.system.latch import Latch
 class Attempt:
     """One way to a connection, under way or done."""
 
-    def __init__(self) -> None:
+    def __init__(self, opening: int) -> None:
         self.channel: Channel | None = None
         self.error: BaseException | None = None
         self.latches: deque[Latch] = deque()
         """Those that wait for its end."""
-        self.wanted = True
-        """Whether the client has not been closed since it began."""
+        self.opening = opening
+        """How often the client had been closed when it began."""
 
     @property
     def is_over(self) -> bool:
@@ -63,6 +63,7 @@ class Connector:
         self._acquaintance = acquaintance
         self._client_id = os.urandom(16)
         self._attempt: Attempt | None = None
+        self._closed = 0  # how often the client was
         self.channel: Channel | None = None
         """The connection in use; it may have ended."""
 
@@ -114,9 +115,8 @@ class Connector:
     def give_up(self) -> None:
         """Want no connection that nobody waits for: the client is closed."""
         with self._lock:
-            if self._attempt is not None:
-                self._attempt.wanted = False
-                self._attempt = None
+            self._closed += 1
+            self._attempt = None
 
     def _join(self) -> tuple[Attempt | None, Latch]:
         """The attempt that is under way, begun if need be, and what opens at its end.
@@ -127,7 +127,7 @@ class Connector:
         with self._lock:
             attempt = self._attempt
             if attempt is None:
-                attempt = Attempt()
+                attempt = Attempt(self._closed)
                 if self.channel is not None and self.channel.conversation.ended is None:
                     attempt.channel = self.channel  # another thread was faster
                     return attempt, latch
@@ -157,7 +157,7 @@ class Connector:
         with self._lock:
             if isinstance(connected, BaseException):
                 attempt.error = connected
-            elif attempt.wanted or attempt.latches:
+            elif attempt.opening == self._closed or attempt.latches:
                 attempt.channel = self._publish(connected)
             else:
                 connected.reached.sock.close()  # nobody wants it any more
