@@ -88,18 +88,12 @@ class Book:
         told = list(self._told.items())
         return [each for each, what in told if what in ("receipt", "started") and each not in ran]
 
-    def faults(self, ran: Mapping[int, int], failed: int = 0) -> list[str]:
-        """Where `ran`, how often the server ran each number, contradicts what was told.
-
-        A task that is struck as it begins has not counted its call. `failed` is how many
-        failures the server has logged: as many calls may have begun and not be in `ran`.
-        """
+    def faults(self, ran: Mapping[int, int]) -> list[str]:
+        """Where `ran`, how often the server ran each number, contradicts what was told."""
         found = list(self._wrong)
         for number, told in list(self._told.items()):
             times = ran.get(number, 0)
-            if not times and failed and told in ("receipt", "started"):
-                failed -= 1
-            elif times not in EXPECTED[told]:
+            if times not in EXPECTED[told]:
                 found.append(
                     f"call {number}: {told}, and it ran {times} times {self._said.get(number, '')}"
                 )

@@ -106,14 +106,6 @@ def test_book_agrees_when_what_ran_is_what_was_told() -> None:
         assert book.faults({value: 1, receipt: 1, late: 1, struck: ran}) == []
 
 
-def test_book_bears_as_many_calls_that_did_not_count_as_the_server_saw_fail() -> None:
-    """A receipt says that the task begins; it may be struck before it counts."""
-    book = Book()
-    for _ in range(2):
-        book.receipt(book.take(), {"message": "Received 'EXEC'"})
-    assert [len(book.faults({}, failed)) for failed in (0, 1, 2)] == [2, 1, 0]
-
-
 @pytest.mark.parametrize("times", [0, 2])
 def test_book_tells_when_a_call_ran_too_often_or_not_at_all(times: int) -> None:
     """Whatever its caller was told of it, and also where nobody made it."""
