@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -19,6 +20,7 @@ from bgpy.address import Address
 from bgpy.api import doctor
 from bgpy.cli.commands import program
 from bgpy.state import claims, records
+from bgpy.state.folders import folder
 from bgpy.state.tokens import keep_token
 from bgpy.wire.handshake import MAGIC, SERVER_HELLO_SIZE, Refusal
 from tests.support.peers import wait_until
@@ -154,7 +156,23 @@ def test_doctor_tells_how_the_last_server_there_ended(
         assert facts["log"].strip() == handle.log_file
         assert f"at {host}:{free_port};" in facts["last"]
         assert (f"process {handle.pid} was killed or crashed" in facts["last"]) is kill
-        assert ("the server has ended" in facts["its end"]) is not kill
+        assert ("the server has ended" in facts["log ends"]) is not kill
+
+
+def test_doctor_blames_nobody_for_a_server_that_ended_with_its_machine(
+    started: Callable[..., Handle], free_port: int
+) -> None:
+    """The record is of another boot; what it says of the process means nothing any more."""
+    handle = started("127.0.0.1", free_port)
+    psutil.Process(handle.pid).kill()
+    assert handle.wait(30)
+    path = Path(folder("127.0.0.1", free_port).record)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "boot_id": "5e" * 16}))
+    done = _doctor(handle.address)
+    assert done.exit_code == 3
+    assert f"process {handle.pid}) ran before this machine was last started" in done.output
+    assert "crashed" not in done.output
 
 
 def test_doctor_tells_of_a_server_that_is_just_starting(free_port: int) -> None:

@@ -93,10 +93,11 @@ def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
     elif records.is_alive(record):
         how = f"process {record.pid} still runs: it is just starting, or ending"
     else:
-        how = f"process {record.pid} was killed or crashed: its record is still there"
+        how = f"{record.fate()}: its record is still there"
     facts = [("last", f"a server of this account at {there}; {how}")]
     if line:
-        facts += [("log", str(log_file)), ("its end", line)]
+        # Not as its cause of death: a crash may leave no line, and this one be about another call.
+        facts += [("log", str(log_file)), ("log ends", line)]
     return when, facts
 
 

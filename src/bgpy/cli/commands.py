@@ -152,8 +152,9 @@ def show(address: str, port: int | None) -> None:
         dead = records.find_dead(place)
         if known is None and dead is not None:
             leave(
-                f"the server at {place} (process {dead.pid}) was killed or crashed, and its token "
-                f"is void: start it again ('bgpy doctor {place}' shows the end of its log)",
+                f"no server runs at {place} now, and the token of the last one is void "
+                f"({dead.fate()}): start it again ('bgpy doctor {place}' shows the last line of "
+                "its log)",
                 FAILED,
             )
         if known is None:
@@ -164,9 +165,7 @@ def show(address: str, port: int | None) -> None:
             )
         click.echo(known.token)
         if known.source is tokens.Source.KEPT:
-            ended = (
-                "" if dead is None else f"; its last one (process {dead.pid}) was killed or crashed"
-            )
+            ended = "" if dead is None else f" (of the last one: {dead.fate()})"
             click.echo(
                 f"bgpy: 'bgpy add' kept this token, and no server of this account on this machine "
                 f"runs at {place} now{ended}",
