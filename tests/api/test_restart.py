@@ -169,7 +169,7 @@ def test_client_that_ended_a_server_expects_another(start: Start, free_port: int
 def test_crash_is_told_with_pid_and_log_when_the_process_is_gone(start: Start, how: str) -> None:
     """Who then asks whether the server lives, to start another, is told that it doesn't."""
     handle, client = start()
-    client.initialize(lambda: {}, _die, _die)
+    client.initialize(_nothing, _die, _die)
     with pytest.raises(ServerGone, match="crashed or was killed") as caught:
         client.call({"how": how})
     assert not handle.is_alive()
@@ -191,3 +191,7 @@ def _die(client_socket: Any, state: Any, args: dict[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     else:
         ctypes.string_at(0)
+
+
+def _nothing() -> None:
+    pass

@@ -98,6 +98,9 @@ class Known(NamedTuple):
     log_file: str | None = None
 
 
+NOTHING = Known()
+
+
 class Conversation:
     """The calls of one connection."""
 
@@ -109,7 +112,7 @@ class Conversation:
         """Requests that have left, and whose answer nobody waits for any more."""
         self.ended: str | None = None
         """Why the connection has ended."""
-        self.known = Known()
+        self.known = NOTHING
         """What else is known of that."""
         self._parts = parts
 
@@ -183,7 +186,7 @@ class Conversation:
             call.answer = timed_out(call.timeout, "unknown")
         self.abandon(call)
 
-    def note_end(self, reason: str, known: Known = Known()) -> bool:
+    def note_end(self, reason: str, known: Known = NOTHING) -> bool:
         """Take note that the connection has ended; False where that was known."""
         if self.ended is not None:
             return False

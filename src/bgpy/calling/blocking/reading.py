@@ -28,7 +28,7 @@ from bgpy.calling.blocking.shared import NoReader, Shared
 from bgpy.calling.blocking.standby import Standby
 from bgpy.calling.blocking.turns import Turns
 from bgpy.calling.blocking.waiting import TICK, patience, set_tick
-from bgpy.calling.conversation import Answer, Call, Conversation, Farewell, Known
+from bgpy.calling.conversation import NOTHING, Answer, Call, Conversation, Farewell, Known
 from bgpy.calling.liveness import server_process
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import is_over, seconds_left
@@ -289,7 +289,7 @@ class Reading:
             found = loss.learn(reason, self.process, self._shared.address, self.welcome.incarnation)
             self._end(*found)
 
-    def _end(self, reason: str, known: Known = Known()) -> None:
+    def _end(self, reason: str, known: Known = NOTHING) -> None:
         """End the connection and all that is under way on it; may be repeated."""
         if self.leaving:  # the server's closing is the client's doing then
             reason, known = self.leaving, loss.OWN
