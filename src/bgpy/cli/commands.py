@@ -145,7 +145,8 @@ def show(address: str, port: int | None) -> None:
     Anyone who holds the token can run code as the server's user.
     """
     with failures():
-        from bgpy.state import records, tokens
+        from bgpy.address import Address
+        from bgpy.state import occupied, records, tokens
 
         place = parsed(address, port)
         known = tokens.known(place)
@@ -155,6 +156,14 @@ def show(address: str, port: int | None) -> None:
                 f"no server runs at {place} now, and the token of the last one is void "
                 f"({dead.fate()}): start it again ('bgpy doctor {place}' shows the last line of "
                 "its log)",
+                FAILED,
+            )
+        own = [Address(each.host, each.port) for each in occupied.on_port(place.port)]
+        there = next((each for each in own if tokens.known(each) is not None), None)
+        if known is None and there is not None:
+            leave(
+                f"this account knows no token for {place}, but runs a server at {there}: if that "
+                f"is the one, 'bgpy token show {there}' prints its token",
                 FAILED,
             )
         if known is None:
