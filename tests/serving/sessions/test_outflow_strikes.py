@@ -10,6 +10,8 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
+from types import FrameType
 
 import pytest
 
@@ -167,6 +169,10 @@ def test_outflow_sends_all_once_and_in_order_wherever_a_handler_raises(
     raise AssertionError("the act has more places than were tried")
 
 
+def _come_back(outflow: Outflow, frame: FrameType) -> None:
+    outflow.send([b"H"], False)
+
+
 def test_gathered_piece_leaves_once_wherever_its_thread_comes_back(striker: Striker) -> None:
     """A handler sends in the middle of it."""
     for place in range(1, PLACES):
@@ -174,7 +180,7 @@ def test_gathered_piece_leaves_once_wherever_its_thread_comes_back(striker: Stri
             outflow = setting.outflow
             setting.send([b"first"], True)
             striker.fallen = 0
-            striker.arm(place, lambda _: outflow.send([b"H"], False))
+            striker.arm(place, partial(_come_back, outflow))
             try:
                 taken = outflow.gather(b"M")
             finally:
