@@ -21,7 +21,7 @@ from bgpy.cli.common import (
     usage,
     worded,
 )
-from bgpy.errors import BgpyError, StartupError
+from bgpy.errors import BgpyError
 from bgpy.version import __version__
 
 KEPT = "the token that this account keeps for ADDRESS"
@@ -84,6 +84,7 @@ def server(
         from bgpy.api.server import Server
         from bgpy.hosting.host import end_soon
         from bgpy.state.tokens import remove_environment
+        from bgpy.tasks import init_file as init_files
 
         with usage():
             started = Server(
@@ -105,7 +106,7 @@ def server(
         except (SystemExit, Exception) as error:
             if init_file is None or isinstance(error, BgpyError):
                 raise
-            raise StartupError(f"the init file failed: {_described(error)}") from error
+            raise init_files.failure(init_file, error) from error
         end_soon()
 
 
@@ -232,14 +233,3 @@ def doctor(address: str, port: int | None, token: str | None, tls: bool | None) 
 def version() -> None:
     """Print the version."""
     click.echo(f"bgpy {__version__}")
-
-
-def _described(error: BaseException) -> str:
-    """An exception in one line, with the place that raised it."""
-    import traceback
-
-    text = traceback.format_exception_only(error)[-1].strip()
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{text} ({error.filename}, line {error.lineno})"
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{text} ({place.filename}, line {place.lineno})"
