@@ -304,17 +304,29 @@ def test_calls_that_are_deferred_when_the_server_ends_are_told_that_they_ran(
 
 
 def test_deferred_of_a_task_that_raised_says_so_when_it_is_used() -> None:
-    """Nobody had responded: the caller has got the exception."""
+    """Nobody had responded: the caller has got the exception, and no text will do for one."""
     outbox = _outbox()
     job, peer, client_socket = _job(Kind.EXEC, True, outbox)
     deferred = client_socket.defer()
     outbox.finish(job, client_socket, RAISED)
-    with pytest.raises(AlreadyResponded, match="its task raised after"):
+    with pytest.raises(AlreadyResponded, match="its task raised, and"):
         deferred.respond("late")
-    with pytest.raises(AlreadyResponded, match="its task raised after"):
+    with pytest.raises(AlreadyResponded, match="its task raised, and"):
         deferred.fail(LookupError())
+    with pytest.raises(TypeError, match="failure must be an exception, not str"):
+        deferred.fail("late")  # type: ignore[arg-type]
     del deferred
     gc.collect()
+    assert len(peer.sent) == 1
+
+
+def test_thread_that_answers_without_defer_is_told_of_it() -> None:
+    """Its task has returned without a response, and nobody has responded."""
+    outbox = _outbox()
+    job, peer, client_socket = _job(Kind.EXEC, True, outbox)
+    outbox.finish(job, client_socket, DONE)
+    with pytest.raises(AlreadyResponded, match=r"calls defer\(\) before it returns"):
+        client_socket.respond("late")
     assert len(peer.sent) == 1
 
 

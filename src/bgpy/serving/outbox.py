@@ -130,7 +130,7 @@ class Outbox:
             elif not client_socket.answered:
                 text = "the task ended without respond(client_socket, ...); it did run"
                 self._send_failure(job, NoResponse(text), Reason.NO_RESPONSE)
-                client_socket.answered = True
+                client_socket.answered = Ended.SILENT
         elif job.kind is Kind.EXIT and job.peer is not None:
             self.receipt(job.peer, job.request)
 
@@ -148,8 +148,11 @@ class Outbox:
         told = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
         if told or (job.waits and self._is_open(job, client_socket)):
             self._send_failure(job, error, _reason(result, error))
-            client_socket.answered = Ended.RAISED if client_socket.deferred else True
-            log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
+            client_socket.answered = Ended.RAISED
+            # Who waits for an exit_task ends the server, and may print no traceback.
+            shown = error if job.kind is Kind.EXIT else None
+            name, kind = job.kind.name.lower(), type(error).__name__
+            log.warning("%s_task raised %s: %s", name, kind, error, exc_info=shown)
         else:
             self._note_unseen(job, error, job.waits)
 

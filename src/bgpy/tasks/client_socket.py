@@ -41,9 +41,13 @@ _claiming = threading.RLock()
 
 
 class Ended(Enum):
-    """How the server itself has ended a deferred call; stands for its answer."""
+    """How the server itself has ended a call; stands for its answer."""
 
-    RAISED = "its task raised after defer(), and the caller has got that exception"
+    RAISED = "its task raised, and the caller has got that exception"
+    SILENT = (
+        "its task returned without a response, and the caller has got NoResponse; a task that "
+        "answers later, from a thread, calls defer() before it returns"
+    )
     CLOSING = "the server is just ending it, since the server ends"
     """Claimed, and the caller isn't told yet."""
     CLOSED = "the server has ended"
@@ -117,6 +121,12 @@ class ClientSocket:
         if held:
             raise_held()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether an answer has left, the task's or the server's."""
+        answered = self.answered
+        return answered is True or (isinstance(answered, Ended) and answered is not Ended.CLOSING)
+
     def send(self, message: Message) -> None:
         """Send the `args` of `message` as the response: how 0.3.1 spelled it."""
         self.respond(message.args, error=message.type.name == "ERROR")
@@ -133,7 +143,9 @@ class ClientSocket:
         return deferred
 
     def fail(self, failure: BaseException) -> None:
-        """End the call with `failure`; the caller's call raises it."""
+        """End the call with `failure`, an exception; the caller's call raises it."""
+        if not isinstance(failure, BaseException):
+            raise TypeError(f"failure must be an exception, not {type(failure).__name__}")
         self._answer(lambda: self._outlet.fail(self._call, failure))
 
     def drop(self) -> None:
@@ -142,7 +154,7 @@ class ClientSocket:
         A claim is no answer: one that is still held now was lost when its holder was struck.
         """
         with _claiming:
-            if self.answered in (True, Ended.RAISED, Ended.CLOSED):
+            if self.has_ended:
                 return
             self.answered = True
         self._outlet.drop(self._call)
