@@ -15,11 +15,14 @@ exit has run, all that were kept have what they asked for.
 An interrupt (SIGTERM) can't be taken back: whatever becomes of the exits of clients, the
 server's own stands behind them.
 
-**The lock** protects the state with `turn` and what is kept. `ask` is called by the thread
-that polls, all else by the task thread; both may be held up by nothing here. Both then
-*settle*: they put `turn` into the queue, which takes it once only. So an exception that
-strikes after a transition (a signal handler's) costs nothing that the next one to settle
-doesn't make good, and the lock is left through `with`.
+**The lock** protects the state with `turn` and what is kept. `ask` and `keeps` are called by
+the thread that polls, all else by the task thread, but for `unread`, which comes from
+either: where an engine runs tasks elsewhere, their ends are told in the thread that polls.
+`turn` and `begun` are read without the lock, each a single reference. Neither thread is
+held up by anything here. Whoever has moved the state then *settles*: `turn` is put into the
+queue, which takes it once only. So an exception that strikes after a transition (a signal
+handler's) costs nothing that the next one to settle doesn't make good, and the lock is left
+through `with`.
 """
 
 from __future__ import annotations

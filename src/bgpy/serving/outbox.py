@@ -1,10 +1,15 @@
-"""The one exit: whatever leaves a server as the answer to a request leaves here.
+"""The one exit: what tasks answer, and what is said of requests for them, leaves here.
 
 ::
 
     task ── respond, fail ──► ClientSocket ──┐
     engine ── Outcome ──► finish ────────────┤► Outbox ──► the session of who asked
     requests ── receipt, refuse ─────────────┘
+
+What a client asks of the server itself (`Ping`, `Status`, `Modules`) is answered by
+`bgpy.serving.requests` and `bgpy.serving.questions`, straight to the session: it tells of no
+state that tasks made. So is a session's own refusal of a message that there was no memory to
+receive: it never became a request.
 
 Today each answer is sent at once, by the thread that has it. A durable server will hold
 here what tells of a state that isn't committed yet: replies, failures of tasks, and

@@ -83,8 +83,10 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 class Connection:
     """One peer. Make it with `server_side` or `client_side`.
 
-    Any error that `receive`, `reader` or `eof` raise is final. `send` may be called
-    from any thread, the rest from one at a time.
+    Any error that `receive`, `reader` or `eof` raise is final. What is received belongs to one
+    thread at a time: `receive`, `reader`, `eof`, `take_outgoing`. `send`, `execute` and `reply`
+    may be called from any thread, meanwhile too: they read what the handshake has set, or, once
+    the connection has broken, that nothing can be sent any more.
     """
 
     __slots__ = (
