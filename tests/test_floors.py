@@ -129,7 +129,7 @@ def test_house_has_every_part_when_the_table_names_it() -> None:
 
 def test_floors_are_read_from_the_page() -> None:
     """Rows of the table, each name without its slash, and nothing of the text around it."""
-    page = "`no` | 1 |\n| floor | `x` |\n|---|---|\n| 0 | `a`, `b/` | `c` |\n| 1 | `__init__` | d |\n"
+    page = "`no` | 1 |\n| floor | `x` |\n|---|---|\n| 0 | `a`, `b/` | `c` |\n| 1 | `__init__` | |\n"
     assert floors(page) == {"a": 0, "b": 0, "": 1}
 
 

@@ -36,12 +36,12 @@ from bgpy.tasks.lifecycle import EXEC, NO_TASKS, Kind
 from bgpy.version import __version__
 from bgpy.wire.extensions import Extension, UnknownExtension, decode_extensions
 from bgpy.wire.messages import (
+    AT_CODEC,
+    AT_EXTENSIONS,
+    AT_WAIT,
     CALL,
     CHAIN,
-    CODEC,
     CODEC_NONE,
-    EXTENSIONS,
-    WAIT,
     Cancel,
     Execute,
     Exit,
@@ -108,9 +108,9 @@ class Requests:
     # Requests for the tasks
 
     def _on_execute(self, session: Session, message: Execute) -> None:
-        wait = message[WAIT]
+        wait = message[AT_WAIT]
         job = Job(EXEC, session, message, wait)
-        unusual = self._ending.begun or message[CODEC] != PICKLE or message[EXTENSIONS]
+        unusual = self._ending.begun or message[AT_CODEC] != PICKLE or message[AT_EXTENSIONS]
         if unusual and not self._takes(job, message):
             return
         if not self._engine.initialized and not self._may_be_initialized():

@@ -86,13 +86,13 @@ class Stage(StrEnum):
 
 # The fields of Init, Execute and Exit by place, for the road of a small call: asking a named
 # tuple for a field by its name takes as long as a function call (docs/design/0012).
-REQUEST: Final = 0
-HEAD: Final = 1
-BUFFERS: Final = 2
-CODEC: Final = 3
-CODE: Final = 4
-WAIT: Final = 5
-EXTENSIONS: Final = 6
+AT_REQUEST: Final = 0
+AT_HEAD: Final = 1
+AT_BUFFERS: Final = 2
+AT_CODEC: Final = 3
+AT_CODE: Final = 4
+AT_WAIT: Final = 5
+AT_EXTENSIONS: Final = 6
 """These two of Execute and Exit alone: an Init has no `wait`."""
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 
-from bgpy.wire.encoding import WAIT
+from bgpy.wire.encoding import Tag
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Reply
 from bgpy.wire.table import NUMBERS
@@ -29,5 +29,5 @@ pack_start = _start.pack
 unpack_start = _start.unpack_from
 assert _start.size == HEADER_SIZE
 
-EXECUTE = NUMBERS[Execute] | (CODEC_PICKLE << 4 | WAIT) << 8
+EXECUTE = NUMBERS[Execute] | (CODEC_PICKLE << 4 | Tag.WAIT) << 8
 REPLY = NUMBERS[Reply] | CODEC_PICKLE << 12
