@@ -131,7 +131,8 @@ class JobQueue(Generic[J]):
                 if self._lone is not None:
                     self._line_up_lone()
                 line, budget = self._line_of(owner), self._budget
-                if budget.queued + budget.unsent + budget.receiving > budget.ample:
+                size = sum([job.size for job in row]) + JOB * len(row)
+                if budget.queued + budget.unsent + budget.receiving + size > budget.ample:
                     self._forget_if_over(line)
                     raise Overloaded
                 return self._line_up(row, line)

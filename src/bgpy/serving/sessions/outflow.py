@@ -180,12 +180,16 @@ class Outflow:
 
         False says that nothing was done: `send` it.
         """
+        size = len(piece) + PIECE
         with self._lock:
+            # Nothing is called, and nothing made that the collector counts, from here to the
+            # append: so nobody comes back in between, who would find this thread not busy and
+            # send what it adds to. After it that does no harm: these are counted when they leave.
             unsent = self._unsent
             if self._busy or unsent is None or not self._gathering or unsent.size >= GATHERED:
                 return False
-            unsent.size += len(piece) + PIECE
             unsent.pieces.append(piece)
+            unsent.size += size
             return True
 
     def flush(self) -> None:
