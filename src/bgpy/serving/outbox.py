@@ -68,7 +68,9 @@ log = logging.getLogger("bgpy.server")
 _SHORT = 1000
 """Characters of a failure's text that are sent where the whole is too large."""
 
-ENDED = "the task deferred its response, and the server ended before it was given; the task did run"
+ENDED_UNANSWERED = (
+    "the task deferred its response, and the server ended before it was given; the task did run"
+)
 
 Later = Callable[[Callable[[], None]], None]
 """Has a function called soon, outside of whatever its caller is in the middle of."""
@@ -164,11 +166,11 @@ class Outbox:
         for client_socket in self.deferred.copy().values():
             job = client_socket.call
             if client_socket.claim(job):
-                self.fail(job, NoResponse(ENDED), Reason.NO_RESPONSE)
+                self.fail(job, NoResponse(ENDED_UNANSWERED), Reason.NO_RESPONSE)
                 client_socket.answered = True
                 left += 1
         if left:
-            log.warning("%d calls ended with NoResponse: %s", left, ENDED)
+            log.warning("%d calls ended with NoResponse: %s", left, ENDED_UNANSWERED)
 
     def _is_open(self, job: Job, client_socket: ClientSocket) -> bool:
         """Whether a call has no answer; if so, nobody else can give it one from now on."""

@@ -25,12 +25,11 @@ from bgpy.serving.budget import NO_ROOM
 from bgpy.serving.ending import Ending, Taken
 from bgpy.serving.job import Job, Peer
 from bgpy.serving.outbox import Outbox
-from bgpy.serving.questions import LONGEST, Questions
+from bgpy.serving.questions import LONGEST_QUESTION, Questions
 from bgpy.serving.queue import JobQueue, Overloaded
 from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
-from bgpy.tasks.current import LONGEST as LONGEST_CHAIN
-from bgpy.tasks.current import serials_in
+from bgpy.tasks.current import LONGEST_CHAIN, serials_in
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import EXEC, NO_TASKS, Kind
 from bgpy.version import __version__
@@ -67,7 +66,7 @@ CALLS_ITSELF = (
 
 
 @dataclass(frozen=True)
-class Parts:
+class ServerParts:
     """What requests are handed to: the parts of one server that act on them."""
 
     engine: Engine
@@ -82,7 +81,11 @@ class Requests:
     """Acts on the messages of authenticated clients."""
 
     def __init__(
-        self, parts: Parts, incarnation: bytes, has_init_file: bool, clients: Callable[[], int]
+        self,
+        parts: ServerParts,
+        incarnation: bytes,
+        has_init_file: bool,
+        clients: Callable[[], int],
     ) -> None:
         """`clients` tells how many are connected."""
         self._engine = parts.engine
@@ -141,7 +144,7 @@ class Requests:
         job = Job(Kind.EXIT, session, message, message.wait)
         if not self._allows(job, message, CODEC_NONE):
             return
-        log.info("%s asked the server to end", session.peer)
+        log.info("%s asked the server to end", session.name)
         try:
             taken = self._ending.ask(job)
         finally:
@@ -277,8 +280,8 @@ class Requests:
         return Stage.DEFERRED if (owner, request) in self._outbox.deferred else Stage.UNKNOWN
 
     def _on_modules(self, session: Session, message: Modules) -> None:
-        if len(message.text) > LONGEST:
-            text = f"a question for modules has at most {LONGEST} characters: ask in parts"
+        if len(message.text) > LONGEST_QUESTION:
+            text = f"a question for modules has at most {LONGEST_QUESTION} characters: ask in parts"
             return self._outbox.refuse(session, message.request, Reason.TOO_LARGE, text)
         names = modules_asked(message.text)
         if names is None:

@@ -31,7 +31,7 @@ from typing import Protocol
 ENTRY = struct.Struct("<16sQ")
 """An entry of a chain: incarnation, and serial of the running call."""
 
-LONGEST = 64 * ENTRY.size
+LONGEST_CHAIN = 64 * ENTRY.size
 """Bytes of a chain that grows while its call is under way."""
 
 

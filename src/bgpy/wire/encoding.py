@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
 from bgpy.errors import RemoteProtocolError
-from bgpy.memory import Buffers, Head, Parts, Piece
+from bgpy.memory import Buffers, Head, HeadParts, Piece
 from bgpy.wire.extensions import check_block
 from bgpy.wire.frames import SMALL, encode_frame, pack_header
 from bgpy.wire.messages import (
@@ -322,7 +322,7 @@ def farewell(request: int, text: str) -> Goodbye:
 
 
 def _request(
-    kind: int, tags: int, request: int, head: Head | Parts, buffers: Buffers, extensions: bytes
+    kind: int, tags: int, request: int, head: Head | HeadParts, buffers: Buffers, extensions: bytes
 ) -> list[Piece]:
     """A request's frame, with its block of extensions before its payload if it has one."""
     if extensions:
@@ -344,7 +344,7 @@ def _take_block(kind: int, head: Head) -> tuple[bytes, Head]:
     return block, head[at:]
 
 
-def _behind(start: bytes, head: Head | Parts) -> Head | Parts:
+def _behind(start: bytes, head: Head | HeadParts) -> Head | HeadParts:
     """`start` and behind it `head`, which is copied only if it is small."""
     if isinstance(head, tuple):
         return (start, *head)

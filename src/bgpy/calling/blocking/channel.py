@@ -31,7 +31,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bgpy.calling.blocking.connecting import Connected
-from bgpy.calling.blocking.reading import IDLE, STRUCK_READING, STRUCK_SENDING, Reading
+from bgpy.calling.blocking.reading import LOOK_AFTER, STRUCK_READING, STRUCK_SENDING, Reading
 from bgpy.calling.blocking.send_queue import SendQueue
 from bgpy.calling.blocking.shared import NoReader, Shared, Unusable
 from bgpy.calling.blocking.waiting import TICK
@@ -97,7 +97,7 @@ class Channel(Reading):
                     or sends.torn
                     or self.leaving
                     or self.conversation.ended is not None
-                    or now - self._last_used > IDLE
+                    or now - self._last_used > LOOK_AFTER
                     or len(head) > self.connection.plain_head
                 ):
                     return None
@@ -274,7 +274,7 @@ class Channel(Reading):
         call it is. The server refuses the call if one of those that wait holds it.
         """
         chain = current.chain()
-        if chain == call.chain or len(chain) > current.LONGEST:
+        if chain == call.chain or len(chain) > current.LONGEST_CHAIN:
             return
         with self._lock:
             if self._sends.torn or self.conversation.ended is not None or call.answer is not None:
