@@ -7,8 +7,8 @@
 
 The general road says what is right. `take` does the same in fewer steps where all that it
 may meet is known beforehand, and leaves all else to the general road: it has no effect on
-that. One suite runs over both (``make test-general``); the general one alone serves where ``BGPY_ROAD`` is
-``general`` in the environment (docs/design/0026).
+that. One suite runs over both (``make test-general``): the general one alone serves where
+``BGPY_ROAD`` is ``general`` in the environment (docs/design/0026).
 
 It is called by the thread that polls, as `Requests` is, and a strike there is the session's
 to bear. What it adds to the queue is added under the queue's lock.
