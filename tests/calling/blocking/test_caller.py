@@ -85,6 +85,27 @@ def test_circle_of_waits_ends_in_calling_self(
             assert each.call({"run": Way()}, timeout=PATIENCE) == "the end"
 
 
+def test_second_call_of_a_task_to_its_own_server_is_calling_self(
+    servers: list[tuple[int, Client]],
+) -> None:
+    """By a client that is connected since a moment ago, as nearly all calls are."""
+    (first, client), _, _ = servers
+
+    def calling(state: Any) -> list[str]:
+        said = []
+        with Client("127.0.0.1", first, timeout=PATIENCE) as itself:
+            itself.ping()
+            for timeout in (None, PATIENCE):
+                itself.ping()
+                try:
+                    itself.call({"run": count}, timeout=timeout)
+                except CallingSelf:
+                    said.append("noticed")
+        return said
+
+    assert client.call({"run": calling}, timeout=PATIENCE) == ["noticed"] * 2
+
+
 def test_wait_for_a_server_that_nobody_holds_is_left_alone(
     servers: list[tuple[int, Client]],
 ) -> None:
