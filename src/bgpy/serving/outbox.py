@@ -51,7 +51,7 @@ from bgpy.codec import failures
 from bgpy.codec.payload import encode
 from bgpy.errors import DecodeError, MessageTooLarge, NoResponse, PythonMismatch
 from bgpy.serving.job import Job, Peer
-from bgpy.tasks.client_socket import ClientSocket
+from bgpy.tasks.client_socket import ClientSocket, Ended
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.wire.messages import (
     CODEC_PICKLE,
@@ -155,7 +155,7 @@ class Outbox:
         told = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
         if told or (job.waits and self._is_open(job, client_socket)):
             self._send_failure(job, error, _reason(result, error))
-            client_socket.answered = True
+            client_socket.answered = Ended.RAISED if client_socket.deferred else True
             log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
         else:
             self._note_unseen(job, error, job.waits)
@@ -165,9 +165,9 @@ class Outbox:
         left = 0
         for client_socket in self.deferred.copy().values():
             job = client_socket.call
-            if client_socket.claim(job):
+            if client_socket.claim(Ended.CLOSING):
                 self.fail(job, NoResponse(ENDED_UNANSWERED), Reason.NO_RESPONSE)
-                client_socket.answered = True
+                client_socket.answered = Ended.CLOSED
                 left += 1
         if left:
             log.warning("%d calls ended with NoResponse: %s", left, ENDED_UNANSWERED)
