@@ -294,7 +294,7 @@ def test_calls_that_are_deferred_when_the_server_ends_are_told_that_they_ran(
     outbox.end_deferred()
     outbox.end_deferred()
     (message,) = peer.sent
-    assert (message.reason, message.text) == (Reason.NO_RESPONSE, outbox_module.ENDED)
+    assert (message.reason, message.text) == (Reason.NO_RESPONSE, outbox_module.ENDED_UNANSWERED)
     assert caplog.text.count("ended with NoResponse") == 1
     deferred.respond("late")
     deferred.fail(LookupError("later"))

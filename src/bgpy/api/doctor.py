@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from bgpy.address import Address, dialled, is_loopback_host, wildcards
-from bgpy.api.client import checked_tls
+from bgpy.api.client import fitting_tls
 from bgpy.calling.blocking.asking import description
 from bgpy.calling.blocking.connecting import Connected, Target, connect
 from bgpy.errors import (
@@ -49,7 +49,7 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
 
     Raises `ValueError` if `tls` is asked for on a Unix socket.
     """
-    tls = checked_tls(tls, place)
+    tls = fitting_tls(tls, place)
     found = tokens.find(tokens.check(token), place)
     source = "none is known here" if found is None else found.source.value
     findings = Findings([("address", str(place)), ("token", source)])

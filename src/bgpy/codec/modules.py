@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, cast
 from bgpy.late import hashing, once
 
 
-class Source(NamedTuple):
+class ModuleSource(NamedTuple):
     """One module as it travels: its dotted name, the bytes of its file, where that lies."""
 
     name: str
@@ -30,13 +30,13 @@ class Source(NamedTuple):
     package: bool
 
 
-def used_by(functions: Iterable[Any]) -> dict[str, Source]:
+def used_by(functions: Iterable[Any]) -> dict[str, ModuleSource]:
     """The user's modules that `functions` use, by name: theirs, and what those name in turn.
 
     Not among them are the standard library, installed packages and modules without
     a source file, which are named by reference.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, ModuleSource] = {}
     todo: list[Any] = [vars_of for function in functions for vars_of in _namespaces(function)]
     while todo:
         for value in list(todo.pop().values()):
@@ -80,7 +80,7 @@ class Catalogue:
             self._seen[name] = found  # what is no module isn't kept: anyone can ask for anything
         return found
 
-    def install(self, sources: Sequence[Source]) -> None:
+    def install(self, sources: Sequence[ModuleSource]) -> None:
         """Make `sources` importable here, in place of older versions of them."""
         if not sources:
             return
@@ -103,7 +103,7 @@ class _Finder:
     """Finds modules among the sources that came over the wire, before all others."""
 
     def __init__(self) -> None:
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, ModuleSource] = {}
 
     def find_spec(
         self, name: str, path: Any = None, target: Any = None
@@ -131,7 +131,7 @@ class _Finder:
 class _Loader:
     """A loader by its methods; `importlib.abc`, which names them, takes 8 ms to import."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ModuleSource) -> None:
         self._source = source
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
@@ -178,7 +178,7 @@ def _with_parents(name: str) -> Iterator[str]:
     return (".".join(parts[: count + 1]) for count in range(len(parts)))
 
 
-def _read(name: str) -> Source | None:
+def _read(name: str) -> ModuleSource | None:
     module = sys.modules.get(name)
     spec = getattr(module, "__spec__", None)
     if module is None or spec is None or spec.name != name or not _is_users(name, spec.origin):
@@ -192,7 +192,7 @@ def _read(name: str) -> Source | None:
                 text = file.read()
     except OSError:
         return None
-    return Source(name, text, spec.origin, spec.submodule_search_locations is not None)
+    return ModuleSource(name, text, spec.origin, spec.submodule_search_locations is not None)
 
 
 @once

@@ -41,7 +41,7 @@ from bgpy.wire.small import REPLY, unpack_start
 
 log = logging.getLogger("bgpy.client")
 
-IDLE = 0.01
+LOOK_AFTER = 0.01
 """Seconds of silence after which a connection is looked at before it is used again.
 
 Shorter than any restart of a server takes, longer than the pauses in a row of calls.
@@ -89,7 +89,7 @@ class Reading:
         now = _clock()
         idle = now - self._last_used
         self._last_used = now
-        if idle > IDLE and self.conversation.ended is None:
+        if idle > LOOK_AFTER and self.conversation.ended is None:
             self.look()
         return self.conversation.ended is None and not self.leaving
 

@@ -49,7 +49,7 @@ PATIENCE = 0.002
 COPIED = 10.0**9
 """Bytes copied in a second, about: a reader that takes as many is worth staying with."""
 
-GATHERED = 2**16
+MOST_GATHERED = 2**16
 """Bytes of replies that are gathered at most before they leave."""
 
 Entry = tuple[Sequence[Piece], bool]
@@ -186,7 +186,7 @@ class Outflow:
             # append: so nobody comes back in between, who would find this thread not busy and
             # send what it adds to. After it that does no harm: these are counted when they leave.
             unsent = self._unsent
-            if self._busy or unsent is None or not self._gathering or unsent.size >= GATHERED:
+            if self._busy or unsent is None or not self._gathering or unsent.size >= MOST_GATHERED:
                 return False
             unsent.pieces.append(piece)
             unsent.size += size
@@ -315,13 +315,13 @@ class Outflow:
             self._offered = None  # as in `_append`
             append(piece)
             unsent.size += len(piece) + PIECE
-            if unsent.size >= GATHERED:
+            if unsent.size >= MOST_GATHERED:
                 self._send_unsent()
             return
         self._append(pieces)
         if not self._gathering:
             self._count()
-        elif not more or self.size >= GATHERED:
+        elif not more or self.size >= MOST_GATHERED:
             self._send_unsent()
 
     def _put_aside(self, left: Sequence[Piece]) -> None:
@@ -360,7 +360,7 @@ class Outflow:
             self._attend()
 
     def _is_fair(self, size: int) -> bool:
-        return size <= GATHERED or self._budget.admits(size, 0)
+        return size <= MOST_GATHERED or self._budget.admits(size, 0)
 
     def _send_unsent(self) -> None:
         """Send what waits, as much of it as the socket takes in one call."""
