@@ -12,7 +12,7 @@ import click
 from bgpy.cli.common import (
     FAILED,
     INTERRUPTED,
-    Program,
+    Commands,
     ask_for_token,
     at_address,
     exit_code,
@@ -35,7 +35,7 @@ SILENCE = 2.0
 """Seconds after which `terminate` says what it waits for."""
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bgpy", message="%(prog)s %(version)s")
 def program() -> None:
     """Python processes that stay alive in the background, hold state and answer.

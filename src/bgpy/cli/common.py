@@ -21,26 +21,26 @@ LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_se
 
 Command = Callable[..., None]
 
-START = (
+TO_START = (
     "'bgpy server ADDRESS' runs a server in the foreground; in the background Python's "
     "Server(ADDRESS).run_background() starts one"
 )
-END = "'bgpy terminate ADDRESS' ends a server"
-ASK = (
+TO_TERMINATE = "'bgpy terminate ADDRESS' ends a server"
+TO_ASK = (
     "'bgpy doctor ADDRESS' tells whether a server answers, what it does, and how the last one ended"
 )
-FIND = "the state folder (docs/limits.md) has a folder for each server; " + ASK
+TO_FIND = "the state folder (docs/limits.md) has a folder for each server; " + TO_ASK
 
 ELSEWHERE = {
-    **dict.fromkeys(("start", "run", "serve", "launch"), START),
-    **dict.fromkeys(("stop", "kill", "end", "exit", "quit", "shutdown", "restart"), END),
-    **dict.fromkeys(("status", "ping", "check", "info", "log", "logs"), ASK),
-    **dict.fromkeys(("ps", "list", "ls"), FIND),
+    **dict.fromkeys(("start", "run", "serve", "launch"), TO_START),
+    **dict.fromkeys(("stop", "kill", "end", "exit", "quit", "shutdown", "restart"), TO_TERMINATE),
+    **dict.fromkeys(("status", "ping", "check", "info", "log", "logs"), TO_ASK),
+    **dict.fromkeys(("ps", "list", "ls"), TO_FIND),
 }
 """What does what a command would do that bgpy doesn't have."""
 
 
-class Program(click.Group):
+class Commands(click.Group):
     """The commands; a word that is none of them is answered with the one that does it."""
 
     def resolve_command(
