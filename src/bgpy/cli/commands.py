@@ -87,6 +87,9 @@ def server(
     Port 0 takes a free port, and without ADDRESS the server makes its own Unix socket; the
     log names it. Ctrl-C ends the server: the current task finishes, then exit_task runs;
     a second Ctrl-C ends the server at once, without exit_task.
+
+    The server ends with its terminal, as after one Ctrl-C: under SSH start it with nohup, or
+    from Python with run_background().
     """
     with failures():
         from bgpy.api.server import Server

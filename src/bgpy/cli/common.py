@@ -105,10 +105,13 @@ def logs(command: Command) -> Command:
         type=LEVELS,
         default=LOG_LEVEL,
         show_default=True,
-        help="Log messages of this level and above.",
+        help="Log bgpy's own messages of this level and above.",
     )(command)
     return click.option(
-        "-f", "--log-file", type=click.Path(dir_okay=False), help="Log to this file as well."
+        "-f",
+        "--log-file",
+        type=click.Path(dir_okay=False),
+        help="Log to this file as well; the first message makes it.",
     )(level)
 
 

@@ -151,7 +151,7 @@ class Host:
             )
             shutdown = Shutdown(server, self._drop)
             self.claim.write(self._record(server), self._token if options.keep_token else None)
-            with kept.handling(shutdown.handle, server.wakeup_fd):
+            with kept.handling(shutdown.handle, shutdown.hang_up, server.wakeup_fd):
                 server.serve()
             log.info("the server has ended")
         finally:
