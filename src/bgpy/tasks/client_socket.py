@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 # of this call is in use, so it can't be dropped): the inner section is whole before the
 # outer one continues. An exception that strikes inside leaves it through `with`.
 #
-# A claim names its claimant. So a thread that was struck just after claiming, and doesn't know
-# it, may claim again, or gives back what is its own and nothing else; and where even that was
-# struck, the claim is not yet the answer (`True`): the end of the `Deferred` ends the call.
+# A claim names its claimant, and is no answer: a response that is on its way may still fail to
+# travel, and then the call is open again. So a thread that was struck just after claiming, and
+# doesn't know it, may claim again, or gives back what is its own and nothing else; and where
+# even that was struck, the end of the `Deferred` ends the call.
 _claiming = threading.RLock()
 
 
@@ -55,6 +56,9 @@ class Outlet(Protocol):
         sending takes: so it must take none, and leaves the sending to somebody else.
         """
 
+    def settled(self, call: Any) -> None:
+        """Note that a call has the answer which was sent for it out of turn: nothing is owed."""
+
 
 class ClientSocket:
     """Represents the caller of the current task; the three functions get it as argument.
@@ -62,15 +66,16 @@ class ClientSocket:
     ``waits`` tells whether the caller waits for a response.
     """
 
-    __slots__ = ("_call", "_outlet", "answered", "deferred", "waits")
+    __slots__ = ("_call", "_claimant", "_outlet", "answered", "deferred", "waits")
 
     def __init__(self, outlet: Outlet, call: Any, waits: bool) -> None:
         self._outlet = outlet
         self._call = call
         self.waits = waits
-        self.answered: object = False
-        """False while the call is open, True once its answer has left, in between the one who
-        has claimed the right to answer."""
+        self._claimant: object = None  # who has the right to answer; see above
+        self.answered = False
+        """Whether the answer has left. While somebody has claimed the right to give it, it has
+        not: that may fail."""
         self.deferred: weakref.ref[Deferred] | None = None
         """The right to answer later, once a task has asked for it."""
 
@@ -127,10 +132,10 @@ class ClientSocket:
     def drop(self) -> None:
         """End an open call because nobody can answer it any more; the collector calls this.
 
-        A claim is no answer: one that is still held now was lost when its holder was struck.
+        A claim that is still held now was lost when its holder was struck.
         """
         with _claiming:
-            if self.answered is True:
+            if self.answered:
                 return
             self.answered = True
         self._outlet.drop(self._call)
@@ -138,9 +143,9 @@ class ClientSocket:
     def claim(self, claimant: object) -> bool:
         """Whether `claimant` has the right to answer, now or since it claimed before."""
         with _claiming:
-            if self.answered is False:
-                self.answered = claimant
-            return self.answered is claimant
+            if self._claimant is None:
+                self._claimant = claimant
+            return not self.answered and self._claimant is claimant
 
     def _answer(self, send: Callable[[], None]) -> None:
         """Claim the right to answer, and `send`; what raises leaves the call open."""
@@ -151,10 +156,11 @@ class ClientSocket:
             send()
         except BaseException:
             with _claiming:
-                if self.answered is claimant:
-                    self.answered = False
+                if self._claimant is claimant:
+                    self._claimant = None
             raise
         self.answered = True
+        self._outlet.settled(self._call)
         if held:
             raise_held()
 
