@@ -107,10 +107,13 @@ class Caller:
             here = self._here
             inside = here.inside
             if not inside.locked() and channel.generation <= self._acquaintance.notified:
-                with inside:
-                    found = channel.call_alone(head, here.turn)
-                if found is not None:
-                    return found
+                try:
+                    with inside:
+                        found = channel.call_alone(head, here.turn)
+                    if found is not None:
+                        return found
+                except Unusable:
+                    pass  # nothing was sent
         answer: Answer = self._do(
             lambda channel, deadline, turn: channel.call(
                 payload, current.chain(), timeout, deadline, turn

@@ -83,26 +83,22 @@ class Channel(Reading):
         """As `call` of a small plain pickle without a time limit: the short road.
 
         Gives the pickle of the response, or the answer if it is anything else. None says that
-        nothing was done: something else is under way, or the connection needs a look first.
+        nothing was done: another thread reads, or the connection needs a look first. Raises
+        `Unusable` likewise.
         """
         call, turns, sends = Call(), self._turns, self._sends
         try:
             with self._lock:
+                self._check()
                 now = _clock()
                 if (
-                    self.conversation.pending
-                    or turns.reader is not None
-                    or turns.asked
-                    or sends.waiting
-                    or sends.torn
-                    or self.leaving
-                    or self.conversation.ended is not None
-                    or now - self._last_used > LOOK_AFTER
+                    now - self._last_used > LOOK_AFTER
                     or len(head) > self.connection.plain_head
+                    or turns.reader is not None
+                    or not turns.enter(turn)
                 ):
                     return None
                 self._last_used = now
-                turns.enter(turn)
                 self._numbers.last = number = self._numbers.last + 1
                 self.conversation.begin(call, number)
                 sends.send(call, (pack_start(EXECUTE, len(head), number) + head,))
@@ -115,6 +111,8 @@ class Channel(Reading):
             return self._await(call, True, None, turn)
         except OSError as error:
             return self._not_sent(call, error)
+        except Unusable:
+            raise
         except BaseException:
             self._struck(call, turn)
             raise
