@@ -224,7 +224,7 @@ class Worker:
         job, client_socket = self._jobs.taken, self._client_socket
         if job is None or not job.started:
             return
-        over = job.kind is EXEC and client_socket.has_ended and not client_socket.deferred
+        over = job.kind is EXEC and client_socket.answered is True and not client_socket.deferred
         if not over and not self._abroad.is_noted(job):
             strike = self._strike or RuntimeError(
                 "a signal handler raised in the midst of this call"
