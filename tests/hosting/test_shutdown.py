@@ -141,10 +141,15 @@ def test_server_whose_terminal_is_closed_ends_in_order(tmp_path: Path) -> None:
     init_file, log = tmp_path / "ends_tasks.py", tmp_path / "log"
     init_file.write_text(ENDS_IN_ORDER)
     terminal = Terminal("server", "127.0.0.1:0", "-i", init_file, "-f", log)
-    terminal.wait_for("listening on ")
-    address = parse(log.read_text().split()[-1])
-    terminal.hang_up()
-    terminal.process.wait(30)
+    try:
+        terminal.wait_for("listening on ")
+        # After the terminal, to which it is written first.
+        wait_until(lambda: log.read_text().endswith("\n"), "the log has the line as well")
+        address = parse(log.read_text().split()[-1])
+        terminal.hang_up()
+        terminal.process.wait(30)
+    finally:
+        terminal.process.kill()
     assert "SIGHUP received: the server ends" in log.read_text()
     assert init_file.with_suffix(".ran").exists()
     assert records.find_dead(address) is None
