@@ -111,6 +111,9 @@ class Worker:
                 self._abroad.went(job, self._serial)
             elif outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
                 self._end(job, client_socket, outcome)
+                self._jobs.taken = None
+                # An error's traceback leads to the task's frame, and that to the job and to here.
+                job.outcome = outcome = DONE
             self._jobs.taken = None
         except BaseException as error:
             self._strike = error
@@ -171,6 +174,7 @@ class Worker:
             return  # struck when it went there, it has had its end
         self._abroad.left(job)
         self._end(job, client_socket, outcome)
+        job.outcome = DONE
         if (waiting := self._abroad.waiting_exit()) is not None:
             self._jobs.push_last(waiting)
 
@@ -231,6 +235,8 @@ class Worker:
             )
             self._end(job, client_socket, Outcome(Result.RAISED, strike))
         self._jobs.taken = self._strike = None
+        if job.outcome is not None:
+            job.outcome = DONE
 
 
 class Abroad:
