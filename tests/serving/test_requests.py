@@ -92,7 +92,10 @@ class Desk:
         )
         asked = Questions(Catalogue(), lambda change: None)
         parts = ServerParts(engine, self.jobs, self.outbox, self.ending, self.worker, asked)
-        self.requests = Requests(parts, INCARNATION, has_init_file, lambda: 3)
+        self.interrupted = False
+        self.requests = Requests(
+            parts, INCARNATION, has_init_file, lambda: 3, lambda: self.interrupted
+        )
 
     def take(self, session: Session, *messages: Message) -> None:
         for message in messages:
@@ -256,6 +259,9 @@ def test_status_describes_the_server(desk: Desk, session: Session) -> None:
         "ending": False,
     }
     assert answer.keys() >= {"version", "pid", "unseen_failures", "last_unseen_failure"}
+    desk.interrupted = True  # a signal that waits until the task has run
+    desk.take(session, Status(3))
+    assert json.loads(session.sent[-1].text)["ending"] is True
 
 
 WRONG = [

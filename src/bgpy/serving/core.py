@@ -110,7 +110,8 @@ class ServerCore:
             lambda peer, why: self._audit.ended(peer, b"", why),
         )
         clients = lambda: len(self._door.sessions)  # noqa: E731
-        requests = Requests(parts, self.welcome.incarnation, has_init_file, clients)
+        interrupted = lambda: self._reactor.interrupted  # noqa: E731
+        requests = Requests(parts, self.welcome.incarnation, has_init_file, clients, interrupted)
         self.handlers = requests.handlers
         """What acts on the messages of authenticated clients."""
         self.take = road(parts.jobs, engine, parts.ending, limits.max_message)

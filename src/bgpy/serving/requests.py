@@ -86,8 +86,12 @@ class Requests:
         incarnation: bytes,
         has_init_file: bool,
         clients: Callable[[], int],
+        interrupted: Callable[[], bool],
     ) -> None:
-        """`clients` tells how many are connected."""
+        """`clients` tells how many are connected, `interrupted` whether a signal waits for a task.
+
+        The server ends when that task has run, though it takes requests still.
+        """
         self._engine = parts.engine
         self._jobs = parts.jobs
         self._outbox = parts.outbox
@@ -97,6 +101,7 @@ class Requests:
         self._incarnation = incarnation
         self._has_init_file = has_init_file
         self._clients = clients
+        self._interrupted = interrupted
         self.handlers: dict[type, Callable[[Session, Any], None]] = {
             Init: self._on_init,
             Execute: self._on_execute,
@@ -223,7 +228,7 @@ class Requests:
             "busy": self._jobs.taken is not None,
             "queued": self._jobs.queued(),
             "clients": self._clients(),
-            "ending": self._ending.begun,
+            "ending": self._ending.begun or self._interrupted(),
             "unseen_failures": self._outbox.unseen,
             "last_unseen_failure": self._outbox.last_unseen,
         }

@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from bgpy.errors import AlreadyResponded
@@ -38,6 +39,13 @@ if TYPE_CHECKING:
 # doesn't know it, may claim again, or gives back what is its own and nothing else; and where
 # even that was struck, the end of the `Deferred` ends the call.
 _claiming = threading.RLock()
+
+
+class Ended(Enum):
+    """How the server itself ends a deferred call: in whose name it claims the right to."""
+
+    RAISED = "its task raised after defer(), and the caller has got that exception"
+    CLOSED = "the server has ended"
 
 
 class Outlet(Protocol):
@@ -92,6 +100,8 @@ class ClientSocket:
 
     def respond(self, response: Any, error: bool = False) -> None:
         """Send `response` to the caller; it is dropped if the caller does not wait for one.
+
+        So it is if the call was deferred and the server has ended meanwhile.
 
         Raises `AlreadyResponded` at a second response to the same call, and
         `EncodeError` (nothing was sent; respond with something else) if an object in
@@ -152,7 +162,9 @@ class ClientSocket:
         claimant = object()
         try:
             if not self.claim(claimant):
-                raise AlreadyResponded("this call has been responded to already")
+                if self._is_too_late():
+                    return
+                raise AlreadyResponded(_why_not(self._claimant))
             send()
         except BaseException:
             with _claiming:
@@ -163,6 +175,19 @@ class ClientSocket:
         self._outlet.settled(self._call)
         if held:
             raise_held()
+
+    def _is_too_late(self) -> bool:
+        """Whether the server has ended the call since it ends itself.
+
+        No mistake of who answers now: the caller has been told, and the log counts such calls.
+        """
+        return self._claimant is Ended.CLOSED
+
+
+def _why_not(claimant: object) -> str:
+    if isinstance(claimant, Ended):
+        return f"this call has ended already: {claimant.value}"
+    return "this call has been responded to already"
 
 
 class Deferred:

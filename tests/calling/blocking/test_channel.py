@@ -359,7 +359,9 @@ def test_call_that_is_closed_over_is_told_so(ends: Ends, pool: ThreadPoolExecuto
     assert channel.wait_closed(deadline)
     answer = calling.result()
     assert isinstance(answer, ServerGone)
-    assert str(answer) == "the client was closed; whether the call ran is not known"
+    assert answer.problem == "the client was closed; whether the call ran is not known"
+    assert answer.advice is not None
+    assert "closing the client did not end the server" in answer.advice.api
 
 
 # Chains of calls

@@ -248,7 +248,7 @@ class Channel(Reading):
     def lost(self, error: OSError) -> None:
         """Sending failed: what came before the end is still read, then all that is left ends."""
         self.look()
-        self._end(f"the connection was lost: {error}")
+        self._end_lost(f"the connection was lost: {error}")
 
     def _not_sent(self, call: Call, error: OSError) -> Answer:
         if call.answer is None:

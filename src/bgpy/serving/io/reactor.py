@@ -204,6 +204,11 @@ class Reactor:
             run_job()
             busy = jobs.count > 0 and monotonic() - self._row_began < POLL_AGAIN
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether `interrupt` was called, and the task that runs keeps it waiting."""
+        return self._interrupted
+
     def interrupt(self) -> None:
         """Have `serve` call its `interrupted` soon; from any thread or a signal handler."""
         self._interrupted = True
