@@ -365,9 +365,9 @@ def test_deferred_of_a_task_that_raised_says_so_when_it_is_used() -> None:
     job, peer, client_socket = _job(Kind.EXEC, True, outbox)
     deferred = client_socket.defer()
     outbox.finish(job, client_socket, RAISED)
-    with pytest.raises(AlreadyResponded, match="its task raised after"):
+    with pytest.raises(AlreadyResponded, match="its task raised, and the caller"):
         deferred.respond("late")
-    with pytest.raises(AlreadyResponded, match="its task raised after"):
+    with pytest.raises(AlreadyResponded, match="its task raised, and the caller"):
         deferred.fail(LookupError())
     del deferred
     gc.collect()

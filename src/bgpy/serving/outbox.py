@@ -35,11 +35,11 @@ if the `Deferred` is dropped unanswered, what the task raised.
 
 **Wherever an exception strikes** (see `bgpy.serving.worker`), `finish` may be called again
 for the same call, and does what was left: a call is marked as answered when its answer has
-left and not before, and a claim on a deferred one is made in the name of how it `Ended`, so
-that it may be made again. An answer that left when its sender was struck, before it was
-marked, may be followed by a second: the client has the first, and drops what comes for a
-call that has ended. `_counting` is left through `with`; at worst an entry too many stays
-in `deferred`, of a call that has its answer.
+left and not before, and a claim on a deferred one is made in the job's name, so that it may
+be made again. An answer that left when its sender was struck, before it was marked, may be
+followed by a second: the client has the first, and drops what comes for a call that has
+ended. `_counting` is left through `with`; at worst an entry too many stays in `deferred`,
+of a call that has its answer.
 """
 
 from __future__ import annotations
@@ -142,6 +142,7 @@ class Outbox:
             elif not client_socket.answered:
                 text = "the task ended without respond(client_socket, ...); it did run"
                 self._send_failure(job, NoResponse(text), Reason.NO_RESPONSE)
+                client_socket.ended = Ended.SILENT
                 client_socket.answered = True
         elif job.kind is Kind.EXIT and job.peer is not None:
             self.receipt(job.peer, job.request)
@@ -173,7 +174,7 @@ class Outbox:
         left = 0
         for client_socket in self.deferred.copy().values():
             job = client_socket.call
-            if client_socket.claim(Ended.CLOSED):
+            if client_socket.claim(job, Ended.CLOSED):
                 self.fail(job, *_left_open(job, ENDED_UNANSWERED))
                 client_socket.answered = True
                 left += 1
@@ -183,7 +184,7 @@ class Outbox:
     def _is_open(self, job: Job, client_socket: ClientSocket) -> bool:
         """Whether a call has no answer; if so, nobody else can give it one from now on."""
         if client_socket.deferred:
-            return client_socket.claim(Ended.RAISED)
+            return client_socket.claim(job, Ended.RAISED)
         return not client_socket.answered
 
     # What the server says itself

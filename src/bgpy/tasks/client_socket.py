@@ -42,9 +42,13 @@ _claiming = threading.RLock()
 
 
 class Ended(Enum):
-    """How the server itself ends a deferred call: in whose name it claims the right to."""
+    """How the server itself has ended a call, or is just ending it."""
 
-    RAISED = "its task raised after defer(), and the caller has got that exception"
+    RAISED = "its task raised, and the caller has got that exception"
+    SILENT = (
+        "its task returned without a response, and the caller has got NoResponse; a task that "
+        "answers later, from a thread, calls defer() before it returns"
+    )
     CLOSED = "the server has ended"
 
 
@@ -74,7 +78,7 @@ class ClientSocket:
     ``waits`` tells whether the caller waits for a response.
     """
 
-    __slots__ = ("_call", "_claimant", "_outlet", "answered", "deferred", "waits")
+    __slots__ = ("_call", "_claimant", "_outlet", "answered", "deferred", "ended", "waits")
 
     def __init__(self, outlet: Outlet, call: Any, waits: bool) -> None:
         self._outlet = outlet
@@ -84,6 +88,8 @@ class ClientSocket:
         self.answered = False
         """Whether the answer has left. While somebody has claimed the right to give it, it has
         not: that may fail."""
+        self.ended: Ended | None = None
+        """How the server itself has ended the call, where it has."""
         self.deferred: weakref.ref[Deferred] | None = None
         """The right to answer later, once a task has asked for it."""
 
@@ -136,7 +142,9 @@ class ClientSocket:
         return deferred
 
     def fail(self, failure: BaseException) -> None:
-        """End the call with `failure`; the caller's call raises it."""
+        """End the call with `failure`, an exception; the caller's call raises it."""
+        if not isinstance(failure, BaseException):
+            raise TypeError(f"failure must be an exception, not {type(failure).__name__}")
         self._answer(lambda: self._outlet.fail(self._call, failure))
 
     def drop(self) -> None:
@@ -150,11 +158,14 @@ class ClientSocket:
             self.answered = True
         self._outlet.drop(self._call)
 
-    def claim(self, claimant: object) -> bool:
-        """Whether `claimant` has the right to answer, now or since it claimed before."""
+    def claim(self, claimant: object, ended: Ended | None = None) -> bool:
+        """Whether `claimant` has the right to answer, now or since it claimed before.
+
+        `ended` says how the server ends the call, where it is the server that claims.
+        """
         with _claiming:
             if self._claimant is None:
-                self._claimant = claimant
+                self._claimant, self.ended = claimant, ended
             return not self.answered and self._claimant is claimant
 
     def _answer(self, send: Callable[[], None]) -> None:
@@ -162,9 +173,11 @@ class ClientSocket:
         claimant = object()
         try:
             if not self.claim(claimant):
-                if self._is_too_late():
+                if self.ended is Ended.CLOSED:
+                    # No mistake of who answers now: the caller has been told, and the log
+                    # counts such calls.
                     return
-                raise AlreadyResponded(_why_not(self._claimant))
+                raise AlreadyResponded(_why_not(self.ended))
             send()
         except BaseException:
             with _claiming:
@@ -176,18 +189,11 @@ class ClientSocket:
         if held:
             raise_held()
 
-    def _is_too_late(self) -> bool:
-        """Whether the server has ended the call since it ends itself.
 
-        No mistake of who answers now: the caller has been told, and the log counts such calls.
-        """
-        return self._claimant is Ended.CLOSED
-
-
-def _why_not(claimant: object) -> str:
-    if isinstance(claimant, Ended):
-        return f"this call has ended already: {claimant.value}"
-    return "this call has been responded to already"
+def _why_not(ended: Ended | None) -> str:
+    if ended is None:
+        return "this call has been responded to already"
+    return f"this call has ended already: {ended.value}"
 
 
 class Deferred:
