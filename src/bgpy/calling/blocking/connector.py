@@ -27,6 +27,7 @@ from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import BgpyError, Unreachable
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch
+from bgpy.system.strikes import is_strike
 
 
 class Attempt:
@@ -176,7 +177,7 @@ class Connector:
         try:
             return connect(self._target, client_id, seconds)
         except Unreachable as error:
-            if not is_over(deadline):
+            if is_strike(error) or not is_over(deadline):
                 raise
             raise TooLate from error
 

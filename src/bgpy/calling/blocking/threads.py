@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from bgpy.system.strikes import is_strike
+
 
 class Presence(threading.local):
     """What each thread has of its own in a client.
@@ -32,6 +34,8 @@ def start(run: Callable[..., object], *args: Any) -> bool:
     """Start a thread that does ``run(*args)``; False where no thread can be started now."""
     try:
         _thread.start_new_thread(run, args)
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_strike(error):
+            raise
         return False  # too many, or the interpreter is ending
     return True
