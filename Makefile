@@ -22,7 +22,7 @@ ENDURANCE_SECONDS ?= 600
 WORKERS ?= 3
 AFTER ?= .
 
-# What `make coverage` runs; empty means all.
+# What `make coverage` and `make test-general` run; empty means all.
 TESTS ?=
 
 .PHONY: demo test test-general coverage package check fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
@@ -35,7 +35,7 @@ test: $(STAMP)
 
 # The same without the short roads of small calls (docs/design/0026).
 test-general: $(STAMP)
-	BGPY_ROAD=general $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	BGPY_ROAD=general $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
 
 # Lines and branches that the tests reach, in their servers' processes too.
 coverage: $(STAMP)

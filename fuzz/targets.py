@@ -28,7 +28,7 @@ from bgpy.errors import (
 from bgpy.state import records
 from bgpy.state.folders import Folder
 from bgpy.tls.layer import RECORD, NotTls, TlsLayer
-from bgpy.wire.connection import Connection, State
+from bgpy.wire.connection import Connection, ConnectionState
 from bgpy.wire.extensions import check_block, decode_extensions, encode_extensions
 from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import HELLO_SIZE, SERVER_HELLO_SIZE, _proof
@@ -139,7 +139,7 @@ def _frames(connection: Connection, data: bytes) -> list[Message]:
             _receive(connection, piece, messages)
         connection.eof()
     except BgpyError:
-        assert connection.state is State.FAILED
+        assert connection.state is ConnectionState.FAILED
     for message in messages:
         again = b"".join(encode(message))
         assert again[0] in NUMBERS.values()

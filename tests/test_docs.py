@@ -7,6 +7,7 @@ blocks are pieces, for reading only.
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 import re
 import subprocess
@@ -168,3 +169,82 @@ def test_paths_are_found_in_a_page() -> None:
     assert paths_named(page) == {"serving/gone.py", "io/", "tests/api", "docs/x.md"}
     assert not exists("serving/gone.py", README)
     assert exists("io/", README)
+
+
+DESIGN = ROOT / "docs" / "design"
+MEMBER = re.compile(r"`([A-Z]\w+)\.(\w+)(?:\([^`]*\))?`")
+
+
+def test_every_decision_has_its_number_and_its_line_in_the_index() -> None:
+    """A page's title begins with its file's number; the index has both, and no other pages."""
+    pages = sorted(DESIGN.glob("0*.md"))
+    heads = [page.read_text(encoding="utf-8").partition("\n")[0] for page in pages]
+    assert [head.partition(". ")[0] for head in heads] == [
+        f"# {int(page.name[:4])}" for page in pages
+    ]
+    lines = [
+        f"| [{int(page.name[:4])}]({page.name}) | {head.partition('. ')[2]} |"
+        for page, head in zip(pages, heads, strict=True)
+    ]
+    index = (DESIGN / "README.md").read_text(encoding="utf-8").splitlines()
+    listed = [line.rsplit("|", 2)[0] + "|" for line in index if line.startswith("| [")]
+    assert listed == lines
+
+
+def members(source: Path) -> dict[str, set[str]]:
+    """By the name of each class of the package: what any class of that name has or inherits."""
+    own: dict[str, set[str]] = {}
+    bases: dict[str, set[str]] = {}
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                own.setdefault(node.name, set()).update(_names_in(node))
+                bases.setdefault(node.name, set()).update(
+                    base.id for base in node.bases if isinstance(base, ast.Name)
+                )
+    for name in own:
+        ahead, seen = [name], set()
+        while ahead:
+            at = ahead.pop()
+            if at not in seen:
+                seen.add(at)
+                own[name] |= own.get(at, set())
+                ahead += bases.get(at, set())
+    return own
+
+
+def _names_in(body: ast.ClassDef) -> set[str]:
+    """Functions, annotated and assigned names, and what is assigned to ``self``."""
+    found = set()
+    for node in ast.walk(body):
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return found
+
+
+def members_missing(page: str, known: dict[str, set[str]]) -> list[str]:
+    """Names like ``Class.member`` on a page whose class is ours and has no such member."""
+    named = sorted(set(MEMBER.findall(page)))
+    return [f"{of}.{name}" for of, name in named if of in known and name not in known[of]]
+
+
+def test_members_that_pages_name_exist() -> None:
+    """What a page calls by a class of the package is there under that name."""
+    known = members(ROOT / "src" / "bgpy")
+    missing = {
+        page.name: names
+        for page in PATH_PAGES
+        if (names := members_missing(page.read_text(encoding="utf-8"), known))
+    }
+    assert missing == {}
+
+
+def test_members_missing_finds_what_no_class_has() -> None:
+    """The check above can fail: an own member and an inherited one are there, others not."""
+    known = {"Base": {"there"}, "Transport": {"sock", "there"}}
+    page = "`Transport.sock`, `Transport.direct()`, `Transport.there`, `Other.thing`, Transport.x"
+    assert members_missing(page, known) == ["Transport.direct"]

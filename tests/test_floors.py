@@ -9,6 +9,7 @@ package beside it, none above it, and never in a circle, not even within its own
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,18 +17,20 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "bgpy"
 
-FLOORS = [
-    {"address", "config", "errors", "late", "memory", "shortage", "system", "version"},
-    {"codec", "state", "tasks", "tls", "wire"},
-    {"calling", "engines", "process", "serving"},
-    {"hosting"},
-    {"api"},
-    {"cli"},
-    # The public names and 0.3.1's import paths: on top, so nobody in the house imports them.
-    # The package itself is "".
-    {"", "__main__", "client", "core", "example", "server"},
-]
-HEIGHTS = {name: height for height, names in enumerate(FLOORS) for name in names}
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+ROW = re.compile(r"^\| (\d) \| ([^|]+) \|", re.MULTILINE)
+
+
+def floors(page: str) -> dict[str, int]:
+    """The floor of each part, as the table of floors says; the package itself is ``""``."""
+    return {
+        "" if name == "__init__" else name: int(floor)
+        for floor, names in ROW.findall(page)
+        for name in re.findall(r"`(\w+)/?`", names)
+    }
+
+
+HEIGHTS = floors(PAGE.read_text(encoding="utf-8"))
 
 
 def part(module: str) -> str:
@@ -122,6 +125,12 @@ def test_house_keeps_its_floors_when_every_import_counts() -> None:
 def test_house_has_every_part_when_the_table_names_it() -> None:
     """The table of floors and the source name the same parts."""
     assert {part(module) for module in modules(SOURCE)} == HEIGHTS.keys()
+
+
+def test_floors_are_read_from_the_page() -> None:
+    """Rows of the table, each name without its slash, and nothing of the text around it."""
+    page = "`no` | 1 |\n| floor | `x` |\n|---|---|\n| 0 | `a`, `b/` | `c` |\n| 1 | `__init__` | |\n"
+    assert floors(page) == {"a": 0, "b": 0, "": 1}
 
 
 def test_violations_finds_nothing_when_imports_go_down(tmp_path: Path) -> None:

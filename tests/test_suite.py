@@ -1,14 +1,16 @@
-"""The tests' own house: helpers stand in ``tests/support``, and every module has its tests.
+"""The house: helpers of tests stand in ``tests/support``, modules have tests, names one meaning.
 
 A test file that imports another one, or a conftest, drags fixtures and tests along and
 can't be moved; so what two files need is a module of ``tests/support``, which imports
 nothing of the tests but its neighbours there. ``src/bgpy/a/b.py`` is tested by
-``tests/a/test_b.py``: who changes the one finds the other.
+``tests/a/test_b.py``: who changes the one finds the other. And what one module calls by a
+name no other calls so: a reader, or an import, can't take one for the other.
 """
 
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -32,6 +34,13 @@ THIN = {
 # Tested through others so far. A line is deleted when the module gets its file; new modules come
 # with theirs.
 WITHOUT: set[str] = set()
+
+# Names that several modules have, and why no reader takes one for another.
+SHARED = {
+    "Message": "0.3.1's, and what the wire carries: the word of either for all that is said",
+    "Progress": "of a call as its error tells it, and a message of the protocol",
+    "TRANSITIONS": "of the one state machine of its module",
+}
 
 
 def imported(source: str) -> set[str]:
@@ -98,3 +107,47 @@ def test_every_module_has_its_test_file() -> None:
     assert sorted(untested - WITHOUT - set(THIN)) == [], "give these a test file"
     assert sorted(set(THIN) - untested) == [], "thin no longer: delete their lines in THIN"
     assert sorted(WITHOUT - untested) == [], "they have theirs now: delete their lines in WITHOUT"
+
+
+def defined(source: str) -> set[str]:
+    """The public classes, types and constants that a module defines, not its functions.
+
+    Functions are verbs and may do alike to different things: `records.find`, `tokens.find`.
+    Type variables, of one letter, stand for nothing outside of their signature.
+    """
+    found: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                found |= {each.id for each in ast.walk(target) if isinstance(each, ast.Name)}
+    return {name for name in found if name[0].isupper() and len(name) > 1}
+
+
+def test_names_are_found_where_a_module_defines_them() -> None:
+    """What the next test looks at: not what is imported, private, a function or a variable."""
+    source = """
+from other import Borrowed
+T = TypeVar("T")
+log = getLogger()
+_MINE = 1
+FIRST, SECOND = 1, 2
+Alias: TypeAlias = int
+class Thing:
+    INSIDE = 1
+def find(): ...
+"""
+    assert defined(source) == {"FIRST", "SECOND", "Alias", "Thing"}
+
+
+def test_a_name_has_one_meaning() -> None:
+    """No two modules define the same class, type or constant, but for those in `SHARED`."""
+    homes = defaultdict(list)
+    for path in sorted(SOURCE.rglob("*.py")):
+        for name in defined(path.read_text(encoding="utf-8")):
+            homes[name].append(path.relative_to(SOURCE).as_posix())
+    twice = {name: found for name, found in homes.items() if len(found) > 1}
+    assert {name: found for name, found in twice.items() if name not in SHARED} == {}
+    assert sorted(SHARED.keys() - twice.keys()) == [], "shared no longer: delete their lines"

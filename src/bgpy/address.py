@@ -99,8 +99,12 @@ def _apart(text: str) -> tuple[str, int]:
             f"{text!r} is a URL, not an address: leave {text.partition('//')[0]}// out"
         )
     host, colon, port = text.rpartition(":")
+    if not colon and text.isascii() and text.isdigit():
+        raise ValueError(
+            f"{text!r} is a port without a host: write 127.0.0.1:{text} for one on this machine"
+        )
     if not colon:
-        example = f"127.0.0.1:{text}" if text.isdigit() else f"{text}:54321"
+        example = f"{text}:54321"
         raise ValueError(
             f"{text!r} has no port: write host:port (such as {example}), [::1]:port or unix:/path"
         )

@@ -10,11 +10,11 @@ Piece = bytes | bytearray | memoryview
 """Bytes to be sent."""
 Head = bytes | memoryview
 """A pickle without its large buffers."""
-Parts = tuple[Piece, ...]
+HeadParts = tuple[Piece, ...]
 """A head that lies in several places and is sent as if it were one."""
 Buffers = Sequence[memoryview]
 """Out-of-band buffers (pickle protocol 5), flat."""
-Payload = tuple[Head | Parts, Buffers, bool]
+Payload = tuple[Head | HeadParts, Buffers, bool]
 """Head, buffers, and whether there is bytecode in them."""
 Within = Callable[[Payload, int], Payload]
 """Gives a payload that rebuilds the same and has at most that many buffers."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,3 +130,15 @@ def test_handle_claims_nothing_of_a_process_that_is_hidden(
         with pytest.raises(BgpyError, match="can't see") as caught:
             handle.kill()
     assert caught.value.pid == handle.pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows that a process is ending")
+def test_handle_is_not_alive_as_soon_as_its_process_is_taken_down(
+    handle: Handle, stop: Stop
+) -> None:
+    """The end of a connection is told before the process is gone, and is its last sign of life."""
+    os.kill(handle.pid, signal.SIGKILL)
+    while stop.connection.recv(2**16):
+        pass
+    assert not handle.is_alive()
+    assert handle.wait(0)

@@ -88,6 +88,7 @@ def test_run_background_says_what_is_wrong_with_an_init_file(
     with pytest.raises(StartupError) as caught:
         start(init_file=_write(tmp_path, text))
     assert said in str(caught.value)
+    assert "init_task failed" not in str(caught.value)
 
 
 def test_run_background_names_an_init_file_that_is_missing(start: Start) -> None:

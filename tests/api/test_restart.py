@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -161,3 +163,35 @@ def test_client_that_ended_a_server_expects_another(start: Start, free_port: int
     _, fresh = start(port=handle.port, token=token)
     fresh.initialize(*TASKS)
     assert client.call({"run": count}) == 0
+
+
+@pytest.mark.parametrize("how", ["exit", "kill", "crash"])
+def test_crash_is_told_with_pid_and_log_when_the_process_is_gone(start: Start, how: str) -> None:
+    """Who then asks whether the server lives, to start another, is told that it doesn't."""
+    handle, client = start()
+    client.initialize(_nothing, _die, _die)
+    with pytest.raises(ServerGone, match="crashed or was killed") as caught:
+        client.call({"how": how})
+    assert not handle.is_alive()
+    error = caught.value
+    assert (error.pid, error.log_file, error.address) == (
+        handle.pid,
+        handle.log_file,
+        handle.address,
+    )
+    assert error.progress == "unknown"
+    assert error.advice is not None
+    assert str(handle.log_file) in error.advice.api
+
+
+def _die(client_socket: Any, state: Any, args: dict[str, Any]) -> None:
+    if args["how"] == "exit":
+        os._exit(4)
+    elif args["how"] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    else:
+        ctypes.string_at(0)
+
+
+def _nothing() -> None:
+    pass

@@ -196,6 +196,9 @@ def test_server_that_can_not_start_is_exit_code_1(bgpy: Run, start: Start, tmp_p
     path.write_text("raise LookupError('no\\ntable')\n")
     done = bgpy("server", "127.0.0.1", 0, "-i", path)
     _assert_fails(done, 1, "LookupError: no table", f"{path}, line 1")
+    path.write_text("def init_task(): pass\ndef exec_task(c, s): pass\nexit_task = exec_task\n")
+    done = bgpy("server", "127.0.0.1", 0, "-i", path)
+    _assert_fails(done, 1, "exec_task must take three parameters", f"does not ({path})")
     path.write_text("raise SystemExit(0)\n")
     _assert_fails(bgpy("server", "127.0.0.1", 0, "-i", path), 1, "SystemExit")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,14 +16,17 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from bgpy import Client, Handle, Server, __version__, token_create
+from bgpy import CallTimeout, Client, Handle, Server, StartupError, __version__, token_create
 from bgpy.address import Address
 from bgpy.api import doctor
 from bgpy.cli.commands import program
 from bgpy.state import claims, records
+from bgpy.state.folders import folder
 from bgpy.state.tokens import keep_token
 from bgpy.wire.handshake import MAGIC, SERVER_HELLO_SIZE, Refusal
+from tests.support.gate import Gate
 from tests.support.peers import wait_until
+from tests.support.tasks.counting import TASKS
 from tests.support.thief import answer, thief_that
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -60,13 +65,69 @@ def test_doctor_finds_all_well(started: Callable[..., Handle]) -> None:
         done = _doctor(handle.address, *options)
         assert done.exit_code == 0, done.output
         lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
-        assert list(lines) == ["address", "token", "server", "client", "spoken", "result"]
+        names = ["address", "token", "server", "client", "spoken", "state", "result"]
+        assert list(lines) == names
+        assert lines["state"] == "it has no tasks yet, runs none now; 0 calls wait, 0 other clients"
         assert lines["address"] == handle.address
         assert lines["token"] == "the one that the server at this address keeps for this account"
         assert f"process {handle.pid}" in lines["server"]
         assert __version__ in lines["server"]
         assert lines["spoken"].startswith(spoken)
         assert lines["result"].startswith("all is well")
+
+
+@pytest.mark.parametrize("how", ["terminate", "signal"])
+def test_doctor_and_a_start_tell_of_a_server_that_is_ending(start: Start, how: str) -> None:
+    """It answers, and rejects all calls: 1, and nobody is sent to connect to it."""
+    handle, client = start()
+    client.initialize(*TASKS)
+    with Gate() as gate:
+        running = client.submit({"run": gate.passing("done")})
+        gate.wait()
+        if how == "terminate":
+            with pytest.raises(CallTimeout):
+                client.terminate(timeout=0.01)
+        else:
+            os.kill(handle.pid, signal.SIGTERM)
+            wait_until(lambda: "SIGTERM received" in _log(handle), "the signal has come")
+        done = _doctor(handle.address)
+        assert done.exit_code == 1
+        assert f"problem   the server at {handle.address} is ending: it rejects" in done.output
+        assert f"then process {handle.pid} exits" in done.output
+        assert "all is well" not in done.output
+        with pytest.raises(StartupError, match="is ending, but has not ended") as caught:
+            Server(handle.address).run_background()
+        assert (caught.value.pid, caught.value.address) == (handle.pid, handle.address)
+        assert caught.value.advice is not None
+        assert "connect" not in caught.value.advice.api
+        gate.open()
+        assert running.result(30) == "done"
+    assert handle.wait(30)
+
+
+def _log(handle: Handle) -> str:
+    assert handle.log_file is not None
+    return Path(handle.log_file).read_text()
+
+
+def test_doctor_and_token_show_find_the_own_server_by_another_name(
+    started: Callable[..., Handle], free_port: int
+) -> None:
+    """By the machine's name no token is found; the address is told by which one is."""
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        pytest.skip("this machine doesn't know its own name")
+    started("0.0.0.0", free_port)
+    done = _doctor(f"{name}:{free_port}")
+    assert done.exit_code == 5
+    assert f"own server at 0.0.0.0:{free_port}: use 127.0.0.1:{free_port} here" in done.output
+    done = CliRunner().invoke(program, ["token", "show", f"{name}:{free_port}"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"'bgpy token show 0.0.0.0:{free_port}' prints its token" in done.stderr
+    shown = CliRunner().invoke(program, ["token", "show", f"0.0.0.0:{free_port}"]).stdout
+    assert len(shown.strip()) == 64
 
 
 def test_doctor_is_a_command_of_its_own(bgpy: Run, started: Callable[..., Handle]) -> None:
@@ -154,7 +215,23 @@ def test_doctor_tells_how_the_last_server_there_ended(
         assert facts["log"].strip() == handle.log_file
         assert f"at {host}:{free_port};" in facts["last"]
         assert (f"process {handle.pid} was killed or crashed" in facts["last"]) is kill
-        assert ("the server has ended" in facts["its end"]) is not kill
+        assert ("the server has ended" in facts["log ends"]) is not kill
+
+
+def test_doctor_blames_nobody_for_a_server_that_ended_with_its_machine(
+    started: Callable[..., Handle], free_port: int
+) -> None:
+    """The record is of another boot; what it says of the process means nothing any more."""
+    handle = started("127.0.0.1", free_port)
+    psutil.Process(handle.pid).kill()
+    assert handle.wait(30)
+    path = Path(folder("127.0.0.1", free_port).record)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "boot_id": "5e" * 16}))
+    done = _doctor(handle.address)
+    assert done.exit_code == 3
+    assert f"process {handle.pid}) ran before this machine was last started" in done.output
+    assert "crashed" not in done.output
 
 
 def test_doctor_tells_of_a_server_that_is_just_starting(free_port: int) -> None:

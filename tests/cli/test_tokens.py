@@ -74,12 +74,12 @@ def test_token_show_says_what_is_true_of_a_server_that_was_killed(bgpy: Run, sta
     assert handle.wait(30)
     void = bgpy("token", "show", handle.address)
     assert (void.returncode, void.stdout) == (1, "")
-    assert f"(process {handle.pid}) was killed or crashed, and its token is void" in void.stderr
+    assert f"is void (its process {handle.pid} was killed or crashed)" in void.stderr
     keep_token(parse(handle.address), token.strip())
     kept = bgpy("token", "show", handle.address)
     assert (kept.returncode, kept.stdout) == (0, token)
     assert "'bgpy add' kept this token" in kept.stderr
-    assert f"(process {handle.pid}) was killed or crashed" in kept.stderr
+    assert f"its process {handle.pid} was killed or crashed" in kept.stderr
     assert token.strip() not in void.stderr + kept.stderr
 
 

@@ -19,7 +19,7 @@ from bgpy.errors import DecodeError, EncodeError, PythonMismatch
 from tests.support.packed import Packed, encode_tasks
 
 
-def _there(*three: Any) -> functions.Tasks:
+def _there(*three: Any) -> functions.TaskFunctions:
     packed = encode_tasks(three, {}, {})
     return functions.decode_tasks(packed, Catalogue())
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from bgpy.codec import functions
-from bgpy.codec.modules import Catalogue, Source, digest, used_by
+from bgpy.codec.modules import Catalogue, ModuleSource, digest, used_by
 from tests.support.packed import Packed, encode_tasks
 
 Write = Callable[[str, str], Path]
@@ -83,7 +83,7 @@ def test_used_by_finds_modules_when_a_function_names_them_in_any_way(write: Writ
     tasks = importlib.import_module("tasks_a")
     found = used_by([tasks.task])
     assert set(found) == {"tasks_a", "whole", "behind", "part", "objects"}
-    assert found["behind"] == Source("behind", b"", whole_file("behind"), False)
+    assert found["behind"] == ModuleSource("behind", b"", whole_file("behind"), False)
 
 
 def whole_file(name: str) -> str:
@@ -203,8 +203,8 @@ def test_hashes_keeps_the_hash_of_what_was_loaded_when_the_file_changes(write: W
 # Installing
 
 
-def _source(name: str, text: str, package: bool = False) -> Source:
-    return Source(name, text.encode(), f"/elsewhere/{name.replace('.', '/')}.py", package)
+def _source(name: str, text: str, package: bool = False) -> ModuleSource:
+    return ModuleSource(name, text.encode(), f"/elsewhere/{name.replace('.', '/')}.py", package)
 
 
 def test_install_makes_modules_importable_when_they_are_not_here() -> None:
@@ -287,7 +287,7 @@ def test_install_changes_nothing_when_nothing_is_lacking() -> None:
 def test_install_reads_the_source_as_python_would_when_it_declares_its_encoding() -> None:
     """Bytes travel, not text."""
     text = "# -*- coding: latin-1 -*-\nVALUE = 'größe'\n".encode("latin-1")
-    Catalogue().install([Source("sent_latin", text, "/elsewhere/sent_latin.py", False)])
+    Catalogue().install([ModuleSource("sent_latin", text, "/elsewhere/sent_latin.py", False)])
     assert importlib.import_module("sent_latin").VALUE == "größe"
 
 

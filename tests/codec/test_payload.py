@@ -366,7 +366,7 @@ def test_encode_uses_no_pickler_again_that_has_seen_many_objects() -> None:
     encode({"many": [str(number) for number in range(20_000)]}, "args")
     assert all(pickling[0].__self__.memo.copy() == {} for pickling in payload._idle)
     before = len(payload._idle)
-    encode({"text": "x" * payload.SMALL}, "args")
+    encode({"text": "x" * payload.KEPT_PICKLER}, "args")
     assert len(payload._idle) <= before
 
 

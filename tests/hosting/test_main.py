@@ -50,7 +50,8 @@ def test_failure_of_the_init_file_quotes_what_was_printed(tmp_path: Path) -> Non
     with pytest.raises(StartupError) as caught:
         Server("127.0.0.1", 0, log_file=log, init_file=init_file).run_background()
     error = caught.value
-    assert error.problem.endswith("init_task failed: ValueError: no model")
+    place = f"({init_file}, line 1, in init_task)"
+    assert error.problem.endswith(f"the init file failed: ValueError: no model {place}")
     assert error.log_file == str(log)
     assert any("so far" in line for line in error.printed)
     assert str(error).endswith(error.printed[-1])

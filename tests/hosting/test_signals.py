@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from bgpy.hosting import signals
 from bgpy.hosting.signals import LOOK, Kept
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -124,3 +125,34 @@ def test_kept_does_nothing_outside_of_the_main_thread(wakeups: socket.socket) ->
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_handler_that_is_set_while_others_are_guarded_is_guarded_by_the_next_look(
+    wakeups: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that sets itself anew whenever it runs, say."""
+
+    def handler(number: int, frame: object) -> None: ...
+
+    server, kept, asked = Server(), Kept(), signals._get_handler
+    before = signal.getsignal(signal.SIGUSR1)
+    moments = [signals._OTHERS[-1]]
+
+    def meanwhile(number: int) -> Any:
+        found = asked(number)
+        if number in moments:
+            moments.clear()
+            signal.signal(signal.SIGUSR1, handler)
+        return found
+
+    try:
+        with kept.handling(server.handle, wakeups.fileno()):
+            signal.signal(signal.SIGUSR1, handler)
+            monkeypatch.setattr(signals, "_get_handler", meanwhile)
+            for _ in range(2):
+                kept._look_at = 0.0
+                kept.put_back()
+            assert not moments
+            assert type(signal.getsignal(signal.SIGUSR1)) is signals.Guard
+    finally:
+        signal.signal(signal.SIGUSR1, before)

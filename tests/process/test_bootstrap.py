@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bgpy.process.bootstrap import COMMAND, MAGIC, TEXT
+from bgpy.process.bootstrap import COMMAND, LINE_MAGIC, TEXT
 from bgpy.process.readiness import messages
 
 
@@ -54,4 +54,4 @@ def test_program_says_how_the_server_died() -> None:
 
 def test_magic_is_that_of_the_program() -> None:
     """The program can't import it, and has it written out."""
-    assert repr(MAGIC)[2:-1].replace("x00", "0") in TEXT
+    assert repr(LINE_MAGIC)[2:-1].replace("x00", "0") in TEXT

@@ -17,7 +17,7 @@ import pytest
 from bgpy.api.handles import Handle
 from bgpy.config import Options
 from bgpy.errors import StartupError
-from bgpy.process.bootstrap import COMMAND, MAGIC
+from bgpy.process.bootstrap import COMMAND, LINE_MAGIC
 from bgpy.process.launch import launch
 from bgpy.process.readiness import pack
 from bgpy.system import processes
@@ -253,7 +253,7 @@ def test_launch_ends_server_when_interrupt_swallows_its_pid(
 
     def interrupted(lines: Any) -> Any:
         assert next(lines) == b"\n"
-        assert next(lines).startswith(MAGIC)
+        assert next(lines).startswith(LINE_MAGIC)
         meeting.accept_pid()
         raise KeyboardInterrupt
         yield

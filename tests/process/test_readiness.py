@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bgpy.config import Limits, Options
 from bgpy.errors import StartupError
-from bgpy.process.bootstrap import MAGIC, TEXT
+from bgpy.process.bootstrap import LINE_MAGIC, TEXT
 from bgpy.process.readiness import Ready, messages, options_of, pack
 
 
@@ -78,20 +78,20 @@ def test_ready_raises_when_it_was_said_before() -> None:
 
 def test_bootstrap_uses_the_same_magic_when_it_speaks() -> None:
     """The text of the bootstrap and the reader agree on how a line starts."""
-    assert MAGIC.decode().replace("\0", "\\0") in TEXT
+    assert LINE_MAGIC.decode().replace("\0", "\\0") in TEXT
     compile(TEXT, "bootstrap", "exec")
 
 
 @given(st.binary())
 def test_messages_gives_nothing_when_bytes_are_stray(stray: bytes) -> None:
     """Bytes without the magic start are skipped, and a message after them is heard."""
-    line = MAGIC + marshal.dumps(("started", 1)).hex().encode() + b"\n"
-    stray = stray.replace(MAGIC, b"")
+    line = LINE_MAGIC + marshal.dumps(("started", 1)).hex().encode() + b"\n"
+    stray = stray.replace(LINE_MAGIC, b"")
     assert list(messages(io.BytesIO(stray + b"\n" + line))) == [("started", 1)]
 
 
 def test_messages_skips_line_when_it_is_cut_short() -> None:
     """A line whose writer died over it is no message."""
-    line = MAGIC + marshal.dumps(("started", 1)).hex().encode() + b"\n"
+    line = LINE_MAGIC + marshal.dumps(("started", 1)).hex().encode() + b"\n"
     for length in range(len(line)):
         assert list(messages(io.BytesIO(line[:length]))) == []

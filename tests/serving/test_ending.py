@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from bgpy.memory import Payload
-from bgpy.serving.ending import TRANSITIONS, Ending, Event, State, Taken
+from bgpy.serving.ending import TRANSITIONS, Ending, EndingEvent, EndingState, Taken
 from bgpy.serving.job import Job
 from bgpy.tasks.lifecycle import Kind
 from bgpy.wire.messages import Exit, Message
@@ -35,13 +35,13 @@ def _ending() -> Ending:
 
 def test_transitions_have_every_pair_that_can_happen() -> None:
     """An exit can only be unread once one has been asked for, and before the end."""
-    lacking = set(itertools.product(State, Event)) - TRANSITIONS.keys()
+    lacking = set(itertools.product(EndingState, EndingEvent)) - TRANSITIONS.keys()
     assert lacking == {
         (state, event)
-        for state in (State.SERVING, State.ENDED)
-        for event in (Event.UNREAD, Event.UNREAD_ALONE)
+        for state in (EndingState.SERVING, EndingState.ENDED)
+        for event in (EndingEvent.UNREAD, EndingEvent.UNREAD_ALONE)
     }
-    assert all(TRANSITIONS[state, Event.CLOSED] is State.ENDED for state in State)
+    assert all(TRANSITIONS[state, EndingEvent.CLOSED] is EndingState.ENDED for state in EndingState)
 
 
 @pytest.mark.parametrize("steps", list(itertools.product("aiu", repeat=6)))
@@ -67,14 +67,14 @@ def test_ending_goes_the_way_of_its_rules_whatever_the_order(steps: tuple[str, .
             open_exits.remove(turn)
         assert ending.begun is (interrupted or bool(open_exits))
         assert (ending.turn is not None) is ending.begun
-        assert (ending.state is State.INTERRUPTED) is interrupted
+        assert (ending.state is EndingState.INTERRUPTED) is interrupted
         if ending.turn is not None and ending.turn.peer is not None:
             assert ending.turn in open_exits
         if not interrupted and open_exits:
             assert ending.turn is open_exits[0]
     turn = ending.turn
     assert ending.close() == [each for each in open_exits if each is not turn]
-    assert (ending.state, ending.turn, ending.close()) == (State.ENDED, None, [])
+    assert (ending.state, ending.turn, ending.close()) == (EndingState.ENDED, None, [])
     assert ending.ask(_exit(99)) is Taken.TOO_LATE
     ending.interrupt()
     assert ending.turn is None

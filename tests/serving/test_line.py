@@ -71,7 +71,7 @@ def test_withdrawn_jobs_are_kept_until_they_are_many_or_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Their arguments take memory that nobody counts: a bound for their number and bytes."""
-    monkeypatch.setattr(line_module, "GONE", 1000)
+    monkeypatch.setattr(line_module, "MOST_WITHDRAWN", 1000)
     line: Line[Job] = Line(b"a")
     jobs = [_job(number, 400) for number in range(10)]
     for job in jobs:

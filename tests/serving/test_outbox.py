@@ -286,7 +286,7 @@ def test_finish_ends_a_failed_call_wherever_it_was_struck_before(did: str) -> No
 def test_calls_that_are_deferred_when_the_server_ends_are_told_that_they_ran(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Each once, and the log has a line; who answers later is told that it is too late."""
+    """Each once, and the log has a line; who answers later has made no mistake."""
     outbox = _outbox()
     job, peer, client_socket = _job(Kind.EXEC, True, outbox)
     deferred = client_socket.defer()
@@ -294,10 +294,28 @@ def test_calls_that_are_deferred_when_the_server_ends_are_told_that_they_ran(
     outbox.end_deferred()
     outbox.end_deferred()
     (message,) = peer.sent
-    assert (message.reason, message.text) == (Reason.NO_RESPONSE, outbox_module.ENDED)
+    assert (message.reason, message.text) == (Reason.NO_RESPONSE, outbox_module.ENDED_UNANSWERED)
     assert caplog.text.count("ended with NoResponse") == 1
-    with pytest.raises(AlreadyResponded):
+    deferred.respond("late")
+    deferred.fail(LookupError("later"))
+    del deferred
+    gc.collect()
+    assert len(peer.sent) == 1
+
+
+def test_deferred_of_a_task_that_raised_says_so_when_it_is_used() -> None:
+    """Nobody had responded: the caller has got the exception."""
+    outbox = _outbox()
+    job, peer, client_socket = _job(Kind.EXEC, True, outbox)
+    deferred = client_socket.defer()
+    outbox.finish(job, client_socket, RAISED)
+    with pytest.raises(AlreadyResponded, match="its task raised after"):
         deferred.respond("late")
+    with pytest.raises(AlreadyResponded, match="its task raised after"):
+        deferred.fail(LookupError())
+    del deferred
+    gc.collect()
+    assert len(peer.sent) == 1
 
 
 @pytest.mark.parametrize("again", [True, False])

@@ -479,3 +479,7 @@ def test_row_is_refused_whole_when_memory_is_short() -> None:
     with pytest.raises(Overloaded):
         queue.push_row([_job("a", 1), _job("a", 2)], b"a")
     assert (queue.queued(), budget.queued) == (0, 0)
+    budget.unsent = 0
+    with pytest.raises(Overloaded):
+        queue.push_row([_job("a", number) for number in range(budget.ample // 512 + 1)], b"a")
+    assert (queue.queued(), budget.queued) == (0, 0)

@@ -16,10 +16,10 @@ from bgpy.serving.budget import NO_ROOM, Budget
 from bgpy.serving.ending import Ending
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
-from bgpy.serving.questions import LONGEST, Questions
+from bgpy.serving.questions import LONGEST_QUESTION, Questions
 from bgpy.serving.queue import JobQueue
-from bgpy.serving.requests import CALLS_ITSELF, Parts, Requests
-from bgpy.serving.worker import ENDS, Worker
+from bgpy.serving.requests import CALLS_ITSELF, Requests, ServerParts
+from bgpy.serving.worker import SHUTTING_DOWN, Worker
 from bgpy.tasks.current import ENTRY, TaskThread
 from bgpy.tasks.lifecycle import NO_TASKS, Kind
 from bgpy.wire.extensions import Extension, encode_extensions
@@ -52,7 +52,7 @@ MOST = 4
 class Session:
     """A client's session, as far as requests know it."""
 
-    peer = "a test"
+    name = "a test"
 
     def __init__(self, name: bytes = b"a") -> None:
         self.client_id = name * 16
@@ -91,8 +91,11 @@ class Desk:
             engine, self.jobs, self.outbox, self.ending, hooks, lambda: None, thread
         )
         asked = Questions(Catalogue(), lambda change: None)
-        parts = Parts(engine, self.jobs, self.outbox, self.ending, self.worker, asked)
-        self.requests = Requests(parts, INCARNATION, has_init_file, lambda: 3)
+        parts = ServerParts(engine, self.jobs, self.outbox, self.ending, self.worker, asked)
+        self.interrupted = False
+        self.requests = Requests(
+            parts, INCARNATION, has_init_file, lambda: 3, lambda: self.interrupted
+        )
 
     def take(self, session: Session, *messages: Message) -> None:
         for message in messages:
@@ -205,7 +208,7 @@ def test_exits_are_answered_where_they_are_too_many_or_too_late(
     desk.take(session, *(Exit(number, b"") for number in range(1, 5)))
     assert session.refusals == [(4, Reason.OVERLOAD, NO_ROOM)]
     desk.take(session, Execute(5, b""))
-    assert session.refusals[1:] == [(5, Reason.NOT_STARTED, ENDS)]
+    assert session.refusals[1:] == [(5, Reason.NOT_STARTED, SHUTTING_DOWN)]
     desk.ending.close()
     desk.take(session, Exit(6, b""))
     assert session.sent[-1] == Receipt(6, ReceiptCode.RECEIVED)
@@ -256,6 +259,9 @@ def test_status_describes_the_server(desk: Desk, session: Session) -> None:
         "ending": False,
     }
     assert answer.keys() >= {"version", "pid", "unseen_failures", "last_unseen_failure"}
+    desk.interrupted = True  # a signal that waits until the task has run
+    desk.take(session, Status(3))
+    assert json.loads(session.sent[-1].text)["ending"] is True
 
 
 WRONG = [
@@ -280,7 +286,7 @@ def test_client_that_breaks_the_protocol_is_told_how(
 
 def test_modules_are_told_and_refused_where_they_are_too_many(desk: Desk, session: Session) -> None:
     """A question too long is to be asked in parts."""
-    desk.take(session, Modules(1, modules_text(["json"])), Modules(2, "x" * (LONGEST + 1)))
+    desk.take(session, Modules(1, modules_text(["json"])), Modules(2, "x" * (LONGEST_QUESTION + 1)))
     assert "json" in session.sent[0].text
     assert session.refusals[0][:2] == (2, Reason.TOO_LARGE)
 
@@ -295,7 +301,7 @@ def test_modules_are_refused_where_too_many_wait(
         desk.take(session, Modules(request, modules_text(names)))
     refused, reason, text = session.refusals[0]
     assert (reason, text) == (Reason.OVERLOAD, NO_ROOM)
-    assert 1 < refused * 15 * 50_000 < questions.MOST
+    assert 1 < refused * 15 * 50_000 < questions.MOST_ASKED
 
 
 def test_ping_is_answered_and_goodbye_closes(desk: Desk, session: Session) -> None:

@@ -19,7 +19,7 @@ from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import EXEC, Kind
 from bgpy.wire.frames import FrameReader, SizeLimits
 from bgpy.wire.messages import CODEC_NONE, Execute, Exit, Message, Ping
-from bgpy.wire.small import MOST
+from bgpy.wire.small import SMALL_CALL
 from bgpy.wire.table import TO_SERVER, encode
 
 
@@ -152,7 +152,7 @@ def test_road_is_left_where_each_request_needs_a_look(bench: Bench) -> None:
         Execute(1, b"x", wait=True, code=True),
         Execute(1, b"", wait=True, codec=CODEC_NONE),
         Execute(1, b"x", (memoryview(b"buffer"),), wait=True),
-        Execute(1, bytes(MOST + 1), wait=True),
+        Execute(1, bytes(SMALL_CALL + 1), wait=True),
         Execute(1, b"x", wait=True, extensions=bytes.fromhex("0100000000000000")),
     ],
     ids=["ping", "exit", "receipt", "code", "no payload", "buffers", "large", "extensions"],

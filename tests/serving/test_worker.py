@@ -17,7 +17,7 @@ from bgpy.codec.modules import Catalogue
 from bgpy.engines.inline import InlineEngine, Load
 from bgpy.errors import MessageTooLarge
 from bgpy.memory import Payload
-from bgpy.serving.ending import Ending, State
+from bgpy.serving.ending import Ending, EndingState
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
@@ -400,7 +400,7 @@ def test_worker_tells_what_runs_when_asked_meanwhile(bench: Bench) -> None:
 def test_worker_tells_of_what_can_not_be_read_before_the_client_hears_of_it(bench: Bench) -> None:
     """So a client that asks again at once finds the server as it is then."""
     bench.init(lambda client_socket, state, args: None)
-    states: list[State] = []
+    states: list[EndingState] = []
 
     class Looks(Peer):
         def send(self, message: Message) -> None:
@@ -409,7 +409,7 @@ def test_worker_tells_of_what_can_not_be_read_before_the_client_hears_of_it(benc
 
     peer = Looks()
     bench.run(Job(Kind.EXIT, peer, Exit(3, b"no pickle at all"), False))
-    assert states == [State.SERVING]
+    assert states == [EndingState.SERVING]
     assert peer.sent[0].reason == Reason.DECODE
     assert bench.exits == 0
 

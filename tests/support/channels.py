@@ -34,10 +34,10 @@ class Far:
             self._inbox += self._connection.receive(data)
         return self._inbox.pop(0)
 
-    def say(self, message: Message) -> None:
-        """Send a message to the client."""
-        for piece in self._connection.send(message):
-            self.sock.sendall(piece)
+    def say(self, *messages: Message) -> None:
+        """Send messages to the client, together."""
+        pieces = [piece for each in messages for piece in self._connection.send(each)]
+        self.sock.sendall(b"".join(pieces))
 
 
 @contextmanager

@@ -23,8 +23,8 @@ def encode(obj: Any, what: str) -> Packed:
 
 
 def encode_tasks(
-    tasks: functions.Tasks,
-    sources: Mapping[str, modules.Source],
+    tasks: functions.TaskFunctions,
+    sources: Mapping[str, modules.ModuleSource],
     hashes: Mapping[str, str | None],
 ) -> Packed:
     """As `functions.encode_tasks`."""

@@ -120,7 +120,10 @@ class Model:
     def begin(self, w: World, who: int) -> list[Step]:
         if w.ended:
             return [("unusable", self.go(w, who, "top"))]
+        lone = self.turns_of(w).reader is None
         reads, w = self.enter(w, who)
+        if reads and lone and w.torn:
+            raise Broken("the short road, which looks for no mark, would read on behind one")
         if reads and w.torn:
             return [("finds it torn", self.go(self.end(w), who, "top"))]
         after = w._replace(pending=put(w.pending, who, True), sent=put(w.sent, who, True))

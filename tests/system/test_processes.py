@@ -75,6 +75,32 @@ def test_wait_gives_true_when_process_ends(child: subprocess.Popen[bytes]) -> No
     assert processes.ProcessId(child.pid, start).wait()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows that a process is ending")
+def test_process_is_ending_when_all_of_its_threads_are(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first thread alone may be through while others still serve."""
+    there = processes.ProcessId.of(child.pid)
+    assert not there.is_ending()
+    threads = {str(child.pid): b"4", "7": b"0", "8": b"4"}
+    real = processes._stat
+
+    def stat(path: str) -> list[bytes]:
+        fields = real(f"/proc/{child.pid}/stat")
+        fields[6] = threads[path.split("/")[-2]]
+        return fields
+
+    monkeypatch.setattr(processes, "_stat", stat)
+    monkeypatch.setattr(os, "listdir", lambda path: list(threads))
+    assert not there.is_ending()
+    threads["7"] = b"1028"  # with another flag
+    assert there.is_ending()
+    child.kill()
+    monkeypatch.undo()
+    assert there.wait(60)
+    assert not there.is_ending()
+
+
 def test_wait_gives_true_when_pid_is_another_process_now() -> None:
     """A process with that pid and another start time is not waited for."""
     assert processes.ProcessId(os.getpid(), "another").wait()

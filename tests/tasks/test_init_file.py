@@ -113,3 +113,34 @@ def test_check_exists_gives_the_absolute_path_without_importing(
     monkeypatch.chdir(folder)
     (folder / "raises.py").write_text("1 / 0\n")
     assert init_file.check_exists("raises.py") == str(folder / "raises.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "import no_such_module\n",
+            "ModuleNotFoundError: No module named 'no_such_module' (X, line 1)",
+        ),
+        ("\ndef f(:\n", "(X, line 2)"),
+        ("import json\n\njson.loads('{')\n", "(X, line 3)"),
+        ("def f(): 1 / 0\nf()\n", "ZeroDivisionError: division by zero (X, line 1, in f)"),
+        ("raise SystemExit(3)\n", "SystemExit: 3 (X, line 1)"),
+        (TASKS.replace("exec_task(client_socket, state", "exec_task(state"), "does not (X)"),
+        (
+            TASKS.replace("exec_task", "do"),
+            "the init file X lacks exec_task: define what is missing",
+        ),
+    ],
+)
+def test_failure_names_the_line_of_the_file_as_far_as_one_was_reached(
+    folder: Path, text: str, expected: str
+) -> None:
+    """Of the user's own file, not of the library or of bgpy that raised in the end."""
+    path = folder / "failing_tasks.py"
+    path.write_text(text)
+    with pytest.raises(BaseException) as caught:  # noqa: PT011
+        init_file.load(str(path))
+    told = str(init_file.failure(str(path), caught.value))
+    assert told.replace(str(path), "X").endswith(expected)
+    assert "init_task failed" not in told

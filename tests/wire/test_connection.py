@@ -17,7 +17,7 @@ from bgpy.errors import (
     RemoteProtocolError,
 )
 from bgpy.memory import Payload
-from bgpy.wire.connection import Connection, State
+from bgpy.wire.connection import Connection, ConnectionState
 from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import (
     MAGIC,
@@ -111,7 +111,7 @@ def test_message_arrives_in_any_pieces_when_its_side_sends_it(side, message, siz
     received = deliver(receiver, data + data, size)
     assert list(map(comparable, received)) == [comparable(message)] * 2
     receiver.eof()
-    assert receiver.state is State.CLOSED
+    assert receiver.state is ConnectionState.CLOSED
 
 
 @pytest.mark.parametrize(("side", "message"), BOTH_WAYS)
@@ -122,7 +122,7 @@ def test_end_of_stream_is_an_error_when_a_message_is_not_whole(side, message) ->
     receiver.receive(sent(sender, message)[:-1] or b"\0")
     with pytest.raises(RemoteProtocolError, match="within a message"):
         receiver.eof()
-    assert receiver.state is State.FAILED
+    assert receiver.state is ConnectionState.FAILED
     receiver.eof()
 
 
@@ -180,7 +180,7 @@ def test_nothing_can_be_sent_when_the_handshake_is_not_done() -> None:
             connection.send(Status(1, "{}"))
         with pytest.raises(RemoteProtocolError, match="handshake"):
             connection.eof()
-        assert connection.state is State.FAILED
+        assert connection.state is ConnectionState.FAILED
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -243,7 +243,7 @@ def test_client_is_told_when_it_breaks_the_protocol(data, error, reason, size) -
     with pytest.raises(error) as caught:
         deliver(server, data, size)
     assert asked == []
-    assert server.state is State.FAILED
+    assert server.state is ConnectionState.FAILED
     assert server.failed_request == 7
     failure, goodbye = client.receive(server.take_outgoing())
     assert isinstance(failure, Failure)
@@ -274,7 +274,7 @@ def test_server_raises_and_has_the_refusal_to_send_when_it_refuses_a_client() ->
         server.receive(MAGIC + bytes([2, 2, 0, 3]) + bytes(48))
     with pytest.raises(RemoteProtocolError, match="reason 2"):
         make_client().receive(server.take_outgoing())
-    assert server.state is State.FAILED
+    assert server.state is ConnectionState.FAILED
     with pytest.raises(RemoteProtocolError, match="role 3"):
         server.receive(b"more")
 
@@ -294,7 +294,7 @@ def test_client_sends_nothing_after_its_hello_when_the_token_is_wrong() -> None:
     with pytest.raises(AuthenticationError):
         client.receive(server.take_outgoing())
     assert client.take_outgoing() == b""
-    assert client.state is State.FAILED
+    assert client.state is ConnectionState.FAILED
 
 
 @given(
@@ -330,7 +330,7 @@ def test_connection_is_never_established_when_fed_any_bytes_first(data, server) 
     try:
         assert connection.receive(MAGIC + data) == []
     except BgpyError:
-        assert connection.state is State.FAILED
+        assert connection.state is ConnectionState.FAILED
     assert not connection.established
 
 

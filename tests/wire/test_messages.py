@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from bgpy.wire.messages import (
-    BUFFERS,
-    CODE,
-    CODEC,
+    AT_BUFFERS,
+    AT_CODE,
+    AT_CODEC,
+    AT_EXTENSIONS,
+    AT_HEAD,
+    AT_REQUEST,
+    AT_WAIT,
     CODEC_PICKLE,
-    EXTENSIONS,
-    HEAD,
-    REQUEST,
-    WAIT,
     Execute,
     Exit,
     Init,
@@ -70,8 +70,14 @@ def test_reasons_and_codes_have_the_numbers_that_other_versions_know() -> None:
 
 def test_places_of_fields_are_those_of_every_request() -> None:
     """The hot road asks for them by number; an Init has no `wait`."""
-    common = {REQUEST: "request", HEAD: "head", BUFFERS: "buffers", CODEC: "codec", CODE: "code"}
-    own = {WAIT: "wait", EXTENSIONS: "extensions"}
+    common = {
+        AT_REQUEST: "request",
+        AT_HEAD: "head",
+        AT_BUFFERS: "buffers",
+        AT_CODEC: "codec",
+        AT_CODE: "code",
+    }
+    own = {AT_WAIT: "wait", AT_EXTENSIONS: "extensions"}
     for message, places in [(Execute, common | own), (Exit, common | own), (Init, common)]:
         assert {place: message._fields[place] for place in places} == places
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bgpy.errors import RemoteProtocolError
+from bgpy.wire.encoding import Tag
 from bgpy.wire.extensions import Extension, Output, encode_extensions
 from bgpy.wire.handshake import (
     MAX_VERSION,
@@ -138,12 +139,7 @@ def table(heading: str, following: str) -> str:
     return PAGE[PAGE.index(heading) : PAGE.index(following)]
 
 
-FLAGS = {
-    0: {"WAIT", "LAST", "END", "INTERRUPT"},
-    1: {"ERROR"},
-    2: {"CODE"},
-    3: {"EXTENDED"},
-}
+FLAGS = {bit: {name for name, flag in vars(Tag).items() if flag == 1 << bit} for bit in range(4)}
 KINDS = re.findall(
     r"^\| (\d+) \| (\w+)( \(later\))? \| ([CS, ]+) \| [^|]+ \|([^|]*)\|",
     table("## Messages", "### Execute"),
@@ -157,6 +153,12 @@ def test_table_of_messages_is_the_codes() -> None:
         (int(number), name, sides.replace(", ", ""), not later)
         for number, name, later, sides, _ in KINDS
     ] == [(row.number, row.message.__name__, row.sent_by, row.spoken) for row in TABLE]
+
+
+def test_every_flag_is_on_the_page() -> None:
+    """A bit has the page's name for it, in all messages that have it."""
+    listed = {flag for kind in KINDS for flag in re.findall(r"[A-Z]+", kind[4])}
+    assert set().union(*FLAGS.values()) == listed
 
 
 @pytest.mark.parametrize(

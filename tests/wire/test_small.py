@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.messages import CODEC_NONE, Execute, Message, Reply
-from bgpy.wire.small import EXECUTE, MOST, REPLY, pack_start, unpack_start
+from bgpy.wire.small import EXECUTE, REPLY, SMALL_CALL, pack_start, unpack_start
 from bgpy.wire.table import encode
 
-HEADS = st.binary(max_size=MOST)
+HEADS = st.binary(max_size=SMALL_CALL)
 NUMBERS = st.integers(0, 2**64 - 1)
 
 

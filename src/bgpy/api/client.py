@@ -67,7 +67,7 @@ class Client:
         level, file = checked_level(log_level), checked_path(log_file, "log_file")
         connecting = checked_seconds(connect_timeout, "connect_timeout")
         self._caller = Caller(
-            Target(self._address, checked_tls(tls, self._address), self._find_token),
+            Target(self._address, fitting_tls(tls, self._address), self._find_token),
             A_DAY if connecting is None else min(connecting, A_DAY),
         )
         _log_to(level, file)
@@ -245,7 +245,7 @@ def _executed(answer: Answer) -> Any:
     return value_of(answer, "EXEC")
 
 
-def checked_tls(tls: bool | None, place: address.Address) -> bool | None:
+def fitting_tls(tls: bool | None, place: address.Address) -> bool | None:
     """Return `tls` if `place` allows it; else raise `TypeError` or `ValueError`."""
     tls = config.checked_tls(tls)
     if tls and place.path is not None:

@@ -6,9 +6,11 @@ import os
 import socket
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 from bgpy.address import Address, dialled, is_loopback_host, wildcards
-from bgpy.api.client import checked_tls
+from bgpy.api.client import fitting_tls
+from bgpy.calling.blocking.asking import description
 from bgpy.calling.blocking.connecting import Connected, Target, connect
 from bgpy.errors import (
     AuthenticationError,
@@ -18,7 +20,7 @@ from bgpy.errors import (
     ProtocolError,
     Unreachable,
 )
-from bgpy.state import folders, records, tokens
+from bgpy.state import folders, occupied, records, tokens
 from bgpy.state.tokens import FoundToken, Source
 from bgpy.system.wsl import firewall_rule, windows_host
 from bgpy.version import __version__
@@ -47,7 +49,7 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
 
     Raises `ValueError` if `tls` is asked for on a Unix socket.
     """
-    tls = checked_tls(tls, place)
+    tls = fitting_tls(tls, place)
     found = tokens.find(tokens.check(token), place)
     source = "none is known here" if found is None else found.source.value
     findings = Findings([("address", str(place)), ("token", source)])
@@ -64,9 +66,41 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
             or _advice(place, error, windows_host())
         )
         return findings
-    findings.known += _described(place, connected, monotonic() - started)
-    connected.reached.sock.close()
+    seconds = monotonic() - started
+    try:
+        said = description(connected, TIME)
+    finally:
+        connected.reached.sock.close()
+    findings.known += _described(place, connected)
+    if said is None:
+        findings.error = Unreachable(f"{place} proved the token, and then said nothing more")
+        findings.advice = _unreachable(place, is_loopback_host(dialled(place).host), None)
+        return findings
+    findings.known.append(("state", _state(said)))
+    if said.get("ending"):
+        findings.error = BgpyError(f"the server at {place} is ending: it rejects new calls")
+        findings.advice = _ending(connected.welcome.pid)
+    else:
+        text = f"all is well: connected and proved in {seconds * 1000:.1f} ms"
+        findings.known.append(("result", text))
     return findings
+
+
+def _state(said: dict[str, Any]) -> str:
+    """What a server says of itself, in a line."""
+    tasks = "it has its tasks" if said.get("initialized") else "it has no tasks yet"
+    busy = "runs one" if said.get("busy") else "runs none now"
+    others = max(int(said.get("clients", 1)) - 1, 0)  # without this one
+    return f"{tasks}, {busy}; {said.get('queued', 0)} calls wait, {others} other clients"
+
+
+def _ending(pid: int) -> list[str]:
+    process = f"process {pid}" if pid else "its process"
+    or_kill = f", or 'kill -9 {pid}'" if pid else ""
+    return [
+        f"It runs what was queued before and exit_task, then {process} exits: start it again then.",
+        f"To end it at once, without exit_task: kill() of its handle{or_kill} on its machine.",
+    ]
 
 
 def last_server(place: Address) -> list[tuple[str, str]]:
@@ -93,10 +127,11 @@ def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
     elif records.is_alive(record):
         how = f"process {record.pid} still runs: it is just starting, or ending"
     else:
-        how = f"process {record.pid} was killed or crashed: its record is still there"
+        how = f"{record.fate()}: its record is still there"
     facts = [("last", f"a server of this account at {there}; {how}")]
     if line:
-        facts += [("log", str(log_file)), ("its end", line)]
+        # Not as its cause of death: a crash may leave no line, and this one be about another call.
+        facts += [("log", str(log_file)), ("log ends", line)]
     return when, facts
 
 
@@ -131,14 +166,30 @@ def _other_token(
     place: Address, tls: bool | None, found: FoundToken | None, error: BgpyError
 ) -> list[str]:
     """The advice where this account knows another token, and that one is right."""
-    if not isinstance(error, AuthenticationError) or found is None:
+    if not isinstance(error, AuthenticationError):
         return []
+    if found is None:
+        return _own_server(place, tls)
     known = tokens.known(place)
     if known is None or known.token == found.token or not _answers(place, tls, known):
         return []
     if found.source is Source.ENVIRONMENT:
         return [f"Unset BGPY_TOKEN: {known.source.value} is right."]
     return [f"Give no token (leave --token out): {known.source.value} is right."]
+
+
+def _own_server(place: Address, tls: bool | None) -> list[str]:
+    """The advice where the server at `place` is one of this account, under another address."""
+    for record in occupied.on_port(place.port) if place.path is None else []:
+        there = Address(record.host, record.port)
+        known = tokens.known(there)
+        if known is not None and _answers(place, tls, known):
+            return [
+                f"It is this account's own server at {there}: use {dialled(there)} here, which "
+                "finds its token.",
+                f"'bgpy token show {there} | bgpy add {place}' keeps the token for {place} too.",
+            ]
+    return []
 
 
 def _answers(place: Address, tls: bool | None, token: FoundToken | None) -> bool:
@@ -152,7 +203,7 @@ def _answers(place: Address, tls: bool | None, token: FoundToken | None) -> bool
     return True
 
 
-def _described(place: Address, connected: Connected, seconds: float) -> list[tuple[str, str]]:
+def _described(place: Address, connected: Connected) -> list[tuple[str, str]]:
     welcome = connected.welcome
     python = ".".join(map(str, welcome.python))
     if connected.reached.binding:
@@ -165,7 +216,6 @@ def _described(place: Address, connected: Connected, seconds: float) -> list[tup
         ("server", f"bgpy {welcome.version}, Python {python}, process {welcome.pid or 'unknown'}"),
         ("client", f"bgpy {__version__}"),
         ("spoken", spoken),
-        ("result", f"all is well: connected and proved in {seconds * 1000:.1f} ms"),
     ]
 
 
@@ -192,7 +242,11 @@ def _advice(place: Address, error: BgpyError, windows: str | None) -> list[str]:
         one_account = ["Client and server of a Unix socket must run under the same account."]
         return (one_account if place.path is not None else []) + [
             "If the server was given a token (BGPY_TOKEN, --token, token=...), use that one.",
-            "If it made its own, the server's account reads it with 'bgpy token show ADDRESS'.",
+            "If it made its own, the server's account reads it with 'bgpy token show ADDRESS' on "
+            "its machine,",
+            f"with the ADDRESS that its log names ('listening on'), such as 127.0.0.1:{place.port}."
+            if place.path is None
+            else f"with the ADDRESS {place}.",
             f"'bgpy add {place}' keeps it here; BGPY_TOKEN, if set, takes precedence.",
         ]
     if isinstance(error, ProtocolError):

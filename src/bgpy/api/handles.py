@@ -11,6 +11,9 @@ from bgpy.process.launch import Started
 from bgpy.state import records
 from bgpy.system.deadlines import deadline_in, seconds_left
 
+ENDING = 1.0
+"""Seconds to wait for a process that the system is taking down already."""
+
 Terminate = Callable[[float | None], None]
 """Terminates the server as a client does, within that many seconds."""
 
@@ -46,9 +49,16 @@ class Handle:
     def is_alive(self) -> bool:
         """Tell whether the process exists; `Client.ping` tells whether the server answers.
 
-        True also if the system doesn't tell, as for a process that ``/proc`` hides.
+        False as soon as it runs nothing any more, as after a crash that a client was told of:
+        then it is waited for, a second at most, so that its port is free. True also if the
+        system doesn't tell, as for a process that ``/proc`` hides.
         """
-        return not self._process.is_gone()
+        if self._process.is_gone():
+            return False
+        if not self._process.is_ending():
+            return True
+        self._process.wait(ENDING)
+        return False
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the process has exited, at most `timeout` seconds; tell whether it has."""

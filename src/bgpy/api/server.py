@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Path = str | os.PathLike[str]
 
+LOOK = 1.0
+"""Seconds that the server which has the address gets to say whether it is ending."""
+
 _PROGRAM = "bgpy.hosting.main"
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -116,7 +119,8 @@ class Server:
         """
         from bgpy.hosting.host import Host
 
-        with _logging_to_stderr(self._options.log_level, self._options.log_file):
+        log_to_stderr = _logging_to_stderr(self._options.log_level, self._options.log_file)
+        with self._telling_of_an_end(), log_to_stderr:
             host = Host(self._options, self._token)
             self._port = host.address.port
 
@@ -135,15 +139,48 @@ class Server:
         """
         if self._options.init_file is not None:
             init_files.check_exists(self._options.init_file)
-        started = launch(self._options, self._token, _PROGRAM)
+        with self._telling_of_an_end():
+            started = launch(self._options, self._token, _PROGRAM)
         self._port = started.port
         return Handle(started, terminate=partial(self._terminate, started.host, started.port))
+
+    @contextmanager
+    def _telling_of_an_end(self) -> Iterator[None]:
+        """Say so where the server of this account that is in the way is just ending."""
+        try:
+            yield
+        except StartupError as error:
+            if error.address is None or error.pid in (None, os.getpid()):
+                raise
+            place = address.parse(error.address)
+            if not _is_ending(place, self._token):
+                raise
+            told = StartupError(
+                f"the bgpy server at {place} (pid {error.pid}) is ending, but has not ended: it "
+                "runs what was queued before, then exit_task, and rejects new calls",
+                advice="start this one when that process has exited, or use another "
+                + ("port" if place.path is None else "path"),
+                address=place,
+                pid=error.pid,
+                log_file=error.log_file,
+            )
+            raise told from error
 
     def _terminate(self, host: str, port: int, timeout: float | None) -> None:
         # A server beyond loopback may refuse plain connections; it always accepts TLS.
         tls = self._options.tls or not address.is_loopback(address.Address(host, port))
         with _client()(host, port, self._token, tls=tls or None) as client:
             client.terminate(timeout=timeout)
+
+
+def _is_ending(place: address.Address, own_token: str) -> bool:
+    """Whether the server there answers and says that it is ending."""
+    # Imported here: only a start that has failed asks.
+    from bgpy.calling.blocking.asking import is_ending
+    from bgpy.calling.blocking.connecting import Target
+
+    given = tokens.FoundToken(own_token, tokens.Source.ARGUMENT)
+    return is_ending(Target(place, None, lambda: tokens.known(place) or given), LOOK)
 
 
 @once

@@ -88,6 +88,19 @@ class Farewell(NamedTuple):
     text: str
 
 
+class Known(NamedTuple):
+    """What is known of the end of a connection besides its reason: attributes of the error."""
+
+    advice: str | None = None
+    address: str | None = None
+    pid: int | None = None
+    """The server's, where it is on this machine."""
+    log_file: str | None = None
+
+
+NOTHING = Known()
+
+
 class Conversation:
     """The calls of one connection."""
 
@@ -99,6 +112,8 @@ class Conversation:
         """Requests that have left, and whose answer nobody waits for any more."""
         self.ended: str | None = None
         """Why the connection has ended."""
+        self.known = NOTHING
+        """What else is known of that."""
         self._parts = parts
 
     @property
@@ -171,10 +186,11 @@ class Conversation:
             call.answer = timed_out(call.timeout, "unknown")
         self.abandon(call)
 
-    def note_end(self, reason: str) -> bool:
+    def note_end(self, reason: str, known: Known = NOTHING) -> bool:
         """Take note that the connection has ended; False where that was known."""
         if self.ended is not None:
             return False
+        self.known = known
         self.ended = reason
         return True
 
@@ -209,7 +225,7 @@ class Conversation:
             if progress == "unknown"
             else "the call had not been sent"
         )
-        return ServerGone.at(progress, f"{self.ended}; {what}")
+        return ServerGone(f"{self.ended}; {what}", progress=progress, **self.known._asdict())
 
     def _learned(self, call: Call, message: Message) -> Call | None:
         """What the server said of a call whose time is over."""

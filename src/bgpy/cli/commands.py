@@ -21,7 +21,7 @@ from bgpy.cli.common import (
     usage,
     worded,
 )
-from bgpy.errors import BgpyError, StartupError
+from bgpy.errors import BgpyError
 from bgpy.version import __version__
 
 KEPT = "the token that this account keeps for ADDRESS"
@@ -84,6 +84,7 @@ def server(
         from bgpy.api.server import Server
         from bgpy.hosting.host import end_soon
         from bgpy.state.tokens import remove_environment
+        from bgpy.tasks import init_file as init_files
 
         with usage():
             started = Server(
@@ -105,7 +106,7 @@ def server(
         except (SystemExit, Exception) as error:
             if init_file is None or isinstance(error, BgpyError):
                 raise
-            raise StartupError(f"the init file failed: {_described(error)}") from error
+            raise init_files.failure(init_file, error) from error
         end_soon()
 
 
@@ -145,15 +146,25 @@ def show(address: str, port: int | None) -> None:
     Anyone who holds the token can run code as the server's user.
     """
     with failures():
-        from bgpy.state import records, tokens
+        from bgpy.address import Address
+        from bgpy.state import occupied, records, tokens
 
         place = parsed(address, port)
         known = tokens.known(place)
         dead = records.find_dead(place)
         if known is None and dead is not None:
             leave(
-                f"the server at {place} (process {dead.pid}) was killed or crashed, and its token "
-                f"is void: start it again ('bgpy doctor {place}' shows the end of its log)",
+                f"no server runs at {place} now, and the token of the last one is void "
+                f"({dead.fate()}): start it again ('bgpy doctor {place}' shows the last line of "
+                "its log)",
+                FAILED,
+            )
+        own = [Address(each.host, each.port) for each in occupied.on_port(place.port)]
+        there = next((each for each in own if tokens.known(each) is not None), None)
+        if known is None and there is not None:
+            leave(
+                f"this account knows no token for {place}, but runs a server at {there}: if that "
+                f"is the one, 'bgpy token show {there}' prints its token",
                 FAILED,
             )
         if known is None:
@@ -164,9 +175,7 @@ def show(address: str, port: int | None) -> None:
             )
         click.echo(known.token)
         if known.source is tokens.Source.KEPT:
-            ended = (
-                "" if dead is None else f"; its last one (process {dead.pid}) was killed or crashed"
-            )
+            ended = "" if dead is None else f" (of the last one: {dead.fate()})"
             click.echo(
                 f"bgpy: 'bgpy add' kept this token, and no server of this account on this machine "
                 f"runs at {place} now{ended}",
@@ -224,14 +233,3 @@ def doctor(address: str, port: int | None, token: str | None, tls: bool | None) 
 def version() -> None:
     """Print the version."""
     click.echo(f"bgpy {__version__}")
-
-
-def _described(error: BaseException) -> str:
-    """An exception in one line, with the place that raised it."""
-    import traceback
-
-    text = traceback.format_exception_only(error)[-1].strip()
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{text} ({error.filename}, line {error.lineno})"
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{text} ({place.filename}, line {place.lineno})"

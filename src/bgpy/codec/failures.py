@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from bgpy.codec.payload import decode, encode
 from bgpy.errors import BgpyError, EncodeError, RemoteError
-from bgpy.memory import Head, Parts, Payload
+from bgpy.memory import Head, HeadParts, Payload
 
 
 class Description(NamedTuple):
@@ -58,7 +58,7 @@ def rebuild(
     type_name: str,
     text: str,
     remote_traceback: str,
-    head: Head | Parts,
+    head: Head | HeadParts,
     buffers: Sequence[memoryview],
     code: bool,
 ) -> Exception:
@@ -103,7 +103,7 @@ def _pack(error: BaseException) -> Payload | None:
         return None
 
 
-def _unpack(head: Head | Parts, buffers: Sequence[memoryview], code: bool) -> Exception | None:
+def _unpack(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool) -> Exception | None:
     try:
         module, qualname, given, args, state = decode(head, buffers, code, "exception")
         kind: Any = importlib.import_module(module)

@@ -18,11 +18,13 @@ from bgpy.codec import modules
 from bgpy.codec.payload import decode, encode, joined
 from bgpy.memory import Payload
 
-Tasks = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
+TaskFunctions = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 
 
 def encode_tasks(
-    functions: Tasks, sources: Mapping[str, modules.Source], hashes: Mapping[str, str | None]
+    functions: TaskFunctions,
+    sources: Mapping[str, modules.ModuleSource],
+    hashes: Mapping[str, str | None],
 ) -> Payload:
     """A payload of the three `functions` with those `sources` that the server lacks.
 
@@ -40,7 +42,7 @@ def encode_tasks(
     return encode((lacking, *body), "tasks")
 
 
-def decode_tasks(payload: Payload, catalogue: modules.Catalogue) -> Tasks:
+def decode_tasks(payload: Payload, catalogue: modules.Catalogue) -> TaskFunctions:
     """Install the sources that came along and rebuild the three functions.
 
     Raises as `decode`, before any bytecode of another Python version is loaded.

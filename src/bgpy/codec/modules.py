@@ -22,7 +22,7 @@ from bgpy.late import hashing, once
 from bgpy.system.strikes import is_strike, is_strike_amid
 
 
-class Source(NamedTuple):
+class ModuleSource(NamedTuple):
     """One module as it travels: its dotted name, the bytes of its file, where that lies."""
 
     name: str
@@ -31,13 +31,13 @@ class Source(NamedTuple):
     package: bool
 
 
-def used_by(functions: Iterable[Any]) -> dict[str, Source]:
+def used_by(functions: Iterable[Any]) -> dict[str, ModuleSource]:
     """The user's modules that `functions` use, by name: theirs, and what those name in turn.
 
     Not among them are the standard library, installed packages and modules without
     a source file, which are named by reference.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, ModuleSource] = {}
     todo: list[Any] = [vars_of for function in functions for vars_of in _namespaces(function)]
     while todo:
         for value in list(todo.pop().values()):
@@ -81,7 +81,7 @@ class Catalogue:
             self._seen[name] = found  # what is no module isn't kept: anyone can ask for anything
         return found
 
-    def install(self, sources: Sequence[Source]) -> None:
+    def install(self, sources: Sequence[ModuleSource]) -> None:
         """Make `sources` importable here, in place of older versions of them."""
         if not sources:
             return
@@ -104,7 +104,7 @@ class _Finder:
     """Finds modules among the sources that came over the wire, before all others."""
 
     def __init__(self) -> None:
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, ModuleSource] = {}
 
     def find_spec(
         self, name: str, path: Any = None, target: Any = None
@@ -132,7 +132,7 @@ class _Finder:
 class _Loader:
     """A loader by its methods; `importlib.abc`, which names them, takes 8 ms to import."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ModuleSource) -> None:
         self._source = source
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
@@ -181,7 +181,7 @@ def _with_parents(name: str) -> Iterator[str]:
     return (".".join(parts[: count + 1]) for count in range(len(parts)))
 
 
-def _read(name: str) -> Source | None:
+def _read(name: str) -> ModuleSource | None:
     module = sys.modules.get(name)
     spec = getattr(module, "__spec__", None)
     if module is None or spec is None or spec.name != name or not _is_users(name, spec.origin):
@@ -197,7 +197,7 @@ def _read(name: str) -> Source | None:
         if is_strike(error):
             raise
         return None
-    return Source(name, text, spec.origin, spec.submodule_search_locations is not None)
+    return ModuleSource(name, text, spec.origin, spec.submodule_search_locations is not None)
 
 
 @once

@@ -17,7 +17,7 @@ from typing import Any
 
 from bgpy.errors import BgpyError, DecodeError, EncodeError, PythonMismatch
 from bgpy.late import once
-from bgpy.memory import Head, Parts, Payload
+from bgpy.memory import Head, HeadParts, Payload
 from bgpy.system.strikes import is_strike, is_strike_amid
 
 PICKLE = 1
@@ -32,7 +32,7 @@ MOST_OF_PICKLE = 2**18
 Its frames end at 64 KiB and what it is at then (PEP 3154); larger data goes by itself.
 """
 
-SMALL = 2**12
+KEPT_PICKLER = 2**12
 """Bytes: a pickler that made more is not used again, since its memo keeps the size it had."""
 
 KeepIn = Callable[[pickle.PickleBuffer], bool]
@@ -86,7 +86,7 @@ def encode(obj: Any, what: str) -> Payload:
     if buffers or len(pieces) != 1:
         return _encode_large(obj, what, pieces, buffers)
     head = pieces.pop()
-    if len(head) < SMALL:
+    if len(head) < KEPT_PICKLER:
         _idle.append(pickling)
     if not head.partition(b"__main__")[1]:  # a third of the time of `in`
         return head, (), False
@@ -99,7 +99,7 @@ def _encode_large(obj: Any, what: str, pieces: list[Any], buffers: list[memoryvi
     return _head_of(pieces), buffers, False
 
 
-def decode(head: Head | Parts, buffers: Sequence[memoryview], code: bool, what: str) -> Any:
+def decode(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool, what: str) -> Any:
     """Rebuild an object; `what` is its name in errors.
 
     Raises `PythonMismatch` for bytecode of another Python version, before any of it is
@@ -147,7 +147,7 @@ def within(payload: Payload, most: int) -> Payload:
 class _Nested:
     """A pickle and its buffers, which is rebuilt as the object that the pickle holds."""
 
-    def __init__(self, parts: Parts, buffers: list[pickle.PickleBuffer]) -> None:
+    def __init__(self, parts: HeadParts, buffers: list[pickle.PickleBuffer]) -> None:
         # A pickler takes no memoryview, but what is large goes through it uncopied.
         self._parts = [
             each if isinstance(each, bytes) else pickle.PickleBuffer(each) for each in parts
@@ -163,12 +163,12 @@ def _unnested(parts: list[Any], buffers: list[Any]) -> Any:
     return pickle.loads(b"".join(parts) if len(parts) > 1 else parts[0], buffers=buffers)
 
 
-def joined(head: Head | Parts) -> bytes:
+def joined(head: Head | HeadParts) -> bytes:
     """A copy of `head` in one piece."""
     return b"".join(head) if isinstance(head, tuple) else bytes(head)
 
 
-def _head_of(pieces: list[Any]) -> Head | Parts:
+def _head_of(pieces: list[Any]) -> Head | HeadParts:
     if len(pieces) == 1:
         return bytes(pieces[0])
     # A view says that the memory is the user's, who may change it once a call is over.

@@ -13,6 +13,7 @@ from bgpy.errors import StartupError
 from bgpy.hosting.host import Host, end_soon
 from bgpy.process import logs
 from bgpy.process.readiness import Ready, Settings, options_of
+from bgpy.tasks import init_file
 
 log = logging.getLogger("bgpy.server")
 
@@ -63,13 +64,15 @@ def main(settings: Settings, ready: Ready) -> None:
             raise
         with suppress(OSError):  # the log may have no room for it
             traceback.print_exc()
-        ready.failed(_as_startup_error(error))
+        ready.failed(_as_startup_error(options.init_file, error))
         sys.exit(1)
     end_soon()
 
 
-def _as_startup_error(error: BaseException) -> StartupError:
-    """A failure of the init file, for the launcher."""
+def _as_startup_error(path: str | None, error: BaseException) -> StartupError:
+    """A failure of the start, of the init file at `path` if there is one, for the launcher."""
     if isinstance(error, StartupError):
         return error
-    return StartupError(f"init_task failed: {traceback.format_exception_only(error)[-1].strip()}")
+    if path is not None:
+        return init_file.failure(path, error)
+    return StartupError(traceback.format_exception_only(error)[-1].strip())

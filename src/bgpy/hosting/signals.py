@@ -119,11 +119,15 @@ class Kept:
 
     def _guard(self) -> None:
         """Put handlers that the server hasn't seen yet into guards."""
+        guarded = []
         for number in _OTHERS:
             handler = _get_handler(number)
             if callable(handler) and type(handler) is not Guard:
-                signal.signal(number, Guard(handler))
-        self._guarded = [_get_handler(number) for number in _OTHERS]
+                handler = Guard(handler)
+                signal.signal(number, handler)
+            # What was meant to be there: another that is set meanwhile is found by the next look.
+            guarded.append(handler)
+        self._guarded = guarded
 
     def _bare(self) -> None:
         """Take the handlers of the user's out of their guards."""

@@ -21,7 +21,7 @@ and the server ends: it is ready or gone.
 
 from __future__ import annotations
 
-MAGIC = b"\0bgpy\0"
+LINE_MAGIC = b"\0bgpy\0"
 """Starts each line meant for the launcher; what else is printed into the pipe is not."""
 
 TEXT = r"""

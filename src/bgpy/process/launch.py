@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from bgpy.config import ENV_TOKEN, Options
 from bgpy.errors import Advice, BgpyError, StartupError
 from bgpy.process.bootstrap import COMMAND
-from bgpy.process.readiness import Message, is_broken, messages, pack
+from bgpy.process.readiness import Word, is_broken, messages, pack
 from bgpy.process.surroundings import warn_of_end
 from bgpy.system.processes import ProcessId
 
@@ -136,7 +136,7 @@ class _Start:
     log_offset: int = 0
     server: ProcessId = NOBODY
 
-    def wait_until_ready(self, settings: bytes) -> Message:
+    def wait_until_ready(self, settings: bytes) -> Word:
         """Send the settings and give the message ``ready``, or raise `StartupError`."""
         self._send(settings)
         for message in self._messages():
@@ -206,7 +206,7 @@ class _Start:
         except psutil.NoSuchProcess:
             pass
 
-    def _messages(self) -> Iterator[Message]:
+    def _messages(self) -> Iterator[Word]:
         for message in messages(self.process.stdout or ()):
             if message[0] == "started":
                 self.server = ProcessId.of(message[1])

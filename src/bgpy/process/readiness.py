@@ -25,12 +25,12 @@ from typing import Any
 
 from bgpy.config import Limits, Options
 from bgpy.errors import StartupError
-from bgpy.process.bootstrap import MAGIC, TEXT
+from bgpy.process.bootstrap import LINE_MAGIC, TEXT
 
 Settings = dict[str, Any]
 """``options`` (a dict), ``token``, ``path`` (for ``sys.path``) and ``module`` (to run)."""
 
-Message = tuple[Any, ...]
+Word = tuple[Any, ...]
 """The word, and what belongs to it, as drawn above."""
 
 
@@ -47,12 +47,12 @@ def options_of(settings: Settings) -> Options:
     return Options(**{**plain, "limits": Limits(**plain["limits"])})
 
 
-def messages(lines: Iterable[bytes]) -> Iterator[Message]:
+def messages(lines: Iterable[bytes]) -> Iterator[Word]:
     """Give the messages among the lines that came over the pipe."""
     for line in lines:
         # A line that was cut short belongs to a process that died over it.
-        if line.startswith(MAGIC) and line.endswith(b"\n"):
-            yield marshal.loads(bytes.fromhex(line[len(MAGIC) :].decode()))
+        if line.startswith(LINE_MAGIC) and line.endswith(b"\n"):
+            yield marshal.loads(bytes.fromhex(line[len(LINE_MAGIC) :].decode()))
 
 
 def is_broken(error: OSError) -> bool:
@@ -118,7 +118,7 @@ class Ready:
     def _tell(self, *message: str | int | dict[str, str | int] | None) -> None:
         if self._pipe < 0:
             raise ValueError(f"the launcher no longer waits to hear {message[0]!r}")
-        line = b"\n" + MAGIC + marshal.dumps(message).hex().encode() + b"\n"
+        line = b"\n" + LINE_MAGIC + marshal.dumps(message).hex().encode() + b"\n"
         try:
             while line:
                 line = line[os.write(self._pipe, line) :]

@@ -31,9 +31,9 @@ from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
-from bgpy.serving.questions import MOST, Questions
+from bgpy.serving.questions import MOST_ASKED, Questions
 from bgpy.serving.queue import JobQueue
-from bgpy.serving.requests import Parts, Requests
+from bgpy.serving.requests import Requests, ServerParts
 from bgpy.serving.road import road
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.audit import Audit
@@ -110,7 +110,8 @@ class ServerCore:
             lambda peer, why: self._audit.ended(peer, b"", why),
         )
         clients = lambda: len(self._door.sessions)  # noqa: E731
-        requests = Requests(parts, self.welcome.incarnation, has_init_file, clients)
+        interrupted = lambda: self._reactor.interrupted  # noqa: E731
+        requests = Requests(parts, self.welcome.incarnation, has_init_file, clients, interrupted)
         self.handlers = requests.handlers
         """What acts on the messages of authenticated clients."""
         self.take = road(parts.jobs, engine, parts.ending, limits.max_message)
@@ -118,7 +119,7 @@ class ServerCore:
         self._failure: BaseException | None = None
         _servers.add(self)
 
-    def _make_parts(self, catalogue: Catalogue) -> Parts:
+    def _make_parts(self, catalogue: Catalogue) -> ServerParts:
         limits, change = self._limits, self._reactor.change
         most, most_bytes = limits.max_requests, limits.max_queued
         jobs: JobQueue[Job] = JobQueue(most, most_bytes, self._drained, self._budget)
@@ -126,8 +127,8 @@ class ServerCore:
         ending = Ending(most, most_bytes)
         thread = current.TaskThread(self.welcome.incarnation, None)
         worker = Worker(self._engine, jobs, outbox, ending, self, self._events.ran, thread)
-        questions = Questions(catalogue, change, min(MOST, limits.max_memory // 4))
-        return Parts(self._engine, jobs, outbox, ending, worker, questions)
+        questions = Questions(catalogue, change, min(MOST_ASKED, limits.max_memory // 4))
+        return ServerParts(self._engine, jobs, outbox, ending, worker, questions)
 
     # Life
 
@@ -257,7 +258,7 @@ class ServerCore:
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
         self._parts.questions.leave(session)
-        self._audit.ended(session.peer, session.client_id, session.outcome)
+        self._audit.ended(session.name, session.client_id, session.outcome)
         self._jobs.leave(session.client_id)
         self._door.closed(session)
 

@@ -15,11 +15,14 @@ exit has run, all that were kept have what they asked for.
 An interrupt (SIGTERM) can't be taken back: whatever becomes of the exits of clients, the
 server's own stands behind them.
 
-**The lock** protects the state with `turn` and what is kept. `ask` is called by the thread
-that polls, all else by the task thread; both may be held up by nothing here. Both then
-*settle*: they put `turn` into the queue, which takes it once only. So an exception that
-strikes after a transition (a signal handler's) costs nothing that the next one to settle
-doesn't make good, and the lock is left through `with`.
+**The lock** protects the state with `turn` and what is kept. `ask` and `keeps` are called by
+the thread that polls, all else by the task thread, but for `unread`, which comes from
+either: where an engine runs tasks elsewhere, their ends are told in the thread that polls.
+`turn` and `begun` are read without the lock, each a single reference. Neither thread is
+held up by anything here. Whoever has moved the state then *settles*: `turn` is put into the
+queue, which takes it once only. So an exception that strikes after a transition (a signal
+handler's) costs nothing that the next one to settle doesn't make good, and the lock is left
+through `with`.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from bgpy.serving.job import Job
 from bgpy.tasks.lifecycle import Kind
 
 
-class State(Enum):
+class EndingState(Enum):
     """How far the end is."""
 
     SERVING = auto()
@@ -43,7 +46,7 @@ class State(Enum):
     ENDED = auto()
 
 
-class Event(Enum):
+class EndingEvent(Enum):
     """What moves it."""
 
     ASKED = auto()
@@ -64,9 +67,9 @@ class Taken(Enum):
     """The server has ended."""
 
 
-_S, _E = State, Event
+_S, _E = EndingState, EndingEvent
 
-TRANSITIONS: dict[tuple[State, Event], State] = {
+TRANSITIONS: dict[tuple[EndingState, EndingEvent], EndingState] = {
     (_S.SERVING, _E.ASKED): _S.EXITING,
     (_S.SERVING, _E.INTERRUPTED): _S.INTERRUPTED,
     (_S.SERVING, _E.CLOSED): _S.ENDED,
@@ -98,7 +101,7 @@ class Ending:
         self._most_bytes = most_bytes
         self._kept: deque[Job] = deque()
         self._kept_bytes = 0
-        self.state = State.SERVING
+        self.state = EndingState.SERVING
         self.begun = False
         """Whether new requests are refused: the state isn't SERVING. Each request asks, so it is
         kept, where a property would cost a call."""
@@ -108,14 +111,14 @@ class Ending:
     def ask(self, exit_job: Job) -> Taken:
         """Keep the exit of a client, until it has its turn or the server has ended."""
         with self._lock:
-            if self.state is State.ENDED:
+            if self.state is EndingState.ENDED:
                 return Taken.TOO_LATE
             size = self._kept_bytes + exit_job.size
             if self._kept and (len(self._kept) >= self._most or size > self._most_bytes):
                 return Taken.TOO_MANY
             self._kept.append(exit_job)
             self._kept_bytes = size
-            self._move(Event.ASKED)
+            self._move(EndingEvent.ASKED)
             return Taken.KEPT
 
     def keeps(self, owner: bytes, request: int) -> bool:
@@ -127,7 +130,7 @@ class Ending:
     def interrupt(self) -> None:
         """Note that the process was asked to end."""
         with self._lock:
-            self._move(Event.INTERRUPTED)
+            self._move(EndingEvent.INTERRUPTED)
 
     def unread(self, exit_job: Job) -> None:
         """Note that `exit_job`, whose turn it was, can't be read: nothing has run."""
@@ -135,20 +138,20 @@ class Ending:
             if self.turn is not exit_job:
                 return  # noted before
             self.turn = None
-            self._move(Event.UNREAD if self._kept else Event.UNREAD_ALONE)
+            self._move(EndingEvent.UNREAD if self._kept else EndingEvent.UNREAD_ALONE)
 
     def close(self) -> list[Job]:
         """Note that the server ends now; gives the exits that wait to hear it, each once."""
         with self._lock:
             self.turn = None
-            self._move(Event.CLOSED)
+            self._move(EndingEvent.CLOSED)
             kept = list(self._kept)
             self._kept.clear()
             return kept
 
-    def _move(self, event: Event) -> None:
+    def _move(self, event: EndingEvent) -> None:
         self.state = TRANSITIONS[self.state, event]
-        self.begun = self.state is not State.SERVING
-        if self.turn is None and self.state in (State.EXITING, State.INTERRUPTED):
+        self.begun = self.state is not EndingState.SERVING
+        if self.turn is None and self.state in (EndingState.EXITING, EndingState.INTERRUPTED):
             self.turn = self._kept.popleft() if self._kept else Job(Kind.EXIT, None, None, False)
             self._kept_bytes -= self.turn.size

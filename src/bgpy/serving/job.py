@@ -7,12 +7,12 @@ from typing import Protocol
 from bgpy.memory import Payload
 from bgpy.tasks.lifecycle import EXEC, Kind, Outcome
 from bgpy.wire.messages import (
-    BUFFERS,
-    CODE,
-    CODEC,
+    AT_BUFFERS,
+    AT_CODE,
+    AT_CODEC,
+    AT_HEAD,
+    AT_REQUEST,
     CODEC_NONE,
-    HEAD,
-    REQUEST,
     Execute,
     Exit,
     Init,
@@ -62,15 +62,15 @@ class Job:
         if message is None:
             self.request = self.size = 0
         else:
-            self.request = message[REQUEST]
+            self.request = message[AT_REQUEST]
             """The request id within its client."""
-            head, buffers = message[HEAD], message[BUFFERS]
+            head, buffers = message[AT_HEAD], message[AT_BUFFERS]
             self.size = len(head)
             """Bytes of its arguments."""
             if buffers:
                 self.size += sum(map(len, buffers))
-            if message[CODEC] != CODEC_NONE:
-                self.payload = head, buffers, message[CODE]
+            if message[AT_CODEC] != CODEC_NONE:
+                self.payload = head, buffers, message[AT_CODE]
 
     @property
     def owner(self) -> bytes:

@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from bgpy.tasks.lifecycle import Kind
 
-GONE = 2**20
+MOST_WITHDRAWN = 2**20
 """Bytes of arguments of withdrawn jobs that a line may keep until their turn comes."""
 
 
@@ -120,7 +120,7 @@ class Line(Generic[J]):
         self.gone.add(id(job))
         self.gone_size += job.size
         del self.index[job.request]
-        if len(self.gone) > self.count or self.gone_size > GONE:
+        if len(self.gone) > self.count or self.gone_size > MOST_WITHDRAWN:
             self.tidy()
 
     def tidy(self) -> None:

@@ -1,10 +1,15 @@
-"""The one exit: whatever leaves a server as the answer to a request leaves here.
+"""The one exit: what tasks answer, and what is said of requests for them, leaves here.
 
 ::
 
     task ── respond, fail ──► ClientSocket ──┐
     engine ── Outcome ──► finish ────────────┤► Outbox ──► the session of who asked
     requests ── receipt, refuse ─────────────┘
+
+What a client asks of the server itself (`Ping`, `Status`, `Modules`) is answered by
+`bgpy.serving.requests` and `bgpy.serving.questions`, straight to the session: it tells of no
+state that tasks made. So is a session's own refusal of a message that there was no memory to
+receive: it never became a request.
 
 Today each answer is sent at once, by the thread that has it. A durable server will hold
 here what tells of a state that isn't committed yet: replies, failures of tasks, and
@@ -46,7 +51,7 @@ from bgpy.codec import failures
 from bgpy.codec.payload import encode
 from bgpy.errors import DecodeError, MessageTooLarge, NoResponse, PythonMismatch
 from bgpy.serving.job import Job, Peer
-from bgpy.tasks.client_socket import ClientSocket
+from bgpy.tasks.client_socket import ClientSocket, Ended
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.wire.messages import (
     CODEC_PICKLE,
@@ -63,7 +68,9 @@ log = logging.getLogger("bgpy.server")
 _SHORT = 1000
 """Characters of a failure's text that are sent where the whole is too large."""
 
-ENDED = "the task deferred its response, and the server ended before it was given; the task did run"
+ENDED_UNANSWERED = (
+    "the task deferred its response, and the server ended before it was given; the task did run"
+)
 
 Later = Callable[[Callable[[], None]], None]
 """Has a function called soon, outside of whatever its caller is in the middle of."""
@@ -148,7 +155,7 @@ class Outbox:
         told = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
         if told or (job.waits and self._is_open(job, client_socket)):
             self._send_failure(job, error, _reason(result, error))
-            client_socket.answered = True
+            client_socket.answered = Ended.RAISED if client_socket.deferred else True
             log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
         else:
             self._note_unseen(job, error, job.waits)
@@ -158,12 +165,12 @@ class Outbox:
         left = 0
         for client_socket in self.deferred.copy().values():
             job = client_socket.call
-            if client_socket.claim(job):
-                self.fail(job, NoResponse(ENDED), Reason.NO_RESPONSE)
-                client_socket.answered = True
+            if client_socket.claim(Ended.CLOSING):
+                self.fail(job, NoResponse(ENDED_UNANSWERED), Reason.NO_RESPONSE)
+                client_socket.answered = Ended.CLOSED
                 left += 1
         if left:
-            log.warning("%d calls ended with NoResponse: %s", left, ENDED)
+            log.warning("%d calls ended with NoResponse: %s", left, ENDED_UNANSWERED)
 
     def _is_open(self, job: Job, client_socket: ClientSocket) -> bool:
         """Whether a call has no answer; if so, nobody else can give it one from now on."""

@@ -36,13 +36,13 @@ log = logging.getLogger("bgpy.server")
 SLICE = 0.002
 """Seconds of work between two polls."""
 
-LONGEST = 2**20
+LONGEST_QUESTION = 2**20
 """Characters of a question; its answer takes about as much, and json a few milliseconds."""
 
 NAME = 200
 """Bytes that a name and its hash take besides the characters of the name, about."""
 
-MOST = 2**27
+MOST_ASKED = 2**27
 """Bytes of all questions that wait: the longest one fits three quarters of it."""
 
 
@@ -78,7 +78,7 @@ class Questions:
         self,
         catalogue: Catalogue,
         change: Callable[[Callable[[], None]], None],
-        most: int = MOST,
+        most: int = MOST_ASKED,
     ) -> None:
         """`change` has the thread that polls call something before its next poll."""
         self._catalogue = catalogue

@@ -12,13 +12,16 @@ until half of it has run. A line is held while its client doesn't take its repli
 Where nothing else waits a small job needs no line: it is the *lone* one, until it is
 popped or somebody asks for the lines.
 
-The lock is held for a few steps, by the thread that polls (all but `pop`) and by the
-task thread (`pop`). None of them takes longer the more jobs or clients wait, so that
-neither thread keeps the other: `clear` and `push_last`, which come at a server's end,
-are the exceptions. Nobody is called while it is held, nor is anything made there whose
-`__del__` is the user's; so what strikes inside, a signal handler or the collector,
-can't come back for the lock. A handler that raises there leaves what waits in place;
-the numbers that are derived from it are counted anew by the next who comes.
+The lock is held for a few steps, by either of two threads. The thread that polls pushes
+(`push`, `push_lone`, `push_row`), looks (`queued`, `size_of`, `find`, `holds_init`),
+withdraws, and holds, releases and lets go of clients. The task thread pops, and at the
+server's end puts back and clears; before anybody polls it pushes the init file's job.
+Both push the last job (`push_last`). None of them takes longer the more jobs or clients
+wait, so that neither thread keeps the other: `clear` and `push_last`, which come at a
+server's end, are the exceptions. Nobody is called while it is held, nor is anything made
+there whose `__del__` is the user's; so what strikes inside, a signal handler or the
+collector, can't come back for the lock. A handler that raises there leaves what waits in
+place; the numbers that are derived from it are counted anew by the next who comes.
 """
 
 from __future__ import annotations
@@ -128,7 +131,8 @@ class JobQueue(Generic[J]):
                 if self._lone is not None:
                     self._line_up_lone()
                 line, budget = self._line_of(owner), self._budget
-                if budget.queued + budget.unsent + budget.receiving > budget.ample:
+                size = sum([job.size for job in row]) + JOB * len(row)
+                if budget.queued + budget.unsent + budget.receiving + size > budget.ample:
                     self._forget_if_over(line)
                     raise Overloaded
                 return self._line_up(row, line)

@@ -25,23 +25,22 @@ from bgpy.serving.budget import NO_ROOM
 from bgpy.serving.ending import Ending, Taken
 from bgpy.serving.job import Job, Peer
 from bgpy.serving.outbox import Outbox
-from bgpy.serving.questions import LONGEST, Questions
+from bgpy.serving.questions import LONGEST_QUESTION, Questions
 from bgpy.serving.queue import JobQueue, Overloaded
 from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
-from bgpy.tasks.current import LONGEST as LONGEST_CHAIN
-from bgpy.tasks.current import serials_in
+from bgpy.tasks.current import LONGEST_CHAIN, serials_in
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import EXEC, NO_TASKS, Kind
 from bgpy.version import __version__
 from bgpy.wire.extensions import Extension, UnknownExtension, decode_extensions
 from bgpy.wire.messages import (
+    AT_CODEC,
+    AT_EXTENSIONS,
+    AT_WAIT,
     CALL,
     CHAIN,
-    CODEC,
     CODEC_NONE,
-    EXTENSIONS,
-    WAIT,
     Cancel,
     Execute,
     Exit,
@@ -67,7 +66,7 @@ CALLS_ITSELF = (
 
 
 @dataclass(frozen=True)
-class Parts:
+class ServerParts:
     """What requests are handed to: the parts of one server that act on them."""
 
     engine: Engine
@@ -82,9 +81,17 @@ class Requests:
     """Acts on the messages of authenticated clients."""
 
     def __init__(
-        self, parts: Parts, incarnation: bytes, has_init_file: bool, clients: Callable[[], int]
+        self,
+        parts: ServerParts,
+        incarnation: bytes,
+        has_init_file: bool,
+        clients: Callable[[], int],
+        interrupted: Callable[[], bool],
     ) -> None:
-        """`clients` tells how many are connected."""
+        """`clients` tells how many are connected, `interrupted` whether a signal waits for a task.
+
+        The server ends when that task has run, though it takes requests still.
+        """
         self._engine = parts.engine
         self._jobs = parts.jobs
         self._outbox = parts.outbox
@@ -94,6 +101,7 @@ class Requests:
         self._incarnation = incarnation
         self._has_init_file = has_init_file
         self._clients = clients
+        self._interrupted = interrupted
         self.handlers: dict[type, Callable[[Session, Any], None]] = {
             Init: self._on_init,
             Execute: self._on_execute,
@@ -108,9 +116,9 @@ class Requests:
     # Requests for the tasks
 
     def _on_execute(self, session: Session, message: Execute) -> None:
-        wait = message[WAIT]
+        wait = message[AT_WAIT]
         job = Job(EXEC, session, message, wait)
-        unusual = self._ending.begun or message[CODEC] != PICKLE or message[EXTENSIONS]
+        unusual = self._ending.begun or message[AT_CODEC] != PICKLE or message[AT_EXTENSIONS]
         if unusual and not self._takes(job, message):
             return
         if not self._engine.initialized and not self._may_be_initialized():
@@ -141,7 +149,7 @@ class Requests:
         job = Job(Kind.EXIT, session, message, message.wait)
         if not self._allows(job, message, CODEC_NONE):
             return
-        log.info("%s asked the server to end", session.peer)
+        log.info("%s asked the server to end", session.name)
         try:
             taken = self._ending.ask(job)
         finally:
@@ -220,7 +228,7 @@ class Requests:
             "busy": self._jobs.taken is not None,
             "queued": self._jobs.queued(),
             "clients": self._clients(),
-            "ending": self._ending.begun,
+            "ending": self._ending.begun or self._interrupted(),
             "unseen_failures": self._outbox.unseen,
             "last_unseen_failure": self._outbox.last_unseen,
         }
@@ -277,8 +285,8 @@ class Requests:
         return Stage.DEFERRED if (owner, request) in self._outbox.deferred else Stage.UNKNOWN
 
     def _on_modules(self, session: Session, message: Modules) -> None:
-        if len(message.text) > LONGEST:
-            text = f"a question for modules has at most {LONGEST} characters: ask in parts"
+        if len(message.text) > LONGEST_QUESTION:
+            text = f"a question for modules has at most {LONGEST_QUESTION} characters: ask in parts"
             return self._outbox.refuse(session, message.request, Reason.TOO_LARGE, text)
         names = modules_asked(message.text)
         if names is None:

@@ -7,8 +7,8 @@
 
 The general road says what is right. `take` does the same in fewer steps where all that it
 may meet is known beforehand, and leaves all else to the general road: it has no effect on
-that. One suite runs over both; the general one alone serves where ``BGPY_ROAD`` is
-``general`` in the environment (docs/design/0026).
+that. One suite runs over both (``make test-general``): the general one alone serves where
+``BGPY_ROAD`` is ``general`` in the environment (docs/design/0026).
 
 It is called by the thread that polls, as `Requests` is, and a strike there is the session's
 to bear. What it adds to the queue is added under the queue's lock.
@@ -25,26 +25,26 @@ from bgpy.serving.job import Job, Peer, SmallJob
 from bgpy.serving.queue import JobQueue, Overloaded
 from bgpy.tasks.engine import Engine
 from bgpy.wire.frames import HEADER_SIZE
-from bgpy.wire.small import EXECUTE, MOST, unpack_start
+from bgpy.wire.small import EXECUTE, SMALL_CALL, unpack_start
 
 
-class Line(Peer, Protocol):
+class Requester(Peer, Protocol):
     """Whom requests come from."""
 
     def pause(self) -> None:
         """Read no more for now: what waits for the client is enough."""
 
 
-Take = Callable[[Line, memoryview, int], int]
+Take = Callable[[Requester, memoryview, int], int]
 """Queues the small executes that stand at the front of that many bytes, which begin where a
 frame does; how many bytes those were."""
 
 
 def road(jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int) -> Take:
     """The road into `jobs`."""
-    most = min(MOST, max_message)
+    most = min(SMALL_CALL, max_message)
 
-    def take(peer: Line, data: memoryview, size: int) -> int:
+    def take(peer: Requester, data: memoryview, size: int) -> int:
         if size < HEADER_SIZE or ending.begun or not engine.initialized:
             return 0
         start, length, request = unpack_start(data)
@@ -72,6 +72,6 @@ def road(jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int) 
     return take if short_roads() else _leave
 
 
-def _leave(peer: Line, data: memoryview, size: int) -> int:
+def _leave(peer: Requester, data: memoryview, size: int) -> int:
     """Leave all to the general road."""
     return 0

@@ -42,10 +42,10 @@ from bgpy.wire.messages import Reason
 
 log = logging.getLogger("bgpy.server")
 
-Call = tuple[bytes, int]
+CallId = tuple[bytes, int]
 """A client's id, and the number of its request."""
 
-ENDS = "the server is shutting down; this request was not run"
+SHUTTING_DOWN = "the server is shutting down; this request was not run"
 
 UNSENT = "the server could not send how this call ended; its log says why"
 
@@ -162,7 +162,7 @@ class Worker:
         if job.kind is Kind.EXIT and not job.waits:
             self._outbox.receipt(job.peer, job.request)
         else:
-            self._outbox.refuse(job.peer, job.request, Reason.NOT_STARTED, ENDS)
+            self._outbox.refuse(job.peer, job.request, Reason.NOT_STARTED, SHUTTING_DOWN)
 
     def finished(self, client_socket: ClientSocket, outcome: Outcome) -> None:
         """End a call that the engine has run elsewhere; called by the thread that polls."""
@@ -248,7 +248,7 @@ class Abroad:
         self._lock = threading.Lock()
         self._serials: dict[Job, int] = {}
         self._jobs: dict[int, Job] = {}
-        self._calls: dict[Call, Job] = {}
+        self._calls: dict[CallId, Job] = {}
         self._early: set[Job] = set()
         self._waiting: Job | None = None
 

@@ -38,6 +38,17 @@ def by_own(wanted: Address, but: Folder) -> StartupError | None:
     return found
 
 
+def on_port(port: int) -> list[Record]:
+    """The records of this account's servers that run on that TCP port, at whatever address."""
+    found = []
+    for _, place in _claimed(Address("0.0.0.0", port)):
+        with guarded(place.guard):
+            held, record = is_held(place.lock), records.load(place)
+        if held and record is not None and not record.is_gone():
+            found.append(record)
+    return found
+
+
 def _claimed(wanted: Address) -> Iterator[tuple[Address, Folder]]:
     """The addresses with that port for which there is a folder, used or not."""
     servers = folders.below_host("servers")

@@ -29,6 +29,7 @@ import os
 import sys
 from dataclasses import dataclass, fields
 
+from bgpy.address import Address, wildcards
 from bgpy.late import json
 from bgpy.state.folders import Folder, exists_privately, folder
 from bgpy.system import files
@@ -82,12 +83,31 @@ class Record:
 
     def is_gone(self) -> bool:
         """Whether the process that wrote this record is known to be gone."""
-        boots = {self.boot_id, boot_id().hex()} - {bytes(16).hex()}
-        if len(boots) > 1:
+        if self._is_of_another_boot():
             return True
-        if len({self.pid_namespace, pid_namespace()} - {0}) > 1:
+        if self._is_of_another_namespace():
             return False  # that pid means another process here
         return ProcessId(self.pid, self.start_time).is_gone()
+
+    def fate(self) -> str:
+        """What became of a server that is dead and has left this record, for people."""
+        if self._is_of_another_boot():
+            return (
+                f"it (process {self.pid}) ran before this machine was last started, and ended "
+                "with it or before"
+            )
+        if self._is_of_another_namespace():
+            return (
+                f"it (process {self.pid} of another container) was killed or crashed, or its "
+                "container has ended"
+            )
+        return f"its process {self.pid} was killed or crashed"
+
+    def _is_of_another_boot(self) -> bool:
+        return len({self.boot_id, boot_id().hex()} - {bytes(16).hex()}) > 1
+
+    def _is_of_another_namespace(self) -> bool:
+        return len({self.pid_namespace, pid_namespace()} - {0}) > 1
 
 
 def find(address: tuple[str, int]) -> Record | None:
@@ -114,6 +134,19 @@ def find_dead(address: tuple[str, int]) -> Record | None:
         return None
     record = load(place)
     return None if record is None or _is_alive(record, place) else record
+
+
+def written_by(incarnation: bytes, address: Address) -> Record | None:
+    """Give the record of that very server, alive or not; None if there is none any more.
+
+    A server on all interfaces is found at their address as well. Errors as in `find`.
+    """
+    for there in (address, *wildcards(address)):
+        place = folder(*there)
+        record = load(place) if exists_privately(place.path) else None
+        if record is not None and record.incarnation == incarnation.hex():
+            return record
+    return None
 
 
 def token_for(address: tuple[str, int]) -> str | None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from bgpy.system.locks import OPEN_FLAGS, opened
 
-Result = TypeVar("Result")
+R = TypeVar("R")
 
 _NEW = ".new"
 """How the names of files end that are being written, and are not yet in place."""
@@ -61,7 +61,7 @@ def unlink(path: str) -> None:
         _patiently(lambda: os.unlink(path))
 
 
-def _patiently(action: Callable[[], Result]) -> Result:
+def _patiently(action: Callable[[], R]) -> R:
     """Do it; on Windows again for a second where another process has the file open.
 
     A file that is read there can't be replaced or removed, nor one that is being replaced

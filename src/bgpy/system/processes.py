@@ -28,6 +28,9 @@ _LONGEST_PAUSE = 0.05
 _ENDING = 5.0
 """Seconds for a process of Windows that refuses to be ended since it is ending."""
 
+_PF_EXITING = 4
+"""Of Linux: the flag of a thread that the kernel is taking down (``/proc/PID/stat``)."""
+
 _boot_id = b""
 """What `boot_id` gave, once it was known."""
 
@@ -74,6 +77,14 @@ class ProcessId:
     def is_gone(self) -> bool:
         """Whether it is known to be gone."""
         return self.alive() is False
+
+    def is_ending(self) -> bool:
+        """Whether the system is taking it down: it runs nothing any more, and is gone soon.
+
+        Its port may be open for that moment. Seen on Linux only; elsewhere it is alive until
+        it is gone.
+        """
+        return sys.platform == "linux" and self.alive() is True and _is_taken_down(self.pid)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is known to be gone, at most `timeout` seconds; whether it is."""
@@ -146,10 +157,7 @@ def start_time(pid: int) -> str | None:
         return None
     if sys.platform.startswith("linux"):
         try:
-            # Not by `open`, which is not there any more when a ``__del__`` calls at the end.
-            with FileIO(f"/proc/{pid}/stat") as file:
-                # The name before it is in parentheses and may hold blanks and parentheses.
-                after_name = file.read().rpartition(b")")[2].split()
+            after_name = _stat(f"/proc/{pid}/stat")
         except OSError as error:
             # Of whatever kind: a hidden process is "not found" there as well.
             if _exists(pid):
@@ -166,6 +174,34 @@ def start_time(pid: int) -> str | None:
         return None
     except (psutil.Error, OSError) as error:
         raise Unseen(pid) from error
+
+
+def _stat(path: str) -> list[bytes]:
+    """The fields of a ``stat`` of Linux from the third on, the state."""
+    # Not by `open`, which is not there any more when a ``__del__`` calls at the end.
+    with FileIO(path) as file:
+        # The name before it is in parentheses and may hold blanks and parentheses.
+        return file.read().rpartition(b")")[2].split()
+
+
+def _is_taken_down(pid: int) -> bool:
+    """Whether the kernel is taking down every thread of a process of Linux.
+
+    The first thread alone may have ended while others still run.
+    """
+    try:
+        if not int(_stat(f"/proc/{pid}/stat")[6]) & _PF_EXITING:
+            return False
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return False
+    for thread in threads:
+        try:
+            if not int(_stat(f"/proc/{pid}/task/{thread}/stat")[6]) & _PF_EXITING:
+                return False
+        except OSError:
+            continue  # it has ended meanwhile
+    return True
 
 
 def _exists(pid: int) -> bool:

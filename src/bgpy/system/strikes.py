@@ -9,11 +9,14 @@ and a connection that is well would be ended for it.
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from socket import socket
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
+from typing import Any
 
 _LIBRARIES = sys.stdlib_module_names | {__name__.partition(".")[0], "platformdirs", "psutil"}
 _EXAMPLES = "bgpy.example"
@@ -38,10 +41,13 @@ def is_strike(error: BaseException) -> bool:
 def is_strike_amid(error: BaseException) -> bool:
     """The same where code of the program's was called, so that its functions say nothing.
 
-    A handler is told by its arguments there: one is the frame that it struck.
+    The error is a strike there if it has come through a handler that is set now.
     """
-    trace = error.__traceback__ if threading.get_ident() == threading.main_thread().ident else None
-    return trace is not None and any(map(_is_handler, _frames(trace)))
+    frames = list(_frames(error.__traceback__))
+    if threading.get_ident() != threading.main_thread().ident or all(map(_is_of_libraries, frames)):
+        return False
+    handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    return any(frame.f_code in handlers for frame in frames)
 
 
 def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
@@ -50,14 +56,15 @@ def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
         trace = trace.tb_next
 
 
-def _is_handler(frame: FrameType) -> bool:
-    code, values = frame.f_code, frame.f_locals
-    # Its positional parameters, and those that a star gathers behind them.
-    for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + 1]:
-        value = values.get(name)
-        if value is frame.f_back or (isinstance(value, tuple) and frame.f_back in value[:2]):
-            return value is not None
-    return False
+def _code_of(handler: Any) -> CodeType | None:
+    """What a handler runs; None for one written in C, and where there is none."""
+    while isinstance(handler, partial):
+        handler = handler.func
+    function = getattr(handler, "__func__", handler)
+    if not isinstance(function, FunctionType):
+        function = getattr(type(handler), "__call__", None)  # noqa: B004 - an object's method
+    code = getattr(function, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def _is_of_libraries(frame: FrameType) -> bool:

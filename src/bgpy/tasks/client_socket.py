@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from bgpy.errors import AlreadyResponded
@@ -37,6 +38,15 @@ if TYPE_CHECKING:
 # it, may claim again, or gives back what is its own and nothing else; and where even that was
 # struck, the claim is not yet the answer (`True`): the end of the `Deferred` ends the call.
 _claiming = threading.RLock()
+
+
+class Ended(Enum):
+    """How the server itself has ended a deferred call; stands for its answer."""
+
+    RAISED = "its task raised after defer(), and the caller has got that exception"
+    CLOSING = "the server is just ending it, since the server ends"
+    """Claimed, and the caller isn't told yet."""
+    CLOSED = "the server has ended"
 
 
 class Outlet(Protocol):
@@ -69,8 +79,8 @@ class ClientSocket:
         self._call = call
         self.waits = waits
         self.answered: object = False
-        """False while the call is open, True once its answer has left, in between the one who
-        has claimed the right to answer."""
+        """False while the call is open, True once its answer has left (how it `Ended` where the
+        server did that), in between the one who has claimed the right to answer."""
         self.deferred: weakref.ref[Deferred] | None = None
         """The right to answer later, once a task has asked for it."""
 
@@ -87,6 +97,8 @@ class ClientSocket:
 
     def respond(self, response: Any, error: bool = False) -> None:
         """Send `response` to the caller; it is dropped if the caller does not wait for one.
+
+        So it is if the call was deferred and the server has ended meanwhile.
 
         Raises `AlreadyResponded` at a second response to the same call, and
         `EncodeError` (nothing was sent; respond with something else) if an object in
@@ -130,7 +142,7 @@ class ClientSocket:
         A claim is no answer: one that is still held now was lost when its holder was struck.
         """
         with _claiming:
-            if self.answered is True:
+            if self.answered in (True, Ended.RAISED, Ended.CLOSED):
                 return
             self.answered = True
         self._outlet.drop(self._call)
@@ -147,7 +159,9 @@ class ClientSocket:
         claimant = object()
         try:
             if not self.claim(claimant):
-                raise AlreadyResponded("this call has been responded to already")
+                if self._is_too_late():
+                    return
+                raise AlreadyResponded(_why_not(self.answered))
             send()
         except BaseException:
             with _claiming:
@@ -157,6 +171,19 @@ class ClientSocket:
         self.answered = True
         if held:
             raise_held()
+
+    def _is_too_late(self) -> bool:
+        """Whether the server has ended the call since it ends itself.
+
+        No mistake of who answers now: the caller has been told, and the log counts such calls.
+        """
+        return self.answered in (Ended.CLOSING, Ended.CLOSED)
+
+
+def _why_not(answered: object) -> str:
+    if isinstance(answered, Ended):
+        return f"this call has ended already: {answered.value}"
+    return "this call has been responded to already"
 
 
 class Deferred:

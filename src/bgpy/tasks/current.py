@@ -10,9 +10,13 @@ grows meanwhile, the client sends the chain in a question about that call.
 
     client ──► A runs 7 ──► B runs 3 ──► A?   chain: (A, 7) (B, 3): A refuses
 
-Each thread has a record of its own, which that thread alone writes and reads: no lock. A
-signal handler or ``__del__`` that strikes in between reads the record as of the task that
-it struck.
+Each thread has a record of its own, which that thread alone writes: no lock. It reads all of
+it; other threads of the server read `serial` and nothing else (`Worker.is_running`, from the
+thread that polls; `ServerCore.running`, from any). That is one reference, so they find the call
+that runs, or the one before or after it: each asks about a call that it has met elsewhere, in
+the queue or as `taken`, and so can't take one for another. The one thing that another thread
+writes is the `chain` of the call that runs, which is one reference too. A signal handler or
+``__del__`` that strikes in between reads the record as of the task that it struck.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from typing import Protocol
 ENTRY = struct.Struct("<16sQ")
 """An entry of a chain: incarnation, and serial of the running call."""
 
-LONGEST = 64 * ENTRY.size
+LONGEST_CHAIN = 64 * ENTRY.size
 """Bytes of a chain that grows while its call is under way."""
 
 
@@ -55,7 +59,7 @@ class TaskThread:
         self.outer = outer
         """The server within a task of which this one is served."""
         self.serial = 0
-        """Of the call that runs, counted from 1; 0 between calls."""
+        """Of the call that runs, counted from 1; 0 between calls. Other threads read it."""
         self.call: Running = Nothing()
         """The call that runs, or the last one that did."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 
 from bgpy.errors import StartupError
 from bgpy.tasks.signatures import Functions, check
@@ -55,3 +56,27 @@ def load(path: str) -> Functions:
     functions = Functions(*(getattr(module, each) for each in Functions._fields))
     check(functions)
     return functions
+
+
+def failure(path: str, error: BaseException) -> StartupError:
+    """The error of a server whose init file, or its `init_task`, has raised `error`.
+
+    It names the line of the file; where none was reached, the file.
+    """
+    if isinstance(error, StartupError):
+        return error
+    text = traceback.format_exception_only(error)[-1].strip()
+    return StartupError(f"the init file failed: {text} ({_place(path, error)})")
+
+
+def _place(path: str, error: BaseException) -> str:
+    """Where it failed: the file and, where that is known, the line and the function."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    real = os.path.realpath(path)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if os.path.realpath(frame.filename) == real]
+    if not own:
+        return path
+    within = "" if own[-1].name == "<module>" else f", in {own[-1].name}"
+    return f"{own[-1].filename}, line {own[-1].lineno}{within}"

@@ -22,6 +22,9 @@ CHUNK = 4 * RECORD
 MOST_UNSENT = 2**16
 """Bytes of TLS's own words that may wait for a peer that makes us answer and reads nothing."""
 
+CIPHERTEXT = 2**17
+"""Bytes of ciphertext received at once: of the buffer that a `TlsSocket` is given."""
+
 WAIT = 0.5
 """Seconds that a socket which blocks waits to send, before it says that it could not."""
 

@@ -55,7 +55,7 @@ _EXECUTE, _REPLY = NUMBERS[Execute], NUMBERS[Reply]
 _PICKLED = CODEC_PICKLE << 4
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """Where a connection is in its life."""
 
     HANDSHAKE = "handshake"
@@ -64,7 +64,7 @@ class State(Enum):
     FAILED = "failed"
 
 
-class Event(Enum):
+class ConnectionEvent(Enum):
     """What moves a connection on."""
 
     PROVED = "proved"
@@ -72,19 +72,21 @@ class Event(Enum):
     END = "end of stream"
 
 
-TRANSITIONS: dict[tuple[State, Event], State] = {
-    (State.HANDSHAKE, Event.PROVED): State.OPEN,
-    (State.HANDSHAKE, Event.BROKEN): State.FAILED,
-    (State.OPEN, Event.BROKEN): State.FAILED,
-    (State.OPEN, Event.END): State.CLOSED,
+TRANSITIONS: dict[tuple[ConnectionState, ConnectionEvent], ConnectionState] = {
+    (ConnectionState.HANDSHAKE, ConnectionEvent.PROVED): ConnectionState.OPEN,
+    (ConnectionState.HANDSHAKE, ConnectionEvent.BROKEN): ConnectionState.FAILED,
+    (ConnectionState.OPEN, ConnectionEvent.BROKEN): ConnectionState.FAILED,
+    (ConnectionState.OPEN, ConnectionEvent.END): ConnectionState.CLOSED,
 }
 
 
 class Connection:
     """One peer. Make it with `server_side` or `client_side`.
 
-    Any error that `receive`, `reader` or `eof` raise is final. `send` may be called
-    from any thread, the rest from one at a time.
+    Any error that `receive`, `reader` or `eof` raise is final. What is received belongs to one
+    thread at a time: `receive`, `reader`, `eof`, `take_outgoing`. `send`, `execute` and `reply`
+    may be called from any thread, meanwhile too: they read what the handshake has set, or, once
+    the connection has broken, that nothing can be sent any more.
     """
 
     __slots__ = (
@@ -109,7 +111,7 @@ class Connection:
         allocate: Allocate,
         within: Within | None,
     ) -> None:
-        self._state = State.HANDSHAKE
+        self._state = ConnectionState.HANDSHAKE
         self._handshake: ClientHandshake | ServerHandshake | None = handshake  # until it is done
         self._is_client = isinstance(handshake, ClientHandshake)
         self._limits = limits
@@ -151,15 +153,15 @@ class Connection:
         return cls(handshake, None, allocate, within)
 
     @property
-    def state(self) -> State:
+    def state(self) -> ConnectionState:
         """Where the connection is in its life."""
         failed = self.reader is not None and self.reader.error is not None
-        return State.FAILED if failed else self._state
+        return ConnectionState.FAILED if failed else self._state
 
     @property
     def established(self) -> bool:
         """Whether the handshake is done and messages can be sent."""
-        return self.state is State.OPEN
+        return self.state is ConnectionState.OPEN
 
     @property
     def failed_request(self) -> int:
@@ -234,7 +236,7 @@ class Connection:
 
         Raises `RemoteProtocolError` in the middle of the handshake or of a frame.
         """
-        if self.state in (State.CLOSED, State.FAILED):
+        if self.state in (ConnectionState.CLOSED, ConnectionState.FAILED):
             return
         if self.reader is None or not self.reader.idle:
             where = "during the handshake" if self.reader is None else "within a message"
@@ -242,14 +244,14 @@ class Connection:
             if isinstance(self._handshake, ServerHandshake) and self._handshake.awaits_proof:
                 text = "it left at the server's proof, as a client with a wrong token or none does"
             self._fail(RemoteProtocolError(text))
-        self._move(Event.END)
+        self._move(ConnectionEvent.END)
 
     def _break(self, error: BgpyError) -> None:
         """Take note of the error that ends it, and tell the peer if it can understand."""
-        if self._state is State.OPEN:
+        if self._state is ConnectionState.OPEN:
             self._outgoing += b"".join(self._farewell(error))
-        if (self._state, Event.BROKEN) in TRANSITIONS:
-            self._move(Event.BROKEN)
+        if (self._state, ConnectionEvent.BROKEN) in TRANSITIONS:
+            self._move(ConnectionEvent.BROKEN)
         self._encoders = {}
         self.plain_head = -1
 
@@ -281,7 +283,7 @@ class Connection:
         self._plain_size = _plain_size(limits.max_message, limits.max_buffers)
         self.plain_head = min(limits.max_message, SMALL)
         self._most_buffers = min(limits.max_buffers, MOST_BUFFERS)
-        self._move(Event.PROVED)
+        self._move(ConnectionEvent.PROVED)
 
     def _with_fewer_buffers(self, message: Any) -> Any:
         """`message` with as many buffers as the limits allow, if the codec has a way."""
@@ -307,7 +309,7 @@ class Connection:
                 f"{limits.max_buffers} (max_buffers)"
             )
 
-    def _move(self, event: Event) -> None:
+    def _move(self, event: ConnectionEvent) -> None:
         self._state = TRANSITIONS[self._state, event]
 
     def _fail(self, error: BgpyError) -> NoReturn:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from bgpy.errors import RemoteProtocolError
-from bgpy.memory import Buffers, Head, Parts, Piece
+from bgpy.memory import Buffers, Head, HeadParts, Piece
 from bgpy.wire.extensions import check_block
 from bgpy.wire.frames import SMALL, encode_frame, pack_header
 from bgpy.wire.messages import (
@@ -36,20 +36,29 @@ from bgpy.wire.messages import (
     Reply,
 )
 
-WAIT = 1
-"""Flag of a request: the client waits for the task's end and what it responds."""
-LAST = 1
-"""Flag of an item: its stream has no more."""
-END = 1
-"""Flag of a credit: its receiver wants no more."""
-INTERRUPT = 1
-"""Flag of a cancel: interrupt the request if it runs."""
-ERROR = 2
-"""Flag: the value was handed to ``respond`` marked as an error, or is an exception."""
-CODE = 4
-"""Flag: the payload holds bytecode of this Python version."""
-EXTENDED = 8
-"""Flag of a request: a block of extensions lies before the payload."""
+
+class Tag:
+    """The low four bits of a frame's tags, the high four are the codec's number.
+
+    Plain numbers, since several messages use bit 0 each in a way of its own, and an enum would
+    take those for one.
+    """
+
+    WAIT: Final = 1
+    """Of a request: the client waits for the task's end and what it responds."""
+    LAST: Final = 1
+    """Of an item: its stream has no more."""
+    END: Final = 1
+    """Of a credit: its receiver wants no more."""
+    INTERRUPT: Final = 1
+    """Of a cancel: interrupt the request if it runs."""
+    ERROR: Final = 2
+    """The value was handed to ``respond`` marked as an error, or is an exception."""
+    CODE: Final = 4
+    """The payload holds bytecode of this Python version."""
+    EXTENDED: Final = 8
+    """Of a request: a block of extensions lies before the payload."""
+
 
 MOST_ACKNOWLEDGED = 8191
 """Ids in one acknowledge beside its high-water mark: 64 KiB."""
@@ -84,12 +93,12 @@ def encode_init(kind: int, message: Init) -> list[Piece]:
 
 def decode_init(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Init:
     """The inverse of `encode_init`."""
-    if tags & EXTENDED:
+    if tags & Tag.EXTENDED:
         extensions, head = _take_block(kind, head)
-        message = decode_init(kind, tags & ~EXTENDED, request, head, buffers)
+        message = decode_init(kind, tags & ~Tag.EXTENDED, request, head, buffers)
         return message._replace(extensions=extensions)
-    _check_tags(kind, tags, head, buffers, CODE)
-    return Init(request, head, buffers, tags >> 4, tags & CODE != 0)
+    _check_tags(kind, tags, head, buffers, Tag.CODE)
+    return Init(request, head, buffers, tags >> 4, tags & Tag.CODE != 0)
 
 
 def encode_task(kind: int, message: Execute | Exit) -> list[Piece]:
@@ -105,11 +114,11 @@ def decode_execute(kind: int, tags: int, request: int, head: Head, buffers: Buff
     """The inverse of `encode_task`."""
     known = _TASK_TAGS.get(tags)
     if known is None:
-        if tags & EXTENDED:
+        if tags & Tag.EXTENDED:
             extensions, head = _take_block(kind, head)
-            message = decode_execute(kind, tags & ~EXTENDED, request, head, buffers)
+            message = decode_execute(kind, tags & ~Tag.EXTENDED, request, head, buffers)
             return message._replace(extensions=extensions)
-        known = (*_without_payload(kind, tags, head, buffers, WAIT), b"")
+        known = (*_without_payload(kind, tags, head, buffers, Tag.WAIT), b"")
     return _new(Execute, (request, head, buffers, *known))
 
 
@@ -131,7 +140,7 @@ def decode_reply(kind: int, tags: int, request: int, head: Head, buffers: Buffer
     """The inverse of `encode_reply`."""
     known = _REPLY_TAGS.get(tags)
     if known is None:
-        known = _without_payload(kind, tags, head, buffers, ERROR)
+        known = _without_payload(kind, tags, head, buffers, Tag.ERROR)
     return _new(Reply, (request, head, buffers, *known))
 
 
@@ -163,8 +172,8 @@ def decode_failure(kind: int, tags: int, request: int, head: Head, buffers: Buff
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(f"a failure has text that isn't UTF-8: {error}") from error
     payload = head[at:]
-    _check_tags(kind, tags, payload, buffers, CODE)
-    fields = (request, reason, *texts, payload, buffers, tags >> 4, tags & CODE != 0)
+    _check_tags(kind, tags, payload, buffers, Tag.CODE)
+    fields = (request, reason, *texts, payload, buffers, tags >> 4, tags & Tag.CODE != 0)
     return _new(Failure, fields)
 
 
@@ -193,22 +202,22 @@ def decode_item(kind: int, tags: int, request: int, head: Head, buffers: Buffers
     """The inverse of `encode_item`."""
     stream, place = _start(kind, head, _item)
     payload = head[_item.size :]
-    _check_tags(kind, tags, payload, buffers, CODE | ERROR | LAST)
-    flags = (tags & CODE != 0, tags & LAST != 0, tags & ERROR != 0)
+    _check_tags(kind, tags, payload, buffers, Tag.CODE | Tag.ERROR | Tag.LAST)
+    flags = (tags & Tag.CODE != 0, tags & Tag.LAST != 0, tags & Tag.ERROR != 0)
     return Item(request, payload, buffers, tags >> 4, *flags, stream, place)
 
 
 def encode_credit(kind: int, message: Credit) -> list[Piece]:
     """Stream, items and bytes."""
     request, stream, items, size, end = message
-    return encode_frame(kind, end * END, request, _credit.pack(stream, items, size))
+    return encode_frame(kind, end * Tag.END, request, _credit.pack(stream, items, size))
 
 
 def decode_credit(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Credit:
     """The inverse of `encode_credit`."""
-    _check_plain(kind, tags & ~END, head, buffers, _credit.size)
+    _check_plain(kind, tags & ~Tag.END, head, buffers, _credit.size)
     stream, items, size = _credit.unpack(head)
-    return Credit(request, stream, items, size, tags & END != 0)
+    return Credit(request, stream, items, size, tags & Tag.END != 0)
 
 
 def encode_event(kind: int, message: Event) -> list[Piece]:
@@ -227,8 +236,8 @@ def decode_event(kind: int, tags: int, request: int, head: Head, buffers: Buffer
         raise RemoteProtocolError("an event is shorter than the topic that it announces")
     topic = _from_utf8(kind, head[_event.size : at])
     payload = head[at:]
-    _check_tags(kind, tags, payload, buffers, CODE)
-    return Event(request, payload, buffers, tags >> 4, tags & CODE != 0, topic, sequence)
+    _check_tags(kind, tags, payload, buffers, Tag.CODE)
+    return Event(request, payload, buffers, tags >> 4, tags & Tag.CODE != 0, topic, sequence)
 
 
 def encode_progress(kind: int, message: Progress) -> list[Piece]:
@@ -267,14 +276,14 @@ def decode_acknowledge(
 def encode_cancel(kind: int, message: Cancel) -> list[Piece]:
     """The other request's id."""
     request, target, interrupt = message
-    return encode_frame(kind, interrupt * INTERRUPT, request, _u64.pack(target))
+    return encode_frame(kind, interrupt * Tag.INTERRUPT, request, _u64.pack(target))
 
 
 def decode_cancel(kind: int, tags: int, request: int, head: Head, buffers: Buffers) -> Cancel:
     """The inverse of `encode_cancel`."""
-    _check_plain(kind, tags & ~INTERRUPT, head, buffers, _u64.size)
+    _check_plain(kind, tags & ~Tag.INTERRUPT, head, buffers, _u64.size)
     (target,) = _u64.unpack(head)
-    return Cancel(request, target, tags & INTERRUPT != 0)
+    return Cancel(request, target, tags & Tag.INTERRUPT != 0)
 
 
 def encode_empty(kind: int, message: Message) -> list[Piece]:
@@ -313,11 +322,11 @@ def farewell(request: int, text: str) -> Goodbye:
 
 
 def _request(
-    kind: int, tags: int, request: int, head: Head | Parts, buffers: Buffers, extensions: bytes
+    kind: int, tags: int, request: int, head: Head | HeadParts, buffers: Buffers, extensions: bytes
 ) -> list[Piece]:
     """A request's frame, with its block of extensions before its payload if it has one."""
     if extensions:
-        tags |= EXTENDED
+        tags |= Tag.EXTENDED
         head = _behind(_u16.pack(len(extensions)) + extensions, head)
     return encode_frame(kind, tags, request, head, buffers)
 
@@ -335,7 +344,7 @@ def _take_block(kind: int, head: Head) -> tuple[bytes, Head]:
     return block, head[at:]
 
 
-def _behind(start: bytes, head: Head | Parts) -> Head | Parts:
+def _behind(start: bytes, head: Head | HeadParts) -> Head | HeadParts:
     """`start` and behind it `head`, which is copied only if it is small."""
     if isinstance(head, tuple):
         return (start, *head)
@@ -352,17 +361,17 @@ def _start(kind: int, head: Head, layout: struct.Struct) -> tuple[int, ...]:
 
 
 def _known_tags(flag: int) -> dict[int, tuple[int, bool, bool]]:
-    """Codec, `CODE` and `flag` for all tags of a payload that may have these two flags."""
+    """Codec, `Tag.CODE` and `flag` for all tags of a payload that may have these two flags."""
     return {
-        tags: (tags >> 4, tags & CODE != 0, tags & flag != 0)
+        tags: (tags >> 4, tags & Tag.CODE != 0, tags & flag != 0)
         for tags in range(16, 256)
-        if not tags & 0xF & ~(CODE | flag)
+        if not tags & 0xF & ~(Tag.CODE | flag)
     }
 
 
-_TASK_TAGS = {tags: (*known, b"") for tags, known in _known_tags(WAIT).items()}
+_TASK_TAGS = {tags: (*known, b"") for tags, known in _known_tags(Tag.WAIT).items()}
 """What follows the buffers in an `Execute` or `Exit` without extensions."""
-_REPLY_TAGS = _known_tags(ERROR)
+_REPLY_TAGS = _known_tags(Tag.ERROR)
 
 
 def _utf8(text: str) -> bytes:
@@ -385,7 +394,7 @@ def _check_tags(kind: int, tags: int, head: Head, buffers: Buffers, flags: int) 
         raise RemoteProtocolError(
             f"a message of kind {kind} has flags {tags & 0xF:#x}, known are {flags:#x}"
         )
-    if tags < 16 and (tags & CODE or len(head) or buffers):
+    if tags < 16 and (tags & Tag.CODE or len(head) or buffers):
         raise RemoteProtocolError(f"a message of kind {kind} has a payload without a codec")
 
 
@@ -393,7 +402,7 @@ def _without_payload(
     kind: int, tags: int, head: Head, buffers: Buffers, flag: int
 ) -> tuple[int, bool, bool]:
     """The tags of a message without a payload; refuses those that no message has."""
-    _check_tags(kind, tags, head, buffers, CODE | flag)
+    _check_tags(kind, tags, head, buffers, Tag.CODE | flag)
     return CODEC_NONE, False, tags & flag != 0
 
 

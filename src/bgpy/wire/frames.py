@@ -40,7 +40,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
-from bgpy.memory import Allocate, Head, Parts, Piece
+from bgpy.memory import Allocate, Head, HeadParts, Piece
 
 HEADER_SIZE = 16
 SMALL = 64 * 1024
@@ -79,12 +79,12 @@ class Frame(NamedTuple):
 
 
 T = TypeVar("T")
-Make = Callable[[int, int, int, Head, Sequence[memoryview]], T]
+Decode = Callable[[int, int, int, Head, Sequence[memoryview]], T]
 """Makes something of a frame, given as the fields of `Frame`."""
 
 
 def encode_frame(
-    kind: int, tags: int, request: int, head: Head | Parts, buffers: Sequence[memoryview] = ()
+    kind: int, tags: int, request: int, head: Head | HeadParts, buffers: Sequence[memoryview] = ()
 ) -> list[Piece]:
     """Give the pieces of a frame, to be sent in this order; none of them is empty.
 
@@ -193,7 +193,9 @@ class FrameReader(Generic[T]):
         "thrown",
     )
 
-    def __init__(self, limits: SizeLimits, allocate: Allocate, make: Mapping[int, Make[T]]) -> None:
+    def __init__(
+        self, limits: SizeLimits, allocate: Allocate, make: Mapping[int, Decode[T]]
+    ) -> None:
         self._max_message = limits.max_message
         self._max_buffers = limits.max_buffers
         self._allocate = allocate

@@ -14,7 +14,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
 from bgpy.late import json
-from bgpy.memory import Buffers, Head, Parts
+from bgpy.memory import Buffers, Head, HeadParts
 
 CODEC_NONE = 0
 CODEC_PICKLE = 1
@@ -86,13 +86,13 @@ class Stage(StrEnum):
 
 # The fields of Init, Execute and Exit by place, for the road of a small call: asking a named
 # tuple for a field by its name takes as long as a function call (docs/design/0012).
-REQUEST: Final = 0
-HEAD: Final = 1
-BUFFERS: Final = 2
-CODEC: Final = 3
-CODE: Final = 4
-WAIT: Final = 5
-EXTENSIONS: Final = 6
+AT_REQUEST: Final = 0
+AT_HEAD: Final = 1
+AT_BUFFERS: Final = 2
+AT_CODEC: Final = 3
+AT_CODE: Final = 4
+AT_WAIT: Final = 5
+AT_EXTENSIONS: Final = 6
 """These two of Execute and Exit alone: an Init has no `wait`."""
 
 
@@ -100,7 +100,7 @@ class Init(NamedTuple):
     """The three tasks; the payload is theirs."""
 
     request: int
-    head: Head | Parts
+    head: Head | HeadParts
     buffers: Buffers = ()
     codec: int = CODEC_PICKLE
     code: bool = False
@@ -111,7 +111,7 @@ class Execute(NamedTuple):
     """Run the exec task with the payload; answer with its response if `wait`."""
 
     request: int
-    head: Head | Parts
+    head: Head | HeadParts
     buffers: Buffers = ()
     codec: int = CODEC_PICKLE
     code: bool = False
@@ -123,7 +123,7 @@ class Exit(NamedTuple):
     """Run the exit task with the payload and end the server."""
 
     request: int
-    head: Head | Parts
+    head: Head | HeadParts
     buffers: Buffers = ()
     codec: int = CODEC_PICKLE
     code: bool = False
@@ -135,7 +135,7 @@ class Reply(NamedTuple):
     """The payload is what the task responded; `error` if it was marked as an error."""
 
     request: int
-    head: Head | Parts
+    head: Head | HeadParts
     buffers: Buffers = ()
     codec: int = CODEC_PICKLE
     code: bool = False
@@ -154,7 +154,7 @@ class Failure(NamedTuple):
     type_name: str = ""
     text: str = ""
     traceback: str = ""
-    head: Head | Parts = b""
+    head: Head | HeadParts = b""
     buffers: Buffers = ()
     codec: int = CODEC_NONE
     code: bool = False
@@ -176,7 +176,7 @@ class Item(NamedTuple):
     """
 
     request: int
-    head: Head | Parts
+    head: Head | HeadParts
     buffers: Buffers = ()
     codec: int = CODEC_PICKLE
     code: bool = False
@@ -214,7 +214,7 @@ class Event(NamedTuple):
     """
 
     request: int
-    head: Head | Parts
+    head: Head | HeadParts
     buffers: Buffers = ()
     codec: int = CODEC_PICKLE
     code: bool = False

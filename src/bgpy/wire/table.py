@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from bgpy.memory import Piece
 from bgpy.wire import encoding as lies
-from bgpy.wire.frames import Make
+from bgpy.wire.frames import Decode
 from bgpy.wire.messages import (
     Acknowledge,
     Cancel,
@@ -45,7 +45,7 @@ class Row(NamedTuple):
     message: type
     sent_by: str
     encode: Callable[[int, Any], list[Piece]]
-    decode: Make[Any]
+    decode: Decode[Any]
     spoken: bool = True
 
 
@@ -84,7 +84,7 @@ class Direction(NamedTuple):
 
     encoders: Encoders
     """Gives the pieces of a message, by its class."""
-    decoders: dict[int, Make[Message]]
+    decoders: dict[int, Decode[Message]]
     """Makes a message of a frame, by its kind; raises `RemoteProtocolError` if it is none."""
 
 

@@ -19,6 +19,7 @@ from bgpy import (
     ServerRestarted,
     token_create,
 )
+from bgpy.config import ENV_ROAD
 from tests.support.fixtures import free_port
 from tests.support.gate import Gate
 from tests.support.tasks.counting import TASKS, count
@@ -82,6 +83,27 @@ def test_circle_of_waits_ends_in_calling_self(
             client.call({"run": way}, timeout=PATIENCE)
         for _, each in servers[:count_of_servers]:
             assert each.call({"run": Way()}, timeout=PATIENCE) == "the end"
+
+
+def test_second_call_of_a_task_to_its_own_server_is_calling_self(
+    servers: list[tuple[int, Client]],
+) -> None:
+    """By a client that is connected since a moment ago, as nearly all calls are."""
+    (first, client), _, _ = servers
+
+    def calling(state: Any) -> list[str]:
+        said = []
+        with Client("127.0.0.1", first, timeout=PATIENCE) as itself:
+            itself.ping()
+            for timeout in (None, PATIENCE):
+                itself.ping()
+                try:
+                    itself.call({"run": count}, timeout=timeout)
+                except CallingSelf:
+                    said.append("noticed")
+        return said
+
+    assert client.call({"run": calling}, timeout=PATIENCE) == ["noticed"] * 2
 
 
 def test_wait_for_a_server_that_nobody_holds_is_left_alone(
@@ -163,6 +185,38 @@ def test_restart_is_told_at_the_first_call_after_it(start: Start, free_port: int
     with pytest.raises(ServerRestarted):
         ways[how]({"run": count})
     assert client.submit({"run": count}).result(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("road", ["short", "general"])
+def test_restart_that_a_ping_met_is_told_to_the_next_call(
+    start: Start, free_port: int, monkeypatch: pytest.MonkeyPatch, road: str
+) -> None:
+    """The connection is used already, so that nothing but the restart keeps a call from it."""
+    monkeypatch.setenv(ENV_ROAD, road)
+    token = token_create()
+    handle, client = start(port=free_port, token=token)
+    client.initialize(*TASKS)
+    client.call({"run": count})
+    handle.kill()
+    start(port=handle.port, token=token)[1].initialize(*TASKS)
+    client.ping()
+    with pytest.raises(ServerRestarted):
+        client.call({"run": count})
+    assert client.call({"run": count}) == 0
+
+
+def test_call_overtakes_nothing_that_was_submitted_before(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is posted, in a handler that interrupted the client say, is sent first."""
+    _, client = start()
+    client.initialize(*TASKS)
+    client.call({"run": count})
+    monkeypatch.setattr(client._caller._submitter, "ring", lambda: None)  # the sender is slow
+    with client._caller._here.inside:  # as where a handler submits
+        future = client.submit({"run": count})
+    assert client.call({"run": count}) == 2
+    assert future.result(PATIENCE) == 1
 
 
 def test_future_that_is_closed_over_says_that_the_client_was_closed(start: Start) -> None:

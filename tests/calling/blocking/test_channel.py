@@ -39,17 +39,17 @@ LARGE = b"x" * 150_000
 
 
 @pytest.fixture
-def ends() -> Iterator[Ends]:
-    """A channel, and its other end."""
-    with far_end() as both:
-        yield both
-
-
-@pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     """Threads that call."""
     with ThreadPoolExecutor(4) as threads:
         yield threads
+
+
+@pytest.fixture
+def ends(pool: ThreadPoolExecutor) -> Iterator[Ends]:
+    """A channel, and its other end; closed before the threads are waited for."""
+    with far_end() as both:
+        yield both
 
 
 def call(channel: Channel, head: bytes = b"args", timeout: float | None = None) -> Answer:
@@ -57,6 +57,12 @@ def call(channel: Channel, head: bytes = b"args", timeout: float | None = None) 
     deadline = None if timeout is None else monotonic() + timeout
     turn = channel._shared.here.turn
     return channel.call((head, (), False), b"", timeout, deadline, turn)
+
+
+def call_alone(channel: Channel, head: bytes = b"args") -> bytes | Answer | None:
+    """As a client's thread calls where nothing else is under way, and soon after another."""
+    channel._last_used = monotonic()
+    return channel.call_alone(head, channel._shared.here.turn)
 
 
 def test_lone_call_gets_its_answer(ends: Ends, pool: ThreadPoolExecutor) -> None:
@@ -102,6 +108,85 @@ def test_end_of_the_connection_ends_every_call(ends: Ends, pool: ThreadPoolExecu
         assert answer.progress == "unknown"
     with pytest.raises(Unusable):
         call(channel)
+
+
+# The short road
+
+
+def test_short_road_gives_the_pickle_of_the_response(ends: Ends, pool: ThreadPoolExecutor) -> None:
+    """And the whole answer where that is anything else, or comes in parts."""
+    channel, far = ends
+    for answer, given in [
+        (lambda number: [Reply(number, b"value")], b"value"),
+        (lambda number: [Reply(number, b"value", error=True)], Reply),
+        (lambda number: [Reply(number, bytes(100_000), code=True)], Reply),
+        (lambda number: [Failure(number, Reason.NO_RESPONSE)], Failure),
+        (lambda number: [Reply(number + 7, b"another's"), Reply(number, b"value")], Reply),
+    ]:
+        calling = pool.submit(call_alone, channel)
+        request = far.read()
+        assert request == Execute(request.request, b"args", wait=True)
+        far.say(*answer(request.request))
+        got = calling.result()
+        assert got == given if isinstance(given, bytes) else isinstance(got, given)
+        assert channel.conversation.is_quiet
+
+
+def test_short_road_is_left_where_another_reads(ends: Ends, pool: ThreadPoolExecutor) -> None:
+    """A caller, or the standby."""
+    channel, far = ends
+    calling = pool.submit(call, channel)
+    first = far.read()
+    assert call_alone(channel) is None
+    second = pool.submit(call, channel)
+    following = far.read()
+    assert call_alone(channel) is None
+    far.say(Reply(first.request, b""), Reply(following.request, b""))
+    assert isinstance(calling.result(), Reply)
+    assert isinstance(second.result(), Reply)
+
+
+def test_short_road_is_left_where_another_is_about_to_read(ends: Ends) -> None:
+    """The standby was asked, or this thread's turn was left from a call that was struck down."""
+    channel, _ = ends
+    channel._turns.reader = channel._shared.here.turn
+    assert call_alone(channel) is None
+    channel._turns.reader = None
+    channel._turns.note_asked()
+    assert call_alone(channel) is None
+    assert not channel.conversation.pending
+
+
+def test_short_road_is_left_after_a_pause_and_by_what_is_large(ends: Ends) -> None:
+    """Nothing was sent."""
+    channel, _ = ends
+    channel._last_used = monotonic() - 1.0
+    assert channel.call_alone(b"args", channel._shared.here.turn) is None
+    channel.connection.plain_head = 3
+    assert call_alone(channel) is None
+    assert not channel.conversation.pending
+    assert channel._turns.reader is None
+
+
+def test_short_road_ends_with_the_connection(ends: Ends, pool: ThreadPoolExecutor) -> None:
+    """While it reads, and before it begins."""
+    channel, far = ends
+    calling = pool.submit(call_alone, channel)
+    far.read()
+    far.say(Goodbye("it is late"))
+    answer = calling.result()
+    assert isinstance(answer, ServerGone)
+    assert answer.progress == "unknown"
+    with pytest.raises(Unusable):
+        call_alone(channel)
+
+
+def test_short_road_is_closed_behind_a_goodbye(ends: Ends) -> None:
+    """Nothing is said after it."""
+    channel, _ = ends
+    channel.leaving = "the client was closed"
+    with pytest.raises(Unusable):
+        call_alone(channel)
 
 
 # Time-outs
@@ -233,7 +318,9 @@ def test_call_behind_a_reader_that_still_reads_waits_for_the_standby(
     assert waiting.result() == Reply(second.request, b"value")
 
 
-@pytest.mark.parametrize("act", [call, lambda channel: channel.admit(None, (b"", (), False))])
+@pytest.mark.parametrize(
+    "act", [call, call_alone, lambda channel: channel.admit(None, (b"", (), False))]
+)
 def test_nothing_is_sent_behind_a_thread_that_was_struck_while_it_sent(
     ends: Ends, act: object
 ) -> None:
@@ -272,7 +359,9 @@ def test_call_that_is_closed_over_is_told_so(ends: Ends, pool: ThreadPoolExecuto
     assert channel.wait_closed(deadline)
     answer = calling.result()
     assert isinstance(answer, ServerGone)
-    assert str(answer) == "the client was closed; whether the call ran is not known"
+    assert answer.problem == "the client was closed; whether the call ran is not known"
+    assert answer.advice is not None
+    assert "closing the client did not end the server" in answer.advice.api
 
 
 # Chains of calls

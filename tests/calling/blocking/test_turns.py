@@ -175,7 +175,7 @@ LOOPS = [
     (NotesBeforeItRings, "for ever"),
     (SleepsWithoutAsking, "for ever"),
     (ReadsWithoutLookingAgain, "two read"),
-    (OverlooksWhatIsTorn, "for ever"),
+    (OverlooksWhatIsTorn, "behind one"),
     (ForgetsBeforeItWakes, "for ever"),
     (KeepsTheTurnOfTheOther, "for ever"),
 ]

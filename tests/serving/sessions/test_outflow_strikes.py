@@ -10,6 +10,8 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
+from types import FrameType
 
 import pytest
 
@@ -165,6 +167,56 @@ def test_outflow_sends_all_once_and_in_order_wherever_a_handler_raises(
         if not struck:
             return
     raise AssertionError("the act has more places than were tried")
+
+
+def _come_back(outflow: Outflow, frame: FrameType) -> None:
+    outflow.send([b"H"], False)
+
+
+def test_gathered_piece_leaves_once_wherever_its_thread_comes_back(striker: Striker) -> None:
+    """A handler sends in the middle of it."""
+    for place in range(1, PLACES):
+        with closing(Setting()) as setting:
+            outflow = setting.outflow
+            setting.send([b"first"], True)
+            striker.fallen = 0
+            striker.arm(place, partial(_come_back, outflow))
+            try:
+                taken = outflow.gather(b"M")
+            finally:
+                striker.disarm()
+            if not taken:
+                outflow.send([b"M"], True)
+            setting.drain()
+            assert bytes(setting.got) in (b"firstHM", b"firstMH", b"firstM"), striker.where
+            assert (b"H" in setting.got) == bool(striker.fallen), striker.where
+        if not striker.fallen:
+            return
+    raise AssertionError("gathering has more places than were tried")
+
+
+def test_gathered_piece_leaves_once_or_not_at_all_wherever_a_handler_raises(
+    striker: Striker,
+) -> None:
+    """As whoever sends it, and is told of the exception, has to bear."""
+    for place in range(1, PLACES):
+        with closing(Setting()) as setting:
+            setting.send([b"first"], True)
+            striker.fallen = 0
+            striker.arm(place, raise_struck)
+            try:
+                setting.outflow.gather(b"M")
+            except Struck:
+                pass
+            finally:
+                striker.disarm()
+            setting.outflow.send([b"the last"], False)
+            setting.drain()
+            assert bytes(setting.got) in (b"firstMthe last", b"firstthe last"), striker.where
+            assert setting.budget.unsent == 0, striker.where
+        if not striker.fallen:
+            return
+    raise AssertionError("gathering has more places than were tried")
 
 
 def _strike(striker: Striker, place: int, setting: Setting, message: Message | None) -> bool:

@@ -290,7 +290,7 @@ def test_session_closes_quietly_when_the_client_says_goodbye(
     assert pair.service.gone.wait(LONG)
     pair.loop.on_poller(lambda: None)
     session = pair.session
-    assert (session.peer, session.client_id, session.outcome) == ("the peer", b"c" * 16, "left")
+    assert (session.name, session.client_id, session.outcome) == ("the peer", b"c" * 16, "left")
 
 
 def test_session_refuses_a_client_when_it_holds_another_token(connect: Connect) -> None:
@@ -519,7 +519,7 @@ def test_session_is_clogged_when_gathered_replies_are_too_many(connect: Connect)
 def test_session_sends_gathered_replies_when_they_are_enough(connect: Connect) -> None:
     """They don't wait for a poll then."""
     pair = connect().shake_hands()
-    size = outflow_module.GATHERED // 4
+    size = outflow_module.MOST_GATHERED // 4
     for request in range(6):
         pair.session.reply(request, (bytes(size), (), False), False, True)
     assert [message.request for message in pair.read(6)] == list(range(6))

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from bgpy.serving.io.poller import READ, WRITE, Handler
+from bgpy.serving.io.poller import READ, WRITE, OnReady
 from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.sessions.watch import Pause, Watch
 from tests.support.strikes import Struck
@@ -21,11 +21,11 @@ class Recorder:
         self.watched: int | None = None
         self.strikes: list[str] = []
 
-    def register(self, sock: socket.socket, events: int, handler: Handler) -> None:
+    def register(self, sock: socket.socket, events: int, handler: OnReady) -> None:
         assert self.watched is None, "it is watched already"
         self._do(events)
 
-    def modify(self, sock: socket.socket, events: int, handler: Handler) -> None:
+    def modify(self, sock: socket.socket, events: int, handler: OnReady) -> None:
         assert self.watched is not None, "it isn't watched"
         self._do(events)
 

@@ -45,7 +45,7 @@ from bgpy.wire.messages import (
     modules_text,
     modules_told,
 )
-from bgpy.wire.small import MOST
+from bgpy.wire.small import SMALL_CALL
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Caller:
         self._target = target
         self._connect_timeout = connect_timeout
         self._acquaintance = Acquaintance(target.address)
-        self._small = MOST if short_roads() else -1
+        self._small = SMALL_CALL if short_roads() else -1
         self._begin_anew()
         join(self)
 
@@ -107,10 +107,13 @@ class Caller:
             here = self._here
             inside = here.inside
             if not inside.locked() and channel.generation <= self._acquaintance.notified:
-                with inside:
-                    found = channel.call_alone(head, here.turn)
-                if found is not None:
-                    return found
+                try:
+                    with inside:
+                        found = channel.call_alone(head, here.turn)
+                    if found is not None:
+                        return found
+                except Unusable:
+                    pass  # nothing was sent
         answer: Answer = self._do(
             lambda channel, deadline, turn: channel.call(
                 payload, current.chain(), timeout, deadline, turn

@@ -31,7 +31,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bgpy.calling.blocking.connecting import Connected
-from bgpy.calling.blocking.reading import IDLE, STRUCK_READING, STRUCK_SENDING, Reading
+from bgpy.calling.blocking.reading import LOOK_AFTER, STRUCK_READING, STRUCK_SENDING, Reading
 from bgpy.calling.blocking.send_queue import SendQueue
 from bgpy.calling.blocking.shared import NoReader, Shared, Unusable
 from bgpy.calling.blocking.waiting import TICK
@@ -84,26 +84,22 @@ class Channel(Reading):
         """As `call` of a small plain pickle without a time limit: the short road.
 
         Gives the pickle of the response, or the answer if it is anything else. None says that
-        nothing was done: something else is under way, or the connection needs a look first.
+        nothing was done: another thread reads, or the connection needs a look first. Raises
+        `Unusable` likewise.
         """
         call, turns, sends = Call(), self._turns, self._sends
         try:
             with self._lock:
+                self._check()
                 now = _clock()
                 if (
-                    self.conversation.pending
-                    or turns.reader is not None
-                    or turns.asked
-                    or sends.waiting
-                    or sends.torn
-                    or self.leaving
-                    or self.conversation.ended is not None
-                    or now - self._last_used > IDLE
+                    now - self._last_used > LOOK_AFTER
                     or len(head) > self.connection.plain_head
+                    or turns.reader is not None
+                    or not turns.enter(turn)
                 ):
                     return None
                 self._last_used = now
-                turns.enter(turn)
                 self._numbers.last = number = self._numbers.last + 1
                 self.conversation.begin(call, number)
                 sends.send(call, (pack_start(EXECUTE, len(head), number) + head,))
@@ -114,6 +110,8 @@ class Channel(Reading):
                         turns.reader = None
                         return answer
             return self._await(call, True, None, turn)
+        except Unusable:
+            raise
         except BaseException as error:
             if isinstance(error, OSError) and not is_strike(error):
                 return self._not_sent(call, error)
@@ -251,7 +249,7 @@ class Channel(Reading):
     def lost(self, error: OSError) -> None:
         """Sending failed: what came before the end is still read, then all that is left ends."""
         self.look()
-        self._end(f"the connection was lost: {error}")
+        self._end_lost(f"the connection was lost: {error}")
 
     def _not_sent(self, call: Call, error: OSError) -> Answer:
         if call.answer is None:
@@ -275,7 +273,7 @@ class Channel(Reading):
         call it is. The server refuses the call if one of those that wait holds it.
         """
         chain = current.chain()
-        if chain == call.chain or len(chain) > current.LONGEST:
+        if chain == call.chain or len(chain) > current.LONGEST_CHAIN:
             return
         with self._lock:
             if self._sends.torn or self.conversation.ended is not None or call.answer is not None:

@@ -95,7 +95,7 @@ class Connector:
 
         Raises as `connected`.
         """
-        shared = Shared()
+        shared = Shared(self._target.address)
         connected = self._connect(os.urandom(16), deadline)
         return Channel(connected, shared)
 

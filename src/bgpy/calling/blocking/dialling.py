@@ -28,9 +28,6 @@ from bgpy.system.strikes import is_strike
 if TYPE_CHECKING:
     from bgpy.calling.blocking.waiting import Stream
 
-CIPHERTEXT = 2**17
-"""Bytes of ciphertext received at once."""
-
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
 """Seconds between two attempts at a Unix socket whose backlog is full."""
 
@@ -223,7 +220,7 @@ def tls_modules() -> tuple[ModuleType, ModuleType, ModuleType]:
 
 def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
     contexts, layer, stream = tls_modules()
-    buffer = memoryview(bytearray(CIPHERTEXT))
+    buffer = memoryview(bytearray(stream.CIPHERTEXT))
     secured = stream.TlsSocket(sock, layer.TlsLayer(contexts.for_client(), False), buffer)
     try:
         while not secured.shake_hands():

@@ -21,13 +21,14 @@ import threading
 from collections.abc import Sequence
 from time import monotonic
 
+from bgpy.calling.blocking import loss
 from bgpy.calling.blocking.connecting import Connected
 from bgpy.calling.blocking.send_queue import SendQueue
 from bgpy.calling.blocking.shared import NoReader, Shared
 from bgpy.calling.blocking.standby import Standby
 from bgpy.calling.blocking.turns import Turns
 from bgpy.calling.blocking.waiting import TICK, patience, set_tick
-from bgpy.calling.conversation import Answer, Call, Conversation, Farewell
+from bgpy.calling.conversation import NOTHING, Answer, Call, Conversation, Farewell, Known
 from bgpy.calling.liveness import server_process
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import is_over, seconds_left
@@ -41,7 +42,7 @@ from bgpy.wire.small import REPLY, unpack_start
 
 log = logging.getLogger("bgpy.client")
 
-IDLE = 0.01
+LOOK_AFTER = 0.01
 """Seconds of silence after which a connection is looked at before it is used again.
 
 Shorter than any restart of a server takes, longer than the pauses in a row of calls.
@@ -89,7 +90,7 @@ class Reading:
         now = _clock()
         idle = now - self._last_used
         self._last_used = now
-        if idle > IDLE and self.conversation.ended is None:
+        if idle > LOOK_AFTER and self.conversation.ended is None:
             self.look()
         return self.conversation.ended is None and not self.leaving
 
@@ -110,9 +111,9 @@ class Reading:
     def end_if_gone(self) -> bool:
         """End the connection if its server is known to be gone, or its machine silent."""
         if self.process is not None and self.process.is_gone():
-            self._end("the server's process is gone")
+            self._end_lost("the server's process is gone")
         elif is_silent(self._sock):
-            self._end(f"the server's machine has acknowledged nothing for {GONE} seconds")
+            self._end_lost(f"the server's machine has acknowledged nothing for {GONE} seconds")
         else:
             return False
         return True
@@ -233,7 +234,7 @@ class Reading:
             self._torn = False
             self.end_if_gone()
             return False
-        self._end(f"the connection was lost: {error}")
+        self._end_lost(f"the connection was lost: {error}")
         return True
 
     def _came(self, count: int, target: memoryview | None) -> bool:
@@ -247,10 +248,12 @@ class Reading:
                 message = frames.lone(self._buffer, count)
                 messages = frames.feed(self._buffer[:count]) if message is None else (message,)
         except BgpyError as error:
+            if is_strike(error):
+                raise
             self._end(f"the server broke the protocol: {error}")
             return True
         if not count:
-            self._end("the server closed the connection without giving a reason")
+            self._end_lost("the server closed the connection without giving a reason")
         for message in messages:
             self._hand_out(message)
         self._torn = False
@@ -280,12 +283,24 @@ class Reading:
             assert callbacks is not None, "futures have come with them"
             waker.arrived(call.answer, callbacks)
 
-    def _end(self, reason: str) -> None:
+    def _end_lost(self, reason: str) -> None:
+        """End a connection that the server or the network has ended, without a goodbye.
+
+        With no lock held, since the server's process is waited for, for a moment.
+        """
+        if self.leaving or self.conversation.ended is not None:
+            self._end(reason)
+        else:
+            found = loss.learn(reason, self.process, self._shared.address, self.welcome.incarnation)
+            self._end(*found)
+
+    def _end(self, reason: str, known: Known = NOTHING) -> None:
         """End the connection and all that is under way on it; may be repeated."""
-        reason = self.leaving or reason  # the server's closing is the client's doing then
+        if self.leaving:  # the server's closing is the client's doing then
+            reason, known = self.leaving, loss.OWN
         with self._lock:
             conversation = self.conversation
-            if conversation.note_end(reason):
+            if conversation.note_end(reason, known):
                 self._standby.tell_end(self)
             try:
                 self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
@@ -372,4 +387,4 @@ class Reading:
         try:
             self.push()
         except OSError as error:  # no handler's: those run in the main thread
-            self._end(f"the connection was lost: {error}")
+            self._end_lost(f"the connection was lost: {error}")

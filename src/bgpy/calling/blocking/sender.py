@@ -30,7 +30,7 @@ class Work(Protocol):
         """Send what can leave within `seconds`; whether something is left."""
 
 
-Rung = SimpleQueue["Work | weakref.ref[Work] | None"]
+SenderBell = SimpleQueue["Work | weakref.ref[Work] | None"]
 """How the sender is rung by its client, and told of the client's end."""
 
 
@@ -78,7 +78,7 @@ class Sender:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._rung: Rung = SimpleQueue()
+        self._rung: SenderBell = SimpleQueue()
         self._started = False
         self.timers = Timers()
 
@@ -111,7 +111,7 @@ class Sender:
             self._started = True
 
 
-def _send(shared: Shared, timers: Timers, rung: Rung) -> None:
+def _send(shared: Shared, timers: Timers, rung: SenderBell) -> None:
     """Serve a client until it is closed or collected, and its futures with a deadline are done."""
     with shared.here.inside:
         closed = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from bgpy.address import Address
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.futures import Callbacks
 
@@ -42,7 +43,9 @@ class Shared:
     never while anything is waited for; the argument stands in `channel`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: Address | None = None) -> None:
+        self.address = address
+        """Of the server; None where an error need not name it."""
         self.lock = threading.Lock()
         self.numbers = Numbers()
         self.here = threads.Presence()

@@ -31,7 +31,7 @@ class Reader(Protocol):
         """Read while anything is under way, with `turn` held."""
 
 
-Rung = SimpleQueue["Reader | weakref.ref[Reader]"]
+StandbyBell = SimpleQueue["Reader | weakref.ref[Reader]"]
 """How the standby is woken by its channel, and told of the channel's end."""
 
 
@@ -39,7 +39,7 @@ class Standby:
     """Of one channel; both methods are called with the client's lock held."""
 
     def __init__(self) -> None:
-        self._rung: Rung = SimpleQueue()
+        self._rung: StandbyBell = SimpleQueue()
         self._started = False
 
     def ring(self, channel: Reader) -> bool:
@@ -57,7 +57,7 @@ class Standby:
             self._rung.put(channel)
 
 
-def _stand_by(rung: Rung, collected: weakref.ref[Reader]) -> None:
+def _stand_by(rung: StandbyBell, collected: weakref.ref[Reader]) -> None:
     turn = threading.Lock()
     while True:
         channel = rung.get()

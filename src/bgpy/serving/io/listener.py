@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 BACKLOG = 512
 
-CIPHERTEXT = 2**17
-"""Bytes of ciphertext received at once, into one buffer that all clients share."""
-
 
 class Arrival(NamedTuple):
     """A connection that was accepted."""
@@ -145,9 +142,9 @@ def speak_tls(listener: Listener, identity: Identity, plain_loopback: bool) -> N
     """
     # Imported here: a server without TLS need not load it.
     from bgpy.tls.layer import TlsLayer
-    from bgpy.tls.stream import PlainOrTls, TlsSocket
+    from bgpy.tls.stream import CIPHERTEXT, PlainOrTls, TlsSocket
 
-    buffer = memoryview(bytearray(CIPHERTEXT))
+    buffer = memoryview(bytearray(CIPHERTEXT))  # all clients share it
 
     def secured(sock: socket.socket) -> TlsSocket:
         return TlsSocket(sock, TlsLayer(identity.context, True), buffer)

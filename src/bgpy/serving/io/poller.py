@@ -34,7 +34,7 @@ class Watched(Protocol):
         """The descriptor."""
 
 
-Handler = Callable[[int], None]
+OnReady = Callable[[int], None]
 """Called with the events (`READ`, `WRITE`) that a socket is ready for."""
 
 Wait = Callable[[float | None], Sequence[tuple[int, int]]]
@@ -45,20 +45,20 @@ class Poller:
     """Watches sockets for one thread at a time."""
 
     def __init__(self) -> None:
-        self._handlers: dict[int, Handler] = {}
+        self._handlers: dict[int, OnReady] = {}
         self._at: int | None = None
         """The descriptor whose handler is called; kept where an exception leaves it."""
         self._selector = _Selector()
         self._wait: Wait = self._selector.poll
 
-    def register(self, sock: Watched, events: int, handler: Handler) -> None:
+    def register(self, sock: Watched, events: int, handler: OnReady) -> None:
         """Watch `sock` for `events`."""
         fd = sock.fileno()
         # First: a socket that is watched without a handler would be ready again and again.
         self._handlers[fd] = handler
         self._selector.register(fd, events)
 
-    def modify(self, sock: Watched, events: int, handler: Handler) -> None:
+    def modify(self, sock: Watched, events: int, handler: OnReady) -> None:
         """Watch `sock` for other `events`."""
         fd = sock.fileno()
         self._handlers[fd] = handler

@@ -19,7 +19,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Protocol
 
-from bgpy.serving.io.poller import READ, Handler, Poller, Watched
+from bgpy.serving.io.poller import READ, OnReady, Poller, Watched
 from bgpy.serving.io.polling_role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
 from bgpy.system.latch import Latch
 
@@ -96,11 +96,11 @@ class Reactor:
 
     # What handlers and sessions use
 
-    def register(self, sock: Watched, events: int, handler: Handler) -> None:
+    def register(self, sock: Watched, events: int, handler: OnReady) -> None:
         """Watch `sock`; called by the holder of the role or before `serve`."""
         self._sockets.register(sock, events, handler)
 
-    def modify(self, sock: Watched, events: int, handler: Handler) -> None:
+    def modify(self, sock: Watched, events: int, handler: OnReady) -> None:
         """Watch `sock` for other `events`; called by the holder of the role."""
         self._sockets.modify(sock, events, handler)
 
@@ -203,6 +203,11 @@ class Reactor:
         while busy and not (self._stopping or self._interrupted):
             run_job()
             busy = jobs.count > 0 and monotonic() - self._row_began < POLL_AGAIN
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether `interrupt` was called, and the task that runs keeps it waiting."""
+        return self._interrupted
 
     def interrupt(self) -> None:
         """Have `serve` call its `interrupted` soon; from any thread or a signal handler."""

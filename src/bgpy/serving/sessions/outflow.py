@@ -42,6 +42,7 @@ from bgpy.memory import Piece
 from bgpy.serving.budget import Budget
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.sessions.send_buffer import PIECE, SendBuffer, after, owned, size_of
+from bgpy.system.strikes import is_strike
 
 PATIENCE = 0.002
 """Seconds that a reader may take to begin with large replies, before a copy is kept."""
@@ -49,7 +50,7 @@ PATIENCE = 0.002
 COPIED = 10.0**9
 """Bytes copied in a second, about: a reader that takes as many is worth staying with."""
 
-GATHERED = 2**16
+MOST_GATHERED = 2**16
 """Bytes of replies that are gathered at most before they leave."""
 
 Entry = tuple[Sequence[Piece], bool]
@@ -150,8 +151,10 @@ class Outflow:
                     try:
                         for taken in map(self._send_piece, pieces):  # noqa: B007
                             break
-                    except OSError:
-                        pass  # `_take` will meet it again
+                    except OSError as error:
+                        if is_strike(error):
+                            raise
+                        # Else `_take` will meet it again.
                     if taken == len(pieces[0]) and not self._inbox:
                         done, mine = True, False  # before another may be busy
                         self._busy = False
@@ -180,12 +183,16 @@ class Outflow:
 
         False says that nothing was done: `send` it.
         """
+        size = len(piece) + PIECE
         with self._lock:
+            # Nothing is called, and nothing made that the collector counts, from here to the
+            # append: so nobody comes back in between, who would find this thread not busy and
+            # send what it adds to. After it that does no harm: these are counted when they leave.
             unsent = self._unsent
-            if self._busy or unsent is None or not self._gathering or unsent.size >= GATHERED:
+            if self._busy or unsent is None or not self._gathering or unsent.size >= MOST_GATHERED:
                 return False
-            unsent.size += len(piece) + PIECE
             unsent.pieces.append(piece)
+            unsent.size += size
             return True
 
     def flush(self) -> None:
@@ -238,11 +245,9 @@ class Outflow:
         try:
             if not record:
                 record.extend(self._transport.sending(pieces))
-        except (BlockingIOError, InterruptedError):
-            pass
         except OSError as error:
-            self._lose(error)
-            return None
+            if self._is_end(error):
+                return None
         left = after(pieces, record[0] if record else 0)
         if any(isinstance(piece, memoryview) for piece in left):
             return left
@@ -287,11 +292,9 @@ class Outflow:
             self._offered = (left, record)
             try:
                 record.extend(self._transport.sending(left))
-            except (BlockingIOError, InterruptedError):
-                pass
             except OSError as error:
-                self._lose(error)
-                return ()
+                if self._is_end(error):
+                    return ()
             taken = record[0] if record else 0
             self.taken += taken
             left = after(left, taken)
@@ -311,19 +314,31 @@ class Outflow:
             self._offered = None  # as in `_append`
             append(piece)
             unsent.size += len(piece) + PIECE
-            if unsent.size >= GATHERED:
+            if unsent.size >= MOST_GATHERED:
                 self._send_unsent()
             return
         self._append(pieces)
         if not self._gathering:
             self._count()
-        elif not more or self.size >= GATHERED:
+        elif not more or self.size >= MOST_GATHERED:
             self._send_unsent()
 
     def _put_aside(self, left: Sequence[Piece]) -> None:
         """Keep `left` until the socket takes it."""
         self._append(left)
         self._count()
+
+    def _is_end(self, error: OSError) -> bool:
+        """Whether what sending has raised is the connection's end, or it only has no room now.
+
+        Raises `error` if it is a task's, whose signal handler has struck here.
+        """
+        if is_strike(error):
+            raise error
+        if isinstance(error, (BlockingIOError, InterruptedError)):
+            return False
+        self._lose(error)
+        return True
 
     def _append(self, left: Sequence[Piece]) -> None:
         """Append copies of `left` to what is unsent; see that somebody sends it."""
@@ -356,7 +371,7 @@ class Outflow:
             self._attend()
 
     def _is_fair(self, size: int) -> bool:
-        return size <= GATHERED or self._budget.admits(size, 0)
+        return size <= MOST_GATHERED or self._budget.admits(size, 0)
 
     def _send_unsent(self) -> None:
         """Send what waits, as much of it as the socket takes in one call."""
@@ -371,11 +386,9 @@ class Outflow:
         self._flushed = (first, record)
         try:
             record.extend(self._transport.sending(first))
-        except (BlockingIOError, InterruptedError):
-            pass
         except OSError as error:
-            self._lose(error)
-            return
+            if self._is_end(error):
+                return
         taken = record[0] if record else 0
         self.taken += taken
         unsent.took(first, taken)

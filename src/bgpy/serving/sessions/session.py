@@ -41,11 +41,12 @@ from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionOwner
 from bgpy.serving.sessions.stall import Stall
 from bgpy.serving.sessions.watch import Pause, Watch
+from bgpy.system.strikes import is_strike
 from bgpy.wire.connection import Connection
 from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import ServerHandshake
 from bgpy.wire.messages import Failure, Goodbye, Message, Reason
-from bgpy.wire.small import MOST, REPLY, pack_start
+from bgpy.wire.small import REPLY, SMALL_CALL, pack_start
 
 log = logging.getLogger("bgpy.server")
 
@@ -85,14 +86,14 @@ class Session:
         "_transport",
         "_watch",
         "client_id",
+        "name",
         "outcome",
-        "peer",
     )
 
     def __init__(
         self,
         transport: Transport,
-        peer: str,
+        name: str,
         handshake: ServerHandshake,
         limits: Limits,
         reactor: Reactor,
@@ -100,7 +101,8 @@ class Session:
         shared: memoryview,
         budget: Budget,
     ) -> None:
-        self.peer = peer
+        self.name = name
+        """Where its client is, for the log."""
         self.client_id = b""
         """Empty until the client has proved the token."""
         self.outcome = "left"
@@ -113,7 +115,7 @@ class Session:
         self._reactor = reactor
         self._service = service
         self._handlers = service.handlers
-        self._small = min(MOST, limits.max_message) if short_roads() else -1
+        self._small = min(SMALL_CALL, limits.max_message) if short_roads() else -1
         self._shared = shared
         self._outflow = outflow = Outflow(transport, limits, budget, self._attend_soon)
         self._send = outflow.send  # bound once: it is called for each reply
@@ -182,18 +184,23 @@ class Session:
                 self._read()
             else:
                 self._ready_for(events)
-        except (BlockingIOError, InterruptedError):
-            pass  # nothing is there after all
-        except BgpyError as error:
-            self.outcome = f"closed: {error}"
-            self._linger(self._connection.take_outgoing())
-        except OSError as error:
-            self.outcome = f"lost: {error}"
-            self._close()
         except BaseException as error:
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        """What is done about that which reading, or what it brought, has raised."""
+        if isinstance(error, (OSError, BgpyError)) and not is_strike(error):
+            if isinstance(error, BgpyError):
+                self.outcome = f"closed: {error}"
+                self._linger(self._connection.take_outgoing())
+            elif not isinstance(error, (BlockingIOError, InterruptedError)):
+                self.outcome = f"lost: {error}"
+                self._close()
+            # Else nothing is there after all.
+        else:
             self.outcome = "failed"
             self._close()  # first: another may strike
-            log.exception("%s: closed after an unexpected failure", self.peer)
+            log.exception("%s: closed after an unexpected failure", self.name)
             if not isinstance(error, Exception):
                 raise
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntFlag
 
-from bgpy.serving.io.poller import READ, WRITE, Handler, Watched
+from bgpy.serving.io.poller import READ, WRITE, OnReady, Watched
 from bgpy.serving.io.reactor import Reactor
 
 UNSURE = ~(READ | WRITE)
@@ -25,7 +25,7 @@ class Watch:
 
     __slots__ = ("_reactor", "_ready", "_sock", "events", "paused")
 
-    def __init__(self, reactor: Reactor, sock: Watched, ready: Handler) -> None:
+    def __init__(self, reactor: Reactor, sock: Watched, ready: OnReady) -> None:
         """`ready` is called with the events that `sock` is ready for."""
         self._reactor = reactor
         self._sock = sock
