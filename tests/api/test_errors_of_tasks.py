@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from bgpy import BgpyError, CallingSelf, CallTimeout, Client, Handle, NotRunning, ServerGone
+from bgpy import (
+    BgpyError,
+    CallingSelf,
+    CallTimeout,
+    Client,
+    Handle,
+    NotRunning,
+    ServerGone,
+    respond,
+)
 
 Start = Callable[..., tuple[Handle, Client]]
 
@@ -58,3 +68,65 @@ def test_call_that_comes_back_to_a_waiting_server_raises_calling_self(start: Sta
     for handle, client in servers:
         assert client.ping() > 0
         assert handle.is_alive()
+
+
+class Large:
+    """What a task has at hand."""
+
+
+def _keeps(client_socket: Any, state: dict[str, Any], args: dict[str, Any]) -> None:
+    import gc
+    import weakref
+
+    if args["do"] == "fail":
+        gc.disable()
+        large = Large()
+        state["large"] = weakref.ref(large)
+        raise ValueError("it failed")
+    if args["do"] == "fail early":
+        large = Large()
+        state["large"] = weakref.ref(large)
+        respond(client_socket, None)
+        raise ValueError("it failed after it had responded")
+    respond(client_socket, state["large"]() is None)
+
+
+def _state() -> dict[str, Any]:
+    return {}
+
+
+@pytest.mark.parametrize("how", ["fail", "fail early"])
+def test_a_failed_task_leaves_nothing_to_the_collector(start: Start, how: str) -> None:
+    """What it had at hand, and its arguments, go when its failure has been told."""
+    _, client = start()
+    client.initialize(_state, _keeps, lambda client_socket, state, args: None)
+    for do in ("fail", how):
+        with suppress(ValueError):
+            client.call({"do": do}, timeout=30)
+    assert client.call({"do": "look"}, timeout=30) is True
+
+
+def test_a_raising_handler_on_the_servers_logger_blocks_nothing(
+    start: Start,
+) -> None:
+    """A task has put it there; a later one fails, and nobody waits to be told."""
+
+    def execute(client_socket: Any, state: None, args: dict[str, Any]) -> None:
+        import logging
+
+        class Raising(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                raise OSError("its disk is full")
+
+        if args["do"] == "hook":
+            logging.getLogger("bgpy").addHandler(Raising())
+        if args["do"] == "fail":
+            raise ValueError("it failed")
+        respond(client_socket, args["do"])
+
+    _, client = start()
+    client.initialize(_state, execute, lambda client_socket, state, args: None)
+    assert client.call({"do": "hook"}, timeout=30) == "hook"
+    client.execute({"do": "fail"})
+    assert client.call({"do": "go on"}, timeout=30) == "go on"
+    client.terminate()

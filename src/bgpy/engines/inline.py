@@ -50,10 +50,12 @@ class InlineEngine:
                 value = call_user(_arguments, payload, client_socket)
         except BaseException as error:
             return Outcome(Result.UNREADABLE, error)
-        outcome = self._tasks.handle(kind, value, client_socket)
-        if kind is INIT:
-            self.initialized = self._tasks.initialized
-        return outcome
+        try:
+            # Kept by no name: an error's frames lead to this one, which would close a circle.
+            return self._tasks.handle(kind, value, client_socket)
+        finally:
+            if kind is INIT:
+                self.initialized = self._tasks.initialized
 
     def _functions(self, payload: Payload | None) -> Functions | None:
         if self._tasks.initialized:

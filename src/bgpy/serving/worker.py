@@ -112,6 +112,11 @@ class Worker:
             elif outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
                 self._end(job, client_socket, outcome)
             self._jobs.taken = None
+            # An error's frames lead to this one, and to the client socket, which holds the job:
+            # in such circles all that a failed task had at hand would wait for the collector.
+            del outcome
+            if job.outcome is not None:
+                job.outcome = DONE
         except BaseException as error:
             self._strike = error
             self._struck(error)
@@ -171,6 +176,7 @@ class Worker:
             return  # struck when it went there, it has had its end
         self._abroad.left(job)
         self._end(job, client_socket, outcome)
+        job.outcome = DONE  # as in `work`
         if (waiting := self._abroad.waiting_exit()) is not None:
             self._jobs.push_last(waiting)
 

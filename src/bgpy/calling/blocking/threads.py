@@ -14,6 +14,9 @@ from typing import Any
 
 from bgpy.system.strikes import is_strike
 
+_HELD = threading.Lock()
+_HELD.acquire()
+
 
 class Presence(threading.local):
     """What each thread has of its own in a client.
@@ -24,6 +27,9 @@ class Presence(threading.local):
 
     ``turn`` is held by ``with`` while the thread reads for the client; see `turns`.
     """
+
+    # Found where the collector runs a `__del__` before a new thread has its own: as inside.
+    inside = _HELD
 
     def __init__(self) -> None:
         self.inside = threading.Lock()
