@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bgpy import Client, Handle, NoResponse, respond
+from bgpy import Client, EncodeError, Handle, NoResponse, respond
 
 Start = Callable[..., tuple[Handle, Client]]
 
@@ -76,3 +78,61 @@ def test_failure_after_the_response_is_logged_as_one(start: Start, args: dict[st
     log = _log(handle)
     assert "exec_task failed after it had responded; the caller has its response" in log
     assert ("responded to already" if "again" in args else "LookupError: why") in log
+
+
+def _exec_answering(client_socket: Any, kept: list[Any], args: dict[str, Any]) -> None:
+    """Return, or raise, while another thread's response is being pickled, which then fails."""
+    begun, allowed = threading.Event(), threading.Event()
+
+    class Stubborn:
+        def __reduce__(self) -> Any:
+            begun.set()
+            allowed.wait(30)
+            raise TypeError("not a value")
+
+    def answer() -> None:
+        try:
+            kept[-1].respond(Stubborn())
+        except EncodeError:
+            if "raise" in args:
+                kept.clear()
+            else:
+                kept.append("refused")
+
+    def allow() -> None:
+        while client_socket.call.outcome is None:  # the end of this task has been noted
+            time.sleep(0.001)
+        allowed.set()
+
+    kept.append(client_socket.defer())
+    for target in (answer, allow):
+        threading.Thread(target=target, daemon=True).start()
+    begun.wait(30)
+    if "raise" in args:
+        raise LookupError(args["raise"])
+
+
+def _exit_when_refused(client_socket: Any, kept: list[Any], args: dict[str, Any]) -> None:
+    end = time.monotonic() + 30
+    while "refused" not in kept and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def test_call_is_known_to_have_run_when_its_deferred_response_cannot_travel(start: Start) -> None:
+    """Also where its task returned while that response was being sent: at the end it is told."""
+    handle, client = start()
+    client.initialize(_init, _exec_answering, _exit_when_refused)
+    left = client.submit({})
+    assert handle.stop(timeout=60)
+    with pytest.raises(NoResponse, match="the server ended before it was given"):
+        left.result(30)
+
+
+def test_call_has_its_tasks_exception_when_its_deferred_response_cannot_travel(
+    start: Start,
+) -> None:
+    """It raised while that response was being sent, and nobody can answer any more."""
+    _, client = start()
+    client.initialize(_init, _exec_answering, lambda client_socket, state, args: None)
+    with pytest.raises(LookupError, match="why"):
+        client.call({"raise": "why"}, timeout=60)

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import itertools
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -263,6 +264,61 @@ def test_deferred_knows_the_open_calls_when_they_are_answered_early_or_late(act:
     assert not outbox.deferred
 
 
+class Slow:
+    """Travels, or turns out not to, only when it is allowed to."""
+
+    def __init__(self, travels: bool) -> None:
+        self.travels = travels
+        self.begun, self.allowed = threading.Event(), threading.Event()
+
+    def __reduce__(self) -> Any:
+        self.begun.set()
+        assert self.allowed.wait(30)
+        if not self.travels:
+            raise TypeError("not a value")
+        return int, ()
+
+
+@pytest.mark.parametrize("travels", [True, False])
+@pytest.mark.parametrize(("outcome", "left"), [(DONE, "NO_RESPONSE"), (RAISED, "TASK")])
+@pytest.mark.parametrize("end", ["dropped", "server ended", "other response"])
+def test_call_is_open_while_its_response_is_on_its_way_when_its_task_ends(
+    travels: bool, outcome: Outcome, left: str, end: str
+) -> None:
+    """A claim is no answer: what can't travel leaves the call to whoever ends it."""
+    outbox = _outbox()
+    job, peer, client_socket = _job(Kind.EXEC, True, outbox)
+    deferred, slow = [client_socket.defer()], Slow(travels)
+    refused: list[bool] = []
+
+    def respond() -> None:
+        try:
+            deferred[0].respond(slow)
+        except EncodeError:
+            refused.append(True)
+
+    thread = threading.Thread(target=respond)
+    thread.start()
+    assert slow.begun.wait(30)
+    job.outcome = outcome  # as the worker notes it
+    outbox.finish(job, client_socket, outcome)
+    assert set(outbox.deferred) == {(peer.client_id, 4)}
+    slow.allowed.set()
+    thread.join()
+    assert bool(outbox.deferred) == bool(refused) == (not travels)
+    if end == "other response":
+        with contextlib.suppress(AlreadyResponded):
+            deferred[0].respond("in words")
+    elif end == "server ended":
+        outbox.end_deferred()
+    deferred.clear()
+    gc.collect()
+    said = [_said(message) for message in peer.sent]
+    assert said == ["Reply" if travels or end == "other response" else left]
+    assert not outbox.deferred
+    assert outbox.unseen == (outcome is RAISED)
+
+
 @pytest.mark.parametrize("did", ["nothing", "deferred"])
 def test_finish_ends_a_failed_call_wherever_it_was_struck_before(did: str) -> None:
     """Called again, it does what was left: the claim on a deferred call is still its own."""
@@ -309,9 +365,9 @@ def test_deferred_of_a_task_that_raised_says_so_when_it_is_used() -> None:
     job, peer, client_socket = _job(Kind.EXEC, True, outbox)
     deferred = client_socket.defer()
     outbox.finish(job, client_socket, RAISED)
-    with pytest.raises(AlreadyResponded, match="its task raised after"):
+    with pytest.raises(AlreadyResponded, match="its task raised, and the caller"):
         deferred.respond("late")
-    with pytest.raises(AlreadyResponded, match="its task raised after"):
+    with pytest.raises(AlreadyResponded, match="its task raised, and the caller"):
         deferred.fail(LookupError())
     del deferred
     gc.collect()

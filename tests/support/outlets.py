@@ -15,6 +15,7 @@ class Outlet:
         self.replies: list[tuple[Any, bool]] = []
         self.failures: list[BaseException] = []
         self.dropped: list[Any] = []
+        self.settled_calls: list[Any] = []
         self.refusal: BaseException | None = None
         self.failed = threading.Semaphore(0)
 
@@ -29,6 +30,9 @@ class Outlet:
 
     def drop(self, call: Any) -> None:
         self.dropped.append(call)
+
+    def settled(self, call: Any) -> None:
+        self.settled_calls.append(call)
 
 
 def through(outlet: Outlet, waits: bool = True, call: Any = 1) -> ClientSocket:

@@ -50,8 +50,9 @@ class InlineEngine:
                 value = call_user(_arguments, payload, client_socket)
         except BaseException as error:
             return Outcome(Result.UNREADABLE, error)
+        # The outcome has no name here: an error's traceback leads to the task's frame, that to
+        # this one, and all of it would stay until a collection.
         try:
-            # Kept by no name: an error's frames lead to this one, which would close a circle.
             return self._tasks.handle(kind, value, client_socket)
         finally:
             if kind is INIT:

@@ -20,7 +20,6 @@ from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io import listener, unix
 from bgpy.state import claims, folders, occupied, records, sockets, tokens
 from bgpy.system.exiting import leave
-from bgpy.system.logged import bear_handlers
 from bgpy.tasks import init_file
 from bgpy.version import __version__
 
@@ -121,7 +120,6 @@ class Host:
         `chores` is called from time to time while the server is busy. Raises what an init
         file and its `init_task` raise.
         """
-        bear_handlers(log.name)
         options = self._options
         path = options.init_file
         load = None if path is None else partial(init_file.load, path)

@@ -26,9 +26,12 @@ bgpy's, which it got from a client of its own, and that is the task's exception.
 refusals), and from any thread of the user's where a response was deferred. Sessions take
 care of their own sending; here `_counting` protects the two figures of failures that
 nobody waits for, and `deferred` is a dict with only its own whole operations. A call is put
-there by the task thread when its task has returned, and taken out by the thread that has answered
-it; if that came first, the task thread sees `answered` after it has put it there, and takes
-it out itself.
+there by the task thread when its task has returned and it has no answer, and taken out by the
+thread that has answered it, after it has marked it as `answered`. If the mark came first, the
+task thread sees it after it has put the call there, and takes it out itself. A response that
+is on its way meanwhile is no answer yet, since it may turn out that it can't travel. So a
+task that raises then leaves the end of its call to who responds: that is the response, or,
+if the `Deferred` is dropped unanswered, what the task raised.
 
 **Wherever an exception strikes** (see `bgpy.serving.worker`), `finish` may be called again
 for the same call, and does what was left: a call is marked as answered when its answer has
@@ -100,8 +103,6 @@ class Outbox:
             log.error("the task responded with an error: %.1000r", response)
         if call.waits and peer is not None:
             peer.reply(call.request, encode(response, "response"), error, call.more)
-            if self.deferred:
-                self.deferred.pop((call.owner, call.request), None)
         elif error:
             self._count_unseen(call, f"{response!r:.1000}")
         elif peer is None:
@@ -114,12 +115,16 @@ class Outbox:
         if call.waits:
             self._send_failure(call, failure, reason)
         else:
-            self._note_unseen(call, failure, False)
+            self._note_unseen(call, failure, answers=False)
 
     def drop(self, call: Job) -> None:
         """Have a deferred call fail that nobody can answer any more."""
-        failure = NoResponse("the task deferred its response and then dropped it unanswered")
-        self._later(partial(self.fail, call, failure, Reason.NO_RESPONSE))
+        text = "the task deferred its response and then dropped it unanswered"
+        self._later(partial(self.fail, call, *_left_open(call, text)))
+
+    def settled(self, call: Job) -> None:
+        """Forget a deferred call that has its answer."""
+        self.deferred.pop((call.owner, call.request), None)
 
     # What came of a call
 
@@ -137,6 +142,7 @@ class Outbox:
             elif not client_socket.answered:
                 text = "the task ended without respond(client_socket, ...); it did run"
                 self._send_failure(job, NoResponse(text), Reason.NO_RESPONSE)
+                client_socket.ended = Ended.SILENT
                 client_socket.answered = True
         elif job.kind is Kind.EXIT and job.peer is not None:
             self.receipt(job.peer, job.request)
@@ -155,19 +161,22 @@ class Outbox:
         told = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
         if told or (job.waits and self._is_open(job, client_socket)):
             self._send_failure(job, error, _reason(result, error))
-            client_socket.answered = Ended.RAISED if client_socket.deferred else True
+            client_socket.answered = True
             log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
-        else:
-            self._note_unseen(job, error, job.waits)
+            return
+        under_way = job.waits and not client_socket.answered
+        if under_way:
+            self._keep_deferred(job, client_socket)
+        self._note_unseen(job, error, job.waits, under_way)
 
     def end_deferred(self) -> None:
         """Fail the calls whose answer is open still: the server ends, the exit task has run."""
         left = 0
         for client_socket in self.deferred.copy().values():
             job = client_socket.call
-            if client_socket.claim(Ended.CLOSING):
-                self.fail(job, NoResponse(ENDED_UNANSWERED), Reason.NO_RESPONSE)
-                client_socket.answered = Ended.CLOSED
+            if client_socket.claim(job, Ended.CLOSED):
+                self.fail(job, *_left_open(job, ENDED_UNANSWERED))
+                client_socket.answered = True
                 left += 1
         if left:
             log.warning("%d calls ended with NoResponse: %s", left, ENDED_UNANSWERED)
@@ -175,7 +184,7 @@ class Outbox:
     def _is_open(self, job: Job, client_socket: ClientSocket) -> bool:
         """Whether a call has no answer; if so, nobody else can give it one from now on."""
         if client_socket.deferred:
-            return client_socket.claim(job)
+            return client_socket.claim(job, Ended.RAISED)
         return not client_socket.answered
 
     # What the server says itself
@@ -217,9 +226,13 @@ class Outbox:
 
     # Failures that nobody waits for
 
-    def _note_unseen(self, job: Job, error: BaseException, answered: bool) -> None:
+    def _note_unseen(
+        self, job: Job, error: BaseException, answers: bool, under_way: bool = False
+    ) -> None:
         name = job.kind.name.lower()
-        if answered:
+        if under_way:
+            text = "%s_task failed while its deferred response was being sent"
+        elif answers:
             text = "%s_task failed after it had responded; the caller has its response"
         elif job.peer is None:
             text = "%s_task failed"
@@ -233,6 +246,14 @@ class Outbox:
         with self._counting:
             self.unseen += 1
             self.last_unseen = f"{job.kind.name.lower()}_task: {text}"
+
+
+def _left_open(job: Job, text: str) -> tuple[BaseException, Reason]:
+    """How a deferred call ends that nobody answers: as its task did, or with `text`."""
+    outcome = job.outcome
+    if outcome is None or outcome.error is None:
+        return NoResponse(text), Reason.NO_RESPONSE
+    return outcome.error, _reason(outcome.result, outcome.error)
 
 
 def _reason(result: Result, error: BaseException) -> Reason:

@@ -111,12 +111,10 @@ class Worker:
                 self._abroad.went(job, self._serial)
             elif outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
                 self._end(job, client_socket, outcome)
+                self._jobs.taken = None
+                # An error's traceback leads to the task's frame, and that to the job and to here.
+                job.outcome = outcome = DONE
             self._jobs.taken = None
-            # An error's frames lead to this one, and to the client socket, which holds the job:
-            # in such circles all that a failed task had at hand would wait for the collector.
-            del outcome
-            if job.outcome is not None:
-                job.outcome = DONE
         except BaseException as error:
             self._strike = error
             self._struck(error)
@@ -176,7 +174,7 @@ class Worker:
             return  # struck when it went there, it has had its end
         self._abroad.left(job)
         self._end(job, client_socket, outcome)
-        job.outcome = DONE  # as in `work`
+        job.outcome = DONE
         if (waiting := self._abroad.waiting_exit()) is not None:
             self._jobs.push_last(waiting)
 
@@ -237,6 +235,8 @@ class Worker:
             )
             self._end(job, client_socket, Outcome(Result.RAISED, strike))
         self._jobs.taken = self._strike = None
+        if job.outcome is not None:
+            job.outcome = DONE
 
 
 class Abroad:

@@ -34,18 +34,21 @@ if TYPE_CHECKING:
 # of this call is in use, so it can't be dropped): the inner section is whole before the
 # outer one continues. An exception that strikes inside leaves it through `with`.
 #
-# A claim names its claimant. So a thread that was struck just after claiming, and doesn't know
-# it, may claim again, or gives back what is its own and nothing else; and where even that was
-# struck, the claim is not yet the answer (`True`): the end of the `Deferred` ends the call.
+# A claim names its claimant, and is no answer: a response that is on its way may still fail to
+# travel, and then the call is open again. So a thread that was struck just after claiming, and
+# doesn't know it, may claim again, or gives back what is its own and nothing else; and where
+# even that was struck, the end of the `Deferred` ends the call.
 _claiming = threading.RLock()
 
 
 class Ended(Enum):
-    """How the server itself has ended a deferred call; stands for its answer."""
+    """How the server itself has ended a call, or is just ending it."""
 
-    RAISED = "its task raised after defer(), and the caller has got that exception"
-    CLOSING = "the server is just ending it, since the server ends"
-    """Claimed, and the caller isn't told yet."""
+    RAISED = "its task raised, and the caller has got that exception"
+    SILENT = (
+        "its task returned without a response, and the caller has got NoResponse; a task that "
+        "answers later, from a thread, calls defer() before it returns"
+    )
     CLOSED = "the server has ended"
 
 
@@ -65,6 +68,9 @@ class Outlet(Protocol):
         sending takes: so it must take none, and leaves the sending to somebody else.
         """
 
+    def settled(self, call: Any) -> None:
+        """Note that a call has the answer which was sent for it out of turn: nothing is owed."""
+
 
 class ClientSocket:
     """Represents the caller of the current task; the three functions get it as argument.
@@ -72,15 +78,18 @@ class ClientSocket:
     ``waits`` tells whether the caller waits for a response.
     """
 
-    __slots__ = ("_call", "_outlet", "answered", "deferred", "waits")
+    __slots__ = ("_call", "_claimant", "_outlet", "answered", "deferred", "ended", "waits")
 
     def __init__(self, outlet: Outlet, call: Any, waits: bool) -> None:
         self._outlet = outlet
         self._call = call
         self.waits = waits
-        self.answered: object = False
-        """False while the call is open, True once its answer has left (how it `Ended` where the
-        server did that), in between the one who has claimed the right to answer."""
+        self._claimant: object = None  # who has the right to answer; see above
+        self.answered = False
+        """Whether the answer has left. While somebody has claimed the right to give it, it has
+        not: that may fail."""
+        self.ended: Ended | None = None
+        """How the server itself has ended the call, where it has."""
         self.deferred: weakref.ref[Deferred] | None = None
         """The right to answer later, once a task has asked for it."""
 
@@ -133,57 +142,58 @@ class ClientSocket:
         return deferred
 
     def fail(self, failure: BaseException) -> None:
-        """End the call with `failure`; the caller's call raises it."""
+        """End the call with `failure`, an exception; the caller's call raises it."""
+        if not isinstance(failure, BaseException):
+            raise TypeError(f"failure must be an exception, not {type(failure).__name__}")
         self._answer(lambda: self._outlet.fail(self._call, failure))
 
     def drop(self) -> None:
         """End an open call because nobody can answer it any more; the collector calls this.
 
-        A claim is no answer: one that is still held now was lost when its holder was struck.
+        A claim that is still held now was lost when its holder was struck.
         """
         with _claiming:
-            if self.answered in (True, Ended.RAISED, Ended.CLOSED):
+            if self.answered:
                 return
             self.answered = True
         self._outlet.drop(self._call)
 
-    def claim(self, claimant: object) -> bool:
-        """Whether `claimant` has the right to answer, now or since it claimed before."""
+    def claim(self, claimant: object, ended: Ended | None = None) -> bool:
+        """Whether `claimant` has the right to answer, now or since it claimed before.
+
+        `ended` says how the server ends the call, where it is the server that claims.
+        """
         with _claiming:
-            if self.answered is False:
-                self.answered = claimant
-            return self.answered is claimant
+            if self._claimant is None:
+                self._claimant, self.ended = claimant, ended
+            return not self.answered and self._claimant is claimant
 
     def _answer(self, send: Callable[[], None]) -> None:
         """Claim the right to answer, and `send`; what raises leaves the call open."""
         claimant = object()
         try:
             if not self.claim(claimant):
-                if self._is_too_late():
+                if self.ended is Ended.CLOSED:
+                    # No mistake of who answers now: the caller has been told, and the log
+                    # counts such calls.
                     return
-                raise AlreadyResponded(_why_not(self.answered))
+                raise AlreadyResponded(_why_not(self.ended))
             send()
         except BaseException:
             with _claiming:
-                if self.answered is claimant:
-                    self.answered = False
+                if self._claimant is claimant:
+                    self._claimant = None
             raise
         self.answered = True
+        self._outlet.settled(self._call)
         if held:
             raise_held()
 
-    def _is_too_late(self) -> bool:
-        """Whether the server has ended the call since it ends itself.
 
-        No mistake of who answers now: the caller has been told, and the log counts such calls.
-        """
-        return self.answered in (Ended.CLOSING, Ended.CLOSED)
-
-
-def _why_not(answered: object) -> str:
-    if isinstance(answered, Ended):
-        return f"this call has ended already: {answered.value}"
-    return "this call has been responded to already"
+def _why_not(ended: Ended | None) -> str:
+    if ended is None:
+        return "this call has been responded to already"
+    return f"this call has ended already: {ended.value}"
 
 
 class Deferred:
