@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -427,6 +428,99 @@ def test_pop_gives_each_job_once_wherever_it_is_struck(lines: int) -> None:
         assert len(lost) <= 1, at  # the one that was taken and given out before the strike
         assert len(set(names)) == len(names)
         assert queue.count == 0
+
+
+CHANGES: dict[str, Callable[[JobQueue[Job]], object]] = {
+    "pop": lambda queue: queue.pop(),
+    "push": lambda queue: queue.push(_job("b", 8, Kind.INIT), b"b"),
+    "push_row": lambda queue: queue.push_row([_job("b", 8), _job("b", 9)], b"b"),
+    "put_back": lambda queue: queue.put_back(_job("a", 8)),
+    "push_last": lambda queue: queue.push_last(LAST),
+    "withdraw": lambda queue: queue.withdraw(b"a", 1),
+    "withdraw what is held": lambda queue: queue.withdraw(b"c", 2),
+    "hold": lambda queue: queue.hold(b"b"),
+    "release": lambda queue: queue.release(b"c"),
+    "leave": lambda queue: queue.leave(b"c"),
+    "find": lambda queue: queue.find(b"a", 3),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_numbers_are_right_again_wherever_a_change_is_struck(
+    change: Callable[[JobQueue[Job]], object],
+) -> None:
+    """Whoever comes next finds what a queue says that was given the same jobs."""
+    for at in itertools.count():
+        budget, queue = _filled()
+        through = False
+        with contextlib.suppress(Struck):
+            through = strike(at, change, queue, within=("serving/queue", "serving/line"))
+        if queue.taken is not None:
+            assert queue.pop() is queue.taken  # it was struck, and is given again
+            queue.taken = None
+        queue.leave(b"nobody")
+        found = {name: queue.find(*name) is not None for name in itertools.product(OWNERS, IDS)}
+        for owner in OWNERS:
+            queue.release(owner)
+        told = _numbers(queue, budget)
+        jobs = queue.clear()
+        assert {(job.owner, job.request) for job in jobs} == {*(n for n in found if found[n])}
+        assert (queue.count, queue.queued(), budget.queued) == (0, 0, 0), at
+        again = Budget(2**40)
+        same: JobQueue[Job] = JobQueue(100_000, 2**30, lambda owner: None, again)
+        for job in jobs:
+            if job is LAST:
+                same.push_last(job)
+            else:
+                same.push(job, job.owner)
+        assert _numbers(same, again) == told, at
+        if through:
+            assert at > 5
+            break
+
+
+OWNERS = (b"a", b"b", b"c", b"z")
+IDS = range(1, 10)
+
+
+def _filled() -> tuple[Budget, JobQueue[Job]]:
+    """Three lines, of which that of `c` is held; an init is the first in its own."""
+    budget = Budget(2**40)
+    queue: JobQueue[Job] = JobQueue(100_000, 2**30, lambda owner: None, budget)
+    for owner in "abc":
+        for request in (1, 2, 3):
+            init = (owner, request) == ("a", 1)
+            job = _sized(owner, request, 10, Kind.INIT if init else Kind.EXEC)
+            queue.push(job, job.owner)
+    queue.hold(b"c")
+    return budget, queue
+
+
+def _numbers(queue: JobQueue[Job], budget: Budget) -> tuple[object, ...]:
+    sizes = tuple(queue.size_of(owner) for owner in OWNERS)
+    return queue.count, queue.queued(), queue.holds_init(), sizes, budget.queued
+
+
+@pytest.mark.parametrize("act", ["pop", "withdraw"])
+def test_full_line_is_read_again_wherever_making_room_is_struck(act: str) -> None:
+    """Else its client, whose connection isn't read meanwhile, would wait for ever."""
+    for at in itertools.count():
+        told: list[bytes] = []
+        queue: JobQueue[Job] = JobQueue(2, 2**30, told.append)
+        assert [queue.push(_job("a", request), b"a") for request in (1, 2)] == [False, True]
+        through = False
+        change = CHANGES[act]
+        with contextlib.suppress(Struck):
+            through = strike(at, change, queue, within=("serving/queue", "serving/line"))
+            queue.taken = None
+        if not through and act == "withdraw":
+            queue.leave(b"a")  # the session was struck
+        while queue.count or queue.taken is not None:
+            assert _pop(queue) is not None
+        assert set(told) == {b"a"}, at
+        if through:
+            assert at > 10
+            break
 
 
 ROWS = st.lists(

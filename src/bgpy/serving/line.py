@@ -106,10 +106,11 @@ class Line(Generic[J]):
     def find(self, request: int) -> J | None:
         """The job of that request, if it waits here."""
         if self.index is None:
-            self.index = {}
+            index: dict[int, J] = {}
             for job in self.jobs:
                 if id(job) not in self.gone:
-                    self.index.setdefault(job.request, job)
+                    index.setdefault(job.request, job)
+            self.index = index  # only now: what is struck before is done again
         return self.index.get(request)
 
     def remove(self, job: J) -> None:

@@ -35,11 +35,11 @@ if the `Deferred` is dropped unanswered, what the task raised.
 
 **Wherever an exception strikes** (see `bgpy.serving.worker`), `finish` may be called again
 for the same call, and does what was left: a call is marked as answered when its answer has
-left and not before, and a claim on a deferred one is made in the job's name, so that it may
-be made again. An answer that left when its sender was struck, before it was marked, may be
-followed by a second: the client has the first, and drops what comes for a call that has
-ended. `_counting` is left through `with`; at worst an entry too many stays in `deferred`,
-of a call that has its answer.
+left and not before, and a claim on a deferred one is made in the name of how it `Ended`, so
+that it may be made again. An answer that left when its sender was struck, before it was
+marked, may be followed by a second: the client has the first, and drops what comes for a
+call that has ended. `_counting` is left through `with`; at worst an entry too many stays
+in `deferred`, of a call that has its answer.
 """
 
 from __future__ import annotations
@@ -162,7 +162,10 @@ class Outbox:
         if told or (job.waits and self._is_open(job, client_socket)):
             self._send_failure(job, error, _reason(result, error))
             client_socket.answered = True
-            log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
+            # Who waits for an exit_task ends the server, and may print no traceback.
+            shown = error if job.kind is Kind.EXIT else None
+            name, kind = job.kind.name.lower(), type(error).__name__
+            log.warning("%s_task raised %s: %s", name, kind, error, exc_info=shown)
             return
         under_way = job.waits and not client_socket.answered
         if under_way:

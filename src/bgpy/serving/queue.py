@@ -21,7 +21,14 @@ wait, so that neither thread keeps the other: `clear` and `push_last`, which com
 server's end, are the exceptions. Nobody is called while it is held, nor is anything made
 there whose `__del__` is the user's; so what strikes inside, a signal handler or the
 collector, can't come back for the lock. A handler that raises there leaves what waits in
-place; the numbers that are derived from it are counted anew by the next who comes.
+place; the numbers that are derived from it are counted anew by the next who comes: the
+queue is *torn* until then.
+
+Who makes room in a line has to tell that it is read again (`drained`), after letting go of
+the lock. What is to be told stands in `_relieved` until it has been: where the task thread
+was struck before, its job is taken still, and it tells when it takes that up again; where
+the thread that polls was, the session that it worked for closes, and `leave` tells. Told
+twice does no harm.
 """
 
 from __future__ import annotations
@@ -72,6 +79,7 @@ class JobQueue(Generic[J]):
         self._lone_size = min(LONE, max_bytes) if max_requests > 1 else 0
         self._last: J | None = None
         self._torn = False
+        self._relieved: dict[object, bytes] = {}  # owners of lines that are to be read again
         self.count = 0
         """How many can run; the reactor reads it without the lock."""
         self.taken: J | None = None
@@ -147,17 +155,13 @@ class JobQueue(Generic[J]):
 
         Once only, also where the caller was struck and does it again.
         """
-        try:
-            with self._lock:
-                if self._torn:
-                    self._mend()
-                self._line_up_lone()
-                line = self._line_of(job.owner)
-                if not line.jobs or line.jobs[-1] is not job:
-                    self._line_up((job,), line)
-        except BaseException:
-            self._torn = True
-            raise
+        with self._lock:
+            self._begin()
+            self._line_up_lone()
+            line = self._line_of(job.owner)
+            if not line.jobs or line.jobs[-1] is not job:
+                self._line_up((job,), line)
+            self._torn = False
 
     def push_last(self, job: J) -> None:
         """Keep `job` until everything else has run, if no other is kept already.
@@ -165,25 +169,29 @@ class JobQueue(Generic[J]):
         What is held runs now: there is no later any more.
         """
         with self._lock:
+            self._begin()
             if self._last is None:
                 self._last = job
                 self.count += 1
                 for line in list(self._held.values()):
                     self._release(line)
+            self._torn = False
 
     def pop(self) -> J | None:
         """Take the next job, or None; it is `taken` until that is set to None.
 
         Where the one before is taken still, an exception has struck, and it is given again.
         """
+        if self.taken is not None:
+            with self._lock:
+                self._mend()
+            self._tell_relieved()
+            return self.taken
         try:
             with self._lock:
-                job = self._lone
-                if self._torn or self.taken is not None:
+                if self._torn:
                     self._mend()
-                    if self.taken is not None:
-                        return self.taken
-                    job = self._lone
+                job = self._lone
                 if job is not None:
                     self.taken = job
                     self._lone = None
@@ -198,62 +206,68 @@ class JobQueue(Generic[J]):
         except BaseException:
             self._torn = True
             raise
-        self._drained(line.owner)
+        self._tell_relieved()
         return job
 
     def queued(self) -> int:
         """How many wait, those that are held included."""
         with self._lock:
+            if self._torn:
+                self._mend()
             return self.count + self._held_jobs
 
     def size_of(self, owner: bytes) -> int:
         """Bytes of arguments that wait for `owner`."""
         with self._lock:
+            if self._torn:
+                self._mend()
             line = self._lines.get(owner)
             return 0 if line is None else line.size
 
     def hold(self, owner: bytes) -> None:
         """Let what waits for `owner` wait on, until `release`; not once the last job waits."""
         with self._lock:
-            if self._last is not None:
-                return
-            self._line_up_lone()
-            line = self._line_of(owner)
-            if line.held:
-                return
-            if line.count:
-                del self._turns[owner]
-                self.count -= line.count
-                self._held_jobs += line.count
-            line.held = True
-            self._held[owner] = line
+            self._begin()
+            if self._last is None:
+                self._line_up_lone()
+                self._hold(self._line_of(owner))
+            self._torn = False
 
     def release(self, owner: bytes) -> None:
         """Give `owner` its turns again."""
         with self._lock:
+            self._begin()
             line = self._lines.get(owner)
             if line is not None:
                 self._release(line)
+            self._torn = False
 
     def leave(self, owner: bytes) -> None:
         """Note that `owner` is connected no longer: what waits for it runs, and that is all."""
         with self._lock:
+            self._begin()
             self._line_up_lone()
             line = self._lines.get(owner)
             if line is not None:
                 self._release(line)
                 line.kept = False
                 self._forget_if_over(line)
+            self._torn = False
+        self._tell_relieved()
 
     def holds_init(self) -> bool:
         """Whether an init waits."""
         with self._lock:
+            if self._torn:
+                self._mend()
             lone = self._lone
             return self._inits > 0 or (lone is not None and lone.kind is INIT)
 
     def find(self, owner: bytes, request: int) -> J | None:
         """The job of that request, if it waits."""
         with self._lock:
+            if self._torn:
+                self._mend()
             for job in (self._lone, self._last):
                 if job is not None and (job.owner, job.request) == (owner, request):
                     return job
@@ -268,38 +282,44 @@ class JobQueue(Generic[J]):
         never runs, and what runs was not withdrawn.
         """
         with self._lock:
+            self._begin()
             self._line_up_lone()
             line = self._lines.get(owner)
-            job = None if line is None else line.find(request)
-            if line is None or job is None or job is self.taken:
-                return False
-            if job.kind is EXEC and not job.waits:
-                return False
-            line.remove(job)
-            if line.held:
-                self._held_jobs -= 1
-            else:
-                self.count -= 1
-                if not line.count:
-                    del self._turns[owner]
-            self._left(job)
-            drained = self._took(line)
-        if drained:
-            self._drained(owner)
-        return True
+            withdrawn = line is not None and self._withdraw(line, request)
+            self._torn = False
+        self._tell_relieved()
+        return withdrawn
 
     def clear(self) -> list[J]:
         """Take everything out; what was pushed last comes last."""
         with self._lock:
+            self._begin()
             for line in list(self._held.values()):
                 self._release(line)
+            self._torn = False
         taken = []
         while (job := self.pop()) is not None:
             self.taken = None
             taken.append(job)
         return taken
 
+    def _tell_relieved(self) -> None:
+        """Have the lines read again that have room again; see the module's docstring."""
+        while self._relieved:
+            with self._lock:
+                first = next(iter(self._relieved.items()), None)
+            if first is None:
+                return
+            self._drained(first[1])
+            self._relieved.pop(first[0], None)
+
     # All below is called with the lock
+
+    def _begin(self) -> None:
+        """Begin a change of what is derived: torn from here on, until its caller is through."""
+        if self._torn:
+            self._mend()
+        self._torn = True
 
     def _line_up(self, row: Sequence[J], line: Line[J]) -> bool:
         """Append a row of executes, or one job of any kind."""
@@ -324,6 +344,31 @@ class JobQueue(Generic[J]):
             self._line_up((job,), self._line_of(job.owner))
             self._lone = None
             self.count -= 1
+
+    def _hold(self, line: Line[J]) -> None:
+        if line.held:
+            return
+        if line.count:
+            del self._turns[line.owner]
+            self.count -= line.count
+            self._held_jobs += line.count
+        line.held = True
+        self._held[line.owner] = line
+
+    def _withdraw(self, line: Line[J], request: int) -> bool:
+        job = line.find(request)
+        if job is None or job is self.taken or (job.kind is EXEC and not job.waits):
+            return False
+        line.remove(job)
+        if line.held:
+            self._held_jobs -= 1
+        else:
+            self.count -= 1
+            if not line.count:
+                del self._turns[line.owner]
+        self._left(job)
+        self._took(line)
+        return True
 
     def _pop_line(self, line: Line[J]) -> J:
         """Take the next job of `line`, whose turn it is."""
@@ -363,10 +408,12 @@ class JobQueue(Generic[J]):
     def _took(self, line: Line[J]) -> bool:
         """Whether `line`, which a job has left, has room again now; forget it if it is over."""
         self._forget_if_over(line)
-        if not line.full:
+        half = line.count <= self._max_requests // 2 and line.size <= self._max_bytes // 2
+        if not line.full or not half:
             return False
-        line.full = line.count > self._max_requests // 2 or line.size > self._max_bytes // 2
-        return not line.full
+        self._relieved[object()] = line.owner  # first, so that it is told whatever strikes
+        line.full = False
+        return True
 
     def _forget_if_over(self, line: Line[J]) -> None:
         if not line.count and not line.kept:
@@ -400,6 +447,8 @@ class JobQueue(Generic[J]):
         self._budget.queued = sum(job.size + JOB for job in jobs)
         waiting = len(jobs) - self._held_jobs
         self.count = waiting + (self._lone is not None) + (self._last is not None)
+        for line in list(lines):
+            self._forget_if_over(line)
         self._torn = False
 
     def _take_out(self) -> None:
