@@ -19,7 +19,7 @@ import psutil
 from benchmarks.harness.home import home, say
 from endurance.strikes.watch import HUNG
 
-CLIENT = ("raise", "interrupt", "twice", "call", "submit", "collect")
+CLIENT = ("raise", "interrupt", "alike", "twice", "call", "submit", "collect")
 SERVER = ("strike", "leave")
 STEP = 7
 PATIENCE = 240.0

@@ -17,10 +17,17 @@ from concurrent.futures import Future
 from types import FrameType
 from typing import Any
 
-from bgpy.errors import DecodeError
 from endurance.strikes.book import Book
 from endurance.strikes.served import Served
-from endurance.strikes.striker import Strike, Striker, Struck, raise_interrupt, raise_struck
+from endurance.strikes.striker import (
+    ALIKE,
+    Strike,
+    Striker,
+    Struck,
+    describe,
+    raise_interrupt,
+    raise_struck,
+)
 from endurance.strikes.tasks import TASKS
 from endurance.strikes.watch import Watch
 
@@ -30,6 +37,8 @@ PLACES = 4000
 """More places than any act has."""
 APART = {"initialize": 29, "reconnect": 3}
 """Acts with many places, most of them in loops: every so manyth of them is struck."""
+RAISING = ("raise", "interrupt", "alike")
+"""Strikes whose exception must come out of the act, as it is."""
 MOST_FAULTS = 5
 """Faults after which a walk ends: the rest would be the same."""
 
@@ -50,6 +59,9 @@ class Walk:
         self._client = self._served.client()
         self._futures: list[tuple[int, Future[Any]]] = []
         self._again = 0
+        self._ignored = 0
+        """Strikes that nothing can let out: in a finalizer, where the interpreter prints them."""
+        sys.unraisablehook = self._ignore
         self.turns = 0
 
     def run(self, acts: Sequence[str], start: int, step: int) -> list[str]:
@@ -78,20 +90,27 @@ class Walk:
                 break
 
     def _one(self, act: Act, name: str, turn: int) -> None:
-        number = self.book.take()
+        number, fallen = self.book.take(), self._striker.fallen
+        self._ignored = 0
         try:
             self._striker.arm(turn, self._strike, collecting=self._collecting)
             try:
                 act(number)
             finally:
                 self._striker.disarm()
+            kept = self._name in RAISING and self._striker.fallen > fallen + self._ignored
+            if kept and "inspect.py" not in self._striker.where:  # which catches errors itself
+                self.book.wrong(f"{name}, struck at {self._striker.where}: it was swallowed")
         except (Struck, KeyboardInterrupt) as error:
             self.book.error(number, error)
         except Exception as error:
             self.book.error(number, error)
-            if isinstance(error, DecodeError) and Struck.__name__ in str(error):
-                return  # raised amid unpickling it can't be told from an error of the user's class
             self.book.wrong(f"{name}, struck at {self._striker.where}: {error!r}")
+
+    def _ignore(self, unraisable: sys.UnraisableHookArgs) -> None:
+        self._ignored += 1
+        if not isinstance(unraisable.exc_value, (Struck, KeyboardInterrupt)):
+            self.book.wrong(f"unraisable: {unraisable.exc_value!r}")
 
     def acts(self) -> dict[str, Act]:
         """By name; each calls with the number that it is given, if it calls."""
@@ -131,11 +150,16 @@ class Walk:
         return {
             "raise": raise_struck,
             "interrupt": raise_interrupt,
+            "alike": self._alike,
             "twice": self._twice,
             "call": self._inside,
             "submit": self._inside_submit,
             "collect": self._collect,
         }
+
+    def _alike(self, frame: FrameType) -> None:
+        """Raise what looks like an exception of the system's, another one each time."""
+        raise ALIKE[self._striker.fallen % len(ALIKE)](describe(frame))
 
     def _twice(self, frame: FrameType) -> None:
         """Raise, and raise again some places on: while the first is being cleaned up after."""

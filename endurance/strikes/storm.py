@@ -27,7 +27,7 @@ from bgpy import BgpyError
 from endurance.strikes.book import Book
 from endurance.strikes.client_walk import Garbage
 from endurance.strikes.served import Served
-from endurance.strikes.striker import Struck
+from endurance.strikes.striker import ALIKE, Struck
 from endurance.strikes.tasks import TASKS
 from endurance.strikes.watch import Watch
 
@@ -133,7 +133,7 @@ class Storm:
         what = self._chance.random()
         if what < 0.6:
             self._blows -= 1
-            raise self._chance.choice((Struck, KeyboardInterrupt))("by a handler")
+            raise self._chance.choice((Struck, KeyboardInterrupt, *ALIKE))("by a handler")
         self._inside = True  # one at a time is enough
         try:
             if what < 0.8:

@@ -40,6 +40,34 @@ class Struck(Exception):
     """What a handler of the user's raises; nobody but its own code knows it."""
 
 
+class StruckLate(Struck, TimeoutError):
+    """That of a watchdog, which looks like a socket's that has waited long enough."""
+
+
+class StruckBlocked(Struck, BlockingIOError):
+    """One that looks like a socket's without room."""
+
+
+class StruckLost(Struck, ConnectionResetError):
+    """One that looks like the end of a connection."""
+
+
+class StruckValue(Struck, ValueError):
+    """One that looks like that of a closed descriptor."""
+
+
+class StruckRuntime(Struck, RuntimeError):
+    """One that looks like that of a lock which nobody holds."""
+
+
+class StruckIndex(Struck, IndexError):
+    """One that looks like that of an empty queue."""
+
+
+ALIKE = (StruckLate, StruckBlocked, StruckLost, StruckValue, StruckRuntime, StruckIndex)
+"""What looks like an exception of the system's that is caught where it may strike."""
+
+
 Strike = Callable[[FrameType], None]
 
 

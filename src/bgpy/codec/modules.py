@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, cast
 
 from bgpy.late import hashing, once
+from bgpy.system.strikes import is_strike, is_strike_amid
 
 
 class ModuleSource(NamedTuple):
@@ -165,7 +166,9 @@ def _module_of(value: Any) -> str:
         if isinstance(value, ModuleType):
             return value.__name__
         name = getattr(value, "__module__", None)
-    except Exception:
+    except Exception as error:
+        if is_strike_amid(error):
+            raise
         name = None  # a proxy of something that isn't there now
     if not isinstance(name, str):
         name = getattr(type(value), "__module__", "")
@@ -190,7 +193,9 @@ def _read(name: str) -> ModuleSource | None:
         else:
             with open(spec.origin, "rb") as file:
                 text = file.read()
-    except OSError:
+    except OSError as error:
+        if is_strike(error):
+            raise
         return None
     return ModuleSource(name, text, spec.origin, spec.submodule_search_locations is not None)
 
@@ -231,7 +236,9 @@ def _hash_of(name: str) -> str | None:
     try:
         with open(spec.origin, "rb") as file:
             return digest(file.read())
-    except OSError:
+    except OSError as error:
+        if is_strike(error):
+            raise
         return None
 
 
@@ -246,7 +253,9 @@ def _find(
         except KeyError:
             # A package without a file, below one that isn't imported: `path` knows that one.
             spec = finder.find_spec(name.rpartition(".")[2], path)
-        except Exception:
+        except Exception as error:
+            if is_strike_amid(error):
+                raise
             continue  # one of another program's, which a name that no module has may surprise
         if spec is not None:
             return spec

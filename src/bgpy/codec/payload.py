@@ -18,6 +18,7 @@ from typing import Any
 from bgpy.errors import BgpyError, DecodeError, EncodeError, PythonMismatch
 from bgpy.late import once
 from bgpy.memory import Head, HeadParts, Payload
+from bgpy.system.strikes import is_strike, is_strike_amid
 
 PICKLE = 1
 """The number of this codec on the wire."""
@@ -70,12 +71,16 @@ def encode(obj: Any, what: str) -> Payload:
     """
     try:
         pickling = _idle.pop()
-    except IndexError:
+    except IndexError as error:
+        if is_strike(error):
+            raise
         pickling = _pickling(pickle.Pickler)
     dump, forget, pieces, buffers = pickling
     try:
         dump(obj)
-    except Exception:
+    except Exception as error:
+        if is_strike_amid(error):
+            raise
         return _encode_by_value(obj, what, None)  # its error is the one to show
     forget()
     if buffers or len(pieces) != 1:
@@ -109,6 +114,8 @@ def decode(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool, wh
     except BgpyError:
         raise
     except Exception as error:
+        if is_strike_amid(error):
+            raise
         raise DecodeError(f"{what} can't be rebuilt here: {_reason(error)}") from error
 
 
@@ -183,6 +190,8 @@ def _encode_by_value(obj: Any, what: str, plain: list[Any] | None) -> Payload:
     try:
         dump(obj)
     except Exception as error:
+        if is_strike_amid(error):
+            raise
         raise EncodeError(f"{_blame(obj, what)} can't be sent: {_reason(error)}") from error
     if pieces == plain:
         # The name was only among the data.
@@ -234,6 +243,8 @@ def _blame(obj: Any, name: str, depth: int = 4) -> str:
     for part, value in parts:
         try:
             _cloudpickle().dumps(value, protocol=5, buffer_callback=lambda _: False)
-        except Exception:
+        except Exception as error:
+            if is_strike_amid(error):
+                raise
             return _blame(value, part, depth - 1)
     return name

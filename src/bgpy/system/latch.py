@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from bgpy.system.strikes import is_strike
+
 
 class Latch:
     """Lets one waiter through for each time it was opened while closed; it is made closed.
@@ -31,5 +33,7 @@ class Latch:
         """Let one waiter through: one that waits now, or the next to come."""
         try:
             self._lock.release()
-        except RuntimeError:
-            pass  # open already
+        except RuntimeError as error:
+            if is_strike(error):
+                raise
+            # Else it is open already.

@@ -6,6 +6,8 @@ import select
 import sys
 from typing import Protocol
 
+from bgpy.system.strikes import is_strike
+
 MOST_PIECES = 512
 """Pieces in one system call; below every platform's IOV_MAX."""
 
@@ -31,5 +33,7 @@ def poll(sock: Pollable, seconds: float, events: int) -> bool:
         poller = select.poll()
         poller.register(sock, select.POLLIN if events is READABLE else select.POLLOUT)
         return bool(poller.poll(seconds * 1000))
-    except ValueError:
+    except ValueError as error:
+        if is_strike(error):
+            raise
         return True  # closed by another thread: using it tells

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from bgpy.system.strikes import is_strike_amid
+
 
 class Functions(NamedTuple):
     """The three functions that define a server."""
@@ -66,12 +68,16 @@ def takes_client_socket(init_task: Callable[..., Any]) -> bool:
 def _accepts(function: Callable[..., Any], count: int) -> bool:
     try:
         signature = inspect.signature(function)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError) as error:
+        if is_strike_amid(error):
+            raise
         # Some callables written in C don't tell; they are found out when called.
         return True
     try:
         signature.bind(*[None] * count)
-    except TypeError:
+    except TypeError as error:
+        if is_strike_amid(error):
+            raise
         return False
     return True
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from bgpy.memory import Piece
+from bgpy.system.strikes import is_strike
 from bgpy.tls.layer import FIRST_BYTE, RECORD, NotTls, TlsLayer
 
 CHUNK = 4 * RECORD
@@ -115,8 +116,8 @@ class TlsSocket(_OverSocket):
         """
         try:
             return self._send_pieces(pieces)
-        except BlockingIOError:
-            if self._sock.gettimeout() == 0:
+        except BlockingIOError as error:
+            if is_strike(error) or self._sock.gettimeout() == 0:
                 raise
         self._wait_writable()
         return self._send_pieces(pieces)
@@ -128,8 +129,10 @@ class TlsSocket(_OverSocket):
                 if self._layer.established and not self._unsent:
                     self._layer.end()
                     self._send_to_socket(self._layer.words.read(), _AT_ONCE)
-            except OSError:
-                pass  # the other side was first
+            except OSError as error:
+                if is_strike(error):
+                    raise
+                # The other side was first.
             finally:
                 self._lock.release()
         self._sock.shutdown(how)
@@ -164,11 +167,11 @@ class TlsSocket(_OverSocket):
         ciphertext = self._encrypt(chunk)
         try:
             taken = self._send_to_socket(ciphertext, _AT_ONCE)
-        except (BlockingIOError, TimeoutError):
+        except BaseException as error:
+            if not isinstance(error, (BlockingIOError, TimeoutError)) or is_strike(error):
+                self._unsent = ciphertext
+                raise
             taken = 0  # what is sent before it, and that it must follow, has to be told
-        except BaseException:
-            self._unsent = ciphertext
-            raise
         if taken == len(ciphertext):
             return len(chunk)
         self._unsent = ciphertext[taken:]
@@ -200,8 +203,10 @@ class TlsSocket(_OverSocket):
         self._unsent += words
         try:
             self._flush()
-        except OSError:
-            pass  # it leaves before what is sent next, or that tells that nothing can leave
+        except OSError as error:
+            if is_strike(error):
+                raise
+            # It leaves before what is sent next, or that tells that nothing can leave.
         if len(self._unsent) > CHUNK + MOST_UNSENT:
             raise NotTls("the other side makes TLS reply but reads no replies")
 
@@ -214,7 +219,9 @@ class TlsSocket(_OverSocket):
             poller = select.poll()
             try:
                 poller.register(self._sock, select.POLLOUT)
-            except ValueError:
+            except ValueError as error:
+                if is_strike(error):
+                    raise
                 return  # closed by another thread: using it tells
             poller.poll(WAIT * 1000)
 

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
@@ -131,7 +132,11 @@ def test_a_shortage_is_unreachable_wherever_it_strikes(
         if where == "socket":
             monkeypatch.setattr(dialling.socket, "socket", refuse)
         target = Target(parse("127.0.0.1", listener.getsockname()[1]), None, find)
-        with pytest.raises(Unreachable, match=r"no connection to 127\.0\.0\.1:") as caught:
-            connect(target, bytes(16), 5.0)
+        # In a thread, as a client does: in this one these functions would be a handler's.
+        with (
+            ThreadPoolExecutor(1) as thread,
+            pytest.raises(Unreachable, match=r"no connection to 127\.0\.0\.1:") as caught,
+        ):
+            thread.submit(connect, target, bytes(16), 5.0).result()
     assert caught.value.advice is not None
     assert caught.value.progress == "not started"

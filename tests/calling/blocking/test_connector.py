@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from bgpy import Client, Server, ServerGone
 from bgpy.address import parse
 from bgpy.calling.blocking import connector as connector_module
 from bgpy.calling.blocking.connecting import Target
@@ -17,6 +20,8 @@ from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import NotRunning, Unreachable
+
+LONG = 30.0
 
 
 def connector(port: int, timeout: float) -> Connector:
@@ -89,3 +94,31 @@ def test_own_copy_says_the_same() -> None:
     mine = own_copy(error)
     assert mine is not error
     assert (str(mine), mine.address, mine.__cause__) == (str(error), "here", error.__cause__)
+
+
+@pytest.mark.parametrize("use", ["close", "ping"])
+@pytest.mark.parametrize("where", ["Channel", "connect"])
+def test_what_the_collector_runs_as_a_client_connects_may_use_that_client(
+    monkeypatch: pytest.MonkeyPatch, use: str, where: str
+) -> None:
+    """It waits neither for the lock that its thread holds nor for the attempt that it makes."""
+    handle = Server("127.0.0.1", 0).run_background()
+    make = getattr(connector_module, where)
+    used: list[str] = []
+
+    def collecting(*args: Any) -> Any:
+        if not used:
+            used.append(use)
+            getattr(client, use)()
+        return make(*args)
+
+    try:
+        client = Client(handle.address, timeout=LONG)
+        monkeypatch.setattr(connector_module, where, collecting)
+        with suppress(ServerGone):  # closed as soon as there was a connection
+            client.ping()
+        assert used == [use]
+        assert client.ping() < LONG
+        client.close()
+    finally:
+        handle.kill()

@@ -40,6 +40,7 @@ from bgpy.memory import Payload, Piece
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch
 from bgpy.system.sockets import WRITABLE, poll
+from bgpy.system.strikes import is_strike
 from bgpy.tasks import current
 from bgpy.wire.extensions import Extension, encode_extensions
 from bgpy.wire.messages import Cancel, Goodbye, Message, Status, stage_question
@@ -109,11 +110,11 @@ class Channel(Reading):
                         turns.reader = None
                         return answer
             return self._await(call, True, None, turn)
-        except OSError as error:
-            return self._not_sent(call, error)
         except Unusable:
             raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError) and not is_strike(error):
+                return self._not_sent(call, error)
             self._struck(call, turn)
             raise
 
@@ -152,11 +153,11 @@ class Channel(Reading):
                 self._numbers.last = number = self._numbers.last + 1
                 reads = self._begin(call, number, pieces_of(number, *request), turn)
             return self._await(call, reads, deadline, turn)
-        except OSError as error:
-            return self._not_sent(call, error)
         except (Unusable, NoReader):
             raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError) and not is_strike(error):
+                return self._not_sent(call, error)
             self._struck(call, turn)
             raise
 
@@ -290,6 +291,8 @@ class Channel(Reading):
             for call in found:
                 self.tell_chain(call)
         except OSError as error:
+            if is_strike(error):
+                raise
             self.lost(error)
 
     # Futures
@@ -385,8 +388,10 @@ class Channel(Reading):
                 self.wait_writable(min(seconds_left(deadline, 0.0), TICK))
                 self.push()
             self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            return True  # what came before is read to the end
+        except OSError as error:
+            if is_strike(error):
+                raise
+            # What came before is read to the end.
         return True
 
     def close(self, reason: str) -> None:
@@ -416,6 +421,9 @@ def _finish(sock: Stream, sends: SendQueue) -> None:
     """What a channel leaves behind when it is collected."""
     try:
         sends.push()
-    except OSError:
-        pass  # it is gone already
-    sock.close()
+    except OSError as error:
+        if is_strike(error):
+            raise
+        # Else it is gone already.
+    finally:
+        sock.close()

@@ -18,6 +18,7 @@ from bgpy.memory import allocate
 from bgpy.shortage import shortage
 from bgpy.state.tokens import FoundToken
 from bgpy.system.keepalive import keep_alive
+from bgpy.system.strikes import is_strike
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ClientHandshake, Welcome
 
@@ -69,7 +70,7 @@ def connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     try:
         return _connect(target, client_id, timeout)
     except OSError as error:  # a socket's, or one that was made of a file's or an import's
-        short = shortage(error)
+        short = None if is_strike(error) else shortage(error)
         if short is None:
             raise
         raise Unreachable(
@@ -92,6 +93,8 @@ def _connect(target: Target, client_id: bytes, timeout: float) -> Connected:
         try:
             _shake_hands(reached, connection, target.address, deadline)
         except AuthenticationError as error:
+            if is_strike(error):
+                raise
             # A server that is just starting takes connections into its backlog before its token
             # can be found; it answers them when the token can.
             later = target.find_token()
@@ -126,26 +129,33 @@ def _shake_hands(
             limit(sock, deadline)
             try:
                 count = sock.recv_into(buffer)
-            except BlockingIOError:
+            except BlockingIOError as error:
+                if is_strike(error):
+                    raise
                 continue  # a part of what TLS says: the deadline stays
             if not count:
                 raise ConnectionResetError("the stream ended")
             connection.receive(buffer[:count])
-    except TimeoutError as error:
-        raise silent(address) from error
-    except NotBgpy as error:
-        raise _not_bgpy(address, error) from None
-    except BgpyError as error:
-        error.address = str(address)
-        raise
-    except OSError as error:
-        plain = not reached.binding and address.path is None
-        raise NotBgpy(
-            f"{address} closed the connection during the handshake: it may not be a bgpy "
-            f"server, {'may accept only TLS, ' if plain else ''}or may be shutting down",
-            advice=GIVE_TLS if plain else None,
-            address=address,
-        ) from error
+    except (BgpyError, OSError) as error:
+        if is_strike(error):
+            raise
+        if isinstance(error, NotBgpy):
+            raise _not_bgpy(address, error) from None
+        if isinstance(error, BgpyError):
+            error.address = str(address)
+            raise
+        if isinstance(error, TimeoutError):
+            raise silent(address) from error
+        raise _closed_early(address, plain=not reached.binding and address.path is None) from error
+
+
+def _closed_early(address: Address, plain: bool) -> NotBgpy:
+    return NotBgpy(
+        f"{address} closed the connection during the handshake: it may not be a bgpy "
+        f"server, {'may accept only TLS, ' if plain else ''}or may be shutting down",
+        advice=GIVE_TLS if plain else None,
+        address=address,
+    )
 
 
 def _not_bgpy(address: Address, error: NotBgpy) -> NotBgpy:

@@ -27,6 +27,7 @@ from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import BgpyError, Unreachable
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch
+from bgpy.system.strikes import is_strike
 
 
 class Attempt:
@@ -147,13 +148,21 @@ class Connector:
                 self._attempt = None
 
     def _run(self, attempt: Attempt) -> None:
-        """In a thread of its own: connect, and tell all that wait."""
-        try:
-            connected: Connected | BaseException = connect(
-                self._target, self._client_id, self._timeout
-            )
-        except BaseException as error:
-            connected = error
+        """In a thread of its own: connect, and tell all that wait.
+
+        The collector may run a ``__del__`` here that uses this very client. The thread counts
+        as inside of it, so that this waits neither for the attempt nor for the lock.
+        """
+        with self._shared.here.inside:
+            try:
+                connected: Connected | BaseException = connect(
+                    self._target, self._client_id, self._timeout
+                )
+            except BaseException as error:
+                connected = error
+            self._conclude(attempt, connected)
+
+    def _conclude(self, attempt: Attempt, connected: Connected | BaseException) -> None:
         with self._lock:
             if isinstance(connected, BaseException):
                 attempt.error = connected
@@ -176,7 +185,7 @@ class Connector:
         try:
             return connect(self._target, client_id, seconds)
         except Unreachable as error:
-            if not is_over(deadline):
+            if is_strike(error) or not is_over(deadline):
                 raise
             raise TooLate from error
 

@@ -23,6 +23,7 @@ from bgpy.errors import AuthenticationError, ConnectError, NotBgpy, NotRunning, 
 from bgpy.late import once
 from bgpy.shortage import no_descriptor
 from bgpy.system import processes
+from bgpy.system.strikes import is_strike
 
 if TYPE_CHECKING:
     from bgpy.calling.blocking.waiting import Stream
@@ -68,6 +69,8 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
     try:
         places = resolve(dialled(address))
     except OSError as error:
+        if is_strike(error):
+            raise
         if no_descriptor():  # which the resolver tells in no way that can be relied on
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from error
         raise Unreachable(
@@ -79,6 +82,8 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
         try:
             sock = _dial(place, max(0.001, deadline - monotonic()))
         except OSError as error:
+            if is_strike(error):
+                raise
             failure: OSError = error
             continue
         try:
@@ -88,6 +93,8 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
             # A port of the ephemeral range that nobody listens on can connect to itself.
             failure = ConnectionRefusedError("nothing listens there")
         except OSError as error:
+            if is_strike(error):
+                raise
             failure = error  # closed already by the other side
         sock.close()
     raise _no_way(address, failure) from failure
@@ -157,7 +164,7 @@ else:
             return sock
         except OSError as error:
             sock.close()
-            if isinstance(error, (ConnectError, AuthenticationError)):
+            if is_strike(error) or isinstance(error, AuthenticationError):
                 raise
             if isinstance(error, FileNotFoundError):
                 error = ConnectionRefusedError(error.errno, "no such socket")
@@ -174,7 +181,9 @@ else:
             sock.settimeout(max(0.001, left))
             try:
                 return sock.connect(path)
-            except BlockingIOError:
+            except BlockingIOError as error:
+                if is_strike(error):
+                    raise
                 if left <= pause:
                     raise TimeoutError(errno.ETIMEDOUT, "its backlog is full") from None
             time.sleep(pause)
@@ -216,13 +225,15 @@ def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
     try:
         while not secured.shake_hands():
             limit(sock, deadline)
-    except TimeoutError as error:
-        raise silent(address) from error
-    except layer.NotTls as error:
-        raise NotBgpy(
-            f"{address} is not a bgpy server that speaks TLS: {error}", address=address
-        ) from error
     except OSError as error:
+        if is_strike(error):
+            raise
+        if isinstance(error, TimeoutError):
+            raise silent(address) from error
+        if isinstance(error, layer.NotTls):
+            raise NotBgpy(
+                f"{address} is not a bgpy server that speaks TLS: {error}", address=address
+            ) from error
         raise NotBgpy(
             f"{address} closed the connection in the TLS handshake: it may not be a bgpy "
             "server, may have been started without TLS, or may be shutting down",

@@ -34,6 +34,7 @@ from bgpy.calling.conversation import Answer
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import deadline_in, is_over
 from bgpy.system.latch import Latch
+from bgpy.system.strikes import is_strike, is_strike_amid
 from bgpy.wire.messages import Failure
 
 log = logging.getLogger("bgpy.client")
@@ -177,11 +178,15 @@ class CallFuture(Future[Any]):
         while True:
             try:
                 callback = self._done_callbacks.popleft()
-            except IndexError:
+            except IndexError as error:
+                if is_strike(error):
+                    raise
                 return
             try:
                 callback(self)
-            except Exception:
+            except Exception as error:
+                if is_strike_amid(error):
+                    raise
                 log.exception("a callback of %r raised", self)
 
     def settle_in_child(self, answer: Answer) -> None:
@@ -232,6 +237,8 @@ class CallFuture(Future[Any]):
         try:
             made = self._value_of(answer), None
         except Exception as error:
+            if is_strike_amid(error):
+                raise  # it says nothing of the call, which has its answer
             made = None, error
         # The first stays: one operation of a dict, which is whole in builds without the GIL too.
         self._made = self._values.setdefault(0, made)

@@ -35,6 +35,7 @@ from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.keepalive import GONE, is_silent
 from bgpy.system.latch import Latch
 from bgpy.system.sockets import READABLE, RECEIVE_BUFFER, poll
+from bgpy.system.strikes import is_strike
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.messages import Message
 from bgpy.wire.small import REPLY, unpack_start
@@ -226,7 +227,9 @@ class Reading:
         return self._came(count, target)
 
     def _not_received(self, error: OSError) -> bool:
-        """As `_read`, of what receiving has raised."""
+        """As `_read`, of what receiving has raised; a signal handler's exception passes."""
+        if is_strike(error):
+            raise error
         if isinstance(error, (TimeoutError, BlockingIOError)):
             self._torn = False
             self.end_if_gone()
@@ -245,6 +248,8 @@ class Reading:
                 message = frames.lone(self._buffer, count)
                 messages = frames.feed(self._buffer[:count]) if message is None else (message,)
         except BgpyError as error:
+            if is_strike(error):
+                raise
             self._end(f"the server broke the protocol: {error}")
             return True
         if not count:
@@ -299,8 +304,10 @@ class Reading:
                 self._standby.tell_end(self)
             try:
                 self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
-            except OSError:
-                pass  # the server was first, or it is done
+            except OSError as error:
+                if is_strike(error):
+                    raise
+                # The server was first, or it is done.
             for call in conversation.end(reason, doubtful=self._sends.torn):
                 self._wake(call)
                 conversation.done(call)
@@ -379,5 +386,5 @@ class Reading:
         """
         try:
             self.push()
-        except OSError as error:
+        except OSError as error:  # no handler's: those run in the main thread
             self._end_lost(f"the connection was lost: {error}")

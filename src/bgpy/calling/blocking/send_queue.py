@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bgpy.calling.conversation import Call
 from bgpy.memory import Piece
 from bgpy.system.sockets import MOST_PIECES, WRITABLE, poll
+from bgpy.system.strikes import is_strike
 
 if TYPE_CHECKING:
     from bgpy.calling.blocking.waiting import Stream
@@ -80,11 +81,8 @@ class SendQueue:
             self.torn = True
             try:
                 taken = self._send(piece, *self._now)
-            except (BlockingIOError, TimeoutError):
-                taken = 0
-            except OSError:
-                self.torn = False  # it took nothing
-                raise
+            except OSError as error:
+                taken = self._refused(error)
             if taken == len(piece):
                 call.begun = call.left = True
                 self.torn = False
@@ -113,9 +111,8 @@ class SendQueue:
             self.torn = True
             try:
                 taken = self._take(pieces)
-            except OSError:
-                self.torn = False  # it took nothing
-                raise
+            except OSError as error:
+                taken = self._refused(error)
             self._note(taken)
             self.torn = False
             if taken < size:
@@ -153,14 +150,20 @@ class SendQueue:
         """Bytes that the socket takes now."""
         if not self._now and not poll(self._sock, 0.0, WRITABLE):
             return 0  # it would wait
-        try:
-            if sys.platform == "win32" or len(pieces) == 1:
-                return self._send(pieces[0], *self._now)
-            if self._now and isinstance(self._sock, socket.socket):
-                return self._sock.sendmsg(pieces[:MOST_PIECES], (), self._now[0])
-            return self._sock.sendmsg(pieces[:MOST_PIECES])
-        except (BlockingIOError, TimeoutError):
+        if sys.platform == "win32" or len(pieces) == 1:
+            return self._send(pieces[0], *self._now)
+        if self._now and isinstance(self._sock, socket.socket):
+            return self._sock.sendmsg(pieces[:MOST_PIECES], (), self._now[0])
+        return self._sock.sendmsg(pieces[:MOST_PIECES])
+
+    def _refused(self, error: OSError) -> int:
+        """Bytes that a socket took which raised `error`: none, if it only has no room now."""
+        if is_strike(error):
+            raise error  # a signal handler's: nobody knows what has left
+        if isinstance(error, (BlockingIOError, TimeoutError)):
             return 0
+        self.torn = False  # it took nothing
+        raise error
 
     def _note(self, taken: int) -> None:
         """Take `taken` bytes off what waits first."""

@@ -34,6 +34,7 @@ from bgpy.calling.conversation import Answer, Call, timed_out
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
 from bgpy.memory import Payload
 from bgpy.system.deadlines import deadline_in, is_over, seconds_left
+from bgpy.system.strikes import is_strike
 from bgpy.tasks import current
 
 log = logging.getLogger("bgpy.client")
@@ -103,6 +104,8 @@ class Submitter:
             except (Unusable, NoReader):
                 stays = True
             except OSError as error:
+                if is_strike(error):
+                    raise
                 channel.lost(error)
                 stays = True
             if stays:
@@ -144,15 +147,13 @@ class Submitter:
                     self._access.connector.drop(channel, STRUCK_SENDING)
             except NoReader:
                 self._submit_first_alone()
-            except (BgpyError, OSError) as error:
+            except Exception as error:
+                if is_strike(error):
+                    raise  # in the thread that closes: all stays posted
                 if isinstance(error, CallTimeout) and last is None:
                     self._fail_late()
                 else:
                     self._fail_all(error)
-            except Exception as error:
-                if last is not None:
-                    raise  # a signal handler's, in the thread that closes: all stays posted
-                self._fail_all(error)
 
     def admit(self, channel: Channel) -> None:
         """With the lock held: hand what was posted to the channel, in order.
@@ -203,6 +204,8 @@ class Submitter:
         try:
             return channel.push()
         except OSError as error:
+            if is_strike(error):
+                raise
             channel.lost(error)
             return False
 
@@ -245,8 +248,10 @@ class Submitter:
             self._in_hand.append(lock)
             try:
                 posted = self.posted.popleft()
-            except IndexError:
-                pass  # another thread was faster
+            except IndexError as error:
+                if is_strike(error):
+                    raise
+                # Another thread was faster.
             else:
                 self._submit_alone(posted)
             self._in_hand.remove(lock)

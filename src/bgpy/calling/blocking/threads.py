@@ -12,6 +12,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from bgpy.system.strikes import is_strike
+
+_HELD = threading.Lock()
+_HELD.acquire()
+
 
 class Presence(threading.local):
     """What each thread has of its own in a client.
@@ -23,6 +28,9 @@ class Presence(threading.local):
     ``turn`` is held by ``with`` while the thread reads for the client; see `turns`.
     """
 
+    # Found where the collector runs a `__del__` before a new thread has its own: as inside.
+    inside = _HELD
+
     def __init__(self) -> None:
         self.inside = threading.Lock()
         self.turn = threading.Lock()
@@ -32,6 +40,8 @@ def start(run: Callable[..., object], *args: Any) -> bool:
     """Start a thread that does ``run(*args)``; False where no thread can be started now."""
     try:
         _thread.start_new_thread(run, args)
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_strike(error):
+            raise
         return False  # too many, or the interpreter is ending
     return True

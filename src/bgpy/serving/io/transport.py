@@ -12,6 +12,7 @@ from typing import Protocol
 
 from bgpy.memory import Piece
 from bgpy.system.sockets import MOST_PIECES, WRITABLE, poll
+from bgpy.system.strikes import is_strike
 
 JOINED = 2**16
 """Bytes up to which pieces are joined where they can't be sent together."""
@@ -85,7 +86,9 @@ class StreamTransport:
     def receive_into(self, memory: memoryview) -> int | None:
         try:
             return self.sock.recv_into(memory)
-        except (BlockingIOError, InterruptedError):
+        except (BlockingIOError, InterruptedError) as error:
+            if is_strike(error):
+                raise
             return None
 
     def sending(self, pieces: Sequence[Piece]) -> Iterator[int]:
@@ -107,8 +110,10 @@ class StreamTransport:
     def _shut_down(self, how: int) -> None:
         try:
             self.sock.shutdown(how)
-        except OSError:
-            pass  # the peer was first
+        except OSError as error:
+            if is_strike(error):
+                raise
+            # Else the peer was first.
 
     def close(self) -> None:
         self.sock.close()

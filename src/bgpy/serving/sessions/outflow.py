@@ -42,6 +42,7 @@ from bgpy.memory import Piece
 from bgpy.serving.budget import Budget
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.sessions.send_buffer import PIECE, SendBuffer, after, owned, size_of
+from bgpy.system.strikes import is_strike
 
 PATIENCE = 0.002
 """Seconds that a reader may take to begin with large replies, before a copy is kept."""
@@ -150,8 +151,10 @@ class Outflow:
                     try:
                         for taken in map(self._send_piece, pieces):  # noqa: B007
                             break
-                    except OSError:
-                        pass  # `_take` will meet it again
+                    except OSError as error:
+                        if is_strike(error):
+                            raise
+                        # Else `_take` will meet it again.
                     if taken == len(pieces[0]) and not self._inbox:
                         done, mine = True, False  # before another may be busy
                         self._busy = False
@@ -242,11 +245,9 @@ class Outflow:
         try:
             if not record:
                 record.extend(self._transport.sending(pieces))
-        except (BlockingIOError, InterruptedError):
-            pass
         except OSError as error:
-            self._lose(error)
-            return None
+            if self._is_end(error):
+                return None
         left = after(pieces, record[0] if record else 0)
         if any(isinstance(piece, memoryview) for piece in left):
             return left
@@ -291,11 +292,9 @@ class Outflow:
             self._offered = (left, record)
             try:
                 record.extend(self._transport.sending(left))
-            except (BlockingIOError, InterruptedError):
-                pass
             except OSError as error:
-                self._lose(error)
-                return ()
+                if self._is_end(error):
+                    return ()
             taken = record[0] if record else 0
             self.taken += taken
             left = after(left, taken)
@@ -328,6 +327,18 @@ class Outflow:
         """Keep `left` until the socket takes it."""
         self._append(left)
         self._count()
+
+    def _is_end(self, error: OSError) -> bool:
+        """Whether what sending has raised is the connection's end, or it only has no room now.
+
+        Raises `error` if it is a task's, whose signal handler has struck here.
+        """
+        if is_strike(error):
+            raise error
+        if isinstance(error, (BlockingIOError, InterruptedError)):
+            return False
+        self._lose(error)
+        return True
 
     def _append(self, left: Sequence[Piece]) -> None:
         """Append copies of `left` to what is unsent; see that somebody sends it."""
@@ -375,11 +386,9 @@ class Outflow:
         self._flushed = (first, record)
         try:
             record.extend(self._transport.sending(first))
-        except (BlockingIOError, InterruptedError):
-            pass
         except OSError as error:
-            self._lose(error)
-            return
+            if self._is_end(error):
+                return
         taken = record[0] if record else 0
         self.taken += taken
         unsent.took(first, taken)

@@ -40,6 +40,7 @@ from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionOwner
 from bgpy.serving.sessions.stall import Stall
 from bgpy.serving.sessions.watch import Pause, Watch
+from bgpy.system.strikes import is_strike
 from bgpy.wire.connection import Connection
 from bgpy.wire.frames import FrameReader
 from bgpy.wire.handshake import ServerHandshake
@@ -177,15 +178,20 @@ class Session:
                 self._read()
             else:
                 self._ready_for(events)
-        except (BlockingIOError, InterruptedError):
-            pass  # nothing is there after all
-        except BgpyError as error:
-            self.outcome = f"closed: {error}"
-            self._linger(self._connection.take_outgoing())
-        except OSError as error:
-            self.outcome = f"lost: {error}"
-            self._close()
         except BaseException as error:
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        """What is done about that which reading, or what it brought, has raised."""
+        if isinstance(error, (OSError, BgpyError)) and not is_strike(error):
+            if isinstance(error, BgpyError):
+                self.outcome = f"closed: {error}"
+                self._linger(self._connection.take_outgoing())
+            elif not isinstance(error, (BlockingIOError, InterruptedError)):
+                self.outcome = f"lost: {error}"
+                self._close()
+            # Else nothing is there after all.
+        else:
             self.outcome = "failed"
             self._close()  # first: another may strike
             log.exception("%s: closed after an unexpected failure", self.name)
