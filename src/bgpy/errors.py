@@ -236,7 +236,11 @@ class AlreadyResponded(BgpyError, RuntimeError):
 
 
 class CallingSelf(BgpyError, RuntimeError):
-    """A task called its own server and waits: the server can't run that call before it returns."""
+    """A task called its own server and waits: the server can't run that call before it returns.
+
+    ``progress`` is ``"not started"`` (the call never runs), or, of a future, ``"unknown"``: it
+    stays queued and runs after the task.
+    """
 
     progress: Progress = "not started"
 
@@ -257,7 +261,7 @@ class CallTimeout(BgpyError, TimeoutError):
 
 
 class ServerGone(BgpyError, ConnectionError):
-    """The server exited or the connection was lost during a call.
+    """The server exited or the connection was lost during a call, or this client was closed.
 
     ``progress`` is ``"not started"`` (the request was never sent whole, or the server said
     that it didn't run: calling again is safe) or ``"unknown"`` (it may have run).

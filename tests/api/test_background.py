@@ -160,13 +160,15 @@ def slow_start(script: Script, tmp_path: Path, gate: Gate) -> subprocess.Popen[s
 
 @posix
 def test_ctrl_c_during_run_background_ends_what_it_started(
-    slow_start: subprocess.Popen[str], gate: Gate
+    slow_start: subprocess.Popen[str], gate: Gate, bgpy_home: Path
 ) -> None:
     """The caller gets its `KeyboardInterrupt`, and nothing is left of the server."""
     server = psutil.Process(gate.wait())
     slow_start.send_signal(signal.SIGINT)
     assert slow_start.communicate() == ("interrupted\n", "")
     assert _is_gone(server)
+    assert not list(bgpy_home.rglob("record.json"))
+    assert not list(bgpy_home.rglob("token"))
 
 
 def test_server_is_gone_when_its_parent_was_killed_before_it_was_ready(

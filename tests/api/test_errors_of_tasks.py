@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import gc
+import logging
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from bgpy import BgpyError, CallingSelf, CallTimeout, Client, Handle, NotRunning, ServerGone
+from bgpy import (
+    BgpyError,
+    CallingSelf,
+    CallTimeout,
+    Client,
+    Handle,
+    NotRunning,
+    ServerGone,
+    respond,
+)
 
 Start = Callable[..., tuple[Handle, Client]]
+
+
+def _no_state() -> None: ...
 
 
 def _nothing(client_socket: Any, state: Any, args: Any) -> None: ...
@@ -58,3 +73,56 @@ def test_call_that_comes_back_to_a_waiting_server_raises_calling_self(start: Sta
     for handle, client in servers:
         assert client.ping() > 0
         assert handle.is_alive()
+
+
+class _FailingHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise OSError("the disk is full")
+
+
+def _log_badly_or_raise(client_socket: Any, state: Any, args: dict[str, Any]) -> None:
+    if args["do"] == "raise":
+        raise ValueError("wrong")
+    if args["do"] == "log":
+        logging.getLogger("bgpy").addHandler(_FailingHandler())
+    respond(client_socket, "done")
+
+
+def test_server_serves_on_when_a_handler_of_its_log_fails(start: Start) -> None:
+    """A failure that nobody waits for is logged in the midst of ending its call."""
+    handle, client = start()
+    client.initialize(_no_state, _log_badly_or_raise, _nothing)
+    client.call({"do": "log"})
+    client.execute({"do": "raise"})
+    with pytest.raises(ValueError, match="wrong"):
+        client.call({"do": "raise"}, timeout=20.0)
+    assert client.call({"do": "nothing"}, timeout=20.0) == "done"
+    assert handle.stop(20.0)
+
+
+_kept: list[weakref.ref[Any]] = []
+
+
+class _Large:
+    """Something that a task holds when it fails."""
+
+
+def _hold_and_raise(client_socket: Any, state: Any, args: dict[str, Any]) -> None:
+    if "count" in args:
+        respond(client_socket, sum(each() is not None for each in _kept))
+        return
+    gc.disable()  # so that what is gone went by itself
+    held = _Large()
+    _kept.append(weakref.ref(held))
+    raise ValueError(held is None)
+
+
+def test_failed_call_keeps_nothing_of_its_task(start: Start) -> None:
+    """No collection is waited for: a task may hold gigabytes when it fails."""
+    _, client = start()
+    client.initialize(_no_state, _hold_and_raise, _nothing)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="False"):
+            client.call({})
+        client.execute({})
+    assert client.call({"count": True}) == 0

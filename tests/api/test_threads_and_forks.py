@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bgpy import CallingSelf, Client, Handle
+from tests.support.peers import wait_until
 from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
@@ -165,6 +166,25 @@ def test_task_that_waits_for_its_own_server_gets_calling_self(
     with pytest.raises(CallingSelf):
         client.call({"run": call_itself})
     assert client.call({"run": count}) == 0
+
+
+def test_task_that_waits_for_a_future_of_its_own_server_is_told_that_the_call_will_run(
+    running: tuple[Handle, Client],
+) -> None:
+    """It is queued already: who repeated it as not started would have it twice."""
+    handle, client = running
+
+    def note(state: Any) -> None:
+        state["noted"] = True
+
+    def wait_for_itself(state: Any, port: int = handle.port) -> None:
+        state["client"] = Client("127.0.0.1", port)  # kept: what it has queued stays
+        state["client"].submit({"run": note}).result(30)
+
+    with pytest.raises(CallingSelf, match="stays queued, and runs after this task") as caught:
+        client.call({"run": wait_for_itself})
+    assert caught.value.progress == "unknown"
+    wait_until(lambda: client.call({"run": lambda state: "noted" in state}), "it has run")
 
 
 def test_task_may_queue_a_call_to_its_own_server(running: tuple[Handle, Client]) -> None:

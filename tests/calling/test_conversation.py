@@ -385,5 +385,7 @@ def test_call_whose_time_is_over_is_told_what_its_stage_means(stage: Stage) -> N
     assert isinstance(call.answer, CallTimeout)
     if stage is Stage.ENDING:
         assert "the server is ending; exit_task has not begun" in str(call.answer)
+    keeps_the_server = stage in (Stage.RUNNING, Stage.ENDING)
+    assert ("kill() of its handle" in str(call.answer)) is keeps_the_server
     ran = "is still running" in str(call.answer)
     assert ran is (stage is Stage.RUNNING)

@@ -18,6 +18,9 @@ from click.testing import CliRunner
 
 from bgpy import Client, Handle, __version__, respond, token_create
 from bgpy.cli.commands import program
+from tests.support.command import COMMAND
+from tests.support.gate import Gate
+from tests.support.tasks.counting import TASKS
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Serve = Callable[..., "subprocess.Popen[str]"]
@@ -179,8 +182,34 @@ def test_failing_exit_task_is_exit_code_1(bgpy: Run, start: Start) -> None:
         raise LookupError("no table")
 
     client.initialize(lambda: None, lambda c, s, a: None, fail)
-    _assert_fails(bgpy("terminate", handle.host, handle.port), 1, "LookupError", "no table")
+    done = bgpy("terminate", handle.host, handle.port)
+    _assert_fails(done, 1, "LookupError('no table'); the server has ended all the same")
     assert not handle.is_alive()
+    assert handle.log_file is not None
+    assert "in fail" in Path(handle.log_file).read_text()  # the traceback
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT of POSIX")
+def test_terminate_says_what_it_waits_for_and_that_the_server_ends_all_the_same(
+    start: Start,
+) -> None:
+    """Behind a task that runs and runs; Ctrl-C ends the command alone."""
+    handle, client = start()
+    client.initialize(*TASKS)
+    with Gate() as gate:
+        running = client.submit({"run": gate.passing("done")})
+        gate.wait()
+        with subprocess.Popen(
+            [*COMMAND, "terminate", handle.address], stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            assert "it ends when its running task" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            assert f"the server at {handle.address} ends all the same" in process.stderr.read()
+        assert process.returncode == 130
+        gate.open()
+        assert running.result(30) == "done"
+    assert handle.wait(30)
 
 
 def test_server_that_can_not_start_is_exit_code_1(bgpy: Run, start: Start, tmp_path: Path) -> None:
@@ -220,6 +249,25 @@ def test_wrong_usage_is_exit_code_2(bgpy: Run, args: tuple[str, ...]) -> None:
     done = bgpy(*args)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Error: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "way_out"),
+    [
+        (("stop", "127.0.0.1:1"), "'bgpy terminate ADDRESS'"),
+        (("start",), "'bgpy server ADDRESS'"),
+        (("ps",), "the state folder"),
+        (("status", "127.0.0.1:1"), "'bgpy doctor ADDRESS'"),
+        (("terminate", "24321"), "write 127.0.0.1:24321"),
+        (("server", "tasks.py"), "'bgpy server -i tasks.py'"),
+        (("server", "tasks.py", "5"), "'bgpy server -i tasks.py'"),
+    ],
+)
+def test_wrong_usage_names_the_way_out(args: tuple[str, ...], way_out: str) -> None:
+    """What does it instead, in words that can be entered."""
+    done = CliRunner().invoke(program, args)
+    assert done.exit_code == 2
+    assert way_out in done.stderr
 
 
 def test_nothing_there_is_exit_code_3(bgpy: Run, free_port: int) -> None:

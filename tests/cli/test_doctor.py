@@ -65,8 +65,11 @@ def test_doctor_finds_all_well(started: Callable[..., Handle]) -> None:
         done = _doctor(handle.address, *options)
         assert done.exit_code == 0, done.output
         lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
-        names = ["address", "token", "server", "client", "spoken", "state", "result"]
+        recorded = ["started", "log"]
+        names = ["address", "token", "server", "client", "spoken", *recorded, "state", "result"]
         assert list(lines) == names
+        assert f"in {os.getcwd()}, at 20" in lines["started"]
+        assert lines["log"] == handle.log_file
         assert lines["state"] == "it has no tasks yet, runs none now; 0 calls wait, 0 other clients"
         assert lines["address"] == handle.address
         assert lines["token"] == "the one that the server at this address keeps for this account"

@@ -54,9 +54,10 @@ def test_server_asks_for_the_token(free_port: int) -> None:
 
 
 def test_interrupt_at_the_prompt_ends_the_command(free_port: int) -> None:
-    """Ctrl-C there starts nothing."""
+    """Ctrl-C there starts nothing, and is told as anywhere."""
     terminal = Terminal("server", "127.0.0.1", free_port, "-t")
     terminal.wait_for("Token: ")
     terminal.process.send_signal(2)
-    assert terminal.close() == 1
+    assert terminal.close() == 130
     assert "Traceback" not in terminal.shown
+    assert terminal.shown.rstrip().endswith("bgpy: interrupted")

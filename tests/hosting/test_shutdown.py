@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from bgpy import Client, Handle, Server
+from bgpy.address import parse
 from bgpy.hosting import shutdown
 from bgpy.hosting.shutdown import Shutdown
+from bgpy.state import records
 from bgpy.tasks.lifecycle import Kind
 from tests.support.command import COMMAND
 from tests.support.peers import wait_until
+from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -123,6 +126,49 @@ def test_end_of_a_background_server_by_a_second_signal_stands_in_its_log(
             "exit_task was skipped"
         )
     )
+
+
+ENDS_IN_ORDER = """
+import pathlib, sys
+def init_task(): pass
+def exec_task(client_socket, state, args): pass
+def exit_task(client_socket, state, args): pathlib.Path(__file__).with_suffix(".ran").touch()
+"""
+
+
+def test_server_whose_terminal_is_closed_ends_in_order(tmp_path: Path) -> None:
+    """As one over SSH whose connection breaks: exit_task runs, and no record stays."""
+    init_file, log = tmp_path / "ends_tasks.py", tmp_path / "log"
+    init_file.write_text(ENDS_IN_ORDER)
+    terminal = Terminal("server", "127.0.0.1:0", "-i", init_file, "-f", log)
+    try:
+        terminal.wait_for("listening on ")
+        # After the terminal, to which it is written first.
+        wait_until(lambda: log.read_text().endswith("\n"), "the log has the line as well")
+        address = parse(log.read_text().split()[-1])
+        terminal.hang_up()
+        terminal.process.wait(30)
+    finally:
+        terminal.process.kill()
+    assert "SIGHUP received: the server ends" in log.read_text()
+    assert init_file.with_suffix(".ran").exists()
+    assert records.find_dead(address) is None
+
+
+def test_hangups_end_a_background_server_in_order_and_never_at_once(tmp_path: Path) -> None:
+    """Who meant a reload finds the reason in the log, and exit_task has run."""
+    init_file = tmp_path / "hung_tasks.py"
+    init_file.write_text(ENDS_IN_ORDER)
+    handle = Server("127.0.0.1", 0, init_file=init_file).run_background()
+    try:
+        for _ in range(3):
+            os.kill(handle.pid, signal.SIGHUP)
+        assert handle.wait(30)
+    finally:
+        handle.kill()
+    assert "SIGHUP received" in _log(handle)
+    assert "second signal" not in _log(handle)
+    assert init_file.with_suffix(".ran").exists()
 
 
 def _terminate(client: Client) -> None:

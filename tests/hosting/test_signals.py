@@ -26,7 +26,11 @@ class Server:
 
     def __init__(self) -> None:
         self.interrupts = 0
+        self.hang_ups = 0
         self.handle = self._handle  # one object, as it stays with the system
+
+    def hang_up(self, number: int, frame: object) -> None:
+        self.hang_ups += 1
 
     def _handle(self, number: int, frame: object) -> None:
         self.interrupts += 1
@@ -75,7 +79,7 @@ def test_put_back_has_the_server_hear_of_signals_whatever_a_task_did(
     """Handlers and wake-up descriptor are the server's again; the user's own stay."""
     server, kept = Server(), Kept()
     before = signal.getsignal(number)
-    with kept.handling(server.handle, wakeups.fileno()):
+    with kept.handling(server.handle, server.hang_up, wakeups.fileno()):
         task()
         kept.put_back()
         os.kill(os.getpid(), number)
@@ -93,7 +97,7 @@ def test_hold_back_keeps_a_timer_of_a_task_out_of_closing(wakeups: socket.socket
         raise LookupError("late")
 
     def close() -> None:
-        with kept.handling(server.handle, wakeups.fileno()):
+        with kept.handling(server.handle, server.hang_up, wakeups.fileno()):
             kept.hold_back()
             signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -116,7 +120,7 @@ def test_kept_does_nothing_outside_of_the_main_thread(wakeups: socket.socket) ->
 
     def serve() -> None:
         kept = Kept()
-        with contextlib.suppress(AssertionError), kept.handling(print, wakeups.fileno()):
+        with contextlib.suppress(AssertionError), kept.handling(print, print, wakeups.fileno()):
             kept.hold_back()
             kept.put_back()
             seen.append(signal.getsignal(signal.SIGTERM))
@@ -146,7 +150,7 @@ def test_handler_that_is_set_while_others_are_guarded_is_guarded_by_the_next_loo
         return found
 
     try:
-        with kept.handling(server.handle, wakeups.fileno()):
+        with kept.handling(server.handle, server.hang_up, wakeups.fileno()):
             signal.signal(signal.SIGUSR1, handler)
             monkeypatch.setattr(signals, "_get_handler", meanwhile)
             for _ in range(2):
@@ -156,3 +160,32 @@ def test_handler_that_is_set_while_others_are_guarded_is_guarded_by_the_next_loo
             assert type(signal.getsignal(signal.SIGUSR1)) is signals.Guard
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """SIGHUP as it was."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_hangup_is_the_servers_unless_it_is_ignored_or_somebody_elses(
+    wakeups: socket.socket, hangup: None
+) -> None:
+    """As by ``nohup``; afterwards it is as it was, and so it is in a task's child."""
+    kept, server = Kept(), Server()
+    for before in (signal.SIG_DFL, signal.SIG_IGN, print):
+        signal.signal(signal.SIGHUP, before)
+        with kept.handling(server.handle, server.hang_up, wakeups.fileno()):
+            if before is signal.SIG_DFL:
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert server.hang_ups == 1
+                kept.put_back()
+                signals.restore_in_child()
+                assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+                signal.signal(signal.SIGHUP, signals.Own(server.hang_up))
+            elif before is signal.SIG_IGN:
+                assert signal.getsignal(signal.SIGHUP) is before
+        assert signal.getsignal(signal.SIGHUP) is before
+    assert server.interrupts == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,40 @@ def test_find_gives_record_when_server_lives(claim: claims.Claim) -> None:
     assert records.find(ADDRESS) == own_record()
     assert records.token_for(ADDRESS) == "secret"
     assert records.is_alive(own_record())
+
+
+def test_record_says_for_people_where_its_server_comes_from() -> None:
+    """As far as that is known; a record of an earlier version says nothing."""
+    assert own_record().origin() == ""
+    record = records.Record.of_this_process(ADDRESS, b"", "1", script="/me/run.py")
+    assert re.fullmatch(
+        rf"/me/run.py, in {re.escape(os.getcwd())}, at 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d",
+        record.origin(),
+    )
+    assert replace(record, script="", init_file="tasks.py").origin().startswith("tasks.py, in ")
+
+
+def test_fate_is_told_as_far_as_it_is_known() -> None:
+    """A process of another boot or another container isn't said to have crashed."""
+    record = records.Record.of_this_process(ADDRESS, b"", "1")
+    assert record.fate() == f"its process {os.getpid()} was killed or crashed"
+    assert "before this machine was last started" in replace(record, boot_id="11" * 16).fate()
+    if record.pid_namespace:
+        assert "or its container has ended" in replace(record, pid_namespace=1).fate()
+
+
+def test_forget_killed_removes_the_record_of_that_process_alone(claim: claims.Claim) -> None:
+    """Whatever its address was."""
+    records.forget_killed(processes.ProcessId.of(os.getpid()))  # lives: it keeps its own
+    assert records.find(ADDRESS) == own_record()
+    gone = replace(own_record(), pid=2**22 + 5)
+    claim.write(gone, "secret")
+    claim.close_in_child()
+    records.forget_killed(processes.ProcessId(gone.pid, "another"))
+    assert os.path.exists(claim.folder.record)
+    records.forget_killed(processes.ProcessId(gone.pid, gone.start_time))
+    assert not os.path.exists(claim.folder.record)
+    assert not os.path.exists(claim.folder.token)
 
 
 def test_find_gives_nothing_when_nothing_was_there() -> None:

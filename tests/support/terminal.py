@@ -40,6 +40,10 @@ class Terminal:
         """Type a line."""
         os.write(self._side, f"{text}\n".encode())
 
+    def hang_up(self) -> None:
+        """Close the terminal while the process may still run."""
+        os.close(self._side)
+
     def close(self) -> int:
         """Read to the end; the exit code."""
         while self._read():

@@ -99,3 +99,44 @@ def test_check_names_the_function_when_it_cannot_be_called_so(
     """The message shows which one, and its parameters."""
     with pytest.raises(TypeError, match=text):
         check(functions)
+
+
+class AsyncCall:
+    """A task as an instance."""
+
+    async def __call__(self, client_socket: Any, state: Any, args: Any) -> None: ...
+
+
+async def _async(client_socket: Any, state: Any, args: Any) -> None: ...
+
+
+def _generator(client_socket: Any, state: Any, args: Any) -> Any:
+    yield state
+
+
+async def _async_generator(client_socket: Any, state: Any, args: Any) -> Any:
+    yield state
+
+
+@pytest.mark.parametrize(
+    "function", [_async, _generator, _async_generator, functools.partial(_async), AsyncCall()]
+)
+@pytest.mark.parametrize("name", ["exec_task", "exit_task"])
+def test_check_refuses_functions_whose_body_a_call_does_not_run(name: str, function: Any) -> None:
+    """Not a line of it would ever run, and no call would have a response."""
+    functions = Functions(lambda: None, three, three)._replace(**{name: function})
+    with pytest.raises(TypeError, match=f"{name} must be a plain function"):
+        check(functions)
+
+
+def test_check_refuses_an_async_init_task_and_takes_one_that_gives_a_generator() -> None:
+    """A generator is a state like any other."""
+
+    async def init() -> None: ...
+
+    def numbers() -> Any:
+        yield 1
+
+    with pytest.raises(TypeError, match="init_task must be a plain function"):
+        check(Functions(init, three, three))
+    check(Functions(numbers, three, three))

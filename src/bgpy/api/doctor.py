@@ -71,7 +71,7 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
         said = description(connected, TIME)
     finally:
         connected.reached.sock.close()
-    findings.known += _described(place, connected)
+    findings.known += _described(place, connected) + _recorded(place, connected)
     if said is None:
         findings.error = Unreachable(f"{place} proved the token, and then said nothing more")
         findings.advice = _unreachable(place, is_loopback_host(dialled(place).host), None)
@@ -86,10 +86,25 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
     return findings
 
 
+def _recorded(place: Address, connected: Connected) -> list[tuple[str, str]]:
+    """What the record of the server tells, where it is one of this account on this machine."""
+    number = connected.welcome.incarnation
+    record = records.written_by(number, place)
+    if record is None and place.path is None:  # under another address
+        own = (each for each in occupied.on_port(place.port))
+        record = next((each for each in own if each.incarnation == number.hex()), None)
+    if record is None:
+        return []
+    told = [("started", record.origin()), ("log", record.log_file or "")]
+    return [(name, text) for name, text in told if text]
+
+
 def _state(said: dict[str, Any]) -> str:
     """What a server says of itself, in a line."""
     tasks = "it has its tasks" if said.get("initialized") else "it has no tasks yet"
     busy = "runs one" if said.get("busy") else "runs none now"
+    if said.get("busy") and not said.get("initialized"):
+        tasks, busy = "init_task is running", "and calls wait for it"
     others = max(int(said.get("clients", 1)) - 1, 0)  # without this one
     return f"{tasks}, {busy}; {said.get('queued', 0)} calls wait, {others} other clients"
 
@@ -129,6 +144,8 @@ def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
     else:
         how = f"{record.fate()}: its record is still there"
     facts = [("last", f"a server of this account at {there}; {how}")]
+    if record is not None and record.origin():
+        facts.append(("started", record.origin()))
     if line:
         # Not as its cause of death: a crash may leave no line, and this one be about another call.
         facts += [("log", str(log_file)), ("log ends", line)]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Path = str | os.PathLike[str]
 
-ASKING = 1.0
+LOOK_FOR_END = 1.0
 """Seconds that the server which has the address gets to say whether it is ending."""
 
 _PROGRAM = "bgpy.hosting.main"
@@ -180,7 +180,7 @@ def _is_ending(place: address.Address, own_token: str) -> bool:
     from bgpy.calling.blocking.connecting import Target
 
     given = tokens.FoundToken(own_token, tokens.Source.ARGUMENT)
-    return is_ending(Target(place, None, lambda: tokens.known(place) or given), ASKING)
+    return is_ending(Target(place, None, lambda: tokens.known(place) or given), LOOK_FOR_END)
 
 
 @once

@@ -238,7 +238,8 @@ class Conversation:
         if call.receipt is not None and progress == "started":
             call.answer = call.receipt
         else:
-            call.answer = timed_out(call.timeout, progress, _MEANINGS.get(stage))
+            advice = TO_END if stage in (Stage.RUNNING, Stage.ENDING) else None
+            call.answer = timed_out(call.timeout, progress, _MEANINGS.get(stage), advice)
             if progress != "not started":
                 self.unanswered.add(call.request)
         return call
@@ -310,7 +311,16 @@ EXITING = "exit_task has run, and the server is closing"
 """The same, of a call that has ended the server."""
 
 
-def timed_out(timeout: float | None, progress: Progress, meaning: str | None = None) -> CallTimeout:
+TO_END = "wait longer; or end the server at once, and lose its state, with kill() of its handle"
+"""What can be done about a task that runs and runs: nothing else stops it."""
+
+
+def timed_out(
+    timeout: float | None,
+    progress: Progress,
+    meaning: str | None = None,
+    advice: str | None = None,
+) -> CallTimeout:
     """The error of a call that took longer than `timeout` seconds."""
     # What is left of a time limit is a little less than it.
     seconds = timeout if timeout is None else round(timeout, 3)
@@ -323,4 +333,5 @@ def timed_out(timeout: float | None, progress: Progress, meaning: str | None = N
             "unknown": "whether it ran is not known",
         }[progress]
     )
-    return CallTimeout.at(progress, f"no answer within {seconds} s{known}: {meaning}")
+    problem = f"no answer within {seconds} s{known}: {meaning}"
+    return CallTimeout(problem, advice=advice, progress=progress)

@@ -39,6 +39,8 @@ _ERRORS: dict[int, type[BgpyError]] = {
 
 _ADVICE: dict[int, str] = {
     Reason.NOT_INITIALIZED: "call initialize() first, or start the server with an init file",
+    Reason.NO_RESPONSE: "respond before the task returns; to answer later, from a thread, let the "
+    "task call client_socket.defer()",
     Reason.CALLING_SELF: "call the function itself, or use execute() without await_response",
     Reason.OVERLOAD: "call again later, or raise the server's max_memory",
 }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
 from bgpy.cli.common import (
     FAILED,
+    INTERRUPTED,
+    Commands,
     ask_for_token,
     at_address,
     exit_code,
@@ -26,8 +31,11 @@ from bgpy.version import __version__
 
 KEPT = "the token that this account keeps for ADDRESS"
 
+SILENCE = 2.0
+"""Seconds after which `terminate` says what it waits for."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bgpy", message="%(prog)s %(version)s")
 def program() -> None:
     """Python processes that stay alive in the background, hold state and answer.
@@ -79,6 +87,9 @@ def server(
     Port 0 takes a free port, and without ADDRESS the server makes its own Unix socket; the
     log names it. Ctrl-C ends the server: the current task finishes, then exit_task runs;
     a second Ctrl-C ends the server at once, without exit_task.
+
+    The server ends with its terminal, as after one Ctrl-C: under SSH start it with nohup, or
+    from Python with run_background().
     """
     with failures():
         from bgpy.api.server import Server
@@ -86,6 +97,7 @@ def server(
         from bgpy.state.tokens import remove_environment
         from bgpy.tasks import init_file as init_files
 
+        _refuse_file(address)
         with usage():
             started = Server(
                 address,
@@ -123,13 +135,17 @@ def terminate(
     log_file: str | None,
     tls: bool | None,
 ) -> None:
-    """End the server at ADDRESS: run its exit_task, and wait until its process has exited."""
+    """End the server at ADDRESS: run its exit_task, and wait until its process has exited.
+
+    The running task, and what was queued before, run first. Ctrl-C ends the wait alone: the server
+    ends all the same. If exit_task raises, that is told, the code is 1, and the server has ended.
+    """
     with failures():
         from bgpy.api.client import Client
 
         with usage():
             client = Client(address, port, token, log_level, log_file, tls=tls)
-        with client:
+        with client, _telling_of_the_wait(client.address):
             client.terminate()
 
 
@@ -233,3 +249,41 @@ def doctor(address: str, port: int | None, token: str | None, tls: bool | None) 
 def version() -> None:
     """Print the version."""
     click.echo(f"bgpy {__version__}")
+
+
+def _refuse_file(address: str | None) -> None:
+    """Raise a usage error for an init file that was given without its option."""
+    if address is not None and (address.endswith(".py") or os.path.isfile(address)):
+        raise click.UsageError(
+            f"{address!r} is a file, not an address: 'bgpy server -i {address}' runs it, with an "
+            "ADDRESS before -i if it is to have one"
+        )
+
+
+@contextmanager
+def _telling_of_the_wait(address: str) -> Iterator[None]:
+    """Say what is waited for while a server ends, and what became of it when that fails."""
+    import threading
+
+    text = (
+        f"bgpy: waiting for the server at {address}: it ends when its running task, what is "
+        "queued and exit_task have run (Ctrl-C ends the wait alone)"
+    )
+    timer = threading.Timer(SILENCE, click.echo, (text,), {"err": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        leave(
+            f"interrupted; the server at {address} ends all the same, if it got the request: "
+            f"'bgpy doctor {address}' tells",
+            INTERRUPTED,
+        )
+    except Exception as error:
+        if isinstance(error, BgpyError) and not error.remote:
+            raise
+        described = worded(error) if isinstance(error, BgpyError) else repr(error)
+        leave(f"exit_task raised {described}; the server has ended all the same", FAILED)
+    finally:
+        timer.cancel()

@@ -21,6 +21,36 @@ LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_se
 
 Command = Callable[..., None]
 
+TO_START = (
+    "'bgpy server ADDRESS' runs a server in the foreground; in the background Python's "
+    "Server(ADDRESS).run_background() starts one"
+)
+TO_TERMINATE = "'bgpy terminate ADDRESS' ends a server"
+TO_ASK = (
+    "'bgpy doctor ADDRESS' tells whether a server answers, what it does, and how the last one ended"
+)
+TO_FIND = "the state folder (docs/limits.md) has a folder for each server; " + TO_ASK
+
+ELSEWHERE = {
+    **dict.fromkeys(("start", "run", "serve", "launch"), TO_START),
+    **dict.fromkeys(("stop", "kill", "end", "exit", "quit", "shutdown", "restart"), TO_TERMINATE),
+    **dict.fromkeys(("status", "ping", "check", "info", "log", "logs"), TO_ASK),
+    **dict.fromkeys(("ps", "list", "ls"), TO_FIND),
+}
+"""What does what a command would do that bgpy doesn't have."""
+
+
+class Commands(click.Group):
+    """The commands; a word that is none of them is answered with the one that does it."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As that of click, whose error doesn't know what a word may mean."""
+        if args and args[0] in ELSEWHERE and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}: {ELSEWHERE[args[0]]}.")
+        return super().resolve_command(ctx, args)
+
 
 def _ask(context: click.Context, option: click.Parameter, asked: bool) -> str | None:
     """Ask for the token at a prompt: on the command line, other users could see it."""
@@ -30,7 +60,11 @@ def _ask(context: click.Context, option: click.Parameter, asked: bool) -> str | 
 def ask_for_token() -> str:
     """Read the token: hidden input at a terminal, else the first line of standard input."""
     if sys.stdin is None or sys.stdin.isatty():
-        return str(click.prompt("Token", hide_input=True, err=True))
+        try:
+            return str(click.prompt("Token", hide_input=True, err=True))
+        except click.Abort:  # Ctrl-C, or the end of the input
+            click.echo(err=True)
+            leave("interrupted", INTERRUPTED)
     return sys.stdin.readline().strip()
 
 
@@ -71,10 +105,13 @@ def logs(command: Command) -> Command:
         type=LEVELS,
         default=LOG_LEVEL,
         show_default=True,
-        help="Log messages of this level and above.",
+        help="Log bgpy's own messages of this level and above.",
     )(command)
     return click.option(
-        "-f", "--log-file", type=click.Path(dir_okay=False), help="Log to this file as well."
+        "-f",
+        "--log-file",
+        type=click.Path(dir_okay=False),
+        help="Log to this file as well; the first message makes it.",
     )(level)
 
 

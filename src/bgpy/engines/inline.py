@@ -50,10 +50,13 @@ class InlineEngine:
                 value = call_user(_arguments, payload, client_socket)
         except BaseException as error:
             return Outcome(Result.UNREADABLE, error)
-        outcome = self._tasks.handle(kind, value, client_socket)
-        if kind is INIT:
-            self.initialized = self._tasks.initialized
-        return outcome
+        # The outcome has no name here: an error's traceback leads to the task's frame, that to
+        # this one, and all of it would stay until a collection.
+        try:
+            return self._tasks.handle(kind, value, client_socket)
+        finally:
+            if kind is INIT:
+                self.initialized = self._tasks.initialized
 
     def _functions(self, payload: Payload | None) -> Functions | None:
         if self._tasks.initialized:

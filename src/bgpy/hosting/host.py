@@ -16,6 +16,7 @@ from bgpy.engines.inline import InlineEngine
 from bgpy.errors import Advice, StartupError
 from bgpy.hosting import signals
 from bgpy.hosting.shutdown import Shutdown
+from bgpy.process.readiness import script
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io import listener, unix
 from bgpy.state import claims, folders, occupied, records, sockets, tokens
@@ -42,6 +43,8 @@ class Host:
         self._options = options
         self._token = token
         self.log_file = options.log_file
+        self.script = script()
+        """The script that has started it, for its record."""
         if options.init_file is not None:
             init_file.check_exists(options.init_file)
         asked = address.parse(options.host, options.port)
@@ -151,7 +154,7 @@ class Host:
             )
             shutdown = Shutdown(server, self._drop)
             self.claim.write(self._record(server), self._token if options.keep_token else None)
-            with kept.handling(shutdown.handle, server.wakeup_fd):
+            with kept.handling(shutdown.handle, shutdown.hang_up, server.wakeup_fd):
                 server.serve()
             log.info("the server has ended")
         finally:
@@ -178,6 +181,7 @@ class Host:
             __version__,
             self.log_file,
             self._options.init_file,
+            self.script,
         )
 
 

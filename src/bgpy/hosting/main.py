@@ -25,6 +25,7 @@ def main(settings: Settings, ready: Ready) -> None:
         os.register_at_fork(after_in_child=ready.close_in_child)
     try:
         server = Host(options, settings["token"])
+        server.script = settings["script"]
         log_file = server.log_file = os.path.abspath(options.log_file or server.claim.folder.log)
         fd = logs.open_log(log_file)
     except StartupError as error:

@@ -65,6 +65,7 @@ class Shutdown:
         self._handled = 0
         self._seen = 0
         self._said = False
+        self._hung_up = False
         self._end_once = deque([True])
         self.closing = False
         """Whether all tasks have run, exit_task too."""
@@ -77,6 +78,17 @@ class Shutdown:
             return
         self._server.interrupt()
         self._server.change(lambda: self._say(number))
+
+    def hang_up(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGHUP, in the main thread: the terminal is gone, or somebody meant a reload.
+
+        The server ends as at a first SIGTERM. It comes more than once when a terminal closes (from
+        the system and from the shell), so it is never the second signal, nor counts as the first.
+        """
+        if not self._hung_up:
+            self._hung_up = True
+            self._server.interrupt()
+            self._server.change(lambda: self._say(number))
 
     def seen(self, number: int) -> None:
         """Note a signal's number from the wake-up descriptor; in the thread that polls."""
@@ -93,7 +105,10 @@ class Shutdown:
             return
         self._said = True
         name, running = signal.Signals(number).name, self._server.running
-        again = "a second SIGINT or SIGTERM ends it at once"
+        twice = (
+            "two of SIGINT or SIGTERM end" if self._hung_up else "a second SIGINT or SIGTERM ends"
+        )
+        again = f"{twice} it at once"
         if running is None:
             log.info("%s received: the server ends; %s", name, again)
         elif running is Kind.EXIT:

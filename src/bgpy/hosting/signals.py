@@ -1,6 +1,7 @@
 """Signals while a server runs in the main thread: whose handlers hold when.
 
-The server owns SIGINT and SIGTERM while it serves; `bgpy.hosting.shutdown` says what they do.
+The server owns SIGINT and SIGTERM while it serves, and has a first handler of SIGHUP;
+`bgpy.hosting.shutdown` says what they do.
 A task may set handlers of its own, also through
 `asyncio.run`; they hold until the task returns, then the server restores SIGINT, SIGTERM and
 the wake-up descriptor, also after `init_task`. Clean-up at the end belongs in `exit_task`.
@@ -45,6 +46,10 @@ _INT, _TERM = (int(number) for number in _SIGNALS)
 _OTHERS = sorted(int(number) for number in signal.valid_signals() - set(_SIGNALS))
 
 
+_HANGUP = int(getattr(signal, "SIGHUP", 0))
+"""0 on Windows, which has none."""
+
+
 Handler = Callable[[int, FrameType | None], Any]
 
 
@@ -80,6 +85,10 @@ class Guard:
                     "the handler of %s raised while no task was running", name, exc_info=error
                 )
         return None
+
+
+class Own(Guard):
+    """The server's first handler of SIGHUP: forked children and the end take it away."""
 
 
 class Kept:
@@ -122,7 +131,7 @@ class Kept:
         guarded = []
         for number in _OTHERS:
             handler = _get_handler(number)
-            if callable(handler) and type(handler) is not Guard:
+            if callable(handler) and not isinstance(handler, Guard):
                 handler = Guard(handler)
                 signal.signal(number, handler)
             # What was meant to be there: another that is set meanwhile is found by the next look.
@@ -137,9 +146,11 @@ class Kept:
                 signal.signal(number, handler.handler)
 
     @contextmanager
-    def handling(self, handle: Handler, wakeup_fd: int) -> Iterator[None]:
+    def handling(self, handle: Handler, hang_up: Handler, wakeup_fd: int) -> Iterator[None]:
         """Have `handle` handle SIGINT and SIGTERM, and their numbers go to `wakeup_fd`.
 
+        `hang_up` handles SIGHUP, unless that is ignored (``nohup``) or has a handler of the user's;
+        a task may give it another one, as any signal but these two.
         Does nothing outside the main thread, where Python takes no signals.
         """
         if threading.current_thread() is not threading.main_thread():
@@ -148,12 +159,17 @@ class Kept:
         before = {number: signal.signal(number, handle) for number in _SIGNALS}
         wakeup_before = signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
         self._handle, self._wakeup_fd = handle, wakeup_fd
+        hangs_up = _HANGUP and _get_handler(_HANGUP) == signal.SIG_DFL
+        if hangs_up:
+            signal.signal(_HANGUP, Own(hang_up))
         self._guard()
         try:
             yield
         finally:
             self._handle = None
             self._bare()
+            if hangs_up and type(_get_handler(_HANGUP)) is Own:
+                signal.signal(_HANGUP, signal.SIG_DFL)
             signal.set_wakeup_fd(wakeup_before)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -179,3 +195,5 @@ def restore_in_child() -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if _HANGUP and type(_get_handler(_HANGUP)) is Own:
+        signal.signal(_HANGUP, signal.SIG_DFL)

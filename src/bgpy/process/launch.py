@@ -21,6 +21,7 @@ from bgpy.errors import Advice, BgpyError, StartupError
 from bgpy.process.bootstrap import COMMAND
 from bgpy.process.readiness import Word, is_broken, messages, pack
 from bgpy.process.surroundings import warn_of_end
+from bgpy.state import records
 from bgpy.system.processes import ProcessId
 
 if TYPE_CHECKING:
@@ -164,7 +165,9 @@ class _Start:
                 pass
         try:
             self.server.kill()
-        except BgpyError:
+            # Nobody has learned of it: what it left would be taken for a crash.
+            records.forget_killed(self.server)
+        except (BgpyError, OSError):
             pass  # can't be seen: its pipe ends with this start, and it ends with its pipe
         self.process.kill()
 

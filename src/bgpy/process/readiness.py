@@ -28,7 +28,7 @@ from bgpy.errors import StartupError
 from bgpy.process.bootstrap import LINE_MAGIC, TEXT
 
 Settings = dict[str, Any]
-"""``options`` (a dict), ``token``, ``path`` (for ``sys.path``) and ``module`` (to run)."""
+"""``options`` (a dict), ``token``, ``path`` (for ``sys.path``), ``module`` (to run), ``script``."""
 
 Word = tuple[Any, ...]
 """The word, and what belongs to it, as drawn above."""
@@ -37,8 +37,20 @@ Word = tuple[Any, ...]
 def pack(options: Options, token: str, module: str) -> bytes:
     """Give the program and its settings as they cross the pipe."""
     path = [str(entry) for entry in sys.path if isinstance(entry, str)]
-    settings = {"options": asdict(options), "token": token, "path": path, "module": module}
+    settings = {
+        "options": asdict(options),
+        "token": token,
+        "path": path,
+        "module": module,
+        "script": script(),
+    }
     return marshal.dumps(TEXT) + marshal.dumps(settings)
+
+
+def script() -> str:
+    """The path of the script that this process runs; empty where it runs none."""
+    first = sys.argv[0] if sys.argv else ""
+    return os.path.abspath(first) if os.path.isfile(first) else ""
 
 
 def options_of(settings: Settings) -> Options:

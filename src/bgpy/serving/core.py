@@ -41,6 +41,7 @@ from bgpy.serving.sessions.lingering import LINGER
 from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
 from bgpy.system import processes
+from bgpy.system.shielded_log import shield
 from bgpy.system.sockets import RECEIVE_BUFFER
 from bgpy.tasks import current
 from bgpy.tasks.client_socket import ClientSocket
@@ -48,6 +49,8 @@ from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import Kind, Outcome
 from bgpy.version import __version__
 from bgpy.wire.handshake import ServerHandshake, ServerTerms, Welcome, derive_key
+
+shield("bgpy.server")
 
 _servers: weakref.WeakSet[ServerCore] = weakref.WeakSet()
 

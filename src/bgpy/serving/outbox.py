@@ -162,7 +162,10 @@ class Outbox:
         if told or (job.waits and self._is_open(job, client_socket)):
             self._send_failure(job, error, _reason(result, error))
             client_socket.answered = True
-            log.warning("%s_task raised %s: %s", job.kind.name.lower(), type(error).__name__, error)
+            # Who waits for an exit_task ends the server, and may print no traceback.
+            shown = error if job.kind is Kind.EXIT else None
+            name, kind = job.kind.name.lower(), type(error).__name__
+            log.warning("%s_task raised %s: %s", name, kind, error, exc_info=shown)
             return
         under_way = job.waits and not client_socket.answered
         if under_way:

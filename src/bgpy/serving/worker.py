@@ -111,6 +111,8 @@ class Worker:
                 self._abroad.went(job, self._serial)
             elif outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
                 self._end(job, client_socket, outcome)
+                self._jobs.taken = None
+                outcome = _forget_error(job, client_socket)
             self._jobs.taken = None
         except BaseException as error:
             self._strike = error
@@ -171,6 +173,7 @@ class Worker:
             return  # struck when it went there, it has had its end
         self._abroad.left(job)
         self._end(job, client_socket, outcome)
+        _forget_error(job, client_socket)
         if (waiting := self._abroad.waiting_exit()) is not None:
             self._jobs.push_last(waiting)
 
@@ -231,6 +234,8 @@ class Worker:
             )
             self._end(job, client_socket, Outcome(Result.RAISED, strike))
         self._jobs.taken = self._strike = None
+        if job.outcome is not None:
+            _forget_error(job, client_socket)
 
 
 class Abroad:
@@ -299,6 +304,18 @@ class Abroad:
     def has(self, owner: bytes, request: Any) -> bool:
         """Whether that request is under way."""
         return (owner, request) in self._calls
+
+
+def _forget_error(job: Job, client_socket: ClientSocket) -> Outcome:
+    """Let go of what a task has raised, when its call has ended; gives what stands for it.
+
+    Its traceback leads to the task's frame, that to the client socket and to whoever called it,
+    and these to the outcome: all would stay until a collection. A deferred answer that is under
+    way and fails leaves the error to be told.
+    """
+    if client_socket.answered or not client_socket.deferred:
+        job.outcome = DONE
+    return DONE
 
 
 def _end_child(outcome: Outcome | None) -> NoReturn:

@@ -27,11 +27,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import dataclass, fields
 
 from bgpy.address import Address, wildcards
 from bgpy.late import json
-from bgpy.state.folders import Folder, exists_privately, folder
+from bgpy.state.folders import Folder, below_host, exists_privately, folder
 from bgpy.system import files
 from bgpy.system.locks import guarded, is_held
 from bgpy.system.processes import ProcessId, boot_id, pid_namespace
@@ -56,6 +57,12 @@ class Record:
     init_file: str | None = None
     pid_namespace: int = 0
     """`pid_namespace` of the process, the only one in which its pid is valid; 0 if unknown."""
+    started: str = ""
+    """The local time at which it was written, ``2026-01-31 23:59:59``."""
+    folder: str = ""
+    """The working directory of the process, that of its starter."""
+    script: str = ""
+    """The script that has started the server; empty where there was none."""
 
     @classmethod
     def of_this_process(
@@ -65,6 +72,7 @@ class Record:
         version: str,
         log_file: str | None = None,
         init_file: str | None = None,
+        script: str = "",
     ) -> Record:
         """The record of a server at that address, in the process that calls this."""
         process = ProcessId.of(os.getpid())
@@ -79,7 +87,16 @@ class Record:
             log_file,
             init_file,
             pid_namespace(),
+            time.strftime("%Y-%m-%d %H:%M:%S"),
+            _working_directory(),
+            script,
         )
+
+    def origin(self) -> str:
+        """Which server it is, for people: what started it, where and when; empty if unknown."""
+        what = self.script or self.init_file
+        parts = (what, self.folder and f"in {self.folder}", self.started and f"at {self.started}")
+        return ", ".join(part for part in parts if part)
 
     def is_gone(self) -> bool:
         """Whether the process that wrote this record is known to be gone."""
@@ -108,6 +125,13 @@ class Record:
 
     def _is_of_another_namespace(self) -> bool:
         return len({self.pid_namespace, pid_namespace()} - {0}) > 1
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""  # it was removed
 
 
 def find(address: tuple[str, int]) -> Record | None:
@@ -174,6 +198,20 @@ def forget(address: tuple[str, int]) -> None:
             remove(place)
 
 
+def forget_killed(process: ProcessId) -> None:
+    """Remove record and token of the server that `process`, which was killed, has been."""
+    servers = below_host("servers")
+    if not exists_privately(servers):
+        return
+    for name in os.listdir(servers):
+        record = load(Folder(os.path.join(servers, name)))
+        if record is not None and (record.pid, record.start_time) == (
+            process.pid,
+            process.start_time,
+        ):
+            forget((record.host, record.port))
+
+
 def load(place: Folder) -> Record | None:
     """Read the record; None if it is missing or damaged."""
     try:
@@ -186,7 +224,8 @@ def load(place: Folder) -> Record | None:
 
 
 def _has_its_kinds(record: Record) -> bool:
-    texts = (record.host, record.start_time, record.boot_id, record.incarnation)
+    identity = (record.host, record.start_time, record.boot_id, record.incarnation)
+    texts = (*identity, record.started, record.folder, record.script)
     numbers = (record.port, record.pid, record.pid_namespace)
     return all(type(each) is int for each in numbers) and all(type(each) is str for each in texts)
 

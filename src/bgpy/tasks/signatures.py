@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ def check(functions: Functions) -> None:
     for name, function in functions._asdict().items():
         if not callable(function):
             raise TypeError(f"{name} must be callable, not {type(function).__name__}")
+        _check_runs(name, function)
     takes_client_socket(functions.init_task)
     for name, function in (("exec_task", functions.exec_task), ("exit_task", functions.exit_task)):
         if not _accepts(function, 3):
@@ -27,6 +29,23 @@ def check(functions: Functions) -> None:
                 f"{name} must take three parameters (client_socket, state, args); "
                 f"{_shown(function)} does not"
             )
+
+
+def _check_runs(name: str, function: Callable[..., Any]) -> None:
+    """Raise `TypeError` for a function whose body a call doesn't run."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isroutine(function):  # an instance: what is called is its __call__
+        function = getattr(function, "__call__", function)  # noqa: B004
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{name} must be a plain function, not an async one, whose body a call doesn't run: "
+            "use asyncio.run() inside"
+        )
+    if name != "init_task" and inspect.isgeneratorfunction(function):
+        raise TypeError(
+            f"{name} must be a plain function, not a generator, whose body a call doesn't run"
+        )
 
 
 def takes_client_socket(init_task: Callable[..., Any]) -> bool:

@@ -101,3 +101,13 @@ def calls_itself() -> CallingSelf:
         "a task can't wait for a call to its own server, which runs one task at a time",
         advice="call the function itself, or use execute() without await_response",
     )
+
+
+def waits_for_itself() -> CallingSelf:
+    """The error of a task that waits for a future of its own server: that call is on its way."""
+    return CallingSelf(
+        "a task can't wait for a future of its own server, which runs one task at a time; that "
+        "call stays queued, and runs after this task",
+        advice="don't repeat it: let the task return, and use the future's result later",
+        progress="unknown",
+    )

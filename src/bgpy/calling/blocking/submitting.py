@@ -22,7 +22,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from bgpy.calling.blocking.access import Access, Terms, calls_itself, is_own_server
+from bgpy.calling.blocking.access import Access, Terms, is_own_server, waits_for_itself
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connector import own_copy
 from bgpy.calling.blocking.futures import Callbacks, CallFuture
@@ -293,7 +293,7 @@ class Submitter:
         if channel is None:
             return True
         if is_own_server(channel):
-            raise calls_itself()
+            raise waits_for_itself()
         if not self._access.is_inside():  # else this is a handler's, which may not take the lock
             with self._access.here.inside:
                 channel.waited_for(future)
