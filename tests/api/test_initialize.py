@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bgpy import Client, Handle, NotInitialized, respond
+from bgpy import CallTimeout, Client, Handle, NotInitialized, respond
 from tests.support.gate import Gate, pass_gate
 from tests.support.tasks.counting import TASKS, count
 
@@ -103,6 +103,20 @@ def test_execute_waits_for_init_task_when_that_still_runs(start: Start, gate: Ga
         gate.open()
         assert made.result() == DONE
         assert other.call({}) == "made"
+
+
+def test_timeout_of_initialize_is_named_as_it_was_given(start: Start, gate: Gate) -> None:
+    """Not what was left of it when the functions had been packed."""
+    _, client = start()
+    place = gate.place
+
+    def init() -> None:
+        pass_gate(place)
+
+    with pytest.raises(CallTimeout, match=r"^no answer within 0\.75 s"):
+        client.initialize(init, _tell, _tell, timeout=0.75)
+    gate.wait()
+    gate.open()
 
 
 def test_init_task_responds_into_the_void(start: Start) -> None:

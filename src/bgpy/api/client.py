@@ -136,6 +136,7 @@ class Client:
         answer = self._caller.initialize(
             lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
             seconds_left(deadline),
+            seconds,
         )
         received: dict[str, str] = value_of(answer, "INIT")
         return received

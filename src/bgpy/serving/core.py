@@ -37,7 +37,8 @@ from bgpy.serving.requests import Requests, ServerParts
 from bgpy.serving.road import road
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.audit import Audit
-from bgpy.serving.sessions.session import LINGER, Session
+from bgpy.serving.sessions.lingering import LINGER
+from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
 from bgpy.system import processes
 from bgpy.system.shielded_log import shield

@@ -35,11 +35,11 @@ if the `Deferred` is dropped unanswered, what the task raised.
 
 **Wherever an exception strikes** (see `bgpy.serving.worker`), `finish` may be called again
 for the same call, and does what was left: a call is marked as answered when its answer has
-left and not before, and a claim on a deferred one is made in the name of how it `Ended`, so
-that it may be made again. An answer that left when its sender was struck, before it was
-marked, may be followed by a second: the client has the first, and drops what comes for a
-call that has ended. `_counting` is left through `with`; at worst an entry too many stays
-in `deferred`, of a call that has its answer.
+left and not before, and a claim on a deferred one is made in the job's name, so that it may
+be made again. An answer that left when its sender was struck, before it was marked, may be
+followed by a second: the client has the first, and drops what comes for a call that has
+ended. `_counting` is left through `with`; at worst an entry too many stays in `deferred`,
+of a call that has its answer.
 """
 
 from __future__ import annotations

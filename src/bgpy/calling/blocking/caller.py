@@ -151,13 +151,16 @@ class Caller:
         _expect(Pong, answer)
         return monotonic() - start
 
-    def initialize(self, make: Make, timeout: float | None) -> Answer:
-        """As `request` of an `Init`: its caller knows that the server may be new."""
+    def initialize(self, make: Make, timeout: float | None, given: float | None) -> Answer:
+        """As `request` of an `Init`: its caller knows that the server may be new.
+
+        `timeout` is what is left of the time that the caller has `given`, which an error names.
+        """
         channels: list[Channel] = []
 
         def ask(channel: Channel, deadline: float | None, turn: Lock) -> Answer:
             channels.append(channel)
-            return channel.request(make, timeout, deadline, turn)
+            return channel.request(make, given, deadline, turn)
 
         answer: Answer = self._do(ask, timeout, waits=True, notice=False)
         if not isinstance(answer, BgpyError):

@@ -13,10 +13,8 @@ nothing at all for a time. A client is *paused* while its line of requests is fu
 
 What a client sent is read before its session closes: at the end of the stream, which is
 read last, and also where nothing can be sent to it any more (*lost*). A session that the
-server closes *lingers*, if its client may not have read all or sends still: it sends what
-is left and ends its side, then reads and drops until the client ends the other, or some
-time is over. Closed over unread bytes the connection would be reset, and what the client
-has not read yet would be thrown away.
+server closes *lingers*, if its client may not have read all or sends still
+(`bgpy.serving.sessions.lingering`).
 
 All state here belongs to the thread that polls. An exception of a signal handler's that
 strikes there closes the session which it struck, and only that: part of a message may
@@ -33,10 +31,11 @@ from bgpy.config import Limits, short_roads
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
 from bgpy.serving.budget import NO_ROOM, Budget
-from bgpy.serving.io.poller import READ, STRUCK, WRITE
+from bgpy.serving.io.poller import READ, STRUCK
 from bgpy.serving.io.reactor import Deadline, Reactor
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.sessions.intake import Intake
+from bgpy.serving.sessions.lingering import LINGER, Lingering
 from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionOwner
 from bgpy.serving.sessions.stall import Stall
@@ -53,9 +52,6 @@ log = logging.getLogger("bgpy.server")
 DIRECT_READS = 16
 """Receives into one large message before other clients get their turn."""
 
-LINGER = 1.0
-"""Seconds that a client has to read what it was told before the connection closes."""
-
 
 class Session:
     """A client's connection to this server.
@@ -67,7 +63,6 @@ class Session:
         "_budget",
         "_connection",
         "_deadline",
-        "_half_closed",
         "_handlers",
         "_handshake",
         "_intake",
@@ -124,8 +119,7 @@ class Session:
         self._open = True
         self._told = False  # the service knows that it is closed
         self._lost = False  # what follows from `outflow.lost` has been done
-        self._lingering: Deadline | None = None
-        self._half_closed = False
+        self._lingering: Lingering | None = None  # while it lingers
         self._deadline: Deadline | None = None
         self._watch = Watch(reactor, transport.sock, self._ready)
 
@@ -209,7 +203,9 @@ class Session:
         if not self._open or events == STRUCK:
             self._close()  # what was begun, and interrupted
         elif self._lingering is not None:
-            self._drop_and_end()
+            self._attend()
+            if self._open and self._lingering.drop(self._shared):
+                self._close()
         else:
             self._attend()
             if events & READ and self._watch.events & READ and self._open:
@@ -352,7 +348,8 @@ class Session:
         outflow = self._outflow
         outflow.flush()
         if self._lingering is not None:
-            self._half_close()
+            if not self._lingering.end_side():
+                self._close()
             return
         if outflow.lost is not None and not self._lost:
             self._lose(outflow.lost)
@@ -454,25 +451,11 @@ class Session:
             return
         if last:
             self._send([last], False)
-        self._lingering = self._reactor.after(LINGER, self._close)
-        self._half_close()
-
-    def _half_close(self) -> None:
-        """End this side once everything has left."""
-        if self._outflow.lost is not None:
-            self._close()
-        elif self._outflow.waiting:
-            self._watch.set(READ | WRITE)
-        else:
-            self._watch.set(READ)
-            if not self._half_closed:
-                self._half_closed = True
-                self._transport.end()
-
-    def _drop_and_end(self) -> None:
-        """While it lingers: send on, and drop what comes until the client ends its side."""
-        self._attend()
-        if self._open and self._transport.receive_into(self._shared) == 0:
+        deadline = self._reactor.after(LINGER, self._close)
+        self._lingering = lingering = Lingering(
+            self._transport, self._outflow, self._watch, deadline
+        )
+        if not lingering.end_side():
             self._close()
 
     def _close(self) -> None:
@@ -481,9 +464,10 @@ class Session:
             return
         self._reactor.change(self._close)  # for what an exception leaves undone here
         self._open = False
-        for deadline in (self._deadline, self._lingering):
-            if deadline is not None:
-                deadline.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._lingering is not None:
+            self._lingering.deadline.cancel()
         if self._intake is not None:
             self._intake.close()
         if self._reader is not None:
