@@ -291,3 +291,42 @@ def test_module_travels_only_if_the_server_has_another_version(
     else:
         assert output.startswith("(2, ")
         assert "SourceFileLoader" not in output
+
+
+SPAWNING = """
+import multiprocessing, sys
+import bgpy
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+def init():
+    return 0
+
+def execute(client_socket, state, args):
+    bgpy.respond(client_socket, Point(args["point"].x + 1))
+
+def leave(client_socket, state, args):
+    pass
+
+def child(address):
+    with bgpy.Client(address, timeout=30) as client:
+        client.initialize(init, execute, leave)
+        came = client.call({"point": Point(1)})
+        print(type(came) is Point, came.x, flush=True)
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=child, args=(sys.argv[1],))
+    process.start()
+    process.join()
+"""
+
+
+def test_a_script_is_sent_from_a_process_that_multiprocessing_starts(
+    start: Callable[..., tuple[Handle, Client]], script: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Its module has another name there, `__mp_main__`, and goes by value as in the script."""
+    handle, _ = start()
+    out, err = script(SPAWNING, handle.address).communicate(timeout=60)
+    assert out.split() == ["True", "2"], err

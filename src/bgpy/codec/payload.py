@@ -38,6 +38,10 @@ KEPT_PICKLER = 2**12
 KeepIn = Callable[[pickle.PickleBuffer], bool]
 """Whether a buffer travels inside the pickle."""
 
+_SCRIPT = b"main__"
+"""Is in the pickle of what belongs to a script: its module is called ``__main__``, and
+``__mp_main__`` in the processes that `multiprocessing` starts with it."""
+
 _PYTHON = bytes(sys.version_info[:2])
 
 
@@ -88,13 +92,13 @@ def encode(obj: Any, what: str) -> Payload:
     head = pieces.pop()
     if len(head) < KEPT_PICKLER:
         _idle.append(pickling)
-    if not head.partition(b"__main__")[1]:  # a third of the time of `in`
+    if not head.partition(_SCRIPT)[1]:  # a third of the time of `in`
         return head, (), False
     return _encode_by_value(obj, what, [head])
 
 
 def _encode_large(obj: Any, what: str, pieces: list[Any], buffers: list[memoryview]) -> Payload:
-    if any(len(piece) < MOST_OF_PICKLE and b"__main__" in piece for piece in pieces):
+    if any(len(piece) < MOST_OF_PICKLE and _SCRIPT in piece for piece in pieces):
         return _encode_by_value(obj, what, pieces)
     return _head_of(pieces), buffers, False
 
@@ -180,6 +184,9 @@ def _cloudpickle() -> ModuleType:
     """`cloudpickle`: 20 ms that most calls never need."""
     import cloudpickle
 
+    script = sys.modules.get("__mp_main__")
+    if script is not None:
+        cloudpickle.register_pickle_by_value(script)  # as `__main__` is anyway
     module: ModuleType = cloudpickle
     return module
 
