@@ -131,6 +131,7 @@ class StillReactor:
 
     def __init__(self) -> None:
         self._changes: list[Callable[[], None]] = []
+        self.interrupted = False
 
     class _Deadline:
         def cancel(self) -> None:
