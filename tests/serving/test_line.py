@@ -35,7 +35,7 @@ def test_line_gives_what_was_not_withdrawn_in_its_order(steps: list[tuple[str, i
     for step, (do, place) in enumerate(steps):
         if do == "append":
             model.append(_job(step, place))
-            line.extend((model[-1],))
+            line.extend((model[-1],), place)
         elif model and do == "run":
             assert line.first() is model.pop(0)
             line.drop_first()
@@ -60,9 +60,9 @@ def test_line_finds_the_first_of_two_with_the_same_request() -> None:
     line: Line[Job] = Line(b"a")
     one, two, three = _job(1), _job(1), _job(3)
     for job in (one, two, three):
-        line.extend((job,))
+        line.extend((job,), job.size)
     assert line.find(1) is one
-    line.extend((_job(4),))
+    line.extend((_job(4),), 0)
     assert line.find(4) is not None
     assert _requests(line) == [1, 1, 3, 4]
 
@@ -75,7 +75,7 @@ def test_withdrawn_jobs_are_kept_until_they_are_many_or_large(
     line: Line[Job] = Line(b"a")
     jobs = [_job(number, 400) for number in range(10)]
     for job in jobs:
-        line.extend((job,))
+        line.extend((job,), job.size)
     kept = []
     for job in jobs[1:7]:
         line.find(job.request)
@@ -85,7 +85,7 @@ def test_withdrawn_jobs_are_kept_until_they_are_many_or_large(
     assert kept == [10, 10, 7, 7, 7, 4]
     assert _requests(line) == [0, 7, 8, 9]
     for number in range(10):
-        line.extend((_job(number),))
+        line.extend((_job(number),), 0)
     for number in range(6):
         job = line.find(number)
         assert job is not None

@@ -75,16 +75,14 @@ class Line(Generic[J]):
         self.kept = True
         """It stays when nothing waits: its client is connected, and may come again."""
 
-    def extend(self, row: Sequence[J]) -> int:
-        """Let `row` wait behind the others; gives the bytes of its arguments."""
+    def extend(self, row: Sequence[J], size: int) -> None:
+        """Let `row`, whose arguments have `size` bytes together, wait behind the others."""
         self.jobs.extend(row)
         self.count += len(row)
-        size = row[0].size if len(row) == 1 else sum([job.size for job in row])
         self.size += size
         if self.index is not None:
             for job in row:
                 self.index.setdefault(job.request, job)
-        return size
 
     def first(self) -> J:
         """The job whose turn is next; there is one."""

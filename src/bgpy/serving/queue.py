@@ -110,7 +110,7 @@ class JobQueue(Generic[J]):
                 if used > budget.ample and not budget.admits(line.size, size + JOB):
                     self._forget_if_over(line)
                     raise Overloaded
-                return self._line_up((job,), line)
+                return self._line_up((job,), job.size, line)
         except Overloaded:
             raise
         except BaseException:
@@ -139,11 +139,12 @@ class JobQueue(Generic[J]):
                 if self._lone is not None:
                     self._line_up_lone()
                 line, budget = self._line_of(owner), self._budget
-                size = sum([job.size for job in row]) + JOB * len(row)
-                if budget.queued + budget.unsent + budget.receiving + size > budget.ample:
+                size = row[0].size if len(row) == 1 else sum([job.size for job in row])
+                used = budget.queued + budget.unsent + budget.receiving
+                if used + size + JOB * len(row) > budget.ample:
                     self._forget_if_over(line)
                     raise Overloaded
-                return self._line_up(row, line)
+                return self._line_up(row, size, line)
         except Overloaded:
             raise
         except BaseException:
@@ -160,7 +161,7 @@ class JobQueue(Generic[J]):
             self._line_up_lone()
             line = self._line_of(job.owner)
             if not line.jobs or line.jobs[-1] is not job:
-                self._line_up((job,), line)
+                self._line_up((job,), job.size, line)
             self._torn = False
 
     def push_last(self, job: J) -> None:
@@ -321,8 +322,8 @@ class JobQueue(Generic[J]):
             self._mend()
         self._torn = True
 
-    def _line_up(self, row: Sequence[J], line: Line[J]) -> bool:
-        """Append a row of executes, or one job of any kind."""
+    def _line_up(self, row: Sequence[J], size: int, line: Line[J]) -> bool:
+        """Append a row of executes, or one job of any kind, with `size` bytes of arguments."""
         count = len(row)
         if line.held:
             self._held_jobs += count
@@ -330,7 +331,8 @@ class JobQueue(Generic[J]):
             self.count += count
             if not line.count:
                 self._turns[line.owner] = line
-        self._budget.queued += line.extend(row) + JOB * count
+        line.extend(row, size)
+        self._budget.queued += size + JOB * count
         if row[0].kind is INIT:
             self._inits += 1
         if line.count >= self._max_requests or line.size >= self._max_bytes:
@@ -341,7 +343,7 @@ class JobQueue(Generic[J]):
         if self._lone is not None:
             # In this order, so that it is somewhere whatever strikes.
             job = self._lone
-            self._line_up((job,), self._line_of(job.owner))
+            self._line_up((job,), job.size, self._line_of(job.owner))
             self._lone = None
             self.count -= 1
 
@@ -372,7 +374,7 @@ class JobQueue(Generic[J]):
 
     def _pop_line(self, line: Line[J]) -> J:
         """Take the next job of `line`, whose turn it is."""
-        job = self.taken = line.first()
+        job = self.taken = line.first() if line.gone else line.jobs[0]
         line.drop_first()
         if not line.count:
             del self._turns[line.owner]

@@ -91,15 +91,13 @@ class Channel(Reading):
         try:
             with self._lock:
                 self._check()
-                now = _clock()
                 if (
-                    now - self._last_used > LOOK_AFTER
+                    _clock() - self._last_used > LOOK_AFTER
                     or len(head) > self.connection.plain_head
                     or turns.reader is not None
                     or not turns.enter(turn)
                 ):
                     return None
-                self._last_used = now
                 self._numbers.last = number = self._numbers.last + 1
                 self.conversation.begin(call, number)
                 sends.send(call, (pack_start(EXECUTE, len(head), number) + head,))

@@ -210,6 +210,7 @@ class Reading:
                         head = buffer[HEADER_SIZE:count].tobytes()
                         self.conversation.done(call)
                         self._torn = False
+                        self._last_used = _clock()
                         return head
                 self._came(count, None)
         while call.answer is None:
@@ -257,6 +258,7 @@ class Reading:
         for message in messages:
             self._hand_out(message)
         self._torn = False
+        self._last_used = _clock()
         return True
 
     def _hand_out(self, message: Message) -> None:
