@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 120
 ENDURANCE_SECONDS ?= 600
 # Of `make test`: more than the cores, since tests wait most of their time.
-WORKERS ?= 3
+WORKERS ?= 4
 AFTER ?= .
 
 # What `make coverage` and `make test-general` run; empty means all.
