@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -21,6 +22,12 @@ from bgpy.wire.frames import FrameReader, SizeLimits
 from bgpy.wire.messages import CODEC_NONE, Execute, Exit, Message, Ping
 from bgpy.wire.small import SMALL_CALL
 from bgpy.wire.table import TO_SERVER, encode
+
+
+@pytest.fixture(autouse=True)
+def _open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The road is open, also where all else is tried without it."""
+    monkeypatch.delenv(ENV_ROAD, raising=False)
 
 
 class Peer:
@@ -134,10 +141,13 @@ def _short_of_memory() -> Bench:
 
 
 @pytest.mark.parametrize(
-    "bench", [_ended(), Bench(initialized=False), _short_of_memory()], ids=["ends", "new", "memory"]
+    "make",
+    [_ended, lambda: Bench(initialized=False), _short_of_memory],
+    ids=["ends", "new", "memory"],
 )
-def test_road_is_left_where_each_request_needs_a_look(bench: Bench) -> None:
+def test_road_is_left_where_each_request_needs_a_look(make: Callable[[], Bench]) -> None:
     """Nothing of it is queued then."""
+    bench = make()
     before = bench.jobs.count
     assert bench.feed(_frames(_small(1), _small(2))) == 0
     assert bench.jobs.count == before
