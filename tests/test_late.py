@@ -122,7 +122,7 @@ def test_once_says_that_the_program_ends_when_nothing_can_be_imported(
         raise ImportError("sys.meta_path is None, Python is likely shutting down")
 
     monkeypatch.setattr(late.sys, "is_finalizing", lambda: True)
-    with pytest.raises(Unreachable, match="the program is ending"):
+    with pytest.raises(Unreachable, match="the interpreter is shutting down"):
         load()
 
 

@@ -61,8 +61,8 @@ def once(load: Callable[[], T]) -> Callable[[], T]:
         with _lock:
             if under_way:  # by this very thread, or the lock would have kept it out
                 raise Unreachable(
-                    "this code interrupted an import that it needs itself",
-                    advice="make one such call before, outside of signal handlers and __del__",
+                    "this signal handler or __del__ interrupted an import that it needs to finish",
+                    advice="make one such call earlier, outside of signal handlers and __del__",
                     progress="not started",
                 )
             if not kept:
@@ -82,8 +82,8 @@ def _imported(load: Callable[[], T]) -> T:
     except (ImportError, OSError) as error:
         if sys.is_finalizing() or sys.meta_path is None:
             raise Unreachable(
-                f"the program is ending, and nothing can be imported any more ({error})",
-                advice="call before, for example in a function registered with atexit",
+                f"the interpreter is shutting down and can't import what this needs ({error})",
+                advice="call earlier, for example in a function registered with atexit",
                 progress="not started",
             ) from error
         # Of a library in C the loader tells no error number.

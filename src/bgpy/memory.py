@@ -30,30 +30,21 @@ def allocate(size: int) -> memoryview:
 
     Fresh memory costs a page fault every 4 KiB, so large buffers ask for huge pages.
     """
-    if size < LARGE:
-        return memoryview(bytearray(size))
-    if sys.platform == "win32":
-        return memoryview(mmap.mmap(-1, size))
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if sys.platform == "linux":
-        _advise(memory, mmap.MADV_HUGEPAGE)
-    return memoryview(memory)
+    return memoryview(bytearray(size)) if size < LARGE else _mapped(size, huge=True)
 
 
 def allocate_lazily(size: int) -> memoryview:
     """As `allocate`, of memory that takes no more than is written to it, in small pages."""
+    return _mapped(size, huge=False)
+
+
+def _mapped(size: int, *, huge: bool) -> memoryview:
     if sys.platform == "win32":
         return memoryview(mmap.mmap(-1, size))
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if sys.platform == "linux":
-        _advise(memory, mmap.MADV_NOHUGEPAGE)
-    return memoryview(memory)
-
-
-if sys.platform == "linux":
-
-    def _advise(memory: mmap.mmap, advice: int) -> None:
         try:
-            memory.madvise(advice)
+            memory.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
         except OSError:
             pass  # a kernel without huge pages: the memory works all the same
+    return memoryview(memory)

@@ -94,28 +94,20 @@ class JobQueue(Generic[J]):
 
         Raises `Overloaded`: the job was not taken, and its client is to be told.
         """
-        try:
-            with self._lock:
-                if self._torn:
-                    self._mend()
-                if not self.count and not self._held and job.size < self._lone_size:
-                    self._lone = job
-                    self.count = 1
-                    return False
-                if self._lone is not None:
-                    self._line_up_lone()
-                line = self._line_of(owner)
-                budget, size = self._budget, job.size
-                used = budget.queued + budget.unsent + budget.receiving
-                if used > budget.ample and not budget.admits(line.size, size + JOB):
-                    self._forget_if_over(line)
-                    raise Overloaded
-                return self._line_up((job,), job.size, line)
-        except Overloaded:
-            raise
-        except BaseException:
-            self._torn = True
-            raise
+        with self._lock:
+            self._begin()
+            if not self.count and not self._held and job.size < self._lone_size:
+                self._lone, self.count, self._torn = job, 1, False
+                return False
+            self._line_up_lone()
+            line, budget = self._line_of(owner), self._budget
+            if budget.used > budget.ample and not budget.admits(line.size, job.size + JOB):
+                self._forget_if_over(line)
+                self._torn = False
+                raise Overloaded
+            full = self._line_up((job,), job.size, line)
+            self._torn = False
+            return full
 
     def push_lone(self, job: J) -> bool:
         """Take `job`, a small one, if nothing else waits or is held; whether it was taken."""
@@ -132,24 +124,20 @@ class JobQueue(Generic[J]):
         Raises `Overloaded` where memory is so short that each needs a look of its own: none
         was taken.
         """
-        try:
-            with self._lock:
-                if self._torn:
-                    self._mend()
-                if self._lone is not None:
-                    self._line_up_lone()
-                line, budget = self._line_of(owner), self._budget
-                size = row[0].size if len(row) == 1 else sum([job.size for job in row])
-                used = budget.queued + budget.unsent + budget.receiving
-                if used + size + JOB * len(row) > budget.ample:
-                    self._forget_if_over(line)
-                    raise Overloaded
-                return self._line_up(row, size, line)
-        except Overloaded:
-            raise
-        except BaseException:
-            self._torn = True
-            raise
+        size = row[0].size if len(row) == 1 else sum([job.size for job in row])
+        with self._lock:
+            self._begin()
+            if self._lone is not None:
+                self._line_up_lone()
+            line, budget = self._line_of(owner), self._budget
+            used = budget.queued + budget.unsent + budget.receiving
+            if used + size + JOB * len(row) > budget.ample:
+                self._forget_if_over(line)
+                self._torn = False
+                raise Overloaded
+            full = self._line_up(row, size, line)
+            self._torn = False
+            return full
 
     def put_back(self, job: J) -> None:
         """Append a job that `pop` gave, which has its receipt: there is always room for it.

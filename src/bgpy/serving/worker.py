@@ -230,7 +230,7 @@ class Worker:
         over = job.kind is EXEC and client_socket.answered is True and not client_socket.deferred
         if not over and not self._abroad.is_noted(job):
             strike = self._strike or RuntimeError(
-                "a signal handler raised in the midst of this call"
+                "a signal handler raised while the server was handling this call"
             )
             self._end(job, client_socket, Outcome(Result.RAISED, strike))
         self._jobs.taken = self._strike = None

@@ -53,9 +53,6 @@ ASK = 0.17
 """Seconds that a server has, after a call's time is over, to say how far it came."""
 
 
-_clock = monotonic
-
-
 class Channel(Reading):
     """An authenticated connection and the calls under way on it."""
 
@@ -92,7 +89,7 @@ class Channel(Reading):
             with self._lock:
                 self._check()
                 if (
-                    _clock() - self._last_used > LOOK_AFTER
+                    monotonic() - self._last_used > LOOK_AFTER
                     or len(head) > self.connection.plain_head
                     or turns.reader is not None
                     or not turns.enter(turn)
@@ -111,10 +108,7 @@ class Channel(Reading):
         except Unusable:
             raise
         except BaseException as error:
-            if isinstance(error, OSError) and not is_strike(error):
-                return self._not_sent(call, error)
-            self._struck(call, turn)
-            raise
+            return self._failed(call, error, turn)
 
     def request(
         self,
@@ -154,10 +148,7 @@ class Channel(Reading):
         except (Unusable, NoReader):
             raise
         except BaseException as error:
-            if isinstance(error, OSError) and not is_strike(error):
-                return self._not_sent(call, error)
-            self._struck(call, turn)
-            raise
+            return self._failed(call, error, turn)
 
     def _begin(self, call: Call, number: int, pieces: list[Piece], turn: threading.Lock) -> bool:
         """With the lock held: send what the socket takes; whether the caller is to read."""
@@ -249,7 +240,11 @@ class Channel(Reading):
         self.look()
         self._end_lost(f"the connection was lost: {error}")
 
-    def _not_sent(self, call: Call, error: OSError) -> Answer:
+    def _failed(self, call: Call, error: BaseException, turn: threading.Lock) -> Answer:
+        """The answer of `call`, where sending it has failed; raises `error` if it is any other."""
+        if not isinstance(error, OSError) or is_strike(error):
+            self._struck(call, turn)
+            raise error
         if call.answer is None:
             self.lost(error)
         assert call.answer is not None, "the end of the connection is one"
@@ -316,8 +311,7 @@ class Channel(Reading):
 
         A request leaves at once if nothing else is under way, or enough have gathered.
         """
-        if self._sends.torn or self.conversation.ended is not None:
-            raise Unusable
+        self._check()
         if len(self.conversation.pending) <= self._sends.count or self._sends.is_full:
             self._sends.push()
         return bool(self._sends.waiting)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from time import monotonic
 
@@ -51,10 +52,8 @@ Shorter than any restart of a server takes, longer than the pauses in a row of c
 STRUCK_READING = "a thread was interrupted while reading this connection's replies"
 STRUCK_SENDING = "a thread was interrupted while sending a request on this connection"
 
-_clock = monotonic
 
-
-class Reading:
+class Reading(ABC):
     """An authenticated connection, as far as what comes over it is concerned."""
 
     def __init__(self, connected: Connected, shared: Shared, generation: int) -> None:
@@ -87,7 +86,7 @@ class Reading:
 
     def usable(self) -> bool:
         """Whether a request may be sent; a connection long idle is looked at first."""
-        now = _clock()
+        now = monotonic()
         idle = now - self._last_used
         self._last_used = now
         if idle > LOOK_AFTER and self.conversation.ended is None:
@@ -168,9 +167,9 @@ class Reading:
         self.tell_chain(call)
         return call.waker.wait(min(seconds_left(deadline, TICK), TICK)) or not is_over(deadline)
 
+    @abstractmethod
     def tell_chain(self, call: Call) -> None:
         """In a task: tell the server who waits for `call`, where it doesn't know."""
-        raise NotImplementedError
 
     def _read_own(self, call: Call, deadline: float | None) -> None:
         while call.answer is None:
@@ -210,7 +209,7 @@ class Reading:
                         head = buffer[HEADER_SIZE:count].tobytes()
                         self.conversation.done(call)
                         self._torn = False
-                        self._last_used = _clock()
+                        self._last_used = monotonic()
                         return head
                 self._came(count, None)
         while call.answer is None:
@@ -258,7 +257,7 @@ class Reading:
         for message in messages:
             self._hand_out(message)
         self._torn = False
-        self._last_used = _clock()
+        self._last_used = monotonic()
         return True
 
     def _hand_out(self, message: Message) -> None:

@@ -306,17 +306,8 @@ class Outflow:
 
     def _keep(self, pieces: Sequence[Piece], more: bool) -> None:
         """Queue `pieces` behind what waits, or to be gathered."""
-        unsent = self._unsent
-        if unsent is None:
+        if self._unsent is None:
             self._gathering = True
-        elif self._gathering and more and pieces[0].__class__ is bytes:
-            append, piece = unsent.pieces.append, pieces[0]
-            self._offered = None  # as in `_append`
-            append(piece)
-            unsent.size += len(piece) + PIECE
-            if unsent.size >= MOST_GATHERED:
-                self._send_unsent()
-            return
         self._append(pieces)
         if not self._gathering:
             self._count()

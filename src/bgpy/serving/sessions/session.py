@@ -232,7 +232,7 @@ class Session:
                 self._came(reader, messages)
                 if not messages:
                     self._read_large(reader)
-        elif count is not None:
+        else:
             self._ended()
 
     def _read_large(self, reader: FrameReader[Message]) -> None:
