@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bgpy.config import Limits
     from bgpy.errors import (
         AlreadyResponded,
+        ArgumentError,
         AuthenticationError,
         BgpyError,
         CallingSelf,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyResponded",
+    "ArgumentError",
     "AuthenticationError",
     "BgpyError",
     "CallTimeout",
