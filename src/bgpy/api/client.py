@@ -153,10 +153,7 @@ class Client:
         seconds = self._timeout if timeout is ... else self._seconds(timeout)
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
-        answer = self._caller.call(payload.encode(args, "args"), seconds)
-        if isinstance(answer, bytes):
-            return payload.decode(answer, (), False, "response")
-        return value_of(answer, "EXEC")
+        return value_of(self._caller.call(payload.encode(args, "args"), seconds), "EXEC")
 
     def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.

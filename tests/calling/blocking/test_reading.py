@@ -27,7 +27,8 @@ def ends() -> Iterator[Ends]:
 
 def expected(channel: Channel, number: int, left: bool = True) -> Call:
     """A call that is under way; its thread sleeps."""
-    call = Call(waker=Latch())
+    call = Call()
+    call.waker = Latch()
     channel.conversation.begin(call, number)
     call.begun = call.left = left
     return call

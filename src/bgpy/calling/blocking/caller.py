@@ -89,7 +89,7 @@ class Caller:
 
     # Calls that wait
 
-    def call(self, payload: Payload, timeout: float | None) -> bytes | Answer:
+    def call(self, payload: Payload, timeout: float | None) -> Answer:
         """As `request` of an `Execute` that waits for what is responded.
 
         What came on the short road is the response's pickle, without a message.
@@ -288,7 +288,7 @@ class Caller:
             channel.forget_in_child(gone)
         self._begin_anew()
         for each in posted:
-            each.future.settle_in_child(gone)
+            each.call.settle_in_child(gone)
 
     # What all have in common
 

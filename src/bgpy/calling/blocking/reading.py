@@ -24,6 +24,7 @@ from time import monotonic
 
 from bgpy.calling.blocking import loss
 from bgpy.calling.blocking.connecting import Connected
+from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.send_queue import SendQueue
 from bgpy.calling.blocking.shared import NoReader, Shared
 from bgpy.calling.blocking.standby import Standby
@@ -190,11 +191,8 @@ class Reading(ABC):
 
     # Reading
 
-    def _read_alone(self, call: Call) -> bytes | Answer:
-        """Read until `call` has its answer: the short road (docs/design/0026).
-
-        The pickle of the response if that comes by itself in one small frame.
-        """
+    def _read_alone(self, call: Call) -> Answer:
+        """Read until `call` has its answer: the short road (docs/design/0026)."""
         buffer, number = self._buffer, call.request
         if self._frames.idle:
             self._torn = True
@@ -274,15 +272,12 @@ class Reading(ABC):
 
     def _wake(self, call: Call) -> None:
         """Wake who waits for `call`; may be repeated where it was interrupted."""
-        waker = call.waker
-        if waker is None:
-            return
-        if waker.__class__ is Latch:
-            waker.open()
-        elif call.answer is not None:
+        if call.waker is not None:
+            call.waker.open()
+        elif isinstance(call, CallFuture) and call.answer is not None:
             callbacks = self._shared.callbacks
             assert callbacks is not None, "futures have come with them"
-            waker.arrived(call.answer, callbacks)
+            call.arrived(call.answer, callbacks)
 
     def _end_lost(self, reason: str) -> None:
         """End a connection that the server or the network has ended, without a goodbye.

@@ -30,7 +30,7 @@ from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.sender import Sender
 from bgpy.calling.blocking.shared import NoReader, Unusable
-from bgpy.calling.conversation import Answer, Call, timed_out
+from bgpy.calling.conversation import Answer, timed_out
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
 from bgpy.memory import Payload
 from bgpy.system.deadlines import deadline_in, is_over, seconds_left
@@ -43,26 +43,16 @@ log = logging.getLogger("bgpy.client")
 class Posted:
     """A call that was submitted, on its way to a connection."""
 
-    __slots__ = ("call", "channel", "deadline", "future", "payload", "timeout", "told")
+    __slots__ = ("call", "channel", "deadline", "payload", "told")
 
-    def __init__(
-        self, future: CallFuture, payload: Payload, timeout: float | None, told: int
-    ) -> None:
-        self.future = future
+    def __init__(self, call: CallFuture, payload: Payload, told: int) -> None:
+        self.call = call
         self.payload = payload
-        self.timeout = timeout
-        self.deadline = deadline_in(timeout)
+        self.deadline = deadline_in(call.timeout)
         self.told = told
         """The last restart that the client had been told of."""
-        self.call: Call | None = None
-        """What it has become on `channel`, while that may not be all done."""
         self.channel: Channel | None = None
-
-    def new_call(self, channel: Channel) -> Call:
-        """The call that it becomes on `channel`."""
-        self.channel = channel
-        self.call = call = Call(self.timeout, self.future)
-        return call
+        """The one that has taken it, in part or whole."""
 
 
 class Submitter:
@@ -80,8 +70,8 @@ class Submitter:
         self, payload: Payload, value_of: Callable[[Answer], Any], timeout: float | None
     ) -> CallFuture:
         """A future of what `value_of` makes of the answer of an `Execute`; see `Caller.submit`."""
-        future = CallFuture(value_of, self._waited_for)
-        self._post(Posted(future, payload, timeout, self._access.acquaintance.notified))
+        future = CallFuture(value_of, self._waited_for, timeout)
+        self._post(Posted(future, payload, self._access.acquaintance.notified))
         return future
 
     def _post(self, posted: Posted) -> None:
@@ -139,7 +129,7 @@ class Submitter:
             deadline = first.deadline if last is None else last
             channel = None
             try:
-                channel = self._access.connected(deadline, first.timeout)
+                channel = self._access.connected(deadline, first.call.timeout)
                 with self._shared.lock:
                     self.admit(channel)
             except Unusable:
@@ -165,14 +155,14 @@ class Submitter:
         while posted:
             first = posted[0]
             call = first.call
-            if call is None or (first.channel is not channel and call.answer is None):
+            if first.channel is not channel and call.answer is None:
                 if channel.generation > first.told:
                     restarted = self._access.acquaintance.restarted(channel.generation)
                     self._settle(first, restarted)
                     posted.popleft()
                     continue
-                call = first.new_call(channel)
-                first.future.look_again()
+                first.channel = channel
+                call.look_again()
                 admitted = False
             else:
                 admitted = call.answer is not None or channel.has_admitted(call)
@@ -214,7 +204,7 @@ class Submitter:
         with self._shared.lock:
             for each in self.posted.copy():
                 if is_over(each.deadline):
-                    self._settle(each, timed_out(each.timeout, "not started"))
+                    self._settle(each, timed_out(each.call.timeout, "not started"))
                     self.posted.remove(each)
 
     def _fail_all(self, error: Exception) -> None:
@@ -234,7 +224,7 @@ class Submitter:
         assert callbacks is not None, "futures have come with them"
         if isinstance(answer, BgpyError):
             answer = own_copy(answer)
-        posted.future.arrived(answer, callbacks)
+        posted.call.arrived(answer, callbacks)
 
     def _submit_first_alone(self) -> None:
         """The first one posted, if nobody else takes it, over a connection of its own.
@@ -264,8 +254,8 @@ class Submitter:
 
     def _submit_alone(self, posted: Posted) -> None:
         """Over a connection of its own, here and now: no other thread can be had."""
-        terms = Terms(posted.timeout, posted.deadline, posted.told, waits=True, notice=True)
-        payload, timeout = posted.payload, posted.timeout
+        terms = Terms(posted.call.timeout, posted.deadline, posted.told, waits=True, notice=True)
+        payload, timeout = posted.payload, posted.call.timeout
         try:
             answer = self._access.alone(
                 lambda channel, deadline, turn: channel.call(
@@ -275,8 +265,8 @@ class Submitter:
             )
         except BgpyError as error:
             answer = error
-        posted.future.settle(answer)
-        posted.future.finish()
+        if posted.call.settle(answer):
+            posted.call.finish()
 
     def _has_callbacks(self) -> bool:
         """Whether there is a thread for the callbacks of futures; starts it at the first."""
