@@ -22,7 +22,13 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from bgpy.calling.blocking.access import Access, Terms, is_own_server, waits_for_itself
+from bgpy.calling.blocking.access import (
+    Access,
+    Posted,
+    Terms,
+    is_own_server,
+    waits_for_itself,
+)
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connector import own_copy
 from bgpy.calling.blocking.futures import Callbacks, CallFuture
@@ -33,26 +39,11 @@ from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.conversation import Answer, timed_out
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
 from bgpy.memory import Payload
-from bgpy.system.deadlines import deadline_in, is_over, seconds_left
+from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.strikes import is_strike
 from bgpy.tasks import current
 
 log = logging.getLogger("bgpy.client")
-
-
-class Posted:
-    """A call that was submitted, on its way to a connection."""
-
-    __slots__ = ("call", "channel", "deadline", "payload", "told")
-
-    def __init__(self, call: CallFuture, payload: Payload, told: int) -> None:
-        self.call = call
-        self.payload = payload
-        self.deadline = deadline_in(call.timeout)
-        self.told = told
-        """The last restart that the client had been told of."""
-        self.channel: Channel | None = None
-        """The one that has taken it, in part or whole."""
 
 
 class Submitter:
@@ -62,7 +53,7 @@ class Submitter:
         self._access = access
         self._shared = access.shared
         self._sender = Sender(access.shared)
-        self.posted: deque[Posted] = deque()
+        self.posted = access.posted
         self._in_hand: deque[Lock] = deque()
         self._shared.push_on = weakref.WeakMethod(self.ring)
 
@@ -71,6 +62,14 @@ class Submitter:
     ) -> CallFuture:
         """A future of what `value_of` makes of the answer of an `Execute`; see `Caller.submit`."""
         future = CallFuture(value_of, self._waited_for, timeout)
+        short = self._access.short_road(payload, timeout)
+        if short is not None:
+            channel, head = short
+            with self._shared.here.inside:
+                if channel.submit_small(future, head):
+                    if channel.has_unsent:
+                        self._see_off(channel, None)
+                    return future
         self._post(Posted(future, payload, self._access.acquaintance.notified))
         return future
 
@@ -99,11 +98,14 @@ class Submitter:
                 channel.lost(error)
                 stays = True
             if stays:
-                self.ring()
-                self._wait_for_room(channel, posted.deadline)
+                self._see_off(channel, posted.deadline)
 
-    def _wait_for_room(self, channel: Channel, deadline: float | None) -> None:
-        """Push until the send queue has room, the connection has ended or the time is over."""
+    def _see_off(self, channel: Channel, deadline: float | None) -> None:
+        """Have the sender push what stays; wait for room in the send queue where there is none.
+
+        That is until the connection has ended or the time is over.
+        """
+        self.ring()
         while channel.is_full and seconds_left(deadline, 1.0):
             channel.wait_writable(seconds_left(deadline, 1.0))
             self._push(channel)
@@ -186,7 +188,7 @@ class Submitter:
 
     def rest(self) -> None:
         """The client is closed: no thread of its futures stays."""
-        self._sender.rest()
+        self._sender.rest(self)
         if self._shared.callbacks is not None:
             self._shared.callbacks.rest()
 
