@@ -293,6 +293,34 @@ def test_session_closes_quietly_when_the_client_says_goodbye(
     assert (session.name, session.client_id, session.outcome) == ("the peer", b"c" * 16, "left")
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_session_hands_on_nothing_behind_a_goodbye(connect: Connect, ahead: int) -> None:
+    """It may have been meant for nobody any more: what came before it counts, and that is all."""
+    pair = connect().shake_hands()
+    before = [Ping(number) for number in range(ahead)]
+    behind = [Ping(8), Execute(9, b"args"), Goodbye("again")]
+    pair.send_together(*before, Goodbye("done"), *behind)
+    assert pair.service.gone.wait(LONG)
+    pair.loop.on_poller(lambda: None)
+    assert pair.service.messages == before
+
+
+def test_session_hands_on_nothing_that_came_with_what_had_it_closed(connect: Connect) -> None:
+    """It lingers, since its client sends still; what it read in the same bytes is dropped too."""
+    pair = connect().shake_hands()
+    keep = pair.service.handlers[Ping]
+
+    def close(session: Session, message: Message) -> None:
+        keep(session, message)
+        pair.session.send(_reply(1, 2**20))  # so that something is left to be read
+        session.close("enough")
+
+    pair.service.handlers[Ping] = close
+    pair.send_together(Ping(1), Ping(2), Execute(3, b"args"))
+    assert [message.request for message in pair.read_to_end()] == [1, 0]
+    assert pair.service.messages == [Ping(1)]
+
+
 def test_session_refuses_a_client_when_it_holds_another_token(connect: Connect) -> None:
     """Nothing of a stranger is handed on; it learns nothing but that."""
     pair = connect(token="x" * 32)
