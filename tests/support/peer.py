@@ -44,7 +44,8 @@ class Peer:
 
     def send_together(self, *messages: Message) -> None:
         """Send messages so that the other side can receive them at once."""
-        self.send_bytes(b"".join(piece for each in messages for piece in self.connection.send(each)))
+        pieces = [piece for each in messages for piece in self.connection.send(each)]
+        self.send_bytes(b"".join(pieces))
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send `data` as it is."""

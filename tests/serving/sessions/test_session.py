@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from enum import Enum
 from types import FunctionType, ModuleType
 
 import pytest
@@ -36,7 +37,7 @@ from tests.support.pair import LIMITS, Pair, refused
 
 Connect = Callable[..., Pair]
 
-SHARED = (type, ModuleType, FunctionType)
+SHARED = (type, ModuleType, FunctionType, Enum)
 """Kinds of objects that no session has of its own."""
 
 
@@ -621,9 +622,10 @@ def test_session_stays_when_a_message_comes_slowly(connect: Connect) -> None:
 
 def _own_bytes(session: Session) -> int:
     """The size of all that a session holds, but for what it shares with others."""
-    server = (session._reactor, session._service, session._limits, session._budget)
-    tables = (session._handlers, TO_CLIENT.encoders, TO_SERVER.decoders)
-    found: dict[int, object] = {id(each): each for each in (*server, *tables, session._shared)}
+    context = session._context
+    server = (context, context.reactor, context.owner, context.limits, context.budget)
+    tables = (context.owner.handlers, context.shared, TO_CLIENT.encoders, TO_SERVER.decoders)
+    found: dict[int, object] = {id(each): each for each in (*server, *tables)}
     ahead, size = [session], 0
     while ahead:
         one = ahead.pop()
@@ -648,7 +650,7 @@ def test_memory_of_half_a_message_is_given_back_when_its_client_leaves(
     """At once, also where the failure that ended it is kept: no collection is waited for."""
     pair = connect().shake_hands()
     pair.sock.sendall(pack_header(2, 0x10, 0, 2**23, 1) + bytes(200))
-    reader = pair.loop.on_poller(lambda: pair.session._reader)
+    reader = pair.loop.on_poller(lambda: pair.session._inflow.reader)
     assert reader is not None
     while pair.loop.on_poller(lambda: reader.target is None):
         pass
@@ -800,6 +802,6 @@ def test_session_is_given_up_when_it_has_closed(connect: Connect) -> None:
     pair.sock.sendall(data[:90_000])
     pair.close()
     pair.loop.on_poller(lambda: None)
-    assert pair.session._reader is not None
-    assert pair.session._reader.target is None
+    assert pair.session._inflow.reader is not None
+    assert pair.session._inflow.reader.target is None
     assert pair.budget.used == 0
