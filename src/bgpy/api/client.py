@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from copy import deepcopy
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, overload
 
 from bgpy import address, config
 from bgpy.api.passing import Given, Passed, left_behind, pass_on, take
@@ -24,6 +24,10 @@ from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from bgpy.tasks.protocols import ExecTask, ExitTask, InitTask
+
+S = TypeVar("S")
 
 log = logging.getLogger("bgpy.client")
 
@@ -147,9 +151,9 @@ class Client:
 
     def initialize(
         self,
-        init_task: Callable[..., Any],
-        exec_task: Callable[..., Any],
-        exit_task: Callable[..., Any],
+        init_task: InitTask[S],
+        exec_task: ExecTask[S],
+        exit_task: ExitTask[S],
         *,
         timeout: Timeout = ...,
     ) -> dict[str, str]:
@@ -218,6 +222,20 @@ class Client:
         packed = payload.encode(args, "args")
         return self._caller.submit(packed, _executed, self._seconds(timeout))
 
+    @overload
+    def execute(
+        self,
+        exec_args: dict[str, Any],
+        await_response: Literal[False] = False,
+        *,
+        timeout: Timeout = ...,
+    ) -> dict[str, str]: ...
+
+    @overload
+    def execute(
+        self, exec_args: dict[str, Any], await_response: bool, *, timeout: Timeout = ...
+    ) -> Any: ...
+
     def execute(
         self, exec_args: dict[str, Any], await_response: bool = False, *, timeout: Timeout = ...
     ) -> Any:
@@ -238,6 +256,29 @@ class Client:
             waits=False,
         )
         return value_of(answer, "EXEC")
+
+    @overload
+    def terminate(
+        self,
+        exit_args: dict[str, Any] | None = None,
+        await_response: Literal[False] = False,
+        *,
+        timeout: Timeout = ...,
+    ) -> dict[str, str]: ...
+
+    @overload
+    def terminate(
+        self,
+        exit_args: dict[str, Any] | None = None,
+        *,
+        await_response: bool,
+        timeout: Timeout = ...,
+    ) -> Any: ...
+
+    @overload
+    def terminate(
+        self, exit_args: dict[str, Any] | None, await_response: bool, *, timeout: Timeout = ...
+    ) -> Any: ...
 
     def terminate(
         self,
