@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bgpy.system.strikes import is_strike_amid
 
-DEEPEST = 100
+MOST_WRAPPERS = 100
 """Wrappers around a function that are looked through: one may be called by itself."""
 
 _Cached = type(functools.cache(len))
@@ -72,7 +72,7 @@ def _innermost(function: Any) -> Any:
 
     Other decorators may run an async function to its end, so ``__wrapped__`` says nothing.
     """
-    for _ in range(DEEPEST):
+    for _ in range(MOST_WRAPPERS):
         if isinstance(function, functools.partial):
             function = function.func
         elif isinstance(function, _Cached):
