@@ -32,6 +32,7 @@ from bgpy.calling.blocking.turns import Turns
 from bgpy.calling.blocking.waiting import TICK, patience, set_tick
 from bgpy.calling.conversation import NOTHING, Answer, Call, Conversation, Farewell, Known
 from bgpy.calling.liveness import server_process
+from bgpy.config import short_roads
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.keepalive import GONE, is_silent
@@ -79,6 +80,7 @@ class Reading(ABC):
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._last_used = monotonic()
         self._standby = Standby()
+        self._short = short_roads()
 
     @property
     def has_ended(self) -> bool:
@@ -242,7 +244,7 @@ class Reading(ABC):
         try:
             if target is not None:
                 messages = frames.filled(count)
-            elif (used := self._settle_small(count) if frames.idle else 0) < count:
+            elif (used := self._settle_small(count)) < count or not count:
                 messages = frames.feed(self._buffer[used:count])
         except BgpyError as error:
             if is_strike(error):
@@ -263,14 +265,15 @@ class Reading(ABC):
         The short road of many that come together; gives their bytes, and stops at all else.
         """
         buffer, pending, at = self._buffer, self.conversation.pending, 0
-        while count - at > HEADER_SIZE:
+        whole = count if self._short and self._frames.idle else 0
+        while whole - at > HEADER_SIZE:
             start, length, request = unpack_start(buffer, at)
             end = at + HEADER_SIZE + length
             call = pending.get(request)
             if (
                 start != REPLY
                 or length > SMALL_CALL
-                or end > count
+                or end > whole
                 or call.__class__ is not CallFuture
                 or call.answer is not None
             ):
