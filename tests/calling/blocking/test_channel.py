@@ -13,7 +13,7 @@ from typing import NoReturn
 import pytest
 
 from bgpy.calling.blocking.channel import Channel
-from bgpy.calling.blocking.futures import Callbacks, CallFuture
+from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.send_queue import GATHERED
 from bgpy.calling.blocking.shared import Unusable
 from bgpy.calling.conversation import Answer
@@ -201,7 +201,6 @@ def submit_small(channel: Channel, head: bytes = b"args") -> CallFuture | None:
 def stood_by(ends: Ends) -> Ends:
     """A channel that the standby reads, since a submitted call is under way."""
     channel, far = ends
-    channel._shared.callbacks = Callbacks()
     first = bare_future()
     with channel._lock:
         channel.admit(first, (b"first", (), False))

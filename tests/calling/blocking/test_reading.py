@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from bgpy.calling.blocking.channel import Channel
-from bgpy.calling.blocking.futures import Callbacks
 from bgpy.calling.conversation import Call, timed_out
 from bgpy.errors import ServerGone
 from bgpy.system.latch import Latch
@@ -111,7 +110,6 @@ def test_standby_reads_until_nothing_is_under_way(ends: Ends) -> None:
 def test_small_responses_that_come_together_reach_their_futures(ends: Ends) -> None:
     """Whatever lies between them, and wherever the bytes are cut."""
     channel, far = ends
-    channel._shared.callbacks = Callbacks()
     futures = [bare_future() for _ in range(6)]
     for number, future in enumerate(futures, 1):
         channel.conversation.begin(future, number)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
@@ -149,3 +150,16 @@ def test_handler_that_raises_while_the_client_closes_costs_no_submitted_call(
     mine.admit_all(monotonic() + LONG)
     channel.push()
     assert isinstance(far.read(), Execute)
+
+
+def test_callbacks_run_where_other_threads_had_the_standby_read(start: Start) -> None:
+    """The first future of a client may take the short road: it has its thread all the same."""
+    handle, client = start()
+    client.initialize(*TASKS)
+    with Client(handle.host, handle.port) as fresh, ThreadPoolExecutor(4) as pool:
+        done = threading.Event()
+        while not done.is_set():
+            calling = [pool.submit(fresh.call, {"run": count}) for _ in range(20)]
+            fresh.submit({"run": count}).add_done_callback(lambda _: done.set())
+            assert all(isinstance(each.result(LONG), int) for each in calling)
+            assert done.wait(LONG)

@@ -302,9 +302,7 @@ class Reading(ABC):
         if call.waker is not None:
             call.waker.open()
         elif isinstance(call, CallFuture) and call.answer is not None:
-            callbacks = self._shared.callbacks
-            assert callbacks is not None, "futures have come with them"
-            call.arrived(call.answer, callbacks)
+            call.arrived(call.answer, self._shared.callbacks)
 
     def _end_lost(self, reason: str) -> None:
         """End a connection that the server or the network has ended, without a goodbye.

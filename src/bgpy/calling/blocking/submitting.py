@@ -31,7 +31,7 @@ from bgpy.calling.blocking.access import (
 )
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connector import own_copy
-from bgpy.calling.blocking.futures import Callbacks, CallFuture
+from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.sender import Sender
@@ -63,7 +63,7 @@ class Submitter:
         """A future of what `value_of` makes of the answer of an `Execute`; see `Caller.submit`."""
         future = CallFuture(value_of, self._waited_for, timeout)
         short = self._access.short_road(payload, timeout)
-        if short is not None:
+        if short is not None and self._shared.callbacks.start(self._shared):
             channel, head = short
             with self._shared.here.inside:
                 if channel.submit_small(future, head):
@@ -74,7 +74,7 @@ class Submitter:
         return future
 
     def _post(self, posted: Posted) -> None:
-        if Program.ends or not self._has_callbacks():
+        if Program.ends or not self._shared.callbacks.start(self._shared):
             self._submit_alone(posted)
             return
         self.posted.append(posted)
@@ -189,8 +189,7 @@ class Submitter:
     def rest(self) -> None:
         """The client is closed: no thread of its futures stays."""
         self._sender.rest(self)
-        if self._shared.callbacks is not None:
-            self._shared.callbacks.rest()
+        self._shared.callbacks.rest()
 
     def _push(self, channel: Channel) -> bool:
         try:
@@ -222,11 +221,9 @@ class Submitter:
                 self.posted.popleft()
 
     def _settle(self, posted: Posted, answer: Answer) -> None:
-        callbacks = self._shared.callbacks
-        assert callbacks is not None, "futures have come with them"
         if isinstance(answer, BgpyError):
             answer = own_copy(answer)
-        posted.call.arrived(answer, callbacks)
+        posted.call.arrived(answer, self._shared.callbacks)
 
     def _submit_first_alone(self) -> None:
         """The first one posted, if nobody else takes it, over a connection of its own.
@@ -269,14 +266,6 @@ class Submitter:
             answer = error
         if posted.call.settle(answer):
             posted.call.finish()
-
-    def _has_callbacks(self) -> bool:
-        """Whether there is a thread for the callbacks of futures; starts it at the first."""
-        shared = self._shared
-        callbacks = shared.callbacks
-        if callbacks is None:
-            shared.callbacks = callbacks = Callbacks()
-        return callbacks.start(shared)
 
     def _waited_for(self, future: CallFuture) -> bool:
         """In a thread that waits for `future`; whether to do this again within a tick.
