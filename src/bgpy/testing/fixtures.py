@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bgpy.testing.running import Served, StartServer, server
+from bgpy.testing.running import Served, StartServer, running_server
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def bgpy_server(
 ) -> Iterator[StartServer]:
     """Start servers for a test; all of them end with it.
 
-    The fixture is a function with the parameters of `bgpy.testing.server`, which returns a
+    The fixture is a function with the parameters of `bgpy.testing.running_server`, which returns a
     `Served`: ``client, handle = bgpy_server(init_task, exec_task, exit_task)``. During the
     test ``BGPY_HOME`` is a temporary folder, so that nothing of this account is found or left.
     """
@@ -26,6 +26,6 @@ def bgpy_server(
     with ExitStack() as servers:
 
         def start(*tasks: Any, **options: Any) -> Served:
-            return servers.enter_context(server(*tasks, **options))
+            return servers.enter_context(running_server(*tasks, **options))
 
         yield start

@@ -31,11 +31,11 @@ class Served(NamedTuple):
 
 
 StartServer: TypeAlias = Callable[..., Served]
-"""What the fixture `bgpy_server` gives: a function with the parameters of `server`."""
+"""What the fixture `bgpy_server` gives: a function with the parameters of `running_server`."""
 
 
 @contextmanager
-def server(
+def running_server(
     init_task: InitTask[S] | None = None,
     exec_task: ExecTask[S] | None = None,
     exit_task: ExitTask[S] | None = None,
@@ -47,7 +47,7 @@ def server(
 
     ::
 
-        with bgpy.testing.server(init_task, exec_task, exit_task) as (client, handle):
+        with bgpy.testing.running_server(init_task, exec_task, exit_task) as (client, handle):
             assert client.call({"add": 5}) == {"value": 5}
 
     Without the three functions the server has no tasks yet, or those of an ``init_file=``.
