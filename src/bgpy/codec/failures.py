@@ -9,12 +9,12 @@ arrives, so that ``except MyError`` works there also for a class of a script's
 
 from __future__ import annotations
 
-import importlib
 import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bgpy.codec.payload import decode, encode
+from bgpy.codec.renamed import find
 from bgpy.errors import BgpyError, EncodeError, RemoteError
 from bgpy.memory import Head, HeadParts, Payload
 
@@ -106,9 +106,7 @@ def _pack(error: BaseException) -> Payload | None:
 def _unpack(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool) -> Exception | None:
     try:
         module, qualname, given, args, state = decode(head, buffers, code, "exception")
-        kind: Any = importlib.import_module(module)
-        for part in qualname.split("."):
-            kind = getattr(kind, part)
+        kind: Any = find(module, qualname)
         if not issubclass(kind, Exception):
             return None
         error = _make(kind, given, args)

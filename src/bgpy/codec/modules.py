@@ -249,10 +249,7 @@ def _find(
         if finder is but:
             continue
         try:
-            spec = finder.find_spec(name, path)
-        except KeyError:
-            # A package without a file, below one that isn't imported: `path` knows that one.
-            spec = finder.find_spec(name.rpartition(".")[2], path)
+            spec = _ask(finder, name, path)
         except Exception as error:
             if is_strike_amid(error):
                 raise
@@ -260,3 +257,13 @@ def _find(
         if spec is not None:
             return spec
     return None
+
+
+def _ask(finder: Any, name: str, path: Any) -> importlib.machinery.ModuleSpec | None:
+    try:
+        found = finder.find_spec(name, path)
+    except (KeyError, ModuleNotFoundError):
+        # A package without a file, below one that isn't imported: `path` knows that one. Up
+        # to 3.14 Python raises `KeyError` then.
+        found = finder.find_spec(name.rpartition(".")[2], path)
+    return cast("importlib.machinery.ModuleSpec | None", found)
