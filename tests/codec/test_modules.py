@@ -45,7 +45,7 @@ def write(tmp_path: Path) -> Write:
     def write(name: str, text: str) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text.encode())  # the same bytes on every system
         importlib.invalidate_caches()
         return path
 

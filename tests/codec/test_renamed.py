@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import genericpath
 import os
 import pathlib
 import pickle
@@ -23,7 +24,7 @@ MOVED = [
     ("re", "PatternError", re.error),  # from 3.13 on
     ("zipfile._path", "Path", zipfile.Path),  # from 3.12 on
     ("genericpath", "isjunction_of_tomorrow", None),
-    ("genericpath", "islink", os.path.islink),  # from 3.12 on
+    ("genericpath", "islink", getattr(genericpath, "islink", os.path.islink)),  # from 3.12 on
 ]
 
 
