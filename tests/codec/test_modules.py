@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.resources
+import inspect
 import linecache
 import os
+import pkgutil
 import sys
 import traceback
 import tracemalloc
@@ -319,6 +322,64 @@ def test_install_reads_the_source_as_python_would_when_it_declares_its_encoding(
     text = "# -*- coding: latin-1 -*-\nVALUE = 'größe'\n".encode("latin-1")
     Catalogue().install([ModuleSource("sent_latin", text, "/elsewhere/sent_latin.py", False)])
     assert importlib.import_module("sent_latin").VALUE == "größe"
+
+
+def test_package_data_can_be_read_where_the_files_are_here(write: Write, tmp_path: Path) -> None:
+    """By `importlib.resources` and `pkgutil`, of packages, of those without a file, of modules."""
+    write("data_p/table.txt", "of the package")
+    write("data_p/inner/table.txt", "of the inner one")
+    write("data_p/inner/deep/more.bin", "in a folder")
+    write("data_s/space/table.txt", "of the namespace")
+    write("data_p/beside.py", "")
+
+    def source(name: str, package: bool = False) -> ModuleSource:
+        path = name.replace(".", "/") + ("/__init__.py" if package else ".py")
+        return ModuleSource(name, b"", str(tmp_path / path), package)
+
+    sources = [source("data_p", True), source("data_p.inner", True), source("data_s.space.module")]
+    Catalogue().install(sources)
+    sys.path.remove(str(tmp_path))
+    for name, text in (
+        ("data_p", "of the package"),
+        ("data_p.inner", "of the inner one"),
+        ("data_s.space", "of the namespace"),
+    ):
+        folder = importlib.resources.files(name)
+        assert (folder / "table.txt").read_text() == text
+        with importlib.resources.as_file(folder / "table.txt") as path:
+            assert path.read_text() == text
+    assert importlib.resources.files("data_p.inner").joinpath("deep/more.bin").is_file()
+    assert pkgutil.get_data("data_p", "table.txt") == b"of the package"
+    assert pkgutil.get_data("data_s.space.module", "table.txt") == b"of the namespace"
+    package = importlib.import_module("data_p")
+    names = [each.name for each in pkgutil.iter_modules(package.__path__)]
+    assert names == ["beside"] or set(names) == {"beside", "inner"}
+    with pytest.raises(FileNotFoundError):
+        pkgutil.get_data("data_p", "no such")
+
+
+def test_package_data_is_missing_by_name_where_the_files_are_elsewhere() -> None:
+    """As for any package whose file was forgotten."""
+    Catalogue().install([_source("sent_q", "", True)])
+    with pytest.raises(FileNotFoundError, match=r"table\.txt"):
+        importlib.resources.files("sent_q").joinpath("table.txt").read_text()
+    with pytest.raises(FileNotFoundError, match=r"table\.txt"):
+        pkgutil.get_data("sent_q", "table.txt")
+
+
+def test_source_that_was_sent_is_shown_when_the_file_here_is_another(
+    write: Write, tmp_path: Path
+) -> None:
+    """In tracebacks and by `inspect`, also after the cache of lines was checked."""
+    path = write("shown.py", "def f(): pass  # on disk, and longer\n")
+    text = b"def f():\n    return 1  # as sent\n"
+    Catalogue().install([ModuleSource("shown", text, str(path), False)])
+    module = importlib.import_module("shown")
+    linecache.checkcache()
+    assert inspect.getsource(module.f) == text.decode()
+    assert inspect.getsource(module) == text.decode()
+    assert module.__loader__.is_package("shown") is False
+    linecache.cache.pop(str(path))
 
 
 # All the way

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from bgpy.codec import renamed
-from bgpy.codec.failures import rebuild
+from bgpy.codec.failures import describe, rebuild
 from bgpy.codec.payload import decode, encode, within
 from bgpy.errors import DecodeError
+from tests.support.packed import Packed
 
 MOVED = [
     ("pathlib._local", "PurePosixPath", pathlib.PurePosixPath),  # 3.13
@@ -49,13 +50,22 @@ def test_decode_finds_what_another_python_calls_otherwise(
         assert decode(_named(module, name), [], False, "args") is here
 
 
-def test_rebuild_gives_the_exception_when_its_class_is_called_otherwise_here() -> None:
+def test_rebuild_gives_the_exception_when_its_class_is_called_otherwise_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """So `except re.error` works for a task of 3.13, too."""
-    head, buffers, code = encode(
-        ("re", "PatternError", ("nothing",), ("nothing",), {}), "exception"
-    )
-    error = rebuild("re.PatternError", "nothing", "", head, buffers, code)
-    assert type(error) is re.error
+    names = re.error.__name__, re.error.__qualname__
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(re, "PatternError", re.error, raising=False)
+        re.error.__name__ = re.error.__qualname__ = "PatternError"
+        try:
+            told = describe(re.error("nothing to repeat", "*", 0))
+        finally:
+            re.error.__name__, re.error.__qualname__ = names
+    assert told.type_name == "re.PatternError"
+    assert told.payload is not None
+    error = rebuild(told.type_name, told.text, told.traceback, *Packed(*told.payload))
+    assert (type(error), str(error)) == (re.error, "nothing to repeat at position 0")
 
 
 def test_within_keeps_names_readable_when_a_pickle_is_inside_another() -> None:

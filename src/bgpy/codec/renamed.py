@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
+from bgpy.system.strikes import is_strike_amid
+
 _MODULES = {
     "genericpath": "os.path",
     "importlib.resources._functional": "importlib.resources",
@@ -47,7 +49,9 @@ def find(module: str, qualname: str) -> Any:
     """
     try:
         return _get(module, qualname)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError) as error:
+        if is_strike_amid(error):
+            raise
         name = _NAMES.get((module, qualname), qualname)
         other = _MODULES.get(module, module)
         if (other, name) == (module, qualname):
