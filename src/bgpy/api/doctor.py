@@ -20,7 +20,7 @@ from bgpy.errors import (
     ProtocolError,
     Unreachable,
 )
-from bgpy.state import folders, occupied, records, tokens
+from bgpy.state import folders, occupied, records, reports, tokens
 from bgpy.state.tokens import FoundToken, Source
 from bgpy.system.wsl import firewall_rule, windows_host
 from bgpy.version import __version__
@@ -152,7 +152,8 @@ def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
     elif alive is not None:
         how = f"process {record.pid} still runs: it is just starting, or ending"
     else:
-        how = f"{record.fate()}; what it left of record and token is removed"
+        told = reports.end_told_by(log_file)
+        how = f"{record.fate()}{f' (its log says that {told})' if told else ''}"
     facts = [("last", f"a server of this account at {there}; {how}")]
     if record is not None and record.origin():
         facts.append(("started", record.origin()))

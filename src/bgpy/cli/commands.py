@@ -92,6 +92,8 @@ def server(
     from Python with run_background().
     """
     with failures():
+        import faulthandler
+
         from bgpy.api.server import Server
         from bgpy.hosting.host import end_soon
         from bgpy.hosting.signals import as_after_login
@@ -115,6 +117,7 @@ def server(
         # As in the background: what tasks start shouldn't find the token.
         remove_environment()
         as_after_login()
+        faulthandler.enable()  # a crash says where
         try:
             started.run()
         except (SystemExit, Exception) as error:
