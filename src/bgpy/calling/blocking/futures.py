@@ -37,6 +37,7 @@ from typing import Any, NoReturn
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.waiting import TICK, patience
 from bgpy.calling.conversation import Answer, Call
+from bgpy.codec.tracebacks import tidy
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import deadline_in, is_over
 from bgpy.system.latch import Latch
@@ -181,7 +182,10 @@ class CallFuture(Call, Future[Any]):
         value, error = self._made or self._make()
         if error is not None:
             try:
-                raise error
+                raise error.with_traceback(None)  # not below those of who asked before
+            except Exception:
+                tidy(error)
+                raise
             finally:
                 del error, self  # no circle through the traceback
         return value
@@ -312,6 +316,7 @@ class CallFuture(Call, Future[Any]):
         except Exception as error:
             if is_strike_amid(error):
                 raise  # it says nothing of the call, which has its answer
+            tidy(error)
             made = None, error
         self.__dict__.setdefault("_made", made)  # the first stays
         self.answer = TAKEN
