@@ -27,7 +27,7 @@ AFTER ?= .
 # What `make coverage` and `make test-general` run; empty means all.
 TESTS ?=
 
-.PHONY: demo test test-general coverage package check fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
+.PHONY: demo test test-general coverage package check reference fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
 
 demo: $(if $(wildcard $(STAMP)),$(STAMP),$(RUNS))
 	$(BIN)/python examples/quickstart.py
@@ -64,7 +64,11 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32
 	$(BIN)/mypy --platform darwin
-	$(BIN)/python -m pytest tests/test_floors.py tests/test_docs.py
+	$(BIN)/python -m pytest tests/test_floors.py tests/test_docs.py tests/test_reference.py
+
+# docs/reference.md from the docstrings; a test holds the page against them.
+reference: $(STAMP)
+	$(BIN)/python .ci/reference.py
 
 # Guided by coverage where atheris installs, else by hypothesis.
 fuzz: $(FUZZ)/installed

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bgpy.config import Limits
     from bgpy.errors import (
         AlreadyResponded,
+        ArgumentError,
         AuthenticationError,
         BgpyError,
         CallingSelf,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyResponded",
+    "ArgumentError",
     "AuthenticationError",
     "BgpyError",
     "CallTimeout",

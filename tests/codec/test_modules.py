@@ -15,6 +15,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def write(tmp_path: Path) -> Write:
     def write(name: str, text: str) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text.encode())  # the same bytes on every system
         importlib.invalidate_caches()
         return path
 
@@ -176,11 +177,10 @@ def test_hashes_tells_versions_apart_when_nothing_is_imported(write: Write) -> N
     write("pack_a/inner.py", "raise SystemExit\n")
     write("space_a/deep/module.py", "raise SystemExit\n")
     names = ["raises_a", "pack_a", "pack_a.inner", "space_a.deep.module", "none_such", "none.such"]
-    digest(b"")  # which imports what it needs
+    text = digest(b"raise SystemExit\n")  # what hashing imports is there now
     before = set(sys.modules)
     hashes = Catalogue().hashes(names)
     assert set(sys.modules) == before
-    text = digest(b"raise SystemExit\n")
     assert [hashes[name] for name in names] == [text, text, text, text, None, None]
 
 
@@ -271,6 +271,35 @@ def test_install_finds_packages_when_they_were_sent_whole() -> None:
     assert importlib.import_module("sent_space.deep.module").VALUE == 6
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("sent_space.other")
+
+
+class _Strange:
+    """A finder of another program's, which some names surprise."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> None:
+        raise ModuleNotFoundError(name)
+
+
+def test_hashes_asks_other_finders_when_one_knows_no_parent(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 3.15 on Python's own raises `ModuleNotFoundError` below a package not imported."""
+    write("lone_space/below/part.py", "VALUE = 7\n")
+    monkeypatch.setattr(sys, "meta_path", [_Strange(), *map(_Later, sys.meta_path)])
+    assert Catalogue().hashes(["lone_space.below.part"])["lone_space.below.part"] is not None
+
+
+class _Later:
+    """A finder of 3.11 as it will be."""
+
+    def __init__(self, finder: Any) -> None:
+        self._finder = finder
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        try:
+            return self._finder.find_spec(name, path, target)
+        except KeyError as error:
+            raise ModuleNotFoundError(name) from error
 
 
 def test_install_adds_to_a_namespace_package_when_part_of_it_is_here(write: Write) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 
 from bgpy.address import Address
 from bgpy.codec.modules import Catalogue
-from bgpy.config import Limits
+from bgpy.config import ENV_ROAD, Limits
 from bgpy.engines.inline import InlineEngine
 from bgpy.serving import questions
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io.listener import listen
+from bgpy.serving.sessions import audit
 from bgpy.tasks.current import ENTRY
 from bgpy.tasks.signatures import Functions
 from bgpy.wire.extensions import Extension, encode_extensions
@@ -25,6 +27,7 @@ from bgpy.wire.messages import (
     Execute,
     Exit,
     Failure,
+    Goodbye,
     Message,
     Modules,
     Reason,
@@ -97,6 +100,12 @@ class Served:
         assert not self.thread.is_alive(), "the server goes on"
 
 
+@pytest.fixture(params=["general", "short"])
+def on_both_roads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server of the test takes small calls on one road, then on the other."""
+    monkeypatch.setenv(ENV_ROAD, request.param)
+
+
 @pytest.fixture
 def served() -> Iterator[Served]:
     served = Served()
@@ -105,6 +114,12 @@ def served() -> Iterator[Served]:
         served.go_on.release()
     served.core.interrupt()
     served.wait_ended()
+
+
+@pytest.fixture
+def served_on_road(on_both_roads: None, served: Served) -> Served:
+    """The same, on either road."""
+    return served
 
 
 def send(client: RawClient, *messages: Message) -> None:
@@ -315,3 +330,38 @@ def test_requests_run_when_their_client_has_closed(served: Served) -> None:
         wait_until(lambda: other.status()["queued"] == 50, "all have been read")
         served.go_on.release()
         wait_until(lambda: served.ran[1:] == list(range(1, 51)), "all have run, in order")
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2])
+def test_nothing_runs_behind_a_goodbye(served_on_road: Served, ahead: int) -> None:
+    """Also what came in the same bytes: its client has said that it asks for nothing more."""
+    before = [_numbered(n) for n in range(1, ahead + 1)]
+    behind = [_numbered(n) for n in range(7, 9)]
+    with served_on_road.client() as one:
+        send(one, *before, Goodbye("done"), *behind)
+        one.read_to_end()
+    with served_on_road.client() as other:
+        send(other, _numbered(9))
+        assert said(other.receive()) == "Reply"
+    assert served_on_road.ran == [*range(1, ahead + 1), 9]
+
+
+def _numbered(number: int) -> Execute:
+    return Execute(number, pickle.dumps({"n": number}), wait=True)
+
+
+def test_strangers_that_were_left_out_of_the_log_are_counted_when_the_server_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No line follows that would tell of them."""
+    monkeypatch.setattr(audit, "BURST", 1)
+    monkeypatch.setattr(audit, "RATE", 0.0)
+    server = Served()
+    for _ in range(4):
+        with socket.create_connection(("127.0.0.1", server.port), LONG) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert stranger.recv(1) == b""
+    server.core.interrupt()
+    server.wait_ended()
+    texts = [record.getMessage() for record in caplog.records]
+    assert "3 more connections ended before proving the token" in texts

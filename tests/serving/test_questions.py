@@ -208,3 +208,38 @@ def test_questions_are_answered_wherever_a_slice_is_struck() -> None:
         if through:
             assert at > 20
             break
+
+
+def test_questions_of_one_asker_are_answered_in_order_and_leave_nothing(
+    slow: Callable[[float], None],
+) -> None:
+    """Each has its answer, and the next one that is asked then is answered at once."""
+    changes: deque[Callable[[], None]] = deque()
+    asker = Asker()
+    asked = Questions(Catalogue(), changes.append, most=16_000)
+    for number in range(3):
+        asked.ask(asker, number, _nothings(5))
+    slow(60.0)
+    while changes:
+        changes.popleft()()
+    assert list(asker.answers) == [0, 1, 2]
+    assert (asked._budget.used, len(asked._askers)) == (0, 0)
+    asked.ask(asker, 3, ["nothing"])
+    assert (list(asker.answers), len(changes)) == ([0, 1, 2, 3], 0)
+
+
+def test_what_an_asker_has_been_told_counts_no_more(slow: Callable[[float], None]) -> None:
+    """However much it has asked before: its share is that of what waits still."""
+    changes: deque[Callable[[], None]] = deque()
+    asker = Asker()
+    asked = Questions(Catalogue(), changes.append, most=16_000)
+    asked.ask(asker, 0, ["nothing"])
+    for number in range(1, 40):
+        asked.ask(asker, number, _nothings(10))  # never without one that waits
+        while len(asked._askers[asker].questions) > 1:
+            slow(60.0)
+            first = asked._askers[asker].questions[0]
+            assert asked._is_through(asker, first, float("inf"))
+            asked._forget(asker, asked._askers[asker])
+            slow(0.0)
+    assert list(asker.answers) == list(range(39))

@@ -163,10 +163,34 @@ def test_execute_is_refused_while_there_will_be_no_tasks(desk: Desk, session: Se
     assert desk.begin().kind is Kind.INIT
     desk.take(session, Execute(4, b""))
     assert len(session.refusals) == 1
+    desk.jobs.taken = None
+    desk.jobs.clear()
+    desk.jobs.push(Job(Kind.EXEC, None, Execute(5, b""), False), b"o")
+    desk.begin()
+    desk.take(session, Execute(6, b""))  # what runs is no init
+    assert session.refusals[1:] == [(6, Reason.NOT_INITIALIZED, NO_TASKS)]
+    session.sent.clear()
     with_file = Desk(has_init_file=True)
     with_file.engine.initialized = False
     with_file.take(session, Execute(5, b""))
-    assert len(session.refusals) == 1
+    assert session.refusals == []
+
+
+def test_execute_is_queued_when_the_init_ended_as_it_was_looked_for(
+    desk: Desk, session: Session
+) -> None:
+    """It was in neither place then, but there are tasks."""
+
+    class EndsMeanwhile:
+        looks = iter([False, True])
+
+        @property
+        def initialized(self) -> bool:
+            return next(self.looks)
+
+    desk.requests._engine = EndsMeanwhile()  # type: ignore[assignment]
+    desk.take(session, Execute(1, b""))
+    assert desk.jobs.queued() == 1
 
 
 @pytest.mark.parametrize("message", [Init(1, b"", codec=9), Execute(1, b"", codec=9)])
@@ -197,8 +221,44 @@ def test_request_that_would_wait_for_itself_is_refused(desk: Desk, session: Sess
     desk.take(session, Execute(3, b"", wait=False, extensions=_chain(7)))
     desk.take(session, Execute(4, b"", wait=True, extensions=_chain(7)))
     assert session.refusals == [(4, Reason.CALLING_SELF, CALLS_ITSELF)]
-    # A job's size is what the server keeps for it, its extensions included.
-    assert desk.jobs.size_of(session.client_id) > 2 * ENTRY.size
+    # A job's size is what the server keeps for it: its extensions, and its chain for itself.
+    waiting = desk.jobs.find(session.client_id, 2)
+    assert waiting is not None
+    assert waiting.size == len(_chain(6)) + ENTRY.size
+
+
+def _grows(request: object, serial: int) -> Status:
+    chain = ENTRY.pack(INCARNATION, serial).hex()
+    return Status(9, json.dumps({"call": request, "chain": chain}))
+
+
+def test_chain_that_grows_is_that_of_the_call_which_it_is_told_of(
+    desk: Desk, session: Session
+) -> None:
+    """Whether it runs or waits; another client may use the same number."""
+    desk.take(session, *(Execute(number, b"", wait=True) for number in (1, 2)))
+    running = desk.begin()
+    waiting = desk.jobs.find(session.client_id, 2)
+    assert waiting is not None
+    stranger = Session(b"s")
+    desk.take(stranger, _grows(1, 5), _grows(2, 5))
+    assert (running.chain, waiting.chain) == (b"", b"")
+    desk.take(session, _grows(1, 5), _grows(2, 6), _grows(3, 4))
+    assert running.chain == ENTRY.pack(INCARNATION, 5)
+    assert waiting.chain == ENTRY.pack(INCARNATION, 6)
+    desk.take(session, _grows(1, 7), _grows(2, 7))  # itself: one runs, the other waits no more
+    assert session.refusals == [(2, Reason.CALLING_SELF, CALLS_ITSELF)]
+    assert desk.jobs.find(session.client_id, 2) is None
+
+
+@pytest.mark.parametrize("request_id", ["1", [1], 1.0, True, None])
+def test_chain_of_what_is_no_request_breaks_the_protocol(
+    desk: Desk, session: Session, request_id: object
+) -> None:
+    """A request has a number."""
+    with pytest.raises(RemoteProtocolError):
+        desk.take(session, _grows(request_id, 5))
+    assert session.refusals[0][1] is Reason.PROTOCOL
 
 
 def test_exits_are_answered_where_they_are_too_many_or_too_late(
@@ -245,6 +305,21 @@ def test_cancel_and_status_say_how_far_a_request_is(
     asked, cancelled, wrong = [stage_of(each.text) for each in session.sent]
     assert asked is (Stage.QUEUED if stage is Stage.WITHDRAWN else stage)
     assert (cancelled, wrong) == (stage, Stage.UNKNOWN)
+    desk.take(session, Status(11, '{"call": [1]}'))
+    assert stage_of(session.sent[-1].text) is Stage.UNKNOWN
+
+
+def test_request_that_an_engine_runs_elsewhere_is_running(desk: Desk, session: Session) -> None:
+    """The task thread has done with it; it is no other client's."""
+    desk.take(session, Execute(1, b""))
+    job = desk.begin()
+    desk.worker._abroad.went(job, 7)
+    desk.jobs.taken = None
+    stranger = Session(b"s")
+    desk.take(session, Status(2, '{"call": 1}'))
+    desk.take(stranger, Status(2, '{"call": 1}'))
+    stages = [stage_of(each.sent[-1].text) for each in (session, stranger)]
+    assert stages == [Stage.RUNNING, Stage.UNKNOWN]
 
 
 def test_status_describes_the_server(desk: Desk, session: Session) -> None:

@@ -176,6 +176,16 @@ def test_road_ends_where_anything_else_begins(message: Message) -> None:
     assert [request for request, _ in bench.queued()] == [1, 2]
 
 
+def test_road_takes_whole_frames_alone() -> None:
+    """Wherever what has come ends, and whatever stands in the buffer behind it."""
+    data = _frames(*(_small(number) for number in range(1, 4)))
+    size = len(data) // 3
+    for end in range(len(data) + 1):
+        bench = Bench()
+        assert bench.take(bench.peer, memoryview(data + bytes(16)), end) == end // size * size
+        assert [request for request, _ in bench.queued()] == list(range(1, end // size + 1))
+
+
 def test_road_leaves_what_the_server_limits() -> None:
     """The general road refuses it in words."""
     bench = Bench(max_message=30)

@@ -176,7 +176,7 @@ def test_find_claims_nothing_when_there_is_no_descriptor_left(claim: claims.Clai
         "except StartupError as error: print(error.advice)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("close some files"), done.stdout + done.stderr
+    assert done.stdout.startswith("close files"), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("start_time", ["", "hidden"])

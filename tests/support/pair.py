@@ -11,6 +11,7 @@ from bgpy.config import Limits
 from bgpy.errors import BgpyError
 from bgpy.serving.budget import Budget
 from bgpy.serving.io.transport import StreamTransport
+from bgpy.serving.sessions.owner import SessionContext
 from bgpy.serving.sessions.session import Session
 from bgpy.wire.handshake import ServerHandshake, ServerTerms, Welcome, derive_key
 from bgpy.wire.messages import Goodbye, Message
@@ -86,16 +87,14 @@ class Pair(Peer):
         self.service = SessionOwner()
         self.budget = Budget(int(limits.get("max_memory", LIMITS.max_memory)))
         handshake = ServerHandshake(SERVER_ID, secrets.token_bytes(32), KEY, TERMS, WELCOME)
-        self.session = Session(
-            self.transport,
-            "the peer",
-            handshake,
+        context: SessionContext[Session] = SessionContext(
+            self.service,
             Limits(**asdict(LIMITS) | limits),
             loop.reactor,
-            self.service,
-            memoryview(bytearray(2**16)),
             self.budget,
+            memoryview(bytearray(2**16)),
         )
+        self.session = Session(self.transport, "the peer", handshake, context)
         loop.on_poller(self.session.open)
 
     def close(self) -> None:

@@ -42,6 +42,11 @@ class Peer:
         for piece in self.connection.send(message):
             self.send_bytes(piece)
 
+    def send_together(self, *messages: Message) -> None:
+        """Send messages so that the other side can receive them at once."""
+        pieces = [piece for each in messages for piece in self.connection.send(each)]
+        self.send_bytes(b"".join(pieces))
+
     def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send `data` as it is."""
         self.sock.sendall(data)

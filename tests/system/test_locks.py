@@ -156,7 +156,7 @@ def test_guard_is_not_kept_by_a_child_that_was_forked_meanwhile(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("number", "advice"),
-    [(errno.EMFILE, "close some files"), (errno.ENOSPC, "make room"), (errno.EISDIR, "remove")],
+    [(errno.EMFILE, "close files"), (errno.ENOSPC, "make room"), (errno.EISDIR, "remove")],
 )
 def test_a_file_that_cant_be_used_says_what_is_at_fault(number: int, advice: str) -> None:
     """The machine's want of something isn't blamed on the file."""

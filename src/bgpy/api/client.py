@@ -17,6 +17,7 @@ from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
 from bgpy.codec import functions, modules, payload
 from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
+from bgpy.encryption import encryption
 from bgpy.state import tokens
 from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.tasks.signatures import Functions, check
@@ -195,10 +196,7 @@ class Client:
         seconds = self._timeout if timeout is ... else self._seconds(timeout)
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
-        answer = self._caller.call(payload.encode(args, "args"), seconds)
-        if isinstance(answer, bytes):
-            return payload.decode(answer, (), False, "response")
-        return value_of(answer, "EXEC")
+        return value_of(self._caller.call(payload.encode(args, "args"), seconds), "EXEC")
 
     def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.
@@ -347,10 +345,9 @@ def _executed(answer: Answer) -> Any:
 
 
 def fitting_tls(tls: bool | None, place: address.Address) -> bool | None:
-    """Return `tls` if `place` allows it; else raise `TypeError` or `ValueError`."""
+    """Return `tls` if a client can use it for `place`; else raise `TypeError` or `ValueError`."""
     tls = config.checked_tls(tls)
-    if tls and place.path is not None:
-        raise ValueError("a Unix socket stays within this machine and has no TLS: leave tls out")
+    encryption(address.dialled(place), tls)
     return tls
 
 

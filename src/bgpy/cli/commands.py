@@ -95,6 +95,7 @@ def server(
         from bgpy.api.server import Server
         from bgpy.codec.arrival import adopt_main
         from bgpy.hosting.host import end_soon
+        from bgpy.hosting.signals import as_after_login
         from bgpy.state.tokens import remove_environment
         from bgpy.tasks import init_file as init_files
 
@@ -114,6 +115,7 @@ def server(
             )
         # As in the background: what tasks start shouldn't find the token.
         remove_environment()
+        as_after_login()
         adopt_main()
         try:
             started.run()

@@ -15,7 +15,6 @@ Exceptions within (in an attribute, or among the arguments) go the same way.
 from __future__ import annotations
 
 import copyreg
-import importlib
 import pickle
 from collections.abc import Callable
 from io import BytesIO
@@ -24,6 +23,7 @@ from typing import Any
 from bgpy.codec import by_value
 from bgpy.codec.by_value import of_tracked, tracked
 from bgpy.codec.payload import decode, marked, names_script
+from bgpy.codec.renamed import find
 from bgpy.late import once
 from bgpy.system.strikes import is_strike_amid
 
@@ -158,10 +158,7 @@ def _revive(
 def _class(module: str, qualname: str, number: str | None) -> Any:
     """The class of that name, which is what is caught here; else the one that went from here."""
     try:
-        kind: Any = importlib.import_module(module)
-        for part in qualname.split("."):
-            kind = getattr(kind, part)
-        return kind
+        return find(module, qualname)
     except (ImportError, AttributeError) as failure:
         if is_strike_amid(failure):
             raise

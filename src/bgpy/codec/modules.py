@@ -12,13 +12,12 @@ import importlib.machinery
 import linecache
 import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple, cast
 
-from bgpy.late import hashing, once
+from bgpy.late import hashing
 from bgpy.system.strikes import is_strike, is_strike_amid
 
 
@@ -261,24 +260,16 @@ def _read(name: str) -> ModuleSource | None:
     return ModuleSource(name, text, spec.origin, spec.submodule_search_locations is not None)
 
 
-@once
-def _installed() -> tuple[str, str]:
-    """Where packages are installed; `sysconfig` imports what it knows of this Python for that."""
-    return sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
-
-
 def _is_users(name: str, origin: str | None) -> bool:
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top in ("__main__", "bgpy"):
         return False
     if origin is None or not origin.endswith(".py"):
         return False
+    # Packages are installed in folders of these names; `sysconfig`, which knows where they
+    # are, needs a descriptor for that, and on 3.13 never recovers where there was none.
     folders = os.path.normcase(origin).split(os.sep)
-    return not (
-        origin.startswith(tuple(path + os.sep for path in _installed()))
-        or "site-packages" in folders
-        or "dist-packages" in folders
-    )
+    return "site-packages" not in folders and "dist-packages" not in folders
 
 
 def _hash_of(name: str) -> str | None:
@@ -310,10 +301,7 @@ def _find(
         if finder is but:
             continue
         try:
-            spec = finder.find_spec(name, path)
-        except KeyError:
-            # A package without a file, below one that isn't imported: `path` knows that one.
-            spec = finder.find_spec(name.rpartition(".")[2], path)
+            spec = _ask(finder, name, path)
         except Exception as error:
             if is_strike_amid(error):
                 raise
@@ -321,3 +309,13 @@ def _find(
         if spec is not None:
             return spec
     return None
+
+
+def _ask(finder: Any, name: str, path: Any) -> importlib.machinery.ModuleSpec | None:
+    try:
+        found = finder.find_spec(name, path)
+    except (KeyError, ModuleNotFoundError):
+        # A package without a file, below one that isn't imported: `path` knows that one. Up
+        # to 3.14 Python raises `KeyError` then.
+        found = finder.find_spec(name.rpartition(".")[2], path)
+    return cast("importlib.machinery.ModuleSpec | None", found)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from bgpy.codec import by_value
+from bgpy.codec import by_value, renamed
 from bgpy.errors import BgpyError, DecodeError, EncodeError, PythonMismatch
 from bgpy.memory import Head, HeadParts, Payload
 from bgpy.system.strikes import is_strike, is_strike_amid
@@ -43,6 +43,10 @@ _SCRIPT = b"main__"
 ``__mp_main__`` in the processes that `multiprocessing` starts with it."""
 
 _PYTHON = bytes(sys.version_info[:2])
+
+_IN_A_MODULE = "put the classes and functions in it into a module that both sides can import"
+_INSTEAD = {"tasks": "put the three functions in a file and start the server with it (--init-file)"}
+"""What else helps against bytecode of another Python, by what holds it."""
 
 
 class _Pieces(list[Any]):
@@ -114,7 +118,12 @@ def decode(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool, wh
     if code:
         head = _without_version(head, what)
     try:
-        return pickle.loads(head, buffers=buffers) if buffers else pickle.loads(head)
+        try:
+            return pickle.loads(head, buffers=buffers) if buffers else pickle.loads(head)
+        except (ImportError, AttributeError) as error:
+            if is_strike_amid(error) or not renamed.names_any(head):
+                raise
+            return renamed.loads(head, buffers)
     except BgpyError:
         raise
     except Exception as error:
@@ -164,7 +173,13 @@ class _Nested:
 
 def _unnested(parts: list[Any], buffers: list[Any]) -> Any:
     """The object in the pickle `parts`: other sides' pickles call this by its name."""
-    return pickle.loads(b"".join(parts) if len(parts) > 1 else parts[0], buffers=buffers)
+    head = b"".join(parts) if len(parts) > 1 else parts[0]
+    try:
+        return pickle.loads(head, buffers=buffers)
+    except (ImportError, AttributeError) as error:
+        if is_strike_amid(error) or not renamed.names_any(head):
+            raise
+        return renamed.loads(head, buffers)
 
 
 def names_script(head: bytes) -> bool:
@@ -232,8 +247,7 @@ def _without_version(head: bytes | memoryview, what: str) -> memoryview:
         raise PythonMismatch(
             f"{what} holds bytecode of Python {'.'.join(map(str, there))}, and this is Python "
             f"{here[0]}.{here[1]}",
-            advice="use the same Python on both sides, or put the three functions in a file and "
-            "start the server with it (--init-file)",
+            advice=f"use the same Python on both sides, or {_INSTEAD.get(what, _IN_A_MODULE)}",
         )
     return memoryview(head)[2:]
 

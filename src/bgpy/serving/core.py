@@ -38,6 +38,7 @@ from bgpy.serving.road import road
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.audit import Audit
 from bgpy.serving.sessions.lingering import LINGER
+from bgpy.serving.sessions.owner import SessionContext
 from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
 from bgpy.system import processes
@@ -119,7 +120,8 @@ class ServerCore:
         self.handlers = requests.handlers
         """What acts on the messages of authenticated clients."""
         self.take = road(parts.jobs, engine, parts.ending, limits.max_message)
-        self._shared = memoryview(bytearray(RECEIVE_BUFFER))
+        shared = memoryview(bytearray(RECEIVE_BUFFER))
+        self._context = SessionContext(self, limits, self._reactor, self._budget, shared)
         self._failure: BaseException | None = None
         _servers.add(self)
 
@@ -235,9 +237,7 @@ class ServerCore:
         handshake = ServerHandshake(
             self._server_id, os.urandom(32), self._key, self._terms, self.welcome, binding
         )
-        transport = StreamTransport(stream)
-        limits, reactor, shared = self._limits, self._reactor, self._shared
-        return Session(transport, peer, handshake, limits, reactor, self, shared, self._budget)
+        return Session(StreamTransport(stream), peer, handshake, self._context)
 
     def queued(self, client_id: bytes) -> int:
         """Bytes of what waits for a client."""

@@ -37,7 +37,7 @@ class Requester(Peer, Protocol):
 
 Take = Callable[[Requester, memoryview, int], int]
 """Queues the small executes that stand at the front of that many bytes, which begin where a
-frame does; how many bytes those were."""
+frame does, in a buffer that is no shorter than a header; how many bytes those were."""
 
 
 def road(jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int) -> Take:
@@ -45,8 +45,9 @@ def road(jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int) 
     most = min(SMALL_CALL, max_message)
 
     def take(peer: Requester, data: memoryview, size: int) -> int:
-        if size < HEADER_SIZE or ending.begun or not engine.initialized:
+        if ending.begun or not engine.initialized:
             return 0
+        # Where less than a header has come, what is read here ends behind it.
         start, length, request = unpack_start(data)
         end: int = HEADER_SIZE + length
         if start != EXECUTE or end > size or length > most:

@@ -31,6 +31,7 @@ from io import FileIO
 from weakref import ref
 
 from bgpy.errors import StartupError
+from bgpy.shortage import shortage
 
 OPEN_FLAGS = (
     os.O_RDWR
@@ -44,13 +45,11 @@ _last_opened: deque[ref[FileIO]] = deque(maxlen=256)
 """The files opened last, among them all whose locks a forked child mustn't keep: nobody holds
 one for long. Without callbacks, in which what a signal handler raises would be lost."""
 
-_SHORT = {
-    errno.EMFILE: "close some files, or raise the limit (ulimit -n)",
-    errno.ENFILE: "close some files, or raise the system's limit",
+_ADVICE = {
     errno.ENOSPC: "make room on that disk",
     errno.EROFS: "choose a BGPY_HOME that can be written to",
 }
-"""What to do where the machine, and not the file, is at fault."""
+"""What to do where the disk, and not the file, is at fault."""
 
 
 @contextmanager
@@ -64,12 +63,11 @@ def opened(path: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
+        short = shortage(error)
+        in_its_place = "bgpy keeps a file of its own there; remove whatever is in its place"
         raise StartupError(
             f"{path} can't be used ({error.strerror})",
-            advice=_SHORT.get(
-                error.errno or 0,
-                "bgpy keeps a file of its own there; remove whatever is in its place",
-            ),
+            advice=short.advice if short else _ADVICE.get(error.errno or 0, in_its_place),
         ) from error
 
 

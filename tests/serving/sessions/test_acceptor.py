@@ -38,6 +38,8 @@ class Door:
         self.arrives: BaseException | None = None
         self.fails: BaseException | None = None
         self.strikes = False
+        self.registered = 0
+        self.closed_in_child = False
         self.streams: list[Stream] = []
         self.made: list[Guest] = []
         self.turned_away: list[tuple[str, str]] = []
@@ -61,11 +63,15 @@ class Door:
     def close(self) -> None:
         self.sock.close()
 
+    def close_in_child(self) -> None:
+        self.closed_in_child = True
+
     # As a reactor
 
     def register(self, sock: socket.socket, events: int, handler: Callable[[int], None]) -> None:
         assert self.watched is None, "it is watched already"
         self.watched = handler
+        self.registered += 1
         if self.strikes:
             raise Struck
 
@@ -104,6 +110,7 @@ class Guest:
         self.client_id = b""
         self.outcome = ""
         self.resumed = 0
+        self.closed_in_child = False
 
     def open(self) -> None:
         if self.door.fails is not None:
@@ -115,6 +122,9 @@ class Guest:
 
     def resume(self) -> None:
         self.resumed += 1
+
+    def close_in_child(self) -> None:
+        self.closed_in_child = True
 
 
 Open = Callable[..., Door]
@@ -179,6 +189,7 @@ def test_door_is_opened_again_when_its_time_is_over(at: Open) -> None:
     again()
     again()
     door.knock()
+    assert door.registered == 2
 
 
 def test_stranger_makes_room_when_descriptors_are_short(
@@ -219,6 +230,43 @@ def test_connection_is_closed_when_there_is_no_memory_for_its_session(at: Open) 
     door.knock()
     assert door.streams[-1].closed
     assert "out of memory" in stranger.outcome
+
+
+def test_who_made_room_is_noted_with_what_the_system_was_short_of(at: Open) -> None:
+    """In its words, also where another number says it than that of files."""
+    door = at()
+    stranger = door.knock()
+    door.arrives = OSError(errno.ENOBUFS, "No buffer space available")
+    door.knock()
+    assert "No buffer space available" in stranger.outcome
+
+
+def test_log_tells_once_in_a_while_that_nobody_can_be_accepted(
+    at: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not at each connection: a flood would fill it."""
+    now = [1000.0]
+    monkeypatch.setattr(acceptor_module, "monotonic", lambda: now[0])
+    door = at(max_connections=1, handshake_timeout=5.0)
+    for seconds, lines in ((0.0, 0), (0.0, 1), (4.9, 1), (5.1, 2), (5.0, 2)):
+        now[0] += seconds
+        door.knock()
+        assert len(caplog.records) == lines
+
+
+def test_forked_child_gives_everything_back_and_says_nothing(at: Open) -> None:
+    """The listener's descriptor and those of all sessions; the parent still has them."""
+    door = at()
+    guests = [door.knock_and_prove(b"client"), door.knock()]
+    door.acceptor.close_in_child()
+    assert door.closed_in_child
+    assert all(guest.closed_in_child for guest in guests)
+    assert [guest.outcome for guest in guests] == ["", ""]
+
+
+def test_open_door_does_not_block_whoever_polls(at: Open) -> None:
+    """Who connected may have gone before it is accepted."""
+    assert at().sock.getblocking() is False
 
 
 def test_connection_is_dropped_when_an_exception_strikes_as_it_is_let_in(at: Open) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import socket
+from typing import Any
 
 import pytest
 
 from bgpy.serving.io.poller import READ, WRITE
-from bgpy.serving.sessions.lingering import Lingering
+from bgpy.serving.io.transport import StreamTransport
+from bgpy.serving.sessions.life import TRANSITIONS, SessionEvent, SessionState
+from bgpy.serving.sessions.lingering import drop, is_sending, send_last
+
+LEAVING = SessionState.LEAVING
 
 
 class Ends:
     """Transport, outflow and watch of a session at once."""
 
-    def __init__(self, waiting: bool, lost: BaseException | None = None) -> None:
+    def __init__(self, waiting: bool = False, lost: BaseException | None = None) -> None:
         self.waiting = waiting
         self.lost = lost
         self.events = 0
@@ -30,33 +35,46 @@ class Ends:
         return self.coming.pop(0)
 
 
-def _lingering(ends: Ends) -> Lingering:
-    return Lingering(*cast("tuple[Any, ...]", (ends, ends, ends, None)))
+def _send_last(state: SessionState, ends: Any) -> SessionEvent | None:
+    return send_last(state, ends, ends, ends)
 
 
 def test_side_is_ended_once_when_everything_has_left() -> None:
     """Until then it waits to send; what comes is read all the while."""
     ends = Ends(waiting=True)
-    lingering = _lingering(ends)
-    assert lingering.end_side()
+    assert _send_last(LEAVING, ends) is None
     assert (ends.events, ends.ended) == (READ | WRITE, 0)
     ends.waiting = False
-    for _ in range(2):
-        assert lingering.end_side()
-        assert (ends.events, ends.ended) == (READ, 1)
+    event = _send_last(LEAVING, ends)
+    assert event is SessionEvent.SENT
+    assert _send_last(TRANSITIONS[LEAVING, event], ends) is None
+    assert (ends.events, ends.ended) == (READ, 1)
 
 
 @pytest.mark.parametrize("waiting", [True, False])
-def test_side_can_not_be_ended_when_nothing_can_be_sent(waiting: bool) -> None:
+def test_session_is_over_when_nothing_can_be_sent(waiting: bool) -> None:
     """There is nobody to wait for."""
     ends = Ends(waiting, OSError("reset"))
-    assert not _lingering(ends).end_side()
+    assert _send_last(LEAVING, ends) is SessionEvent.OVER
     assert (ends.events, ends.ended) == (0, 0)
 
 
 def test_what_comes_is_dropped_until_the_client_ends_its_side() -> None:
     """That nothing is there is no end."""
-    ends = Ends(waiting=False)
+    ends: Any = Ends()
     ends.coming = [100, None, 0]
-    lingering = _lingering(ends)
-    assert [lingering.drop(memoryview(bytearray(8))) for _ in range(3)] == [False, False, True]
+    assert [drop(ends, memoryview(bytearray(8))) for _ in range(3)] == [False, False, True]
+
+
+def test_client_is_sending_when_something_has_come() -> None:
+    """Where it has ended, or the connection has failed, nothing is lost by closing at once."""
+    ours, theirs = socket.socketpair()
+    shared = memoryview(bytearray(8))
+    with ours, theirs:
+        transport = StreamTransport(ours)
+        assert not is_sending(transport, shared)
+        theirs.send(b"x")
+        assert is_sending(transport, shared)
+        theirs.close()
+        assert not is_sending(transport, shared)
+    assert not is_sending(transport, shared)

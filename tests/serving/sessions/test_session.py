@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from enum import Enum
 from types import FunctionType, ModuleType
 
 import pytest
@@ -36,7 +37,7 @@ from tests.support.pair import LIMITS, Pair, refused
 
 Connect = Callable[..., Pair]
 
-SHARED = (type, ModuleType, FunctionType)
+SHARED = (type, ModuleType, FunctionType, Enum)
 """Kinds of objects that no session has of its own."""
 
 
@@ -291,6 +292,34 @@ def test_session_closes_quietly_when_the_client_says_goodbye(
     pair.loop.on_poller(lambda: None)
     session = pair.session
     assert (session.name, session.client_id, session.outcome) == ("the peer", b"c" * 16, "left")
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_session_hands_on_nothing_behind_a_goodbye(connect: Connect, ahead: int) -> None:
+    """It may have been meant for nobody any more: what came before it counts, and that is all."""
+    pair = connect().shake_hands()
+    before = [Ping(number) for number in range(ahead)]
+    behind = [Ping(8), Execute(9, b"args"), Goodbye("again")]
+    pair.send_together(*before, Goodbye("done"), *behind)
+    assert pair.service.gone.wait(LONG)
+    pair.loop.on_poller(lambda: None)
+    assert pair.service.messages == before
+
+
+def test_session_hands_on_nothing_that_came_with_what_had_it_closed(connect: Connect) -> None:
+    """It lingers, since its client sends still; what it read in the same bytes is dropped too."""
+    pair = connect().shake_hands()
+    keep = pair.service.handlers[Ping]
+
+    def close(session: Session, message: Message) -> None:
+        keep(session, message)
+        pair.session.send(_reply(1, 2**20))  # so that something is left to be read
+        session.close("enough")
+
+    pair.service.handlers[Ping] = close
+    pair.send_together(Ping(1), Ping(2), Execute(3, b"args"))
+    assert [message.request for message in pair.read_to_end()] == [1, 0]
+    assert pair.service.messages == [Ping(1)]
 
 
 def test_session_refuses_a_client_when_it_holds_another_token(connect: Connect) -> None:
@@ -593,9 +622,10 @@ def test_session_stays_when_a_message_comes_slowly(connect: Connect) -> None:
 
 def _own_bytes(session: Session) -> int:
     """The size of all that a session holds, but for what it shares with others."""
-    server = (session._reactor, session._service, session._limits, session._budget)
-    tables = (session._handlers, TO_CLIENT.encoders, TO_SERVER.decoders)
-    found: dict[int, object] = {id(each): each for each in (*server, *tables, session._shared)}
+    context = session._context
+    server = (context, context.reactor, context.owner, context.limits, context.budget)
+    tables = (context.owner.handlers, context.shared, TO_CLIENT.encoders, TO_SERVER.decoders)
+    found: dict[int, object] = {id(each): each for each in (*server, *tables)}
     ahead, size = [session], 0
     while ahead:
         one = ahead.pop()
@@ -620,7 +650,7 @@ def test_memory_of_half_a_message_is_given_back_when_its_client_leaves(
     """At once, also where the failure that ended it is kept: no collection is waited for."""
     pair = connect().shake_hands()
     pair.sock.sendall(pack_header(2, 0x10, 0, 2**23, 1) + bytes(200))
-    reader = pair.loop.on_poller(lambda: pair.session._reader)
+    reader = pair.loop.on_poller(lambda: pair.session._inflow.reader)
     assert reader is not None
     while pair.loop.on_poller(lambda: reader.target is None):
         pass
@@ -772,6 +802,6 @@ def test_session_is_given_up_when_it_has_closed(connect: Connect) -> None:
     pair.sock.sendall(data[:90_000])
     pair.close()
     pair.loop.on_poller(lambda: None)
-    assert pair.session._reader is not None
-    assert pair.session._reader.target is None
+    assert pair.session._inflow.reader is not None
+    assert pair.session._inflow.reader.target is None
     assert pair.budget.used == 0

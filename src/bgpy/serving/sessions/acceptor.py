@@ -9,7 +9,6 @@ a task can still open its files however many clients connect.
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable
 from time import monotonic
@@ -19,11 +18,10 @@ from bgpy.serving.io.listener import Arrival, Listener, TurnedAway
 from bgpy.serving.io.poller import READ
 from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.sessions.session import Session
+from bgpy.shortage import shortage
 from bgpy.system import descriptors
 
 log = logging.getLogger("bgpy.server")
-
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
@@ -58,9 +56,7 @@ class Acceptor:
 
     def close(self) -> None:
         """Accept no more and give the port back; the sessions stay."""
-        if self._accepting:
-            self._accepting = False
-            self._reactor.unregister(self._listener.sock)
+        self._reactor.unregister(self._listener.sock)
         self._listener.close()
 
     def close_in_child(self) -> None:
@@ -114,7 +110,7 @@ class Acceptor:
             self._failed(error)
 
     def _failed(self, error: OSError | MemoryError) -> None:
-        if isinstance(error, MemoryError) or error.errno in _EXHAUSTED:
+        if isinstance(error, MemoryError) or shortage(error) is not None:
             self._make_room(str(error) or "out of memory")
         # Else it was gone already.
 

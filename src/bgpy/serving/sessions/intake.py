@@ -18,6 +18,8 @@ from collections.abc import Callable
 from bgpy.memory import LARGE, allocate, allocate_lazily
 from bgpy.serving.budget import Budget
 from bgpy.serving.sessions.stall import Stall
+from bgpy.wire.frames import FrameReader
+from bgpy.wire.messages import Message
 
 ALWAYS = 2**16
 """Bytes that a message under way may take whatever the others have."""
@@ -71,6 +73,14 @@ class Intake:
         grows = counted > max(self.counted, ALWAYS)
         self._count(counted)
         return not grows or self._admits(0)
+
+    def look_after(self, reader: FrameReader[Message]) -> None:
+        """Look after the memory of a message that is under way, or was, and its progress."""
+        if not self.came(*reader.under_way):
+            reader.throw_away()
+            self.came(*reader.under_way)
+        if not reader.idle:
+            self.proceeds()
 
     def proceeds(self) -> None:
         """A part of a message has come, and more is to come.

@@ -2,57 +2,58 @@
 
 ::
 
-    what waits is sent ─► this side is ended ─► what comes is dropped ─► the client's side ends
+    LEAVING       what waits is sent; then this side is ended
+    HALF_CLOSED   what comes is dropped, until the client ends its side
 
 Closed over unread bytes the connection would be reset, and what the client has not read yet
-would be thrown away. So what still comes is read and dropped, until the client ends its side
-or some time is over. All of it belongs to the thread that polls, and each step may be done
-again where an exception has struck it.
+would be thrown away. So what still comes is read and dropped in both states
+(`bgpy.serving.sessions.life`), for `LINGER` seconds at most. All of it belongs to the thread
+that polls, and each step may be done again where an exception has struck it.
 """
 
 from __future__ import annotations
 
+from bgpy.errors import BgpyError
 from bgpy.serving.io.poller import READ, WRITE
-from bgpy.serving.io.reactor import Deadline
 from bgpy.serving.io.transport import Transport
+from bgpy.serving.sessions.life import SessionEvent, SessionState
 from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.watch import Watch
+from bgpy.system.strikes import is_strike
 
 LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
 
 
-class Lingering:
-    """The end of one session; made when it begins to linger."""
+def send_last(
+    state: SessionState, transport: Transport, outflow: Outflow, watch: Watch
+) -> SessionEvent | None:
+    """End this side once everything has left; what that brings about in `state`."""
+    if outflow.lost is not None:
+        return SessionEvent.OVER
+    if outflow.waiting:
+        watch.set(READ | WRITE)
+        return None
+    watch.set(READ)
+    if state is SessionState.HALF_CLOSED:
+        return None
+    transport.end()
+    return SessionEvent.SENT
 
-    __slots__ = ("_half_closed", "_outflow", "_transport", "_watch", "deadline")
 
-    def __init__(
-        self, transport: Transport, outflow: Outflow, watch: Watch, deadline: Deadline
-    ) -> None:
-        self._transport = transport
-        self._outflow = outflow
-        self._watch = watch
-        self._half_closed = False
-        self.deadline = deadline
-        """When the session closes whatever its client does."""
+def drop(transport: Transport, shared: memoryview) -> bool:
+    """Drop what has come, received into `shared`; whether the client has ended its side.
 
-    def end_side(self) -> bool:
-        """End this side once everything has left; False if nothing can be sent any more."""
-        if self._outflow.lost is not None:
-            return False
-        if self._outflow.waiting:
-            self._watch.set(READ | WRITE)
-            return True
-        self._watch.set(READ)
-        if not self._half_closed:
-            self._half_closed = True
-            self._transport.end()
-        return True
+    Raises what receiving raises.
+    """
+    return transport.receive_into(shared) == 0
 
-    def drop(self, shared: memoryview) -> bool:
-        """Drop what has come, received into `shared`; whether the client has ended its side.
 
-        Raises what receiving raises.
-        """
-        return self._transport.receive_into(shared) == 0
+def is_sending(transport: Transport, shared: memoryview) -> bool:
+    """Whether something has come, which is dropped too."""
+    try:
+        return bool(transport.receive_into(shared))
+    except (OSError, BgpyError) as error:
+        if is_strike(error):
+            raise
+        return False

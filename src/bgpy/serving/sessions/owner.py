@@ -1,16 +1,21 @@
-"""What sessions hand their messages to: the server, as they see it."""
+"""What the sessions of a server share, and what they hand their messages to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from bgpy.config import Limits
+from bgpy.serving.budget import Budget
+from bgpy.serving.io.reactor import Reactor
 
 S = TypeVar("S", contravariant=True)
 """The session."""
 
 
 class SessionOwner(Protocol[S]):
-    """All of it is called by the thread that polls."""
+    """The server, as its sessions see it. All of it is called by the thread that polls."""
 
     @property
     def handlers(self) -> Mapping[type, Callable[[S, Any], None]]:
@@ -34,3 +39,15 @@ class SessionOwner(Protocol[S]):
 
     def closed(self, session: S) -> None:
         """Forget `session`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionContext(Generic[S]):
+    """One for all sessions of a server."""
+
+    owner: SessionOwner[S]
+    limits: Limits
+    reactor: Reactor
+    budget: Budget
+    shared: memoryview
+    """Received into by one session at a time, and used before the next one receives."""
