@@ -1,4 +1,4 @@
-"""``python -m endurance.siege``: lay siege, print the bars, write docs/siege.md if asked."""
+"""``python -m endurance.siege``: lay siege, print the bars, write its page if asked."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _measure(quick: bool) -> Results:
 
 
 def page(results: Results) -> str:
-    """``docs/siege.md``."""
+    """``docs/internals/siege.md``."""
     parts = [
         "# Siege",
         "What bgpy withstands, measured: strangers who hold no token, by number, by patience and "
