@@ -28,7 +28,7 @@ INTRODUCTION = """\
 # Reference
 
 Every public name, with what its docstring says: `help(bgpy.Client)` shows the same text. The
-[tutorial](tutorial.md) and the [how-tos](README.md) show the names at work.
+[tutorial](tutorial.md) and the [how-tos](README.md#how-to) show the names at work.
 
 Times are in seconds and sizes in bytes. Names are imported from `bgpy` where nothing else is said,
 those under [testing](#testing) from `bgpy.testing`.
@@ -289,6 +289,8 @@ def _text(node: ast.FunctionDef | ast.ClassDef, linked: Linked) -> str:
 
 
 def _code(text: str) -> str:
+    """A block of code; where it is whole code, `ruff format` has no wish left."""
+    text = text.replace("'", '"') if '"' not in text else text
     return f"```python\n{text}\n```\n"
 
 

@@ -96,6 +96,7 @@ def server(
         import traceback
 
         from bgpy.api.server import Server
+        from bgpy.codec.arrival import adopt_main
         from bgpy.codec.tracebacks import strip
         from bgpy.hosting.host import end_soon
         from bgpy.hosting.signals import as_after_login
@@ -119,6 +120,7 @@ def server(
         # As in the background: what tasks start shouldn't find the token.
         remove_environment()
         as_after_login()
+        adopt_main()
         faulthandler.enable()  # a crash says where
         try:
             started.run()

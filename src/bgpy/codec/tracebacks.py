@@ -6,9 +6,10 @@
     frames of bgpy          ──►      (an error of bgpy's ends here)
     frames of user code              frames of user code, below ours: a task's, a `__reduce__`'s
 
-What was caught on the way, within bgpy, stays as a cause if it says something (such as the error of
-a socket), without frames; exceptions that never leave bgpy are left out of the chain. An exception
-that isn't bgpy's, nor came from a task, is left alone: if it is a mistake in bgpy, the frames tell.
+What was caught on the way, within bgpy, such as the error of a socket, is shown if the user's code
+raised it; else the text of bgpy's error tells of it, and it stays as ``__context__``, unseen. An
+exception that isn't bgpy's, nor came from a task, is left alone: if it is a mistake in bgpy, the
+frames tell.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import FrameType, TracebackType
 
 from bgpy.codec.exceptions import set_past
 from bgpy.codec.failures import RemoteTraceback
-from bgpy.errors import BgpyError, CallTimeout
+from bgpy.errors import BgpyError
 
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED = ("site-packages", "dist-packages")
@@ -50,16 +51,21 @@ def strip(error: BaseException) -> None:
 def _past(error: BaseException) -> BaseException | None:
     """What is shown above `error`: its cause, or what the user's code was handling."""
     cause = error.__cause__
-    if cause is not None and not _is_internal(cause) and not isinstance(error, CallTimeout):
+    if cause is not None and (not isinstance(error, BgpyError) or _is_telling(cause)):
         return cause
-    if cause is not None:
-        set_past(error, "__cause__", None)
-        set_past(error, "__suppress_context__", False)
-    if error.__suppress_context__:
+    if cause is None and error.__suppress_context__:
         return None
     context = _first_of_users(error.__context__)
-    set_past(error, "__context__", context)
+    set_past(error, "__cause__", None)
+    # What bgpy caught stays where a program finds it; the text of the error tells of it.
+    set_past(error, "__context__", context or cause)
+    set_past(error, "__suppress_context__", context is None)
     return context
+
+
+def _is_telling(cause: BaseException) -> bool:
+    """Whether a cause of an error of bgpy's says more than that error."""
+    return isinstance(cause, RemoteTraceback) or _has_users(without_ours(cause.__traceback__))
 
 
 def without_ours(traceback: TracebackType | None) -> TracebackType | None:
@@ -90,17 +96,11 @@ def _causes(error: BaseException) -> list[BaseException]:
     return causes
 
 
-def _is_internal(error: BaseException) -> bool:
-    """Whether it is an exception that never leaves bgpy."""
-    public = isinstance(error, (BgpyError, RemoteTraceback))
-    return type(error).__module__.startswith("bgpy.") and not public
-
-
 def _first_of_users(error: BaseException | None) -> BaseException | None:
     """The first of a chain of contexts that the user's code was handling, not bgpy."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
-        if not _is_internal(error) and _has_users(without_ours(error.__traceback__)):
+        if _has_users(without_ours(error.__traceback__)):
             return error
         seen.append(error)
         error = error.__cause__ or error.__context__
