@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.futures import Callbacks, CallFuture
+from bgpy.calling.blocking.futures import UNWATCHED, Callbacks, CallFuture
 from bgpy.errors import DecodeError, ServerGone
 from bgpy.wire.messages import Failure, Pong, Reason
 from tests.support.peers import wait_until
@@ -193,9 +193,10 @@ def test_who_waits_behind_a_slow_callback_is_told_of_none_twice(callbacks: Callb
     waiting.start()
     wait_until(lambda: len(third._waiters) == 2, "it waits")
     goes_on.set()
-    last = threading.Event()
-    second.add_done_callback(lambda each: last.set())
-    assert last.wait(30)
+    behind, last = future(), threading.Event()
+    behind.add_done_callback(lambda each: last.set())
+    behind.arrived(Pong(1), callbacks)
+    assert last.wait(30)  # so the second one is finished
     third.arrived(Pong(1), callbacks)
     waiting.join(20)
     assert got == [({second, third}, set())]
@@ -207,7 +208,7 @@ def test_who_looks_late_finds_a_future_as_any_other() -> None:
     mine, other = future(), future()
     for each in (mine, other):
         each.settle(Pong(1))
-        assert not each.is_watched()
+        assert each._watchers is UNWATCHED
     assert mine._condition is not other._condition
     assert wait([mine, other], 0) == ({mine, other}, set())
     assert mine._waiters == other._waiters == []

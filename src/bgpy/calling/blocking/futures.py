@@ -215,12 +215,9 @@ class CallFuture(Call, Future[Any]):
         It waits for nothing, and may be repeated where it was interrupted.
         """
         if self.answer is None:
-            self.answer = answer
-        return self.is_watched() and self._watched().settle()
-
-    def is_watched(self) -> bool:
-        """Whether anybody looked before the answer was there; from now on nobody did."""
-        return self.__dict__.setdefault("_watchers", UNWATCHED) is not UNWATCHED
+            self.answer = answer  # first: who looks later than the next line finds it
+        watchers = self.__dict__.setdefault("_watchers", UNWATCHED)
+        return watchers is not UNWATCHED and watchers.settle()
 
     def arrived(self, answer: Answer, callbacks: Callbacks) -> None:
         """Settle it, and leave what may take its time to the thread for callbacks."""
