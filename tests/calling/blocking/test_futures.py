@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, as_completed, wait
 from queue import SimpleQueue
@@ -324,3 +325,30 @@ def test_asyncio_waits_for_a_future(answer: Any, callbacks: Callbacks) -> None:
     expected = mine.exception()
     assert got == Pong(1) if expected is None else got is expected
     never.settle(Pong(1))
+
+
+def test_snapshot_is_what_asyncio_takes_of_a_future() -> None:
+    """From 3.15 on, instead of asking one thing after another."""
+    good, bad = future(), future()
+    assert good._get_snapshot() == (False, False, None, None)
+    good.settle(Pong(1))
+    bad.settle(FAILED)
+    assert good._get_snapshot() == (True, False, Pong(1), None)
+    assert bad._get_snapshot() == (True, False, None, bad.exception())
+
+
+def test_future_that_is_done_keeps_nothing_of_its_client() -> None:
+    """One that isn't keeps what its answer comes over."""
+
+    class Submitting:
+        def waited_for(self, future: CallFuture) -> bool:
+            return False
+
+    client = Submitting()
+    mine = CallFuture(lambda answer: answer, client.waited_for)
+    found = weakref.ref(client)
+    del client
+    assert found() is not None
+    mine.settle(Pong(1))
+    assert found() is None
+    assert mine.result() == Pong(1)
