@@ -82,9 +82,9 @@ soak: $(STAMP)
 endurance: $(STAMP)
 	$(BIN)/python -m endurance.strikes --seconds $(ENDURANCE_SECONDS)
 
-# About three minutes; writes docs/internals/siege.md.
+# About three minutes; writes docs/siege.md.
 siege: $(STAMP)
-	$(BIN)/python -m endurance.siege --save $(FIGURES)/siege.json --write docs/internals
+	$(BIN)/python -m endurance.siege --save $(FIGURES)/siege.json --write docs
 
 # Minutes; writes docs/benchmarks.md and docs/benchmarks.svg, with what the two below kept.
 bench: $(BENCH)/installed

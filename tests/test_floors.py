@@ -17,7 +17,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "bgpy"
 
-PAGE = Path(__file__).parents[1] / "docs" / "internals" / "architecture.md"
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 ROW = re.compile(r"^\| (\d) \| ([^|]+) \|", re.MULTILINE)
 
 

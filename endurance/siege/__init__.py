@@ -2,7 +2,7 @@
 
 ::
 
-    __main__ ── measures ──► results ──► bars: a table for the terminal, docs/internals/siege.md
+    __main__ ── measures ──► results ──► bars: a table for the terminal, docs/siege.md
                    │
                    ├── storm     hostile inputs over real connections, many at once
                    ├── onstage   hostile inputs into real sessions without sockets

@@ -66,7 +66,7 @@ def _measure(quick: bool) -> Results:
 
 
 def page(results: Results) -> str:
-    """``docs/internals/siege.md``."""
+    """``docs/siege.md``."""
     parts = [
         "# Siege",
         "What bgpy withstands, measured: strangers who hold no token, by number, by patience and "
