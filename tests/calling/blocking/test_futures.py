@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.futures import Callbacks, CallFuture
 from bgpy.errors import DecodeError, ServerGone
 from bgpy.wire.messages import Failure, Pong, Reason
@@ -64,8 +65,9 @@ def test_wait_ends_at_its_time() -> None:
 
 def test_future_is_settled_when_its_lock_was_left_locked() -> None:
     """By a thread that was interrupted in `concurrent.futures.wait`: one second later."""
-    mine, callbacks, owner = future(), Callbacks(), threading.Event()
-    assert callbacks.start(owner)
+    owner = threading.Event()
+    mine, callbacks = future(), Callbacks(owner)
+    assert callbacks.start()
     thread = threading.Thread(target=mine._condition.acquire)
     thread.start()
     thread.join()
@@ -75,8 +77,9 @@ def test_future_is_settled_when_its_lock_was_left_locked() -> None:
 
 def test_callback_is_called_once_whenever_it_is_added() -> None:
     """Before the end by the thread for that, after it at once."""
-    mine, callbacks, owner, called = future(), Callbacks(), threading.Event(), []
-    assert callbacks.start(owner)
+    owner, called = threading.Event(), []
+    mine, callbacks = future(), Callbacks(owner)
+    assert callbacks.start()
     done = threading.Event()
     mine.add_done_callback(lambda future: called.append(1))
     mine.add_done_callback(lambda future: 1 / 0)
@@ -89,8 +92,9 @@ def test_callback_is_called_once_whenever_it_is_added() -> None:
 
 def test_as_completed_sees_a_future_that_is_settled_meanwhile() -> None:
     """Its waiters are told by the thread for callbacks."""
-    mine, callbacks, owner = future(), Callbacks(), threading.Event()
-    assert callbacks.start(owner)
+    owner = threading.Event()
+    mine, callbacks = future(), Callbacks(owner)
+    assert callbacks.start()
     threading.Timer(0.05, mine.arrived, (Pong(1), callbacks)).start()
     assert list(as_completed([mine], 30)) == [mine]
 
@@ -108,8 +112,9 @@ def test_future_takes_no_result_of_others_and_is_not_cancelled() -> None:
 @pytest.fixture
 def callbacks() -> Iterator[Callbacks]:
     """A thread for callbacks."""
-    owner, callbacks = threading.Event(), Callbacks()
-    assert callbacks.start(owner)
+    owner = threading.Event()
+    callbacks = Callbacks(owner)
+    assert callbacks.start()
     yield callbacks
     callbacks.rest()
 
@@ -218,6 +223,35 @@ def test_answer_is_not_kept_beside_its_value() -> None:
     assert mine.answer == Pong(1)
     assert [mine.result(), mine.result()] == ["value"] * 2
     assert (mine.answer, mine.done()) == (b"", True)
+
+
+def test_future_that_ends_behind_the_threads_last_one_is_finished(callbacks: Callbacks) -> None:
+    """The client was closed and used again, before its thread for callbacks knew of either."""
+    goes_on = threading.Event()
+    before, after = future(), future()
+    before.add_done_callback(lambda each: goes_on.wait(30))
+    before.arrived(Pong(1), callbacks)
+    callbacks.rest()
+    assert callbacks.start()  # it runs still
+    goes_on.set()
+    wait_until(lambda: not callbacks._started, "it has ended")
+    soon(lambda: after.arrived(Pong(1), callbacks))
+    assert list(as_completed([after], 30)) == [after]
+
+
+def test_future_is_finished_where_no_thread_can_be_had(
+    monkeypatch: pytest.MonkeyPatch, callbacks: Callbacks
+) -> None:
+    """By who brings its answer; those before it in their order."""
+    callbacks.rest()
+    wait_until(lambda: not callbacks._started, "it has ended")
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    called: list[int] = []
+    for number in range(2):
+        mine = future()
+        mine.add_done_callback(lambda each, number=number: called.append(number))  # type: ignore[misc]
+        mine.arrived(Pong(1), callbacks)
+    assert called == [0, 1]
 
 
 def test_wait_takes_futures_of_others_too(callbacks: Callbacks) -> None:

@@ -332,27 +332,32 @@ class Callbacks:
     two threads, and each future is taken by one of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: object) -> None:
+        """Its thread ends when `owner` is collected, which clients and connections share."""
+        self._owner = weakref.ref(owner)
         self._queue: Queue = SimpleQueue()
         self._started = False
 
-    def start(self, owner: object) -> bool:
+    def start(self) -> bool:
         """Start the thread where there is none yet; whether there is one now.
-
-        It ends when `owner` is collected, which clients and connections share.
 
         Where it is started twice, by two threads or by one that was interrupted here, each
         future is taken by one of them.
         """
         if not self._started:
-            # Told by C code alone when the owner is collected, after what is queued.
-            ended = weakref.ref(owner, self._queue.put)
-            self._started = threads.start(self.run, ended)
+            owner = self._owner()
+            if owner is not None:
+                # Told by C code alone when the owner is collected, after what is queued.
+                ended = weakref.ref(owner, self._queue.put)
+                self._started = threads.start(self.run, ended)
         return self._started
 
     def post(self, future: CallFuture) -> None:
-        """Have `future` finished there."""
+        """Have `future` finished there; here, where there is no thread and none can be had."""
         self._queue.put(future)
+        if not self.start():
+            self._queue.put(None)
+            self._call_back()
 
     def rest(self) -> None:
         """Have the thread end, when it has done what was posted before."""
