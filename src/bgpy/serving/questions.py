@@ -27,8 +27,7 @@ from typing import Protocol
 
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import MessageTooLarge
-from bgpy.serving.budget import Budget
-from bgpy.serving.queue import Overloaded
+from bgpy.serving.budget import Budget, Overloaded
 from bgpy.wire.messages import Failure, Message, Modules, Reason, modules_text
 
 log = logging.getLogger("bgpy.server")

@@ -21,12 +21,12 @@ from typing import Any, NoReturn
 
 from bgpy.codec.payload import PICKLE
 from bgpy.errors import RemoteProtocolError
-from bgpy.serving.budget import NO_ROOM
+from bgpy.serving.budget import NO_ROOM, Overloaded
 from bgpy.serving.ending import Ending, Taken
 from bgpy.serving.job import Job, Peer
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.questions import LONGEST_QUESTION, Questions
-from bgpy.serving.queue import JobQueue, Overloaded
+from bgpy.serving.queue import JobQueue
 from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
 from bgpy.tasks.current import LONGEST_CHAIN, serials_in

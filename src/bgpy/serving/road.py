@@ -20,9 +20,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bgpy.config import short_roads
+from bgpy.serving.budget import Overloaded
 from bgpy.serving.ending import Ending
 from bgpy.serving.job import Job, Peer, SmallJob
-from bgpy.serving.queue import JobQueue, Overloaded
+from bgpy.serving.queue import JobQueue
 from bgpy.tasks.engine import Engine
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.small import EXECUTE, SMALL_CALL, unpack_start
