@@ -245,7 +245,7 @@ class Session:
 
     def _look_whether_clogged(self) -> None:
         """Read the client, and run what it asks for, only while it takes its replies."""
-        clogged = self._outflow.clogged
+        clogged = self._outflow.unread.clogged
         if clogged is not bool(self._watch.paused & Pause.CLOGGED):
             if clogged:
                 self._context.owner.clogged(self)
@@ -268,7 +268,7 @@ class Session:
     def _wait_for_reader(self) -> None:
         """Drop the client if it takes nothing at all for long."""
         outflow, context = self._outflow, self._context
-        taken = lambda: outflow.taken if outflow.clogged else None  # noqa: E731
+        taken = lambda: outflow.taken if outflow.unread.clogged else None  # noqa: E731
         Stall(context.reactor, context.limits.stall_timeout, taken, self._stalled).watch()
 
     def _stalled(self) -> None:
