@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Made last, so that an interrupted installation is begun again.
 STAMP := .venv/installed
+# The same without linters and test tools.
+RUNS := .venv/runs
 
 # The benchmarks have environments of their own, made in the same way.
 BENCH := .venv-bench
@@ -25,9 +27,9 @@ AFTER ?= .
 # What `make coverage` and `make test-general` run; empty means all.
 TESTS ?=
 
-.PHONY: demo test test-general coverage package check fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
+.PHONY: demo test test-general coverage package check reference fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
 
-demo: $(STAMP)
+demo: $(if $(wildcard $(STAMP)),$(STAMP),$(RUNS))
 	$(BIN)/python examples/quickstart.py
 
 test: $(STAMP)
@@ -62,7 +64,11 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32
 	$(BIN)/mypy --platform darwin
-	$(BIN)/python -m pytest tests/test_floors.py tests/test_docs.py
+	$(BIN)/python -m pytest tests/test_floors.py tests/test_docs.py tests/test_reference.py
+
+# docs/reference.md from the docstrings; a test holds the page against them.
+reference: $(STAMP)
+	$(BIN)/python .ci/reference.py
 
 # Guided by coverage where atheris installs, else by hypothesis.
 fuzz: $(FUZZ)/installed
@@ -104,6 +110,11 @@ bench-031: $(BENCH)/installed $(BENCH_031)/installed
 clean:
 	rm -rf .venv $(PACKAGE) $(FUZZ) $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests examples benchmarks endurance fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNS): pyproject.toml
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $(RUNS)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv --clear .venv

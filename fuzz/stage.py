@@ -162,7 +162,7 @@ class Stage:
     """A real server of which only sessions are used."""
 
     def __init__(self) -> None:
-        listener = listen(Address("127.0.0.1", 0), secure=False)
+        listener = listen(Address("127.0.0.1", 0))
         nothing = lambda *_: None  # noqa: E731
         events = Events(*[nothing] * 7)
         catalogue = Catalogue()

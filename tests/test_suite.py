@@ -28,6 +28,7 @@ THIN = {
     "server.py": "an import path of 0.3.1, see test_compatibility.py",
     "serving/sessions/owner.py": "a protocol, which mypy checks",
     "tasks/engine.py": "a protocol, which mypy checks",
+    "tasks/protocols.py": "protocols, see tests/typing",
     "version.py": "a number",
 }
 

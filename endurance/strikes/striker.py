@@ -35,6 +35,13 @@ def _named(*beginnings: str) -> frozenset[int]:
 LOOKING = _named("CALL", "RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD")
 ALLOCATING = LOOKING | _named("BUILD_", "LIST_", "DICT_", "MAKE_FUNCTION", "BINARY_OP")
 
+_LOOKED_BEFORE = sys.version_info >= (3, 13)
+"""Whether a function looks for signals before the trace function is told of its call.
+
+What is marked there would be found within the next call of the trace function. So the handler
+is called by that, as the interpreter would have called it.
+"""
+
 
 class Struck(Exception):
     """What a handler of the user's raises; nobody but its own code knows it."""
@@ -111,6 +118,8 @@ class Striker:
             if self.left == 0:
                 if self._collecting:
                     self._now(frame)
+                elif event == "call" and _LOOKED_BEFORE:
+                    _call_handler(frame)
                 else:
                     for _ in map(_thread.interrupt_main, _COME):
                         break
@@ -129,6 +138,12 @@ class Striker:
         self.where = describe(frame)
         self.fallen += 1
         self._strike(frame)
+
+
+def _call_handler(frame: FrameType) -> None:
+    handler = signal.getsignal(NUMBER)
+    if callable(handler):
+        handler(NUMBER, frame)
 
 
 def raise_struck(frame: FrameType) -> None:

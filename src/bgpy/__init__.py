@@ -12,12 +12,16 @@ from importlib import import_module
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from bgpy import client as client
+    from bgpy import errors as errors
+    from bgpy import server as server
     from bgpy.api.client import Client
     from bgpy.api.handles import Handle
     from bgpy.api.server import Server
     from bgpy.config import Limits
     from bgpy.errors import (
         AlreadyResponded,
+        ArgumentError,
         AuthenticationError,
         BgpyError,
         CallingSelf,
@@ -43,20 +47,27 @@ if TYPE_CHECKING:
         VersionMismatch,
     )
     from bgpy.state.tokens import create as token_create
-    from bgpy.tasks.client_socket import respond
+    from bgpy.tasks.client_socket import ClientSocket, Deferred, respond
+    from bgpy.tasks.protocols import ExecTask, ExitTask, InitTask
     from bgpy.version import __version__
 
 __all__ = [
     "AlreadyResponded",
+    "ArgumentError",
     "AuthenticationError",
     "BgpyError",
     "CallTimeout",
     "CallingSelf",
     "Client",
+    "ClientSocket",
     "ConnectError",
     "DecodeError",
+    "Deferred",
     "EncodeError",
+    "ExecTask",
+    "ExitTask",
     "Handle",
+    "InitTask",
     "Limits",
     "LocalProtocolError",
     "MessageTooLarge",
@@ -82,7 +93,12 @@ __all__ = [
 
 _ELSEWHERE = {
     "Client": ("bgpy.api.client", "Client"),
+    "ClientSocket": ("bgpy.tasks.client_socket", "ClientSocket"),
+    "Deferred": ("bgpy.tasks.client_socket", "Deferred"),
+    "ExecTask": ("bgpy.tasks.protocols", "ExecTask"),
+    "ExitTask": ("bgpy.tasks.protocols", "ExitTask"),
     "Handle": ("bgpy.api.handles", "Handle"),
+    "InitTask": ("bgpy.tasks.protocols", "InitTask"),
     "Limits": ("bgpy.config", "Limits"),
     "Server": ("bgpy.api.server", "Server"),
     "__version__": ("bgpy.version", "__version__"),
@@ -91,8 +107,8 @@ _ELSEWHERE = {
 }
 """The public names that are not errors: module, and name in it."""
 
-_MODULES = ("client", "server")
-"""0.3.1 loaded these itself, so ``import bgpy; bgpy.client.Client`` has to work."""
+_MODULES = ("client", "errors", "server")
+"""So that ``import bgpy; bgpy.errors.ServerGone`` works; 0.3.1 loaded the other two itself."""
 
 
 def _load(name: str) -> object:

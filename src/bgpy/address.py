@@ -145,14 +145,9 @@ def _idna() -> Callable[[str], tuple[bytes, int]]:
     return codecs.getencoder("idna")
 
 
-def is_loopback(address: Address) -> bool:
-    """Tell whether the address stays on this machine.
-
-    True for a Unix socket, a loopback literal, and a name all of whose addresses are
-    loopback.
-    Raises `socket.gaierror` for a name that can't be looked up.
-    """
-    return all(is_loopback_host(one.host) for one in resolve(address))
+def is_name(host: str) -> bool:
+    """Tell whether a host of a TCP address has to be looked up."""
+    return _literal(host) is None
 
 
 def is_loopback_host(host: str) -> bool:

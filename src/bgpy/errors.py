@@ -4,6 +4,7 @@ Each is also a fitting builtin exception, so that code that catches ``OSError``,
 ``TimeoutError`` or ``RuntimeError`` keeps working::
 
     BgpyError                    Exception
+    ├── ArgumentError            ValueError              arguments that don't fit each other
     ├── StartupError             OSError                 a server did not start
     ├── ConnectError             ConnectionError         no connection could be made
     │   ├── NotRunning           ConnectionRefusedError  nothing listens there
@@ -43,6 +44,7 @@ from typing import Literal
 __all__ = [
     "Advice",
     "AlreadyResponded",
+    "ArgumentError",
     "AuthenticationError",
     "BgpyError",
     "CallTimeout",
@@ -143,6 +145,10 @@ class BgpyError(Exception):
             return self.problem
         advice = self.advice.cli if interface == "cli" else self.advice.api
         return f"{self.problem}: {advice}" if self.problem else advice
+
+
+class ArgumentError(BgpyError, ValueError):
+    """An argument doesn't fit the others; it was refused before anything ran. Correct it."""
 
 
 class StartupError(BgpyError, OSError):

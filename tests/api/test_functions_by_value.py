@@ -330,3 +330,58 @@ def test_a_script_is_sent_from_a_process_that_multiprocessing_starts(
     handle, _ = start()
     out, err = script(SPAWNING, handle.address).communicate(timeout=60)
     assert out.split() == ["True", "2"], err
+
+
+FAILURES = """
+from dataclasses import dataclass
+from bgpy import Client, RemoteError
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    code: int
+
+class Custom(Exception):
+    def __init__(self, code, *, hint):
+        super().__init__(f"failed with {code}")
+        self.hint = hint
+
+def exec_task(client_socket, state, args):
+    if args["group"]:
+        unreadable = ValueError("unreadable")
+        unreadable.generator = (each for each in ())
+        inner = ExceptionGroup("inner", [Custom(2, hint="try"), unreadable])
+        raise ExceptionGroup("outer", [Frozen(1), inner])
+    try:
+        raise Custom(3, hint="why")
+    except Custom as error:
+        error.add_note("twice")
+        raise Frozen(4) from error
+
+client = Client("127.0.0.1", PORT)
+client.initialize(lambda: None, exec_task, lambda socket, state, args: None)
+try:
+    client.call({"group": True})
+except* Frozen as group:
+    print(group.exceptions)
+except* Custom as group:
+    print(group.exceptions[0].exceptions[0].hint)
+except* RemoteError as group:
+    print(group.exceptions[0].exceptions)
+for future in (client.submit({"group": False}), client.submit({"group": False})):
+    try:
+        future.result(20)
+    except Frozen as error:
+        cause = error.__cause__
+        print(repr(error), repr(cause), cause.hint, cause.__notes__)
+"""
+
+
+def test_exceptions_of_a_script_are_caught_by_it_as_they_were_raised(
+    script: Script, port: int
+) -> None:
+    """Frozen ones, groups, those with a constructor of their own, and what caused them."""
+    printed = _output(script(f"PORT = {port}\n{FAILURES}"))
+    cause = "Frozen(code=4) Custom('failed with 3') why ['twice']\n"
+    assert printed == (
+        "(Frozen(code=1),)\ntry\n(RemoteError('ValueError: unreadable'),)\n" + cause * 2
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bgpy import Client, Handle
+from bgpy import Client, Handle, Server, StartupError
 from tests.support.tasks.counting import TASKS
 
 Start = Callable[..., tuple[Handle, Client]]
@@ -167,3 +168,53 @@ def test_log_file_is_where_the_caller_wants_it(start: Start, tmp_path: Path) -> 
     client.call({"run": lambda state: print("written")})
     assert handle.log_file == str(tmp_path / "logs" / "mine.log")
     assert "written" in _log(handle)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_server_has_the_signals_of_a_login_whatever_its_starter_blocks_and_ignores(
+    start: Start,
+) -> None:
+    """Nothing is blocked, nothing ignored but what Python ignores; a child's exit code is told."""
+    ignored = [signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGALRM]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+    mask = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR2, signal.SIGRTMIN}
+    )
+    try:
+        handle, client = start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    client.initialize(*TASKS)
+
+    def look(state: Any) -> Any:
+        import signal
+        import subprocess
+
+        inherited = "import signal; print(signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL)"
+        return (
+            sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+            sorted(n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN),
+            subprocess.call([sys.executable, "-c", "raise SystemExit(7)"]),
+            subprocess.check_output([sys.executable, "-c", inherited], text=True).strip(),
+        )
+
+    assert client.call({"run": look}) == ([], [signal.SIGPIPE, signal.SIGXFSZ], 7, "True")
+    os.kill(handle.pid, signal.SIGTERM)
+    assert handle.wait(60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_launcher_is_told_how_the_server_died_where_it_ignores_its_children(
+    tmp_path: Path,
+) -> None:
+    """The starter between them sees the end of its child nevertheless."""
+    file = tmp_path / "tasks.py"
+    file.write_text("import os\nos._exit(3)\n")
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(StartupError, match="exit code 3"):
+            Server(init_file=file).run_background()
+    finally:
+        signal.signal(signal.SIGCHLD, before)

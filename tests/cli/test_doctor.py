@@ -306,4 +306,4 @@ def test_doctor_refuses_tls_where_there_is_none(tmp_path: Path) -> None:
     """A Unix socket speaks none: that is a mistake in the command."""
     done = _doctor(f"unix:{tmp_path}/x", "--tls")
     assert done.exit_code == 2
-    assert "leave tls out" in done.output
+    assert "leave --tls out" in done.output

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copyreg
 import errno
 import json
 import sys
 import threading
 import traceback
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bgpy.codec.failures import Description, RemoteTraceback, describe, rebuild
+from bgpy.codec.payload import encode
 from bgpy.errors import (
     BgpyError,
     CallTimeout,
@@ -92,11 +96,136 @@ class Missing(OSError):
         self.path = path
 
 
+@dataclass(frozen=True)
+class Frozen(Exception):
+    """Lets nobody set anything, not even its cause."""
+
+    code: int
+    hint: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSlots(Exception):
+    """The same, without a place for it in `__dict__`."""
+
+    code: int
+
+
+@dataclass
+class Mutable(Exception):
+    """Can't be hashed, and its `args` are what was given by position."""
+
+    items: list[int]
+
+
+class Slotted(Exception):
+    """Pickle loses what stands in slots."""
+
+    __slots__ = ("one", "two")
+
+    def __init__(self, one: int, two: int) -> None:
+        self.one = one
+        self.two = two
+
+    def __str__(self) -> str:
+        return f"{self.one} and {self.two}"
+
+
+class Private(Slotted):
+    """A slot whose name is mangled, below one with slots."""
+
+    __slots__ = ("__three",)
+
+    def __init__(self, three: int) -> None:
+        super().__init__(1, 2)
+        self.__three = three
+
+    def __str__(self) -> str:
+        return f"{self.one}, {self.two}, {self.__three}"
+
+
+class Sets(Exception):
+    """Has a state of its own."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
+    def __getstate__(self) -> object:
+        return (self.code,)
+
+    def __setstate__(self, state: Any) -> None:
+        (self.code,) = state
+
+
+def _elsewise(code: int) -> Elsewise:
+    return Elsewise(code)
+
+
+class Elsewise(Exception):
+    """Is made by a function."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("code", code, "!")
+        self.code = code
+
+    def __reduce__(self) -> Any:
+        return _elsewise, (self.code,)
+
+
+class Arrays(Exception):
+    """Its arguments can't be compared to a truth."""
+
+
+class Holder(Exception):
+    """Holds other exceptions, which pickle itself could not rebuild."""
+
+    def __init__(self, inner: Exception, others: list[Exception]) -> None:
+        super().__init__("holder", inner)
+        self.others = others
+
+
+class NewTakesMore(Exception):
+    """Takes two arguments already when it is made, and hands on none."""
+
+    def __new__(cls, one: int, two: int) -> NewTakesMore:
+        return super().__new__(cls)
+
+    def __init__(self, one: int, two: int) -> None:
+        self.sum = one + two
+
+
+class Kept(Exception):
+    """Says how it is pickled, in a way that fails."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError("not this one")
+
+
 class Outer:
     """A class with an exception in it."""
 
     class Inner(Exception):
         """Found by its qualified name."""
+
+
+class Unpicklable(Exception):
+    """Holds something that can't travel."""
+
+
+class RaisesWhenMade(Exception):
+    """Can't be made again, but past its constructors."""
+
+    def __new__(cls, *args: Any) -> RaisesWhenMade:
+        if args != ("the first time",):
+            raise RuntimeError("no second one")
+        return super().__new__(cls, *args)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__("changed")
 
 
 def _json_error() -> Exception:
@@ -128,6 +257,19 @@ SAME = [
     Missing("/no/such"),
     Outer.Inner("inside"),
     StartupError("could not"),
+    RaisesWhenMade("the first time"),
+    Frozen(5, "text"),
+    Frozen(code=5),
+    FrozenSlots(5),
+    Mutable([1]),
+    Slotted(1, 2),
+    Private(3),
+    Sets(7),
+    Elsewise(8),
+    Arrays(np.arange(3)),
+    Holder(Frozen(1), [Custom(2, hint="x")]),
+    NewTakesMore(1, 2),
+    Kept(5),
 ]
 
 
@@ -140,6 +282,8 @@ def test_rebuild_gives_the_same_exception_when_its_class_is_here(error: Exceptio
     assert repr(rebuilt.args) == repr(error.args)
     marked = {"remote": True} if isinstance(error, BgpyError) else {}
     assert repr(vars(rebuilt)) == repr({**vars(error), **marked})
+    for name in copyreg._slotnames(type(error)):  # type: ignore[attr-defined]
+        assert repr(getattr(rebuilt, name, None)) == repr(getattr(error, name, None))
 
 
 def test_rebuild_gives_the_systems_errors_their_fields() -> None:
@@ -148,6 +292,140 @@ def test_rebuild_gives_the_systems_errors_their_fields() -> None:
         rebuilt = _there(error)
         assert isinstance(rebuilt, OSError)
         assert (rebuilt.errno, rebuilt.filename) == (errno.ENOENT, "/no/such")
+
+
+class Grouped(ExceptionGroup[Exception]):
+    """A group with a constructor, an attribute and a way to be split of its own."""
+
+    def __new__(cls, members: list[Exception], code: int) -> Grouped:
+        made = super().__new__(cls, f"code {code}", members)
+        made.code = code
+        return made
+
+    def __init__(self, members: list[Exception], code: int) -> None:
+        super().__init__(f"code {code}", members)
+
+    code: int
+
+    def derive(self, members: Any) -> Grouped:
+        return Grouped(members, self.code)
+
+
+def test_groups_keep_their_shape_and_each_member_its_type() -> None:
+    """Also one whose member has a constructor of its own, or can't travel, or is met twice."""
+    twice = ValueError("twice")
+    inner = Grouped([Frozen(1), Unpicklable(threading.Lock()), twice], 7)
+    inner.add_note("of the inner one")
+    group = ExceptionGroup("outer", [Custom(3), inner, TwoNeeded(1, 2), twice])
+    there = _there(group)
+    assert isinstance(there, ExceptionGroup)
+    assert there.message == "outer"
+    custom, within, needed, last = there.exceptions
+    assert (type(custom), str(custom)) == (Custom, "failed with code 3")
+    assert (type(needed), str(needed)) == (TwoNeeded, "1 and 2")
+    assert repr(last) == "ValueError('twice')"
+    assert isinstance(within, Grouped)
+    assert (within.code, within.__notes__) == (7, ["of the inner one"])
+    assert [type(each) for each in within.exceptions] == [Frozen, RemoteError, ValueError]
+    assert "Unpicklable" in str(within.exceptions[1])
+    caught: list[str] = []
+    try:
+        raise there
+    except* Frozen as frozen:
+        caught.append(repr(frozen.exceptions[0].exceptions))  # type: ignore[attr-defined]
+    except* RemoteError:
+        caught.append("remote")
+    except* Exception:
+        caught.append("others")
+    assert caught == ["(Frozen(code=1, hint='none'),)", "remote", "others"]
+
+
+def test_group_that_holds_what_ends_programs_arrives_as_one_of_exceptions() -> None:
+    """As a single exception of that kind: in words, so that it ends nobody here."""
+    group = BaseExceptionGroup("several", [SystemExit(3), ValueError("why")])
+    there = _there(group)
+    assert type(there) is ExceptionGroup
+    assert [type(each) for each in there.exceptions] == [RemoteError, ValueError]
+    assert isinstance(there.exceptions[0], RemoteError)
+    assert there.exceptions[0].type_name == "SystemExit"
+
+
+def test_group_of_a_class_that_is_not_here_keeps_its_members(elsewhere: ModuleType) -> None:
+    """What matches them does so all the same."""
+    kind = type("Mine", (ExceptionGroup,), {"__module__": "only_over_there"})
+    there = _there(kind("several", [KeyError("a")]))
+    assert type(there) is ExceptionGroup
+    assert there.message == "several"
+    assert repr(there.exceptions) == "(KeyError('a'),)"
+    assert "only_over_there.Mine" in there.__notes__[0]
+
+
+def test_deep_groups_and_long_chains_end() -> None:
+    """What is beyond the bounds is told in words."""
+    group: Exception = ValueError("innermost")
+    for _ in range(300):
+        group = ExceptionGroup("outer", [group])
+    there: Any = _there(group)
+    for _ in range(100):
+        (there,) = there.exceptions
+    assert isinstance(there, RemoteError)
+    first = ValueError(0)
+    error: BaseException = first
+    for number in range(1, 500):
+        error.__cause__ = ValueError(number)
+        error = error.__cause__
+    error.__cause__ = first  # and in a circle
+    assert repr(_there(first)) == "ValueError(0)"
+
+
+def test_causes_and_contexts_arrive_as_objects() -> None:
+    """And with them what was said of them; the remote traceback ends the chain."""
+    try:
+        try:
+            try:
+                raise KeyError("first")
+            except KeyError:
+                raise Frozen(2)  # noqa: B904
+        except Frozen as second:
+            raise Custom(3) from second
+    except Custom as error:
+        there = _there(error)
+    cause = there.__cause__
+    assert isinstance(cause, Frozen)
+    assert cause is there.__context__
+    assert isinstance(cause.__context__, KeyError)
+    assert isinstance(cause.__cause__, RemoteTraceback)
+
+
+def test_context_arrives_where_it_is_not_shown() -> None:
+    """``from None``, and one that may not be raised here."""
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError:
+            raise ValueError("second") from None
+    except ValueError as error:
+        there = _there(error)
+    assert isinstance(there.__context__, KeyError)
+    assert isinstance(there.__cause__, RemoteTraceback)
+    error = ValueError("second")
+    error.__context__ = SystemExit(3)
+    assert isinstance(_there(error).__context__, RemoteError)
+
+
+def test_class_of_a_function_comes_back_as_itself() -> None:
+    """It has no name to be found by: to any other process it is a `RemoteError`."""
+
+    class Local(Exception):
+        def __init__(self, code: int, *, hint: str) -> None:
+            super().__init__(code)
+            self.hint = hint
+
+    assert isinstance(_there(Local(3, hint="x")), RemoteError)
+    encode(Local, "args")  # as when it went to where it was raised
+    there = _there(Local(3, hint="x"))
+    assert type(there) is Local
+    assert there.hint == "x"
 
 
 def test_rebuild_keeps_attributes_and_notes_when_the_exception_has_some() -> None:
@@ -171,7 +449,8 @@ def test_rebuild_shows_the_remote_traceback_as_the_cause() -> None:
     except ValueError as error:
         described = describe(error)
     rebuilt = _rebuild(described)
-    assert isinstance(rebuilt.__cause__, RemoteTraceback)
+    assert isinstance(rebuilt.__cause__, KeyError)
+    assert isinstance(rebuilt.__cause__.__cause__, RemoteTraceback)
     printed = "".join(traceback.format_exception(rebuilt))
     order = ["KeyError: 'first'", "direct cause", "ValueError: second", "direct cause"]
     at = [printed.index(order[0])]
@@ -179,22 +458,6 @@ def test_rebuild_shows_the_remote_traceback_as_the_cause() -> None:
         at.append(printed.index(text, at[-1] + 1))
     assert printed.rstrip().endswith("ValueError: second")
     assert "test_failures.py" in described.traceback
-
-
-class Unpicklable(Exception):
-    """Holds something that can't travel."""
-
-
-class RaisesWhenMade(Exception):
-    """Can't be made again at all."""
-
-    def __new__(cls, *args: Any) -> RaisesWhenMade:
-        if args != ("the first time",):
-            raise RuntimeError("no second one")
-        return super().__new__(cls, *args)
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__("changed")
 
 
 def _with_lock_inside() -> Exception:
@@ -206,10 +469,8 @@ def _with_lock_inside() -> Exception:
 WORDS = [
     (Unpicklable(threading.Lock()), "Unpicklable"),
     (_with_lock_inside(), "Unpicklable"),
-    (RaisesWhenMade("the first time"), "RaisesWhenMade"),
     (SystemExit(3), "SystemExit"),
     (KeyboardInterrupt(), "KeyboardInterrupt"),
-    (BaseExceptionGroup("several", [SystemExit(1)]), "BaseExceptionGroup"),
 ]
 
 

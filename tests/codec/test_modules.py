@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.resources
+import inspect
 import linecache
 import os
+import pkgutil
 import sys
 import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +48,7 @@ def write(tmp_path: Path) -> Write:
     def write(name: str, text: str) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text.encode())  # the same bytes on every system
         importlib.invalidate_caches()
         return path
 
@@ -173,10 +177,10 @@ def test_hashes_tells_versions_apart_when_nothing_is_imported(write: Write) -> N
     write("pack_a/inner.py", "raise SystemExit\n")
     write("space_a/deep/module.py", "raise SystemExit\n")
     names = ["raises_a", "pack_a", "pack_a.inner", "space_a.deep.module", "none_such", "none.such"]
+    text = digest(b"raise SystemExit\n")  # what hashing imports is there now
     before = set(sys.modules)
     hashes = Catalogue().hashes(names)
     assert set(sys.modules) == before
-    text = digest(b"raise SystemExit\n")
     assert [hashes[name] for name in names] == [text, text, text, text, None, None]
 
 
@@ -269,6 +273,35 @@ def test_install_finds_packages_when_they_were_sent_whole() -> None:
         importlib.import_module("sent_space.other")
 
 
+class _Strange:
+    """A finder of another program's, which some names surprise."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> None:
+        raise ModuleNotFoundError(name)
+
+
+def test_hashes_asks_other_finders_when_one_knows_no_parent(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 3.15 on Python's own raises `ModuleNotFoundError` below a package not imported."""
+    write("lone_space/below/part.py", "VALUE = 7\n")
+    monkeypatch.setattr(sys, "meta_path", [_Strange(), *map(_Later, sys.meta_path)])
+    assert Catalogue().hashes(["lone_space.below.part"])["lone_space.below.part"] is not None
+
+
+class _Later:
+    """A finder of 3.11 as it will be."""
+
+    def __init__(self, finder: Any) -> None:
+        self._finder = finder
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        try:
+            return self._finder.find_spec(name, path, target)
+        except KeyError as error:
+            raise ModuleNotFoundError(name) from error
+
+
 def test_install_adds_to_a_namespace_package_when_part_of_it_is_here(write: Write) -> None:
     """What is here stays importable beside what was sent."""
     write("shared_space/here.py", "VALUE = 'here'\n")
@@ -289,6 +322,64 @@ def test_install_reads_the_source_as_python_would_when_it_declares_its_encoding(
     text = "# -*- coding: latin-1 -*-\nVALUE = 'größe'\n".encode("latin-1")
     Catalogue().install([ModuleSource("sent_latin", text, "/elsewhere/sent_latin.py", False)])
     assert importlib.import_module("sent_latin").VALUE == "größe"
+
+
+def test_package_data_can_be_read_where_the_files_are_here(write: Write, tmp_path: Path) -> None:
+    """By `importlib.resources` and `pkgutil`, of packages, of those without a file, of modules."""
+    write("data_p/table.txt", "of the package")
+    write("data_p/inner/table.txt", "of the inner one")
+    write("data_p/inner/deep/more.bin", "in a folder")
+    write("data_s/space/table.txt", "of the namespace")
+    write("data_p/beside.py", "")
+
+    def source(name: str, package: bool = False) -> ModuleSource:
+        path = name.replace(".", "/") + ("/__init__.py" if package else ".py")
+        return ModuleSource(name, b"", str(tmp_path / path), package)
+
+    sources = [source("data_p", True), source("data_p.inner", True), source("data_s.space.module")]
+    Catalogue().install(sources)
+    sys.path.remove(str(tmp_path))
+    for name, text in (
+        ("data_p", "of the package"),
+        ("data_p.inner", "of the inner one"),
+        ("data_s.space", "of the namespace"),
+    ):
+        folder = importlib.resources.files(name)
+        assert (folder / "table.txt").read_text() == text
+        with importlib.resources.as_file(folder / "table.txt") as path:
+            assert path.read_text() == text
+    assert importlib.resources.files("data_p.inner").joinpath("deep/more.bin").is_file()
+    assert pkgutil.get_data("data_p", "table.txt") == b"of the package"
+    assert pkgutil.get_data("data_s.space.module", "table.txt") == b"of the namespace"
+    package = importlib.import_module("data_p")
+    names = [each.name for each in pkgutil.iter_modules(package.__path__)]
+    assert names == ["beside"] or set(names) == {"beside", "inner"}
+    with pytest.raises(FileNotFoundError):
+        pkgutil.get_data("data_p", "no such")
+
+
+def test_package_data_is_missing_by_name_where_the_files_are_elsewhere() -> None:
+    """As for any package whose file was forgotten."""
+    Catalogue().install([_source("sent_q", "", True)])
+    with pytest.raises(FileNotFoundError, match=r"table\.txt"):
+        importlib.resources.files("sent_q").joinpath("table.txt").read_text()
+    with pytest.raises(FileNotFoundError, match=r"table\.txt"):
+        pkgutil.get_data("sent_q", "table.txt")
+
+
+def test_source_that_was_sent_is_shown_when_the_file_here_is_another(
+    write: Write, tmp_path: Path
+) -> None:
+    """In tracebacks and by `inspect`, also after the cache of lines was checked."""
+    path = write("shown.py", "def f(): pass  # on disk, and longer\n")
+    text = b"def f():\n    return 1  # as sent\n"
+    Catalogue().install([ModuleSource("shown", text, str(path), False)])
+    module = importlib.import_module("shown")
+    linecache.checkcache()
+    assert inspect.getsource(module.f) == text.decode()
+    assert inspect.getsource(module) == text.decode()
+    assert module.__loader__.is_package("shown") is False
+    linecache.cache.pop(str(path))
 
 
 # All the way

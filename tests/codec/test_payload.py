@@ -282,6 +282,16 @@ def test_decode_refuses_bytecode_before_it_is_loaded_when_the_python_differs(
     assert CANARIES.pop() == "sang"
 
 
+@pytest.mark.parametrize(
+    ("what", "advice"),
+    [("tasks", "--init-file"), ("args", "into a module"), ("response", "into a module")],
+)
+def test_decode_advises_what_helps_when_the_python_differs(what: str, advice: str) -> None:
+    """Only the three functions can stand in an init file."""
+    with pytest.raises(PythonMismatch, match=advice):
+        decode(b"\2\7" + pickle.dumps(1), [], True, what)
+
+
 def test_encode_imports_cloudpickle_only_when_it_is_needed() -> None:
     """It costs more than Python's own start."""
     code = (

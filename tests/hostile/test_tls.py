@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from bgpy import AuthenticationError, Client, Handle, Limits, Server, StartupError
-from bgpy.calling.blocking import dialling
+from bgpy import AuthenticationError, Client, Handle, Limits, Server, StartupError, encryption
 from bgpy.errors import BgpyError, NotBgpy, Unreachable
 from bgpy.state import folders
 from bgpy.tls import certificates
@@ -123,11 +122,11 @@ def test_token_that_could_be_guessed_is_refused_where_others_can_reach_the_serve
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From the argument or the environment; on loopback it will do, over TLS too."""
-    with pytest.raises(StartupError, match="32 or more"):
-        Server("0.0.0.0:0", token="x" * 31).run_background()
+    with pytest.raises(ValueError, match="32 or more"):
+        Server("0.0.0.0:0", token="x" * 31)
     monkeypatch.setenv("BGPY_TOKEN", "short")
-    with pytest.raises(StartupError, match="5 characters"):
-        Server("[::]:0").run_background()
+    with pytest.raises(ValueError, match="5 characters"):
+        Server("[::]:0")
     handle = Server("127.0.0.1:0", tls=True).run_background()
     try:
         with Client("127.0.0.1", handle.port, tls=True) as client:
@@ -138,9 +137,9 @@ def test_token_that_could_be_guessed_is_refused_where_others_can_reach_the_serve
 
 def test_tls_is_for_sockets_that_can_leave_the_machine(tmp_path: Path) -> None:
     """Asking for it elsewhere is a mistake that is said, on both sides."""
-    with pytest.raises(StartupError, match="has no TLS"):
-        Server(tls=True).run()
-    with pytest.raises(ValueError, match="leave tls out"):
+    with pytest.raises(ValueError, match="has no TLS"):
+        Server(tls=True)
+    with pytest.raises(ValueError, match="leave tls=True out"):
         Client(f"unix:{tmp_path}/x", tls=True)
     with pytest.raises(TypeError):
         Client("127.0.0.1:1", tls="yes")  # type: ignore[arg-type]
@@ -149,12 +148,14 @@ def test_tls_is_for_sockets_that_can_leave_the_machine(tmp_path: Path) -> None:
 
 
 def test_client_never_speaks_plainly_beyond_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where loopback counts as beyond, `tls=False` is an error before a byte is sent."""
-    monkeypatch.setattr(dialling, "is_loopback_host", lambda host: False)
+    """Where a name stands for another machine, `tls=False` is an error before a byte is sent."""
     heard: list[bytes] = []
     with thief_that(lambda sock: heard.append(read_to_end(sock))) as port:
-        for tls, error in ((False, Unreachable), (None, BgpyError)):
-            client = Client("127.0.0.1", port, TOKEN, tls=tls, connect_timeout=0.2)
+        ways = [
+            Client("127.0.0.1", port, TOKEN, tls=tls, connect_timeout=0.2) for tls in (False, None)
+        ]
+        monkeypatch.setattr(encryption, "is_loopback_host", lambda host: False)
+        for client, error in zip(ways, (Unreachable, BgpyError), strict=True):
             with pytest.raises(error):
                 client.ping()
     assert heard[0] == b""
@@ -224,9 +225,8 @@ def test_certificate_is_refused_where_no_tls_is_spoken(tmp_path: Path) -> None:
     """It would be taken for protection that is not there."""
     path = tmp_path / "own.pem"
     path.write_bytes(certificates.make())
-    server = Server("127.0.0.1", 0, certfile=str(path))
-    with pytest.raises(StartupError, match="tls=True"):
-        server.run_background()
+    with pytest.raises(ValueError, match="tls=True"):
+        Server("127.0.0.1", 0, certfile=str(path))
 
 
 def test_client_that_speaks_tls_1_2_is_refused(secure: Secure) -> None:

@@ -42,7 +42,7 @@ def _log(handle: Handle) -> str:
 
 def _bind(path: str) -> None:
     """Listen at `path`, as a server does, and end."""
-    listener.listen(address.parse(f"unix:{path}"), True).close()
+    listener.listen(address.parse(f"unix:{path}")).close()
 
 
 # Where nothing is given

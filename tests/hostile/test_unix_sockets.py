@@ -42,7 +42,7 @@ def _log(handle: Handle) -> str:
 
 def _bind(path: str) -> None:
     """Listen at `path`, as a server does, and end."""
-    listener.listen(address.parse(f"unix:{path}"), True).close()
+    listener.listen(address.parse(f"unix:{path}")).close()
 
 
 # Who comes
@@ -119,7 +119,7 @@ def test_uid_is_looked_at_on_both_sides(
 ) -> None:
     """Each by itself: the other may have been built by anyone."""
     monkeypatch.setattr(side.processes, "peer_uid", lambda sock: os.geteuid() + 1)  # type: ignore[attr-defined]
-    door = listener.listen(listener.Address(f"unix:{folder}/socket", 0), True)
+    door = listener.listen(listener.Address(f"unix:{folder}/socket", 0))
     try:
         if side is dialling:
             with pytest.raises(AuthenticationError):

@@ -63,6 +63,20 @@ def test_host_speaks_no_tls_over_a_unix_socket(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_host_goes_by_the_address_that_it_binds_when_a_name_changes_its_meaning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What others can reach is never taken for this machine's loopback."""
+    meanings = iter(["192.0.2.1"])
+
+    def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(meanings, "127.0.0.1"), port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(StartupError, match="other machines"):
+        Host(Options(host="box", port=0, tls=False), TOKEN)
+
+
 def test_host_names_the_server_that_has_its_port(hosted: Host) -> None:
     """With its process, and what ends it in either interface."""
     host, port = hosted.address

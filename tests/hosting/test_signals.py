@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -189,3 +190,25 @@ def test_hangup_is_the_servers_unless_it_is_ignored_or_somebody_elses(
                 assert signal.getsignal(signal.SIGHUP) is before
         assert signal.getsignal(signal.SIGHUP) is before
     assert server.interrupts == 0
+
+
+def test_signals_are_as_after_login_whatever_was_inherited() -> None:
+    """All but SIGHUP, which ``nohup`` ignores on purpose."""
+    text = (
+        "import signal\n"
+        "from bgpy.hosting.signals import as_after_login\n"
+        "as_after_login()\n"
+        "ignored = {n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN}\n"
+        "assert ignored == {signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ}, ignored\n"
+        "assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
+    )
+    numbers = (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR2})
+    try:
+        started = subprocess.Popen([sys.executable, "-c", text])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert started.wait(60) == 0

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Connected
 from bgpy.calling.blocking.dialling import Reached
+from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.shared import Shared
 from bgpy.wire.connection import Connection
 from bgpy.wire.messages import Message
@@ -36,8 +37,16 @@ class Far:
 
     def say(self, *messages: Message) -> None:
         """Send messages to the client, together."""
-        pieces = [piece for each in messages for piece in self._connection.send(each)]
-        self.sock.sendall(b"".join(pieces))
+        self.sock.sendall(self.bytes_of(*messages))
+
+    def bytes_of(self, *messages: Message) -> bytes:
+        """What `say` sends."""
+        return b"".join(piece for each in messages for piece in self._connection.send(each))
+
+
+def bare_future() -> CallFuture:
+    """Of a call whose answer is its value."""
+    return CallFuture(lambda answer: answer, lambda future: False)
 
 
 @contextmanager

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+QUIET_FORKS = ("-W", "ignore:This process (pid=:DeprecationWarning")
+"""Options for Python: from 3.12 on it warns at each fork of a program with threads."""
+
 
 @pytest.fixture
 def free_port() -> int:
@@ -43,7 +46,7 @@ def script(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         path.write_text(text)
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         process = subprocess.Popen(
-            [sys.executable, str(path), *map(str, args)],
+            [sys.executable, *QUIET_FORKS, str(path), *map(str, args)],
             **{"cwd": folder, "text": True, **streams, **options},
         )
         started.append(process)

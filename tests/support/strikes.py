@@ -25,7 +25,8 @@ def strike(at: int, function: Callable[..., Any], *args: Any, within: tuple[str,
 
     def meant(frame: FrameType) -> bool:
         if within:
-            return any(part in frame.f_code.co_filename for part in within)
+            path = frame.f_code.co_filename.replace("\\", "/")
+            return any(part in path for part in within)
         return frame.f_code is code
 
     def left(frame: FrameType) -> bool:

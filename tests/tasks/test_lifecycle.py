@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import traceback
 from typing import Any
 
@@ -173,3 +174,23 @@ def test_handle_hands_on_client_socket_and_args_when_a_task_runs() -> None:
     client_socket = _socket()
     tasks.handle(Kind.EXEC, {"a": 1}, client_socket)
     assert seen == [(client_socket, "s", {"a": 1})]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_task_that_returns_a_coroutine_fails_and_leaves_the_state() -> None:
+    """A plain function around an async one: its body hasn't run, and nothing warns of it later."""
+
+    async def inner(*args: Any) -> str:
+        return "never"
+
+    wrapped = functools.wraps(inner)(lambda *args: inner(*args))
+    tasks = Tasks()
+    failed = _handle(tasks, Kind.INIT, Functions(lambda: inner(), _exec, _exit))
+    assert failed.result is Result.RAISED
+    assert not tasks.initialized
+    _handle(tasks, Kind.INIT, Functions(lambda: "first", wrapped, wrapped))
+    for kind in (Kind.EXEC, Kind.EXIT):
+        error = _handle(tasks, kind).error
+        assert isinstance(error, TypeError)
+        assert str(error).startswith(f"{kind.name.lower()}_task has returned a coroutine")
+    assert tasks._state == "first"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -118,25 +119,74 @@ async def _async_generator(client_socket: Any, state: Any, args: Any) -> Any:
     yield state
 
 
-@pytest.mark.parametrize(
-    "function", [_async, _generator, _async_generator, functools.partial(_async), AsyncCall()]
-)
+class Refused:
+    """Tasks as methods of every kind."""
+
+    async def method(self, client_socket: Any, state: Any, args: Any) -> None: ...
+
+    @classmethod
+    async def of_class(cls, client_socket: Any, state: Any, args: Any) -> None: ...
+
+    @staticmethod
+    def static(client_socket: Any, state: Any, args: Any) -> Any:
+        yield state
+
+    part = functools.partialmethod(method)
+
+
+class CallsPartial:
+    """What is called is no function itself."""
+
+    __call__ = functools.partial(_async)
+
+
+NOT_RUN = [
+    _async,
+    _generator,
+    _async_generator,
+    functools.partial(_async),
+    functools.partial(functools.partial(_generator), state=None),
+    AsyncCall(),
+    functools.partial(AsyncCall()),
+    CallsPartial(),
+    Refused().method,
+    Refused.of_class,
+    Refused.static,
+    Refused().part,
+    functools.cache(_async),
+    types.coroutine(_generator),
+]
+
+
+@pytest.mark.parametrize("function", NOT_RUN)
 @pytest.mark.parametrize("name", ["exec_task", "exit_task"])
 def test_check_refuses_functions_whose_body_a_call_does_not_run(name: str, function: Any) -> None:
     """Not a line of it would ever run, and no call would have a response."""
     functions = Functions(lambda: None, three, three)._replace(**{name: function})
-    with pytest.raises(TypeError, match=f"{name} must be a plain function"):
+    with pytest.raises(TypeError, match=f"{name} must be a plain function: .* not supported yet"):
         check(functions)
 
 
-def test_check_refuses_an_async_init_task_and_takes_one_that_gives_a_generator() -> None:
-    """A generator is a state like any other."""
+def test_check_refuses_an_init_task_whose_body_a_call_does_not_run() -> None:
+    """Nor one that is a generator: the state would be one that has not begun."""
 
     async def init() -> None: ...
 
     def numbers() -> Any:
         yield 1
 
-    with pytest.raises(TypeError, match="init_task must be a plain function"):
-        check(Functions(init, three, three))
-    check(Functions(numbers, three, three))
+    for function in (init, numbers, functools.partial(init)):
+        with pytest.raises(TypeError, match="init_task must be a plain function"):
+            check(Functions(function, three, three))
+    check(Functions(lambda: numbers(), three, three))
+
+
+def test_check_takes_what_calls_itself_without_an_end() -> None:
+    """Looking through wrappers ends."""
+
+    class Endless:
+        pass
+
+    Endless.__call__ = Endless()  # type: ignore[attr-defined]
+    with pytest.raises((TypeError, RecursionError)):
+        check(Functions(print, Endless(), three))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from copy import deepcopy
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, overload
 
 from bgpy import address, config
+from bgpy.api.passing import Given, Passed, left_behind, pass_on, take
 from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
 from bgpy.codec import functions, modules, payload
 from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
+from bgpy.encryption import encryption
 from bgpy.state import tokens
 from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.tasks.signatures import Functions, check
@@ -23,6 +26,10 @@ from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from bgpy.tasks.protocols import ExecTask, ExitTask, InitTask
+
+S = TypeVar("S")
+
 log = logging.getLogger("bgpy.client")
 
 A_DAY = 86400.0
@@ -30,6 +37,15 @@ A_DAY = 86400.0
 
 Timeout = float | None | EllipsisType
 """Seconds, None for no limit, or ``...`` for the client's own `timeout`."""
+
+
+class _Settings(NamedTuple):
+    """What a client is made with, beside its token."""
+
+    address: address.Address
+    timeout: float | None
+    connect_timeout: float
+    tls: bool | None
 
 
 class Client:
@@ -43,6 +59,10 @@ class Client:
     `connect_timeout` is the time for connecting and proving the token. `tls` is needed only
     for a server that was given ``tls=True`` on loopback: connections to other machines
     always use TLS.
+
+    A client can be copied and pickled: the other one makes a connection of its own. A token
+    that it was given doesn't travel, except to a process that `multiprocessing` starts: the
+    other side looks one up, and its first call raises `AuthenticationError` where there is none.
 
     Every call may raise `ConnectError` (nothing was sent), `AuthenticationError`,
     `ServerGone`, `ServerRestarted` or `CallTimeout`; see `bgpy.errors`.
@@ -60,26 +80,49 @@ class Client:
         connect_timeout: float = 5.0,
         tls: bool | None = None,
     ) -> None:
-        self._address = address.parse(host, port)
-        self._token = tokens.check(token)
-        self._timeout = checked_seconds(timeout, "timeout")
+        place = address.parse(host, port)
+        token = tokens.check(token)
+        seconds = checked_seconds(timeout, "timeout")
         # All are checked before the log is opened: an invalid argument leaves no file behind.
         level, file = checked_level(log_level), checked_path(log_file, "log_file")
         connecting = checked_seconds(connect_timeout, "connect_timeout")
-        self._caller = Caller(
-            Target(self._address, fitting_tls(tls, self._address), self._find_token),
-            A_DAY if connecting is None else min(connecting, A_DAY),
-        )
+        connecting = A_DAY if connecting is None else min(connecting, A_DAY)
+        settings = _Settings(place, seconds, connecting, fitting_tls(tls, place))
+        self._set_up(settings, None if token is None else Given(token), False)
         _log_to(level, file)
+
+    def _set_up(self, settings: _Settings, given: Given | None, left_behind: bool) -> None:
+        """Make a client that has not connected; `left_behind` says that its token didn't come."""
+        self._address, self._timeout, self._connect_timeout, self._tls = settings
+        self._given, self._left_behind = given, left_behind
+        self._caller = Caller(
+            Target(self._address, self._tls, self._find_token), self._connect_timeout
+        )
+
+    def _settings(self) -> _Settings:
+        return _Settings(self._address, self._timeout, self._connect_timeout, self._tls)
 
     def __repr__(self) -> str:
         return f"<Client of {self._address}>"
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a Client can't be pickled, since it holds a connection: send its address (and the "
-            f"token, if it was given one), and make another there with Client({self.address!r})"
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What a subclass has added goes along as the object's state.
+        added = {name: value for name, value in vars(self).items() if name not in _OWN}
+        return _arrive, (type(self), self._settings(), pass_on(self._given)), added or None
+
+    def __copy__(self) -> Self:
+        return self._copied(lambda value: value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self._copied(lambda value: deepcopy(value, memo))
+
+    def _copied(self, copied: Callable[[Any], Any]) -> Self:
+        made = type(self).__new__(type(self))
+        made._set_up(self._settings(), self._given, False)
+        for name, value in vars(self).items():
+            if name not in _OWN:
+                setattr(made, name, copied(value))
+        return made
 
     def __enter__(self) -> Self:
         return self
@@ -109,9 +152,9 @@ class Client:
 
     def initialize(
         self,
-        init_task: Callable[..., Any],
-        exec_task: Callable[..., Any],
-        exit_task: Callable[..., Any],
+        init_task: InitTask[S],
+        exec_task: ExecTask[S],
+        exit_task: ExitTask[S],
         *,
         timeout: Timeout = ...,
     ) -> dict[str, str]:
@@ -153,10 +196,7 @@ class Client:
         seconds = self._timeout if timeout is ... else self._seconds(timeout)
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
-        answer = self._caller.call(payload.encode(args, "args"), seconds)
-        if isinstance(answer, bytes):
-            return payload.decode(answer, (), False, "response")
-        return value_of(answer, "EXEC")
+        return value_of(self._caller.call(payload.encode(args, "args"), seconds), "EXEC")
 
     def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.
@@ -180,6 +220,20 @@ class Client:
         packed = payload.encode(args, "args")
         return self._caller.submit(packed, _executed, self._seconds(timeout))
 
+    @overload
+    def execute(
+        self,
+        exec_args: dict[str, Any],
+        await_response: Literal[False] = False,
+        *,
+        timeout: Timeout = ...,
+    ) -> dict[str, str]: ...
+
+    @overload
+    def execute(
+        self, exec_args: dict[str, Any], await_response: bool, *, timeout: Timeout = ...
+    ) -> Any: ...
+
     def execute(
         self, exec_args: dict[str, Any], await_response: bool = False, *, timeout: Timeout = ...
     ) -> Any:
@@ -200,6 +254,29 @@ class Client:
             waits=False,
         )
         return value_of(answer, "EXEC")
+
+    @overload
+    def terminate(
+        self,
+        exit_args: dict[str, Any] | None = None,
+        await_response: Literal[False] = False,
+        *,
+        timeout: Timeout = ...,
+    ) -> dict[str, str]: ...
+
+    @overload
+    def terminate(
+        self,
+        exit_args: dict[str, Any] | None = None,
+        *,
+        await_response: bool,
+        timeout: Timeout = ...,
+    ) -> Any: ...
+
+    @overload
+    def terminate(
+        self, exit_args: dict[str, Any] | None, await_response: bool, *, timeout: Timeout = ...
+    ) -> Any: ...
 
     def terminate(
         self,
@@ -239,7 +316,28 @@ class Client:
         return self._timeout if timeout is ... else checked_seconds(timeout, "timeout")
 
     def _find_token(self) -> tokens.FoundToken | None:
-        return tokens.find(self._token, self._address)
+        found = tokens.find(self._token, self._address)
+        if found is None and self._left_behind:
+            raise left_behind(self._address)
+        return found
+
+    @property
+    def _token(self) -> str | None:
+        return None if self._given is None else self._given.token
+
+
+_OWN = frozenset(
+    ("_address", "_timeout", "_connect_timeout", "_tls", "_given", "_left_behind", "_caller")
+)
+"""The attributes of a client; what else one has, a subclass has added."""
+
+
+def _arrive(kind: type[Client], settings: _Settings, passed: Passed | None) -> Client:
+    """Make the client that a pickle holds; pickles call this by its name."""
+    made = kind.__new__(kind)
+    given = take(passed)
+    made._set_up(settings, given, passed is not None and given is None)
+    return made
 
 
 def _executed(answer: Answer) -> Any:
@@ -247,10 +345,9 @@ def _executed(answer: Answer) -> Any:
 
 
 def fitting_tls(tls: bool | None, place: address.Address) -> bool | None:
-    """Return `tls` if `place` allows it; else raise `TypeError` or `ValueError`."""
+    """Return `tls` if a client can use it for `place`; else raise `TypeError` or `ValueError`."""
     tls = config.checked_tls(tls)
-    if tls and place.path is not None:
-        raise ValueError("a Unix socket stays within this machine and has no TLS: leave tls out")
+    encryption(address.dialled(place), tls)
     return tls
 
 

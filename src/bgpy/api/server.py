@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bgpy import address
 from bgpy.api.handles import Handle
 from bgpy.config import HOST, LOG_LEVEL, Limits, Options, checked_path
+from bgpy.encryption import Encryption, check_token, encryption
 from bgpy.errors import StartupError
 from bgpy.late import once
 from bgpy.process.launch import launch
@@ -84,6 +85,8 @@ class Server:
             keyfile=_absolute(keyfile, "keyfile"),
             plain_loopback=plain_loopback,
         )
+        _encryption(self._options, place)
+        check_token(place, self._token)
         self._port = place.port
 
     def __repr__(self) -> str:
@@ -168,9 +171,19 @@ class Server:
 
     def _terminate(self, host: str, port: int, timeout: float | None) -> None:
         # A server beyond loopback may refuse plain connections; it always accepts TLS.
-        tls = self._options.tls or not address.is_loopback(address.Address(host, port))
-        with _client()(host, port, self._token, tls=tls or None) as client:
+        plain = _encryption(self._options, address.Address(host, port)) is Encryption.NONE
+        with _client()(host, port, self._token, tls=None if plain else True) as client:
             client.terminate(timeout=timeout)
+
+
+def _encryption(options: Options, place: address.Address) -> Encryption | None:
+    """Whether connections to a server at `place` are encrypted; None for a name."""
+    return encryption(
+        place,
+        options.tls,
+        certificate=options.certfile is not None,
+        plain_loopback=options.plain_loopback,
+    )
 
 
 def _is_ending(place: address.Address, own_token: str) -> bool:

@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 from bgpy.errors import BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
 from bgpy.wire.messages import Failure, Goodbye, Message, Receipt, Stage, Status, stage_of
 
-Answer = Message | BgpyError
-"""What a call ends in."""
+Answer = Message | BgpyError | bytes
+"""What a call ends in; bytes are the pickle of a small response."""
 
 _STAGES: dict[Stage, Progress] = {
     Stage.WITHDRAWN: "not started",
@@ -65,12 +65,12 @@ class Call:
     """What came for it before its answer."""
     about: Call | None = None
     """Of a question: the call that it asks for."""
+    waker: Any = None
+    """What the shell wakes; nothing here looks at it."""
 
-    def __init__(self, timeout: float | None = None, waker: Any = None) -> None:
+    def __init__(self, timeout: float | None = None) -> None:
         self.timeout = timeout
         """Seconds that its caller gave it, for the words of an error."""
-        self.waker = waker
-        """What the shell wakes; nothing here looks at it."""
 
 
 class Expiry(Enum):

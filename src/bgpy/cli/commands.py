@@ -94,6 +94,7 @@ def server(
     with failures():
         from bgpy.api.server import Server
         from bgpy.hosting.host import end_soon
+        from bgpy.hosting.signals import as_after_login
         from bgpy.state.tokens import remove_environment
         from bgpy.tasks import init_file as init_files
 
@@ -113,6 +114,7 @@ def server(
             )
         # As in the background: what tasks start shouldn't find the token.
         remove_environment()
+        as_after_login()
         try:
             started.run()
         except (SystemExit, Exception) as error:

@@ -12,13 +12,12 @@ import importlib.machinery
 import linecache
 import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple, cast
 
-from bgpy.late import hashing, once
+from bgpy.late import hashing
 from bgpy.system.strikes import is_strike, is_strike_amid
 
 
@@ -53,6 +52,13 @@ def digest(text: bytes) -> str:
     """The hash by which two versions of a module are told apart."""
     found: str = hashing()[0].sha256(text).hexdigest()
     return found
+
+
+def decoded(text: bytes) -> str:
+    """The source in the bytes of a module's file, by the encoding that it declares."""
+    from importlib.util import decode_source  # 2 ms that clients never need
+
+    return decode_source(text)
 
 
 class Catalogue:
@@ -97,7 +103,19 @@ class Catalogue:
         for name in names:
             sys.modules.pop(name, None)
         for source in sources:
-            linecache.cache.pop(source.file, None)
+            _show(source)
+
+
+def _show(source: ModuleSource) -> None:
+    """Have tracebacks and `inspect` show a module as it was sent, whatever its file holds here."""
+    try:
+        lines = decoded(source.text).splitlines(keepends=True)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        if is_strike_amid(error):
+            raise
+        return  # importing it will tell
+    # Without a time the entry is no file's, so that no check of the cache drops it.
+    linecache.cache[source.file] = (len(source.text), None, lines, source.file)
 
 
 class _Finder:
@@ -122,27 +140,69 @@ class _Finder:
 
     def _namespace(self, name: str, path: Any) -> importlib.machinery.ModuleSpec | None:
         """A package without a file, if something below it came and it is not here."""
-        if not any(each.startswith(f"{name}.") for each in self.sources):
+        below = [each for other, each in self.sources.items() if other.startswith(f"{name}.")]
+        if not below or _find(name, path, but=self) is not None:
             return None
-        if _find(name, path, but=self) is not None:
-            return None
-        return importlib.machinery.ModuleSpec(name, None, is_package=True)
+        # Its folders, where they are on this machine: package data lies there.
+        folders = {_folder_of(name, each) for each in below}
+        loader = importlib.machinery.NamespaceLoader(name, sorted(folders), _finds_nothing)
+        spec = importlib.machinery.ModuleSpec(name, cast(Any, loader), is_package=True)
+        spec.submodule_search_locations = cast(Any, loader)._path
+        return spec
+
+
+def _folder_of(package: str, below: ModuleSource) -> str:
+    """Where `package` lies, as the file of a module below it tells."""
+    folder = os.path.dirname(below.file)
+    for _ in range(below.name.count(".") - package.count(".") - (not below.package)):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _finds_nothing(name: str, path: Any) -> None:
+    """What a namespace package asks when `sys.path` has changed: its folders stay."""
 
 
 class _Loader:
-    """A loader by its methods; `importlib.abc`, which names them, takes 8 ms to import."""
+    """A loader by its methods; `importlib.abc`, which names them, takes 8 ms to import.
+
+    What lies beside a module's file is read from there, if it is on this machine.
+    """
 
     def __init__(self, source: ModuleSource) -> None:
         self._source = source
+        self.name = source.name
+        self.path = source.file
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self._source.text, self._source.file, "exec"), vars(module))
+        exec(self.get_code(self.name), vars(module))
+
+    def get_code(self, name: str) -> CodeType:
+        code: CodeType = compile(self._source.text, self.path, "exec", dont_inherit=True)
+        return code
 
     def get_source(self, name: str) -> str:
-        return self._source.text.decode("utf-8", "replace")
+        return decoded(self._source.text)
+
+    def get_filename(self, name: str) -> str:
+        return self.path
+
+    def is_package(self, name: str) -> bool:
+        return self._source.package
+
+    def get_data(self, path: str) -> bytes:
+        """The bytes of a file beside the module: `pkgutil.get_data` asks for them."""
+        with open(path, "rb") as file:
+            return file.read()
+
+    def get_resource_reader(self, name: str) -> Any:
+        """What `importlib.resources` asks for the files beside the module."""
+        from importlib.readers import FileReader  # 12 ms, and who asks has imported them
+
+        return FileReader(cast(Any, self))
 
 
 def _namespaces(function: Any) -> list[dict[str, Any]]:
@@ -200,24 +260,16 @@ def _read(name: str) -> ModuleSource | None:
     return ModuleSource(name, text, spec.origin, spec.submodule_search_locations is not None)
 
 
-@once
-def _installed() -> tuple[str, str]:
-    """Where packages are installed; `sysconfig` imports what it knows of this Python for that."""
-    return sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
-
-
 def _is_users(name: str, origin: str | None) -> bool:
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top in ("__main__", "bgpy"):
         return False
     if origin is None or not origin.endswith(".py"):
         return False
+    # Packages are installed in folders of these names; `sysconfig`, which knows where they
+    # are, needs a descriptor for that, and on 3.13 never recovers where there was none.
     folders = os.path.normcase(origin).split(os.sep)
-    return not (
-        origin.startswith(tuple(path + os.sep for path in _installed()))
-        or "site-packages" in folders
-        or "dist-packages" in folders
-    )
+    return "site-packages" not in folders and "dist-packages" not in folders
 
 
 def _hash_of(name: str) -> str | None:
@@ -249,10 +301,7 @@ def _find(
         if finder is but:
             continue
         try:
-            spec = finder.find_spec(name, path)
-        except KeyError:
-            # A package without a file, below one that isn't imported: `path` knows that one.
-            spec = finder.find_spec(name.rpartition(".")[2], path)
+            spec = _ask(finder, name, path)
         except Exception as error:
             if is_strike_amid(error):
                 raise
@@ -260,3 +309,13 @@ def _find(
         if spec is not None:
             return spec
     return None
+
+
+def _ask(finder: Any, name: str, path: Any) -> importlib.machinery.ModuleSpec | None:
+    try:
+        found = finder.find_spec(name, path)
+    except (KeyError, ModuleNotFoundError):
+        # A package without a file, below one that isn't imported: `path` knows that one. Up
+        # to 3.14 Python raises `KeyError` then.
+        found = finder.find_spec(name.rpartition(".")[2], path)
+    return cast("importlib.machinery.ModuleSpec | None", found)

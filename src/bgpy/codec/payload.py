@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+from bgpy.codec import renamed
 from bgpy.errors import BgpyError, DecodeError, EncodeError, PythonMismatch
 from bgpy.late import once
 from bgpy.memory import Head, HeadParts, Payload
@@ -43,6 +44,10 @@ _SCRIPT = b"main__"
 ``__mp_main__`` in the processes that `multiprocessing` starts with it."""
 
 _PYTHON = bytes(sys.version_info[:2])
+
+_IN_A_MODULE = "put the classes and functions in it into a module that both sides can import"
+_INSTEAD = {"tasks": "put the three functions in a file and start the server with it (--init-file)"}
+"""What else helps against bytecode of another Python, by what holds it."""
 
 
 class _Pieces(list[Any]):
@@ -92,7 +97,7 @@ def encode(obj: Any, what: str) -> Payload:
     head = pieces.pop()
     if len(head) < KEPT_PICKLER:
         _idle.append(pickling)
-    if not head.partition(_SCRIPT)[1]:  # a third of the time of `in`
+    if not head.partition(_SCRIPT)[1]:  # a third of the time of `in`, and of a function
         return head, (), False
     return _encode_by_value(obj, what, [head])
 
@@ -114,7 +119,12 @@ def decode(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool, wh
     if code:
         head = _without_version(head, what)
     try:
-        return pickle.loads(head, buffers=buffers) if buffers else pickle.loads(head)
+        try:
+            return pickle.loads(head, buffers=buffers) if buffers else pickle.loads(head)
+        except (ImportError, AttributeError) as error:
+            if is_strike_amid(error) or not renamed.names_any(head):
+                raise
+            return renamed.loads(head, buffers)
     except BgpyError:
         raise
     except Exception as error:
@@ -164,7 +174,50 @@ class _Nested:
 
 def _unnested(parts: list[Any], buffers: list[Any]) -> Any:
     """The object in the pickle `parts`: other sides' pickles call this by its name."""
-    return pickle.loads(b"".join(parts) if len(parts) > 1 else parts[0], buffers=buffers)
+    head = b"".join(parts) if len(parts) > 1 else parts[0]
+    try:
+        return pickle.loads(head, buffers=buffers)
+    except (ImportError, AttributeError) as error:
+        if is_strike_amid(error) or not renamed.names_any(head):
+            raise
+        return renamed.loads(head, buffers)
+
+
+def by_value() -> type[pickle.Pickler]:
+    """The pickler for what has no module to be imported from on the other side."""
+    pickler: type[pickle.Pickler] = _cloudpickle().Pickler
+    return pickler
+
+
+def tracked(kind: type) -> str | None:
+    """The id of a class that was sent or came by value; None for any other.
+
+    cloudpickle keeps it, so that a class which comes back is the same one.
+    """
+    module = sys.modules.get("cloudpickle.cloudpickle")
+    found: str | None = None
+    if module is not None:
+        found = module._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(kind)
+    return found
+
+
+def of_tracked(number: str) -> type | None:
+    """The class of an id that `tracked` gave, here or on the other side; None if it isn't here."""
+    module = sys.modules.get("cloudpickle.cloudpickle")
+    found: type | None = None
+    if module is not None:
+        found = module._DYNAMIC_CLASS_TRACKER_BY_ID.get(number)
+    return found
+
+
+def names_script(head: bytes) -> bool:
+    """Whether a pickle may name something of a script, which the other side can't import."""
+    return _SCRIPT in head
+
+
+def marked(head: bytes) -> bytes:
+    """`head`, a pickle with bytecode in it, as `decode` takes it: with its Python version."""
+    return _PYTHON + head
 
 
 def joined(head: Head | HeadParts) -> bytes:
@@ -228,8 +281,7 @@ def _without_version(head: bytes | memoryview, what: str) -> memoryview:
         raise PythonMismatch(
             f"{what} holds bytecode of Python {'.'.join(map(str, there))}, and this is Python "
             f"{here[0]}.{here[1]}",
-            advice="use the same Python on both sides, or put the three functions in a file and "
-            "start the server with it (--init-file)",
+            advice=f"use the same Python on both sides, or {_INSTEAD.get(what, _IN_A_MODULE)}",
         )
     return memoryview(head)[2:]
 

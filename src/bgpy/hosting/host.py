@@ -12,14 +12,15 @@ from functools import partial
 from bgpy import address
 from bgpy.codec.modules import Catalogue
 from bgpy.config import Options
+from bgpy.encryption import Encryption, check_token, encryption
 from bgpy.engines.inline import InlineEngine
-from bgpy.errors import Advice, StartupError
+from bgpy.errors import ArgumentError, StartupError
 from bgpy.hosting import signals
 from bgpy.hosting.shutdown import Shutdown
 from bgpy.process.readiness import script
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io import listener, unix
-from bgpy.state import claims, folders, occupied, records, sockets, tokens
+from bgpy.state import claims, folders, occupied, records, sockets
 from bgpy.system.exiting import leave
 from bgpy.tasks import init_file
 from bgpy.version import __version__
@@ -49,6 +50,7 @@ class Host:
             init_file.check_exists(options.init_file)
         asked = address.parse(options.host, options.port)
         place = listener.locate(asked)
+        self._encryption = self._fitting(place)
         with ExitStack() as undo:
             # Before the port: a server that finds the port in use can then tell which server
             # has it. Port 0 stands for a free one, which is claimed when it is known.
@@ -62,13 +64,29 @@ class Host:
                 self.claim = claims.claim(self.address)
                 undo.callback(self.claim.release)
             _tidy(place)
-            self._secure(self.address)
+            self._secure()
             undo.pop_all()
+
+    def _fitting(self, place: address.Address) -> Encryption:
+        """Whether connections are encrypted; looked at again, since `place` may be of a name."""
+        options = self._options
+        try:
+            check_token(place, self._token)
+            decided = encryption(
+                place,
+                options.tls,
+                certificate=options.certfile is not None,
+                plain_loopback=options.plain_loopback,
+            )
+        except ArgumentError as error:
+            raise StartupError(error.problem, advice=error.advice, address=place) from error
+        assert decided is not None, "the name has been looked up"
+        return decided
 
     def _listen(self, asked: address.Address, place: address.Address) -> listener.Listener:
         """Listen there; the error names the server of this account that is in the way."""
         try:
-            return listener.listen(asked, self._options.tls is not False, place)
+            return listener.listen(asked, place)
         except StartupError as error:
             in_use = place.path is not None or listener.is_in_use(error.__cause__)
             own = occupied.by_own(place, self.claim.folder) if in_use else None
@@ -76,46 +94,21 @@ class Host:
                 raise
             raise own from error
 
-    def _secure(self, place: address.Address) -> None:
-        """Speak TLS where others can reach the server, or where it was asked for."""
-        options, local = self._options, address.is_loopback(place)
-        if options.tls is False or (local and not options.tls):
-            if options.certfile is not None:
-                raise StartupError(
-                    f"a certificate was given, but the server at {place} does not use TLS",
-                    advice=Advice(
-                        "give tls=True as well, or leave certfile out",
-                        "give --tls as well, or leave --certfile out",
-                    ),
-                    address=place,
-                )
+    def _secure(self) -> None:
+        """Speak TLS where that was decided."""
+        if self._encryption is Encryption.NONE:
             return
-        if place.path is not None:
-            raise StartupError(
-                "a Unix socket stays within this machine and has no TLS",
-                advice=Advice("leave tls=True out", "leave --tls out"),
-                address=place,
-            )
-        if not local and len(self._token) < tokens.ADVISED_LENGTH:
-            raise StartupError(
-                f"the token has {len(self._token)} characters, and others can reach {place}",
-                advice=Advice(
-                    f"use one of {tokens.ADVISED_LENGTH} or more, best made by token_create()",
-                    f"use one of {tokens.ADVISED_LENGTH} or more, or unset BGPY_TOKEN, and one "
-                    "is made",
-                ),
-                address=place,
-            )
         # Imported here: a server without TLS need not load it.
         from bgpy.tls import certificates, contexts
 
-        certfile = options.certfile
+        certfile = self._options.certfile
         if certfile is None:
             folder = folders.below_host()
             folders.make_private(folder)
             certfile = certificates.own(folder)
-        identity = contexts.identity(certfile, options.keyfile)
-        listener.speak_tls(self._listener, identity, options.plain_loopback and not local)
+        identity = contexts.identity(certfile, self._options.keyfile)
+        plain_loopback = self._encryption is Encryption.BEYOND_LOOPBACK
+        listener.speak_tls(self._listener, identity, plain_loopback)
 
     def serve(self, ready: Callable[[], None], chores: Chores = lambda: None) -> None:
         """Serve in this thread until the server ends; `ready` is called when it is ready.

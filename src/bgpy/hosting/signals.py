@@ -190,6 +190,20 @@ class Kept:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
 
+def as_after_login() -> None:
+    """Unblock all signals, and ignore none that this process inherited as ignored.
+
+    For a server that has this process to itself; one in the background is started so
+    (`bgpy.process.bootstrap`). SIGHUP stays as it is: ``nohup`` means it.
+    """
+    if sys.platform == "win32":
+        return
+    for number in set(_OTHERS) - {_HANGUP, signal.SIGPIPE, signal.SIGXFSZ}:
+        if _get_handler(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def restore_in_child() -> None:
     """In a forked child of a task: restore Python's default handlers."""
     signal.set_wakeup_fd(-1)

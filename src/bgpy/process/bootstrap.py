@@ -15,6 +15,10 @@ The server is no child of the launcher: it leaves no zombie there. Until it is r
 starter stands between the two, since only a parent learns how a process died, and tells
 the launcher with ``died``. Where there is no fork, starter and server are one.
 
+Ignored and blocked signals are inherited, and would be by all that tasks start. The server's are
+those that Python has after login: its own exceptions apart, none is ignored or blocked. The
+starter needs that too: where SIGCHLD is ignored nobody learns how a child has ended.
+
 If the launcher dies meanwhile, the settings are cut short or a write to the pipe fails,
 and the server ends: it is ready or gone.
 """
@@ -26,7 +30,7 @@ LINE_MAGIC = b"\0bgpy\0"
 
 TEXT = r"""
 def _bootstrap():
-    import marshal, os, sys
+    import _signal, marshal, os, sys
 
     def tell(*message):
         line = b"\n\0bgpy\0" + marshal.dumps(message).hex().encode() + b"\n"
@@ -41,6 +45,12 @@ def _bootstrap():
     os.close(null)
     starter = 0
     if hasattr(os, "fork"):
+        for number in _signal.valid_signals() - {_signal.SIGPIPE, _signal.SIGXFSZ}:
+            if _signal.getsignal(number) == _signal.SIG_IGN:
+                _signal.signal(number, _signal.SIG_DFL)
+        if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         starter = os.getpid()
         server = os.fork()
         if server:

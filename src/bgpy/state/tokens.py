@@ -13,13 +13,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from bgpy import address
-from bgpy.config import ENV_TOKEN, checked_text
+from bgpy.config import ADVISED_TOKEN, ENV_TOKEN, checked_text
 from bgpy.state import records
 from bgpy.state.folders import below_host, exists_privately, make_private, safe
 from bgpy.system import files
-
-ADVISED_LENGTH = 32
-"""Characters below which a token is open to guessing, and refused beyond loopback."""
 
 
 class Source(Enum):
@@ -85,7 +82,7 @@ def create(length: int = 64) -> str:
         raise TypeError(f"length must be an integer, not {type(length).__name__}")
     if length < 1:
         raise ValueError(
-            f"a token can't have {length} characters; at least {ADVISED_LENGTH} are advised"
+            f"a token can't have {length} characters; at least {ADVISED_TOKEN} are advised"
         )
     # Imported here: that takes longer than connecting a client that has a token.
     import secrets

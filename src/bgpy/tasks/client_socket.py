@@ -222,7 +222,7 @@ class Deferred:
         self._client_socket.drop()
 
 
-def respond(client_socket: ClientSocket, response: Any, error: bool = False) -> None:
+def respond(client_socket: ClientSocket | Deferred, response: Any, error: bool = False) -> None:
     """Send `response` to the client whose request the task is working on.
 
     With `error` the response is marked as an error and logged on both sides; the caller's

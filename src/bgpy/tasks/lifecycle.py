@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from bgpy.errors import NotInitialized
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.interrupts import call_user
-from bgpy.tasks.signatures import Functions, takes_client_socket
+from bgpy.tasks.signatures import Functions, check_result, takes_client_socket
 
 
 class Kind(Enum):
@@ -85,6 +85,7 @@ class Tasks:
             if kind is EXEC and functions is not None:
                 state = call_user(functions.exec_task, client_socket, self._state, value)
                 if state is not None:
+                    check_result("exec_task", state)
                     self._state = state
                 return DONE
             if kind is INIT:
@@ -93,16 +94,20 @@ class Tasks:
                 return self._initialize(value, client_socket)
             if functions is None:
                 return _without_tasks(kind)
-            call_user(functions.exit_task, client_socket, self._state, value)
+            check_result(
+                "exit_task", call_user(functions.exit_task, client_socket, self._state, value)
+            )
             return DONE
         except BaseException as error:
             return Outcome(Result.RAISED, error.with_traceback(_below_bgpy(error.__traceback__)))
 
     def _initialize(self, functions: Functions, client_socket: ClientSocket) -> Outcome:
         if takes_client_socket(functions.init_task):
-            self._state = call_user(functions.init_task, client_socket)
+            state = call_user(functions.init_task, client_socket)
         else:
-            self._state = call_user(functions.init_task)
+            state = call_user(functions.init_task)
+        check_result("init_task", state)
+        self._state = state
         self.functions = functions
         return DONE
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from bgpy.system.strikes import is_strike_amid
+
+MOST_WRAPPERS = 100
+"""Wrappers around a function that are looked through: one may be called by itself."""
+
+_Cached = type(functools.cache(len))
 
 
 class Functions(NamedTuple):
@@ -33,21 +39,52 @@ def check(functions: Functions) -> None:
             )
 
 
+def check_result(name: str, value: Any) -> None:
+    """Raise `TypeError` if the task `name` has returned a coroutine, whose body has not run.
+
+    That is what a plain function gives which wraps an async one.
+    """
+    if value.__class__ is CoroutineType:
+        value.close()  # else Python warns that it was never awaited
+        raise TypeError(
+            f"{name} has returned a coroutine, whose body has not run: "
+            "async tasks are not supported yet; use asyncio.run() inside"
+        )
+
+
 def _check_runs(name: str, function: Callable[..., Any]) -> None:
     """Raise `TypeError` for a function whose body a call doesn't run."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    if not inspect.isroutine(function):  # an instance: what is called is its __call__
-        function = getattr(function, "__call__", function)  # noqa: B004
+    function = _innermost(function)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"{name} must be a plain function, not an async one, whose body a call doesn't run: "
-            "use asyncio.run() inside"
+            f"{name} must be a plain function: async tasks are not supported yet, since a call "
+            "doesn't run their body; use asyncio.run() inside"
         )
-    if name != "init_task" and inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(function):
         raise TypeError(
-            f"{name} must be a plain function, not a generator, whose body a call doesn't run"
+            f"{name} must be a plain function: generator tasks are not supported yet, since a "
+            "call doesn't run their body; to keep a generator as the state, return one"
         )
+
+
+def _innermost(function: Any) -> Any:
+    """What is run when `function` is called, as far as Python's own wrappers show it.
+
+    Other decorators may run an async function to its end, so ``__wrapped__`` says nothing.
+    """
+    for _ in range(MOST_WRAPPERS):
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif isinstance(function, _Cached):
+            function = function.__wrapped__
+        elif isinstance(function, type) or inspect.isroutine(function):
+            break
+        else:  # an instance: what is called is its class's __call__
+            called = getattr(type(function), "__call__", None)  # noqa: B004
+            if called is None:
+                break
+            function = called
+    return function
 
 
 def takes_client_socket(init_task: Callable[..., Any]) -> bool:

@@ -13,6 +13,8 @@ from typing import NoReturn
 import pytest
 
 from bgpy.calling.blocking.channel import Channel
+from bgpy.calling.blocking.futures import CallFuture
+from bgpy.calling.blocking.send_queue import GATHERED
 from bgpy.calling.blocking.shared import Unusable
 from bgpy.calling.conversation import Answer
 from bgpy.errors import CallTimeout, ServerGone
@@ -29,7 +31,7 @@ from bgpy.wire.messages import (
     Reply,
     Status,
 )
-from tests.support.channels import Far, far_end
+from tests.support.channels import Far, bare_future, far_end
 from tests.support.peers import wait_until
 
 Ends = tuple[Channel, Far]
@@ -187,6 +189,112 @@ def test_short_road_is_closed_behind_a_goodbye(ends: Ends) -> None:
     channel.leaving = "the client was closed"
     with pytest.raises(Unusable):
         call_alone(channel)
+
+
+def submit_small(channel: Channel, head: bytes = b"args") -> CallFuture | None:
+    """As a client's thread submits; the future, if the short road took the call."""
+    future = bare_future()
+    return future if channel.submit_small(future, head) else None
+
+
+@pytest.fixture
+def stood_by(ends: Ends) -> Ends:
+    """A channel that the standby reads, since a submitted call is under way."""
+    channel, far = ends
+    first = bare_future()
+    with channel._lock:
+        channel.admit(first, (b"first", (), False))
+        channel.push_admitted()
+    far.read()
+    channel._last_used = monotonic()
+    return ends
+
+
+def test_short_road_of_futures_gathers_behind_what_is_under_way(stood_by: Ends) -> None:
+    """They leave in order, with what leaves next, and each gets its own answer."""
+    channel, far = stood_by
+    heads = [b"%d" % number for number in range(5)]
+    futures = [submit_small(channel, head) for head in heads]
+    assert channel.has_unsent
+    channel.push()
+    requests = [far.read() for _ in heads]
+    assert [bytes(each.head) for each in requests if isinstance(each, Execute)] == heads
+    far.say(*(Reply(each.request, b"v%d" % each.request) for each in reversed(requests)))
+    for future, request in zip(futures, requests, strict=True):
+        assert future is not None
+        answer = future.result(30)
+        assert (answer.head if isinstance(answer, Reply) else answer) == b"v%d" % request.request
+
+
+@pytest.mark.parametrize("unusual", ["paused", "large", "leaving", "ended", "torn", "no standby"])
+def test_short_road_of_futures_is_left_where_anything_is_unusual(
+    stood_by: Ends, unusual: str
+) -> None:
+    """Nothing was done."""
+    channel, _ = stood_by
+    before = list(channel.conversation.pending)
+    with channel._lock:
+        match unusual:
+            case "paused":
+                channel._last_used -= 1.0
+            case "large":
+                channel.connection.plain_head = 3
+            case "leaving":
+                channel.leaving = "the client was closed"
+            case "ended":
+                channel.conversation.note_end("it is late")
+            case "torn":
+                channel._sends.torn = True
+            case _:
+                channel._turns.asked = False
+    assert submit_small(channel) is None
+    assert list(channel.conversation.pending) == before
+    assert not channel.has_unsent
+
+
+def test_short_road_of_futures_ends_with_the_connection(stood_by: Ends) -> None:
+    """What was taken has the end as its answer."""
+    channel, far = stood_by
+    taken = [submit_small(channel) for _ in range(3)]
+    far.sock.close()
+    for future in taken:
+        assert future is not None
+        assert isinstance(future.result(30), ServerGone)
+    wait_until(lambda: channel.has_ended, "the end is noted")
+    assert submit_small(channel) is None
+
+
+@pytest.mark.parametrize("where", ["begin", "gather_one", "push"])
+def test_submit_that_is_interrupted_is_expected_no_longer(
+    stood_by: Ends, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Its caller has no future; the calls behind it are answered as if nothing had been."""
+    channel, far = stood_by
+    held = channel.conversation if where == "begin" else channel._sends
+    real = getattr(held, where)
+
+    def struck(*args: object) -> None:
+        real(*args)
+        raise KeyboardInterrupt
+
+    before = list(channel.conversation.pending)
+    with channel._lock:
+        channel._sends._size += GATHERED  # so that it pushes
+    with monkeypatch.context() as patch:
+        patch.setattr(held, where, struck)
+        with pytest.raises(KeyboardInterrupt):
+            submit_small(channel)
+    assert list(channel.conversation.pending) == before
+    with channel._lock:
+        channel._sends._size -= GATHERED
+    future = submit_small(channel, b"next")
+    channel.push()
+    while not isinstance(request := far.read(), Execute) or bytes(request.head) != b"next":
+        far.say(Reply(request.request, b"nobody's"))
+    far.say(Reply(request.request, b"value"))
+    assert future is not None
+    answer = future.result(30)
+    assert (answer.head if isinstance(answer, Reply) else answer) == b"value"
 
 
 # Time-outs

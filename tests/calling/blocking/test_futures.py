@@ -59,7 +59,7 @@ def test_wait_ends_at_its_time() -> None:
     mine = future()
     with pytest.raises(TimeoutError):
         mine.result(0.01)
-    assert not mine._latches
+    assert not mine._watched().latches
 
 
 def test_future_is_settled_when_its_lock_was_left_locked() -> None:
@@ -170,6 +170,54 @@ def test_as_completed_gives_each_once_in_the_order_of_their_ends(callbacks: Call
     assert seen == [mine[2], mine[1], mine[0]]
     with pytest.raises(TimeoutError, match=r"1 \(of 1\) futures unfinished"):
         list(as_completed([future()], 0))
+
+
+def test_who_waits_behind_a_slow_callback_is_told_of_none_twice(callbacks: Callbacks) -> None:
+    """A future that ended before is one of those that are done, and not told of again later."""
+    first, second = future(), future()
+    goes_on = threading.Event()
+    first.add_done_callback(lambda each: goes_on.wait(30))
+    first.arrived(Pong(1), callbacks)
+    second.add_done_callback(lambda each: None)
+    second.arrived(Pong(1), callbacks)  # whose `finish` waits for that callback
+    third = future()
+    given = as_completed([second, third], 30)
+    assert next(given) is second
+    got: list[object] = []
+    waiting = threading.Thread(target=lambda: got.append(wait([second, third], 30)))
+    waiting.start()
+    wait_until(lambda: len(third._waiters) == 2, "it waits")
+    goes_on.set()
+    last = threading.Event()
+    second.add_done_callback(lambda each: last.set())
+    assert last.wait(30)
+    third.arrived(Pong(1), callbacks)
+    waiting.join(20)
+    assert got == [({second, third}, set())]
+    assert list(given) == [third]
+
+
+def test_who_looks_late_finds_a_future_as_any_other() -> None:
+    """Settled before anybody looked, it keeps no watchers until there are some."""
+    mine, other = future(), future()
+    for each in (mine, other):
+        each.settle(Pong(1))
+        assert not each.is_watched()
+    assert mine._condition is not other._condition
+    assert wait([mine, other], 0) == ({mine, other}, set())
+    assert mine._waiters == other._waiters == []
+    called: list[object] = []
+    mine.add_done_callback(called.append)
+    assert called == [mine]
+
+
+def test_answer_is_not_kept_beside_its_value() -> None:
+    """Else a large response would take its memory twice; it stays done."""
+    mine = CallFuture(lambda answer: "value", lambda future: False)
+    mine.settle(Pong(1))
+    assert mine.answer == Pong(1)
+    assert [mine.result(), mine.result()] == ["value"] * 2
+    assert (mine.answer, mine.done()) == (b"", True)
 
 
 def test_wait_takes_futures_of_others_too(callbacks: Callbacks) -> None:

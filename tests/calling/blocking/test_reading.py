@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from bgpy.calling.blocking.channel import Channel
-from bgpy.calling.conversation import Call
+from bgpy.calling.conversation import Call, timed_out
 from bgpy.errors import ServerGone
 from bgpy.system.latch import Latch
-from bgpy.wire.messages import Goodbye, Pong, Reply
-from tests.support.channels import Far, far_end
+from bgpy.wire.messages import Failure, Goodbye, Pong, Reason, Reply
+from tests.support.channels import Far, bare_future, far_end
 
 Ends = tuple[Channel, Far]
 
@@ -27,7 +27,8 @@ def ends() -> Iterator[Ends]:
 
 def expected(channel: Channel, number: int, left: bool = True) -> Call:
     """A call that is under way; its thread sleeps."""
-    call = Call(waker=Latch())
+    call = Call()
+    call.waker = Latch()
     channel.conversation.begin(call, number)
     call.begun = call.left = left
     return call
@@ -104,3 +105,29 @@ def test_standby_reads_until_nothing_is_under_way(ends: Ends) -> None:
     assert call.answer == Reply(1, b"value")
     gc.collect()
     assert channel.usable()
+
+
+def test_small_responses_that_come_together_reach_their_futures(ends: Ends) -> None:
+    """Whatever lies between them, and wherever the bytes are cut."""
+    channel, far = ends
+    futures = [bare_future() for _ in range(6)]
+    for number, future in enumerate(futures, 1):
+        channel.conversation.begin(future, number)
+        future.begun = future.left = True
+    futures[1].answer = taken = timed_out(1.0, "unknown")
+    frames = [far.bytes_of(Reply(number, b"v%d" % number)) for number in range(1, 7)]
+    frames[3] = far.bytes_of(Reply(4, b"l" * 10_000))
+    frames.insert(2, far.bytes_of(Reply(99, b"nobody's"), Pong(98), Failure(97, Reason.TASK)))
+    data = b"".join(frames)
+    for cut in (10, 25, len(frames[0]), len(frames[0]) + 3, len(data) - 1, len(data)):
+        far.sock.sendall(data[:cut])
+        channel.look()
+        data = data[cut:] if cut < len(data) else b""
+        if not data:
+            break
+    far.sock.sendall(data)
+    while channel.conversation.pending:
+        channel.look()
+    heads = [bytes(getattr(each.result(30), "head", each.answer)) for each in futures[2:]]
+    assert heads[1] == b"l" * 10_000
+    assert futures[1].answer is taken

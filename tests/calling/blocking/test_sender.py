@@ -84,12 +84,12 @@ def test_sender_sends_until_nothing_is_left(fails: bool) -> None:
     more = Work(1)
     assert sender.ring(more)
     assert more.done.wait(LONG)
-    sender.rest()
+    sender.rest(work)
     wait_until(lambda: not sender._started, "the client was closed: its thread ends")
     again = Work(1)
     assert sender.ring(again)
     assert again.done.wait(LONG)
-    sender.rest()
+    sender.rest(work)
 
 
 def test_sender_that_can_not_be_started_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_sender_that_can_not_be_started_keeps_nothing(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module.threads, "start", lambda *_: False)
     assert not sender.ring(work)
     assert sender._rung.empty()
-    sender.rest()
+    sender.rest(work)
 
 
 def test_sender_asks_for_a_call_whose_time_is_over_and_gives_it_up(
@@ -111,9 +111,10 @@ def test_sender_asks_for_a_call_whose_time_is_over_and_gives_it_up(
     call.begun = call.left = True
     with channel._lock:
         assert sender.timers.add(monotonic() + 0.01, channel, call)
-    assert sender.ring(work := Work(1))
+    work = Work(1)
+    assert sender.ring(work)
     assert work.done.wait(LONG)
     assert far.read().target == 1  # type: ignore[union-attr]
     wait_until(lambda: call.answer is not None, "the call is given up")
     assert getattr(call.answer, "progress", None) == "unknown"
-    sender.rest()
+    sender.rest(work)

@@ -7,7 +7,6 @@ import socket
 import pytest
 
 from bgpy.address import parse
-from bgpy.errors import StartupError
 from bgpy.serving.io import listener
 from bgpy.tls.stream import PlainOrTls, TlsSocket
 from tests.support.ends import server_identity
@@ -25,14 +24,14 @@ def test_listener_keeps_the_interface_of_a_link_local_address(
 ) -> None:
     """Without it nobody could connect."""
     monkeypatch.setattr(listener, "_bind", lambda address, place: _Bound())
-    door = listener.listen(parse("[fe80::1%lo]:0"), True)
+    door = listener.listen(parse("[fe80::1%lo]:0"))
     assert str(door.address) == "[fe80::1%lo]:5"
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:0", "[::1]:0", "localhost:0"])
 def test_listener_tells_the_port_that_it_got(text: str) -> None:
     """And the host as a number."""
-    door = listener.listen(parse(text), False)
+    door = listener.listen(parse(text))
     try:
         assert door.address == door.sock.getsockname()[:2]
         with socket.create_connection(door.address, 20.0):
@@ -79,17 +78,3 @@ def test_plain_is_for_connections_between_loopback_addresses_alone(
     listener.speak_tls(door, server_identity(), allowed)
     stream, _ = door.wrap(_Accepted(ours, theirs))  # type: ignore[arg-type]
     assert type(stream) is (PlainOrTls if plain and allowed else TlsSocket)
-
-
-def test_listen_goes_by_the_address_that_it_binds_when_a_name_changes_its_meaning(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What others can reach is never taken for this machine's loopback."""
-    meanings = iter(["192.0.2.1"])
-
-    def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(meanings, "127.0.0.1"), port))]
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    with pytest.raises(StartupError, match="other machines"):
-        listener.listen(parse("box:0"), False)

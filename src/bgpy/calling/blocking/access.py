@@ -8,6 +8,7 @@ threads are no more.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from threading import Lock
 from time import monotonic
@@ -16,12 +17,16 @@ from typing import Any, NamedTuple
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.connector import Connector, TooLate
+from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.program import FAREWELL, Program
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.conversation import Acquaintance, timed_out
+from bgpy.config import short_roads
 from bgpy.errors import CallingSelf
-from bgpy.system.deadlines import seconds_left
+from bgpy.memory import Payload
+from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.tasks import current
+from bgpy.wire.small import SMALL_CALL
 
 OVER = "the call is over"
 
@@ -43,6 +48,21 @@ class Terms(NamedTuple):
     """Whether the caller has to know of a restart before."""
 
 
+class Posted:
+    """A call that was submitted, on its way to a connection."""
+
+    __slots__ = ("call", "channel", "deadline", "payload", "told")
+
+    def __init__(self, call: CallFuture, payload: Payload, told: int) -> None:
+        self.call = call
+        self.payload = payload
+        self.deadline = deadline_in(call.timeout)
+        self.told = told
+        """The last restart that the client had been told of."""
+        self.channel: Channel | None = None
+        """The one that has taken it, in part or whole."""
+
+
 class Access:
     """Of one client to its server."""
 
@@ -51,10 +71,33 @@ class Access:
         self.shared = Shared(target.address)
         self.here = self.shared.here
         self.connector = Connector(target, connect_timeout, self.shared, acquaintance)
+        self.posted: deque[Posted] = deque()
+        """Submitted calls that no connection has taken: they go before what comes later."""
+        self._small = SMALL_CALL if short_roads() else -1
 
     def is_inside(self) -> bool:
         """Whether this thread may neither take the client's lock nor wait for its threads."""
         return Program.ends or self.here.inside.locked()
+
+    def short_road(self, payload: Payload, timeout: float | None) -> tuple[Channel, bytes] | None:
+        """What takes nearly all calls, those of a small plain pickle without a time limit.
+
+        The channel and the pickle; None where anything has to be seen to before, or the call
+        is another one (docs/design/0026).
+        """
+        head, buffers, code = payload
+        channel = self.connector.channel
+        if (
+            timeout is None
+            and channel is not None
+            and isinstance(head, bytes)
+            and len(head) <= self._small
+            and channel.generation <= self.acquaintance.notified
+            and not (buffers or code or self.posted or Program.ends)
+            and not (self.here.inside.locked() or current.is_task_thread())
+        ):
+            return channel, head
+        return None
 
     def connected(self, deadline: float | None, timeout: float | None) -> Channel:
         """The channel that all share, made if need be; raises as `Connector.connected`, and

@@ -23,13 +23,12 @@ from bgpy.calling.blocking.access import Access, Ask, Terms
 from bgpy.calling.blocking.channel import Channel, chain_block
 from bgpy.calling.blocking.connecting import Target, prepare
 from bgpy.calling.blocking.futures import CallFuture
-from bgpy.calling.blocking.program import FAREWELL, Program, join
+from bgpy.calling.blocking.program import FAREWELL, join
 from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.blocking.submitting import Submitter
 from bgpy.calling.conversation import EXITING, Acquaintance, Answer, timed_out
 from bgpy.calling.results import value_of
-from bgpy.config import short_roads
 from bgpy.errors import BgpyError, CallTimeout, RemoteProtocolError, ServerGone
 from bgpy.late import json
 from bgpy.memory import Payload
@@ -45,7 +44,6 @@ from bgpy.wire.messages import (
     modules_text,
     modules_told,
 )
-from bgpy.wire.small import SMALL_CALL
 
 T = TypeVar("T")
 
@@ -70,7 +68,6 @@ class Caller:
         self._target = target
         self._connect_timeout = connect_timeout
         self._acquaintance = Acquaintance(target.address)
-        self._small = SMALL_CALL if short_roads() else -1
         self._begin_anew()
         join(self)
 
@@ -79,7 +76,7 @@ class Caller:
         self._here = access.here
         self._connector = access.connector
         self._submitter = Submitter(access)
-        self._posted = self._submitter.posted
+        self._posted = access.posted
         self._hashes: tuple[bytes, dict[str, str | None]] = b"", {}
 
     @property
@@ -89,31 +86,18 @@ class Caller:
 
     # Calls that wait
 
-    def call(self, payload: Payload, timeout: float | None) -> bytes | Answer:
-        """As `request` of an `Execute` that waits for what is responded.
-
-        What came on the short road is the response's pickle, without a message.
-        """
-        head, buffers, code = payload
-        channel = self._connector.channel
-        if (
-            timeout is None
-            and channel is not None
-            and head.__class__ is bytes
-            and len(head) <= self._small
-            and not (buffers or code or self._posted or Program.ends or current.is_task_thread())
-        ):
-            # The road of nearly all calls: `Access` says what the conditions are.
-            here = self._here
-            inside = here.inside
-            if not inside.locked() and channel.generation <= self._acquaintance.notified:
-                try:
-                    with inside:
-                        found = channel.call_alone(head, here.turn)
-                    if found is not None:
-                        return found
-                except Unusable:
-                    pass  # nothing was sent
+    def call(self, payload: Payload, timeout: float | None) -> Answer:
+        """As `request` of an `Execute` that waits for what is responded."""
+        short = self._access.short_road(payload, timeout)
+        if short is not None:
+            channel, head = short
+            try:
+                with self._here.inside:
+                    found = channel.call_alone(head, self._here.turn)
+                if found is not None:
+                    return found
+            except Unusable:
+                pass  # nothing was sent
         answer: Answer = self._do(
             lambda channel, deadline, turn: channel.call(
                 payload, current.chain(), timeout, deadline, turn
@@ -288,7 +272,7 @@ class Caller:
             channel.forget_in_child(gone)
         self._begin_anew()
         for each in posted:
-            each.future.settle_in_child(gone)
+            each.call.settle_in_child(gone)
 
     # What all have in common
 

@@ -31,6 +31,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bgpy.calling.blocking.connecting import Connected
+from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.reading import LOOK_AFTER, STRUCK_READING, STRUCK_SENDING, Reading
 from bgpy.calling.blocking.send_queue import SendQueue
 from bgpy.calling.blocking.shared import NoReader, Shared, Unusable
@@ -77,12 +78,11 @@ class Channel(Reading):
         request = (payload, True, chain_block(chain)) if chain else (payload, True)
         return self._ask(self.connection.execute, request, chain, timeout, deadline, turn)
 
-    def call_alone(self, head: bytes, turn: threading.Lock) -> bytes | Answer | None:
+    def call_alone(self, head: bytes, turn: threading.Lock) -> Answer | None:
         """As `call` of a small plain pickle without a time limit: the short road.
 
-        Gives the pickle of the response, or the answer if it is anything else. None says that
-        nothing was done: another thread reads, or the connection needs a look first. Raises
-        `Unusable` likewise.
+        None says that nothing was done: another thread reads, or the connection needs a look
+        first. Raises `Unusable` likewise.
         """
         call, turns, sends = Call(), self._turns, self._sends
         try:
@@ -275,20 +275,50 @@ class Channel(Reading):
             question = Status(self._numbers.draw(), stage_question(call.request, chain))
             self._sends.send(Call(), self.connection.send(question))
 
-    def waited_for(self, waker: object) -> None:
+    def waited_for(self, future: CallFuture) -> None:
         """In a task that waits for a future: the same for its call, once that is on its way."""
-        with self._lock:
-            pending = self.conversation.pending.values()
-            found = [call for call in pending if call.waker is waker]
+        if self.conversation.pending.get(future.request) is not future:
+            return
         try:
-            for call in found:
-                self.tell_chain(call)
+            self.tell_chain(future)
         except OSError as error:
             if is_strike(error):
                 raise
             self.lost(error)
 
     # Futures
+
+    def submit_small(self, call: CallFuture, head: bytes) -> bool:
+        """As `admit` and `push_admitted` of a small plain pickle: the short road.
+
+        Whether it was taken. If not, nothing was done: the standby doesn't read, or the
+        connection needs a look first.
+        """
+        conversation, sends = self.conversation, self._sends
+        try:
+            with self._lock:
+                if (
+                    sends.torn
+                    or self.leaving
+                    or conversation.ended is not None
+                    or not self._turns.asked
+                    or len(head) > self.connection.plain_head
+                    or monotonic() - self._last_used > LOOK_AFTER
+                ):
+                    return False
+                self._numbers.last = number = self._numbers.last + 1
+                conversation.begin(call, number)
+                sends.gather_one(call, pack_start(EXECUTE, len(head), number) + head)
+                if len(conversation.pending) <= sends.count or sends.is_full:
+                    sends.push()
+        except BaseException as error:
+            self._failed(call, error, self._shared.here.turn)
+        return True
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether anything waits in the send queue."""
+        return bool(self._sends.waiting)
 
     def has_admitted(self, call: Call) -> bool:
         """With the lock held: whether `call` is in the send queue, or has left."""
@@ -400,8 +430,8 @@ class Channel(Reading):
         self._sock.close()
         self._sends.clear()
         for call in self.conversation.forget():
-            if call.waker is not None and call.waker.__class__ is not Latch:
-                call.waker.settle_in_child(answer)
+            if isinstance(call, CallFuture):
+                call.settle_in_child(answer)
 
 
 def chain_block(chain: bytes) -> bytes:

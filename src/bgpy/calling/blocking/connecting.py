@@ -9,9 +9,10 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
-from bgpy.address import Address, is_loopback_host
+from bgpy.address import Address, dialled
 from bgpy.calling.blocking.dialling import Reached, limit, reach, silent, tls_modules
 from bgpy.codec.payload import within
+from bgpy.encryption import Encryption, encryption
 from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy, Unreachable
 from bgpy.late import hashing
 from bgpy.memory import allocate
@@ -56,7 +57,7 @@ def prepare(target: Target) -> None:
     weakref.finalize(prepare, bool).detach()  # whose first use imports something
     with suppress(Exception):  # whatever is wrong is told to the call that needs it
         hashing()
-        if target.tls or (address.path is None and not is_loopback_host(address.host)):
+        if encryption(dialled(address), target.tls) is not Encryption.NONE:
             tls_modules()
         target.find_token()
 

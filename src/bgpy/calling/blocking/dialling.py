@@ -18,8 +18,16 @@ from time import monotonic
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
-from bgpy.address import Address, dialled, is_loopback_host, resolve
-from bgpy.errors import AuthenticationError, ConnectError, NotBgpy, NotRunning, Unreachable
+from bgpy.address import Address, dialled, resolve
+from bgpy.encryption import Encryption, encryption
+from bgpy.errors import (
+    ArgumentError,
+    AuthenticationError,
+    ConnectError,
+    NotBgpy,
+    NotRunning,
+    Unreachable,
+)
 from bgpy.late import once
 from bgpy.shortage import no_descriptor
 from bgpy.system import processes
@@ -48,17 +56,13 @@ def reach(address: Address, tls: bool | None, deadline: float) -> Reached:
     if address.path is not None:
         return Reached(_reach_unix(address, address.path, deadline), b"")
     sock, place = _reach_tcp(address, deadline)
-    beyond = not is_loopback_host(place.host)
-    if not (beyond if tls is None else tls):
-        if not beyond:
-            return Reached(sock, b"")
-        sock.close()
-        raise Unreachable(
-            f"{address} is on another machine, to which bgpy connects with TLS only",
-            advice="leave tls=False out",
-            address=address,
-        )
     try:
+        try:
+            decided = encryption(place, tls)
+        except ArgumentError as error:  # a name, which stands for another machine
+            raise Unreachable(error.problem, advice=error.advice, address=address) from error
+        if decided is Encryption.NONE:
+            return Reached(sock, b"")
         return _secured(sock, address, deadline)
     except BaseException:
         sock.close()

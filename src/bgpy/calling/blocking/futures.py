@@ -8,13 +8,19 @@
 A value is unpickled by who asks for it (`result`, `exception`) or by the callback that
 does, so what is slow or waits there keeps no other call from its answer.
 
-A future has no condition variable: a thread that a signal handler interrupts inside of one
-may leave it locked. Who waits appends a latch, then looks whether the future is done; who
-settles it sets the answer and the state, then opens all latches. Each side says before it
-looks, so one of them sees the other: both are operations of a deque and stores of an
-attribute, which are atomic and ordered, in builds without the GIL as well (each deque and
-each object has a lock of its own there). Callbacks are handed over in the same way, and
-taken with `popleft`, so that each is called once.
+**Who looks at a future** (waits for it, or is to be called back) is noted in its `Watchers`,
+which are made by the first that looks: most futures have their answer before. Who settles a
+future sets the answer first, and then puts `NOBODY` in the place of watchers that there
+aren't; who looks makes watchers there first, and then looks at the answer. Both use one
+operation of a dict, `setdefault`, which is atomic, in builds without the GIL as well. So one of
+them sees the other: a latch that was appended is opened, and a callback is called, once,
+since it is taken with `popleft`.
+
+There is no condition variable: a thread that a signal handler interrupts inside of one may
+leave it locked. `concurrent.futures.wait` and `as_completed` take the lock of each future,
+look at its state, and append a waiter. They count on it that a waiter is told of all futures
+that end after that, and of none that had ended before: so the state changes, and those who are
+to be told are noted, under that lock.
 """
 
 from __future__ import annotations
@@ -30,7 +36,7 @@ from typing import Any, NoReturn
 
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.waiting import TICK, patience
-from bgpy.calling.conversation import Answer
+from bgpy.calling.conversation import Answer, Call
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import deadline_in, is_over
 from bgpy.system.latch import Latch
@@ -50,35 +56,93 @@ behind by a thread that was interrupted there; it is held for microseconds."""
 Made = tuple[Any, BaseException | None]
 """A value, or what making it raised."""
 
+TAKEN: Answer = b""
+"""In the place of an answer whose value was made, and which is kept no longer."""
 
-class CallFuture(Future[Any]):
-    """The response of a submitted call.
+
+class Watchers:
+    """Who waits for a future, or is to be called back."""
+
+    __slots__ = ("callbacks", "condition", "finished", "latches", "to_tell", "waiters")
+
+    def __init__(self, finished: bool = False) -> None:
+        self.condition = RLock()
+        """What `concurrent.futures` takes for the lock of a condition variable."""
+        self.finished = finished
+        """Whether it has ended, as `concurrent.futures` is to see it."""
+        self.waiters: list[Any] = []
+        self.to_tell: list[Any] = []
+        """Those of the waiters that looked before it had ended, and are to be told."""
+        self.callbacks: deque[Callable[[Future[Any]], object]] = deque()
+        self.latches: deque[Latch] = deque()
+
+    def settle(self) -> bool:
+        """The answer is there: wake who waits for it alone; whether there is more to be done.
+
+        It waits for nothing, and may be repeated where it was interrupted.
+        """
+        if self.condition.acquire(blocking=False):
+            try:
+                self._finish()
+            finally:
+                self.condition.release()
+        self.wake()
+        return bool(not self.finished or self.to_tell or self.callbacks)
+
+    def finish(self) -> list[Any]:
+        """As `settle`, and waits for that lock; gives those who are to be told."""
+        mine = self.condition.acquire(timeout=LEFT_LOCKED)
+        self._finish()
+        if mine:
+            self.condition.release()
+        self.wake()
+        told, self.to_tell = self.to_tell, []
+        return told
+
+    def wake(self) -> None:
+        """Open all latches; none is taken out, so that who is interrupted here repeats it."""
+        for latch in self.latches.copy():
+            latch.open()
+
+    def _finish(self) -> None:
+        if not self.finished:
+            self.to_tell = self.waiters[:]
+            self.finished = True
+
+
+NOBODY = Watchers(finished=True)
+"""In the place of a future's watchers: it was settled before anybody looked."""
+
+
+class CallFuture(Call, Future[Any]):
+    """The response of a submitted call, and that call itself while it is under way.
 
     It can't be cancelled: its request may have left already, so that it is ``running`` until it
     is done, and `cancel` gives False. The call's `timeout` withdraws a request that has not
     started.
     """
 
+    # Those of the class are the defaults: making one is on the way of every submit.
+    _watchers: Watchers | None = None
+    _late: Watchers | None = None
+    """Of those who looked after it was settled for `NOBODY`."""
+    _made: Made | None = None
+
     def __init__(
-        self, value_of: Callable[[Answer], Any], waited_for: Callable[[CallFuture], bool]
+        self,
+        value_of: Callable[[Answer], Any],
+        waited_for: Callable[[CallFuture], bool],
+        timeout: float | None = None,
     ) -> None:
         """`value_of` makes the value of an answer, or raises.
 
         `waited_for` is called by who waits, again and again: it raises where waiting could
         never end, and says whether it is to be called once more within a tick.
         """
-        # What `concurrent.futures` has in its own, without its condition variable.
-        self._condition = RLock()  # type: ignore[assignment]
-        self._state = RUNNING
-        self._waiters: list[Any] = []
-        self._done_callbacks: deque[Callable[[Future[Any]], object]] = deque()
+        # Not those of the bases: what `Future` makes there is made by the first that looks.
+        self.timeout = timeout
         self._value_of = value_of
         self._waited_for = waited_for
-        self._answer: Answer | None = None
-        self._made: Made | None = None
-        self._values: dict[int, Made] = {}
-        self._latches: deque[Latch] = deque()
-        self._told = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x} state={self._state.lower()}>"
@@ -89,13 +153,32 @@ class CallFuture(Future[Any]):
             "send its result() instead"
         )
 
+    # What `concurrent.futures` looks at in a future
+
+    @property
+    def _state(self) -> str:  # type: ignore[override]
+        watchers = self._watchers
+        return FINISHED if watchers is not None and watchers.finished else RUNNING
+
+    @property
+    def _condition(self) -> Any:  # type: ignore[override]
+        return self._watched().condition
+
+    @property
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
+        return self._watched().waiters
+
+    # What its caller does with it
+
     def done(self) -> bool:
         """Whether the answer is here."""
-        return self._state == FINISHED
+        return self.answer is not None
 
     def result(self, timeout: float | None = None) -> Any:
         """Give what the task responded, or raise as `Client.call`; see `Future.result`."""
-        value, error = self._outcome(timeout)
+        if self.answer is None:
+            self._wait(deadline_in(timeout))
+        value, error = self._made or self._make()
         if error is not None:
             try:
                 raise error
@@ -105,13 +188,16 @@ class CallFuture(Future[Any]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Give what `result` would raise; see `Future.exception`."""
-        return self._outcome(timeout)[1]
+        if self.answer is None:
+            self._wait(deadline_in(timeout))
+        return (self._made or self._make())[1]
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Have `fn` called with this future: in the client's thread for that, or here if done."""
-        self._done_callbacks.append(fn)
-        if self._state == FINISHED:
-            self.call_back()
+        watchers = self._watched()
+        watchers.callbacks.append(fn)
+        if self.answer is not None:
+            self._call_back(watchers)
 
     def set_result(self, result: Any) -> None:
         """Not for this kind: the server answers."""
@@ -128,16 +214,13 @@ class CallFuture(Future[Any]):
 
         It waits for nothing, and may be repeated where it was interrupted.
         """
-        if self._answer is None:
-            self._answer = answer
-        if not self._condition.acquire(blocking=False):
-            return True
-        try:
-            self._state = FINISHED
-        finally:
-            self._condition.release()
-        self._wake()
-        return bool(self._waiters or self._done_callbacks)
+        if self.answer is None:
+            self.answer = answer
+        return self.is_watched() and self._watched().settle()
+
+    def is_watched(self) -> bool:
+        """Whether anybody looked before the answer was there; from now on nobody did."""
+        return self.__dict__.setdefault("_watchers", NOBODY) is not NOBODY
 
     def arrived(self, answer: Answer, callbacks: Callbacks) -> None:
         """Settle it, and leave what may take its time to the thread for callbacks."""
@@ -146,19 +229,34 @@ class CallFuture(Future[Any]):
 
     def finish(self) -> None:
         """Tell those that wait for several futures, and call back: in the thread for that."""
-        mine = self._condition.acquire(timeout=LEFT_LOCKED)
-        self._state = FINISHED
-        waiters = [] if self._told else self._waiters[:]
-        self._told = True
-        if mine:
-            self._condition.release()
-        self._wake()
-        for waiter in waiters:
+        watchers = self._watched()
+        for waiter in watchers.finish():
             if self._failed_for(waiter):
                 waiter.add_exception(self)
             else:
                 waiter.add_result(self)
-        self.call_back()
+        self._call_back(watchers)
+
+    def settle_in_child(self, answer: Answer) -> None:
+        """In a forked child: end it; the locks may be held by threads that are not here."""
+        watchers = self._watched()
+        watchers.condition = RLock()
+        if self.settle(answer):
+            self._call_back(watchers)
+
+    def look_again(self) -> None:
+        """Have those that wait look whether that can still end: its call has a server now."""
+        if self._watchers is not None:
+            self._watchers.wake()
+
+    def _watched(self) -> Watchers:
+        """Its watchers, made if there are none yet."""
+        found = self._watchers
+        if found is None:
+            found = self.__dict__.setdefault("_watchers", Watchers())
+        if found is NOBODY:
+            found = self._late or self.__dict__.setdefault("_late", Watchers(finished=True))
+        return found
 
     def _failed_for(self, waiter: Any) -> bool:
         """Whether that waiter is to be told that this call failed.
@@ -170,14 +268,14 @@ class CallFuture(Future[Any]):
         if made is None and getattr(waiter, "stop_on_exception", False):
             made = self._make()
         return (
-            isinstance(self._answer, (BgpyError, Failure)) if made is None else made[1] is not None
+            isinstance(self.answer, (BgpyError, Failure)) if made is None else made[1] is not None
         )
 
-    def call_back(self) -> None:
+    def _call_back(self, watchers: Watchers) -> None:
         """Call the callbacks that were not called yet."""
         while True:
             try:
-                callback = self._done_callbacks.popleft()
+                callback = watchers.callbacks.popleft()
             except IndexError as error:
                 if is_strike(error):
                     raise
@@ -189,60 +287,35 @@ class CallFuture(Future[Any]):
                     raise
                 log.exception("a callback of %r raised", self)
 
-    def settle_in_child(self, answer: Answer) -> None:
-        """In a forked child: end it; the locks may be held by threads that are not here."""
-        self._condition = RLock()  # type: ignore[assignment]
-        if self.settle(answer):
-            self.call_back()
-
-    def _wake(self) -> None:
-        """Open all latches; none is taken out, so that who is interrupted here repeats it."""
-        for latch in self._latches.copy():
-            latch.open()
-
-    def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
-        if self._state != FINISHED:
-            self._wait(deadline_in(timeout))
-        made = self._made
-        if made is None:
-            made = self._make()
-        return made
-
     def _wait(self, deadline: float | None) -> None:
-        latch = Latch()
-        self._latches.append(latch)
+        latches, latch = self._watched().latches, Latch()
+        latches.append(latch)
         try:
-            while self._state != FINISHED:
+            while self.answer is None:
                 seconds = patience(deadline)
                 if self._waited_for(self):
                     seconds = TICK if seconds < 0 else min(seconds, TICK)
-                if not latch.wait(seconds) and self._state != FINISHED and is_over(deadline):
+                if not latch.wait(seconds) and self.answer is None and is_over(deadline):
                     raise TimeoutError
         except BaseException:
-            self._latches.remove(latch)
+            latches.remove(latch)
             raise
 
-    def look_again(self) -> None:
-        """Have those that wait look whether that can still end: its call has a server now."""
-        if self._latches:
-            self._wake()
-
-    def _make(self) -> tuple[Any, BaseException | None]:
+    def _make(self) -> Made:
         """The value, or what it raises, the same for all; no lock is held while it is made."""
-        answer = self._answer
-        made: Made
-        if answer is None:
-            assert self._made is not None, "the answer goes when the value is there"
-            return self._made
+        answer, made = self.answer, self._made  # the answer goes only when the value is there
+        if made is not None:
+            return made
+        assert answer is not None, "it is done"
         try:
             made = self._value_of(answer), None
         except Exception as error:
             if is_strike_amid(error):
                 raise  # it says nothing of the call, which has its answer
             made = None, error
-        # The first stays: one operation of a dict, which is whole in builds without the GIL too.
-        self._made = self._values.setdefault(0, made)
-        self._answer = None
+        self.__dict__.setdefault("_made", made)  # the first stays
+        self.answer = TAKEN
+        assert self._made is not None, "it was set"
         return self._made
 
 

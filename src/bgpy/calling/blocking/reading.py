@@ -24,6 +24,7 @@ from time import monotonic
 
 from bgpy.calling.blocking import loss
 from bgpy.calling.blocking.connecting import Connected
+from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.send_queue import SendQueue
 from bgpy.calling.blocking.shared import NoReader, Shared
 from bgpy.calling.blocking.standby import Standby
@@ -31,6 +32,7 @@ from bgpy.calling.blocking.turns import Turns
 from bgpy.calling.blocking.waiting import TICK, patience, set_tick
 from bgpy.calling.conversation import NOTHING, Answer, Call, Conversation, Farewell, Known
 from bgpy.calling.liveness import server_process
+from bgpy.config import short_roads
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.keepalive import GONE, is_silent
@@ -39,7 +41,7 @@ from bgpy.system.sockets import READABLE, RECEIVE_BUFFER, poll
 from bgpy.system.strikes import is_strike
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.messages import Message
-from bgpy.wire.small import REPLY, unpack_start
+from bgpy.wire.small import REPLY, SMALL_CALL, unpack_start
 
 log = logging.getLogger("bgpy.client")
 
@@ -78,6 +80,7 @@ class Reading(ABC):
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._last_used = monotonic()
         self._standby = Standby()
+        self._short = short_roads()
 
     @property
     def has_ended(self) -> bool:
@@ -190,11 +193,8 @@ class Reading(ABC):
 
     # Reading
 
-    def _read_alone(self, call: Call) -> bytes | Answer:
-        """Read until `call` has its answer: the short road (docs/design/0026).
-
-        The pickle of the response if that comes by itself in one small frame.
-        """
+    def _read_alone(self, call: Call) -> Answer:
+        """Read until `call` has its answer: the short road (docs/design/0026)."""
         buffer, number = self._buffer, call.request
         if self._frames.idle:
             self._torn = True
@@ -240,13 +240,12 @@ class Reading(ABC):
     def _came(self, count: int, target: memoryview | None) -> bool:
         """Hand out what came: `count` bytes in the buffer, or in `target`."""
         frames = self._frames
-        messages: Sequence[Message]
+        messages: Sequence[Message] = ()
         try:
             if target is not None:
                 messages = frames.filled(count)
-            else:
-                message = frames.lone(self._buffer, count)
-                messages = frames.feed(self._buffer[:count]) if message is None else (message,)
+            elif (used := self._settle_small(count)) < count or not count:
+                messages = frames.feed(self._buffer[used:count])
         except BgpyError as error:
             if is_strike(error):
                 raise
@@ -259,6 +258,32 @@ class Reading(ABC):
         self._torn = False
         self._last_used = monotonic()
         return True
+
+    def _settle_small(self, count: int) -> int:
+        """Settle the futures whose small responses lie whole at the front of what came.
+
+        The short road of many that come together; gives their bytes, and stops at all else.
+        """
+        buffer, pending, at = self._buffer, self.conversation.pending, 0
+        whole = count if self._short and self._frames.idle else 0
+        while whole - at > HEADER_SIZE:
+            start, length, request = unpack_start(buffer, at)
+            end = at + HEADER_SIZE + length
+            call = pending.get(request)
+            if (
+                start != REPLY
+                or length > SMALL_CALL
+                or end > whole
+                or call.__class__ is not CallFuture
+                or call.answer is not None
+            ):
+                break
+            call.answer = buffer[at + HEADER_SIZE : end].tobytes()
+            if call.is_watched():
+                self._wake(call)
+            self.conversation.done(call)  # last, as in `_hand_out`
+            at = end
+        return at
 
     def _hand_out(self, message: Message) -> None:
         ended = self.conversation.received(message)
@@ -274,15 +299,10 @@ class Reading(ABC):
 
     def _wake(self, call: Call) -> None:
         """Wake who waits for `call`; may be repeated where it was interrupted."""
-        waker = call.waker
-        if waker is None:
-            return
-        if waker.__class__ is Latch:
-            waker.open()
-        elif call.answer is not None:
-            callbacks = self._shared.callbacks
-            assert callbacks is not None, "futures have come with them"
-            waker.arrived(call.answer, callbacks)
+        if call.waker is not None:
+            call.waker.open()
+        elif isinstance(call, CallFuture) and call.answer is not None:
+            call.arrived(call.answer, self._shared.callbacks)
 
     def _end_lost(self, reason: str) -> None:
         """End a connection that the server or the network has ended, without a goodbye.

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from bgpy.calling.conversation import Call
@@ -28,15 +29,8 @@ OVERFULL = 2**20
 """Bytes in the queue from which on a submit waits for room."""
 
 
-class Outgoing:
-    """What is left to send of one call."""
-
-    __slots__ = ("call", "pieces", "size")
-
-    def __init__(self, call: Call, pieces: list[Piece]) -> None:
-        self.call = call
-        self.pieces = pieces
-        self.size = sum(map(len, pieces))
+Outgoing = tuple[Call, Piece, bool]
+"""A piece of a call, and whether it is the last one."""
 
 
 class SendQueue:
@@ -58,7 +52,7 @@ class SendQueue:
 
     @property
     def count(self) -> int:
-        """How many requests wait, in part or as a whole."""
+        """How many pieces wait; a small request is one."""
         return len(self.waiting)
 
     @property
@@ -95,14 +89,19 @@ class SendQueue:
         self.push()
 
     def holds(self, call: Call) -> bool:
-        """Whether `call` waits; the last that came is looked at first."""
-        return any(outgoing.call is call for outgoing in reversed(self.waiting))
+        """Whether all of `call` waits, or the rest of it; what came last is looked at first."""
+        return any(last and each is call for each, _, last in reversed(self.waiting))
 
     def gather(self, call: Call, pieces: Sequence[Piece]) -> None:
-        """Add `call` to what waits."""
-        outgoing = Outgoing(call, list(pieces))
-        self.waiting.append(outgoing)
-        self._size += outgoing.size
+        """Add `call` to what waits, whole or not at all."""
+        last = len(pieces) - 1
+        self._size += sum(map(len, pieces))
+        self.waiting.extend([(call, piece, at == last) for at, piece in enumerate(pieces)])
+
+    def gather_one(self, call: Call, piece: Piece) -> None:
+        """As `gather`, of a call in one piece."""
+        self._size += len(piece)
+        self.waiting.append((call, piece, True))
 
     def push(self) -> None:
         """Send what the socket takes now; raises `OSError` if the connection is lost."""
@@ -120,11 +119,9 @@ class SendQueue:
 
     def take_back(self, call: Call) -> None:
         """Forget a call of which nothing has left."""
-        for outgoing in self.waiting:
-            if outgoing.call is call:
-                self.waiting.remove(outgoing)
-                self._size -= outgoing.size
-                return
+        kept = [outgoing for outgoing in self.waiting if outgoing[0] is not call]
+        self.waiting = deque(kept)
+        self._size = sum(len(piece) for _, piece, _ in kept)
 
     def clear(self) -> None:
         """Forget all."""
@@ -135,11 +132,9 @@ class SendQueue:
         """What leaves in one system call: small requests together, and their size."""
         together: list[Piece] = []
         size = 0
-        for outgoing in self.waiting:
-            if len(together) + len(outgoing.pieces) > MOST_PIECES and together:
-                break
-            together += outgoing.pieces
-            size += outgoing.size
+        for _, piece, _ in islice(self.waiting, MOST_PIECES):
+            together.append(piece)
+            size += len(piece)
             if size >= 2 * GATHERED:
                 break
         if len(together) > 1 and size <= 2 * GATHERED:
@@ -153,8 +148,8 @@ class SendQueue:
         if sys.platform == "win32" or len(pieces) == 1:
             return self._send(pieces[0], *self._now)
         if self._now and isinstance(self._sock, socket.socket):
-            return self._sock.sendmsg(pieces[:MOST_PIECES], (), self._now[0])
-        return self._sock.sendmsg(pieces[:MOST_PIECES])
+            return self._sock.sendmsg(pieces, (), self._now[0])
+        return self._sock.sendmsg(pieces)
 
     def _refused(self, error: OSError) -> int:
         """Bytes that a socket took which raised `error`: none, if it only has no room now."""
@@ -167,16 +162,14 @@ class SendQueue:
 
     def _note(self, taken: int) -> None:
         """Take `taken` bytes off what waits first."""
+        waiting = self.waiting
         self._size -= taken
         while taken:
-            outgoing = self.waiting[0]
-            outgoing.call.begun = True
-            if taken < outgoing.size:
-                outgoing.size -= taken
-                while taken >= len(outgoing.pieces[0]):
-                    taken -= len(outgoing.pieces.pop(0))
-                outgoing.pieces[0] = memoryview(outgoing.pieces[0])[taken:]
+            call, piece, last = waiting[0]
+            call.begun = True
+            if taken < len(piece):
+                waiting[0] = call, memoryview(piece)[taken:], last
                 return
-            taken -= outgoing.size
-            self.waiting.popleft()
-            outgoing.call.left = True
+            taken -= len(piece)
+            waiting.popleft()
+            call.left = last

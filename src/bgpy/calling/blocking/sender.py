@@ -30,7 +30,7 @@ class Work(Protocol):
         """Send what can leave within `seconds`; whether something is left."""
 
 
-SenderBell = SimpleQueue["Work | weakref.ref[Work] | None"]
+SenderBell = SimpleQueue["Work | weakref.ref[Work]"]
 """How the sender is rung by its client, and told of the client's end."""
 
 
@@ -80,15 +80,19 @@ class Sender:
         self._shared = shared
         self._rung: SenderBell = SimpleQueue()
         self._started = False
+        self._closed = False
         self.timers = Timers()
 
     def ring(self, work: Work) -> bool:
         """Have the thread call `work.send_posted`; False where it can't be started.
 
-        May be called anywhere. Where two start it at the same time there are two, and each
+        May be called anywhere. One ring that it has not heard yet is enough: it looks after
+        it has taken that out. Where two start it at the same time there are two, and each
         does what it finds.
         """
-        self._rung.put(work)
+        self._closed = False
+        if self._rung.empty():
+            self._rung.put(work)
         if not self._started:
             # Told by C code alone when the client is collected: see `standby`.
             if not threads.start(self._run, weakref.ref(work, self._rung.put)):
@@ -97,55 +101,52 @@ class Sender:
             self._started = True
         return True
 
-    def rest(self) -> None:
+    def rest(self, work: Work) -> None:
         """Have the thread end when nothing is left to do: the client is closed."""
+        self._closed = True
         if self._started:
-            self._rung.put(None)
+            self._rung.put(work)
 
     def _run(self, ended: weakref.ref[Work]) -> None:
         while True:
-            _send(self._shared, self.timers, self._rung)
+            with self._shared.here.inside:
+                self._send()
             self._started = False
             if self._rung.empty():
                 return
             self._started = True
 
-
-def _send(shared: Shared, timers: Timers, rung: SenderBell) -> None:
-    """Serve a client until it is closed or collected, and its futures with a deadline are done."""
-    with shared.here.inside:
-        closed = False
+    def _send(self) -> None:
+        """Serve a client until it is closed or collected, and its futures' deadlines are over."""
         work: Work | None = None
         while True:
-            with shared.lock:
-                seconds = timers.seconds()
-            if work is None and closed and seconds is None:
+            with self._shared.lock:
+                seconds = self.timers.seconds()
+            if work is None and self._closed and seconds is None:
                 return
             try:
-                found = rung.get(work is None, seconds)
-                if found is None or isinstance(found, weakref.ref):
-                    closed = True
+                found = self._rung.get(work is None, seconds)
+                if isinstance(found, weakref.ref):
+                    self._closed = True
                 else:
                     work = found
-                    closed = False
                 del found
             except Empty:
                 pass
             try:
                 if work is not None and not work.send_posted(min(TICK, seconds or TICK)):
                     work = None
-                _expire(shared, timers)
+                self._expire()
             except BaseException:  # out of memory: what is posted stays so
                 log.debug("the thread that sends failed", exc_info=True)
 
-
-def _expire(shared: Shared, timers: Timers) -> None:
-    """Futures whose time is over ask the server, and give up a moment later."""
-    with shared.lock:
-        due = timers.due(monotonic())
-    for channel, call in due:
-        if call.asked:
-            channel.give_up_future(call)
-        elif channel.expire_future(call):
-            with shared.lock:
-                timers.add(monotonic() + ASK, channel, call)
+    def _expire(self) -> None:
+        """Futures whose time is over ask the server, and give up a moment later."""
+        with self._shared.lock:
+            due = self.timers.due(monotonic())
+        for channel, call in due:
+            if call.asked:
+                channel.give_up_future(call)
+            elif channel.expire_future(call):
+                with self._shared.lock:
+                    self.timers.add(monotonic() + ASK, channel, call)

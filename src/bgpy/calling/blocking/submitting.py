@@ -22,47 +22,28 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from bgpy.calling.blocking.access import Access, Terms, is_own_server, waits_for_itself
+from bgpy.calling.blocking.access import (
+    Access,
+    Posted,
+    Terms,
+    is_own_server,
+    waits_for_itself,
+)
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connector import own_copy
-from bgpy.calling.blocking.futures import Callbacks, CallFuture
+from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.sender import Sender
 from bgpy.calling.blocking.shared import NoReader, Unusable
-from bgpy.calling.conversation import Answer, Call, timed_out
+from bgpy.calling.conversation import Answer, timed_out
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
 from bgpy.memory import Payload
-from bgpy.system.deadlines import deadline_in, is_over, seconds_left
+from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.strikes import is_strike
 from bgpy.tasks import current
 
 log = logging.getLogger("bgpy.client")
-
-
-class Posted:
-    """A call that was submitted, on its way to a connection."""
-
-    __slots__ = ("call", "channel", "deadline", "future", "payload", "timeout", "told")
-
-    def __init__(
-        self, future: CallFuture, payload: Payload, timeout: float | None, told: int
-    ) -> None:
-        self.future = future
-        self.payload = payload
-        self.timeout = timeout
-        self.deadline = deadline_in(timeout)
-        self.told = told
-        """The last restart that the client had been told of."""
-        self.call: Call | None = None
-        """What it has become on `channel`, while that may not be all done."""
-        self.channel: Channel | None = None
-
-    def new_call(self, channel: Channel) -> Call:
-        """The call that it becomes on `channel`."""
-        self.channel = channel
-        self.call = call = Call(self.timeout, self.future)
-        return call
 
 
 class Submitter:
@@ -72,7 +53,7 @@ class Submitter:
         self._access = access
         self._shared = access.shared
         self._sender = Sender(access.shared)
-        self.posted: deque[Posted] = deque()
+        self.posted = access.posted
         self._in_hand: deque[Lock] = deque()
         self._shared.push_on = weakref.WeakMethod(self.ring)
 
@@ -80,12 +61,20 @@ class Submitter:
         self, payload: Payload, value_of: Callable[[Answer], Any], timeout: float | None
     ) -> CallFuture:
         """A future of what `value_of` makes of the answer of an `Execute`; see `Caller.submit`."""
-        future = CallFuture(value_of, self._waited_for)
-        self._post(Posted(future, payload, timeout, self._access.acquaintance.notified))
+        future = CallFuture(value_of, self._waited_for, timeout)
+        short = self._access.short_road(payload, timeout)
+        if short is not None and self._shared.callbacks.start(self._shared):
+            channel, head = short
+            with self._shared.here.inside:
+                if channel.submit_small(future, head):
+                    if channel.has_unsent:
+                        self._see_off(channel, None)
+                    return future
+        self._post(Posted(future, payload, self._access.acquaintance.notified))
         return future
 
     def _post(self, posted: Posted) -> None:
-        if Program.ends or not self._has_callbacks():
+        if Program.ends or not self._shared.callbacks.start(self._shared):
             self._submit_alone(posted)
             return
         self.posted.append(posted)
@@ -109,11 +98,14 @@ class Submitter:
                 channel.lost(error)
                 stays = True
             if stays:
-                self.ring()
-                self._wait_for_room(channel, posted.deadline)
+                self._see_off(channel, posted.deadline)
 
-    def _wait_for_room(self, channel: Channel, deadline: float | None) -> None:
-        """Push until the send queue has room, the connection has ended or the time is over."""
+    def _see_off(self, channel: Channel, deadline: float | None) -> None:
+        """Have the sender push what stays; wait for room in the send queue where there is none.
+
+        That is until the connection has ended or the time is over.
+        """
+        self.ring()
         while channel.is_full and seconds_left(deadline, 1.0):
             channel.wait_writable(seconds_left(deadline, 1.0))
             self._push(channel)
@@ -139,7 +131,7 @@ class Submitter:
             deadline = first.deadline if last is None else last
             channel = None
             try:
-                channel = self._access.connected(deadline, first.timeout)
+                channel = self._access.connected(deadline, first.call.timeout)
                 with self._shared.lock:
                     self.admit(channel)
             except Unusable:
@@ -165,14 +157,14 @@ class Submitter:
         while posted:
             first = posted[0]
             call = first.call
-            if call is None or (first.channel is not channel and call.answer is None):
+            if first.channel is not channel and call.answer is None:
                 if channel.generation > first.told:
                     restarted = self._access.acquaintance.restarted(channel.generation)
                     self._settle(first, restarted)
                     posted.popleft()
                     continue
-                call = first.new_call(channel)
-                first.future.look_again()
+                first.channel = channel
+                call.look_again()
                 admitted = False
             else:
                 admitted = call.answer is not None or channel.has_admitted(call)
@@ -196,9 +188,8 @@ class Submitter:
 
     def rest(self) -> None:
         """The client is closed: no thread of its futures stays."""
-        self._sender.rest()
-        if self._shared.callbacks is not None:
-            self._shared.callbacks.rest()
+        self._sender.rest(self)
+        self._shared.callbacks.rest()
 
     def _push(self, channel: Channel) -> bool:
         try:
@@ -214,7 +205,7 @@ class Submitter:
         with self._shared.lock:
             for each in self.posted.copy():
                 if is_over(each.deadline):
-                    self._settle(each, timed_out(each.timeout, "not started"))
+                    self._settle(each, timed_out(each.call.timeout, "not started"))
                     self.posted.remove(each)
 
     def _fail_all(self, error: Exception) -> None:
@@ -230,11 +221,9 @@ class Submitter:
                 self.posted.popleft()
 
     def _settle(self, posted: Posted, answer: Answer) -> None:
-        callbacks = self._shared.callbacks
-        assert callbacks is not None, "futures have come with them"
         if isinstance(answer, BgpyError):
             answer = own_copy(answer)
-        posted.future.arrived(answer, callbacks)
+        posted.call.arrived(answer, self._shared.callbacks)
 
     def _submit_first_alone(self) -> None:
         """The first one posted, if nobody else takes it, over a connection of its own.
@@ -264,8 +253,8 @@ class Submitter:
 
     def _submit_alone(self, posted: Posted) -> None:
         """Over a connection of its own, here and now: no other thread can be had."""
-        terms = Terms(posted.timeout, posted.deadline, posted.told, waits=True, notice=True)
-        payload, timeout = posted.payload, posted.timeout
+        terms = Terms(posted.call.timeout, posted.deadline, posted.told, waits=True, notice=True)
+        payload, timeout = posted.payload, posted.call.timeout
         try:
             answer = self._access.alone(
                 lambda channel, deadline, turn: channel.call(
@@ -275,16 +264,8 @@ class Submitter:
             )
         except BgpyError as error:
             answer = error
-        posted.future.settle(answer)
-        posted.future.finish()
-
-    def _has_callbacks(self) -> bool:
-        """Whether there is a thread for the callbacks of futures; starts it at the first."""
-        shared = self._shared
-        callbacks = shared.callbacks
-        if callbacks is None:
-            shared.callbacks = callbacks = Callbacks()
-        return callbacks.start(shared)
+        if posted.call.settle(answer):
+            posted.call.finish()
 
     def _waited_for(self, future: CallFuture) -> bool:
         """In a thread that waits for `future`; whether to do this again within a tick.

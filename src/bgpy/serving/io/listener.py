@@ -105,13 +105,12 @@ def locate(address: Address) -> Address:
         ) from error
 
 
-def listen(address: Address, secure: bool, place: Address | None = None) -> Listener:
-    """Listen on `address`; port 0 takes a free port. `secure`: TLS may be spoken there.
+def listen(address: Address, place: Address | None = None) -> Listener:
+    """Listen on `address`; port 0 takes a free port.
 
-    `place` is what `locate` gave for it, if it was looked up before.
-
-    Raises `StartupError` if the host is unknown, is not this machine's, or is beyond loopback
-    without `secure`, or if the address is in use or not permitted.
+    `place` is what `locate` gave for it, if it was looked up before: a second look-up of the name
+    may give another one. Raises `StartupError` if the host is unknown or is not this machine's, or
+    if the address is in use or not permitted.
     """
     if address.path is not None:
         try:
@@ -123,13 +122,6 @@ def listen(address: Address, secure: bool, place: Address | None = None) -> List
         return Listener(sock, address, file=unix.identity(address.path))
     if place is None:
         place = locate(address)
-    # Check the address that is bound: a second look-up of the name may give another one.
-    if not is_loopback_host(place.host) and not secure:
-        raise StartupError(
-            f"other machines can reach {address.host}, where bgpy always uses TLS",
-            advice="leave tls=False out, or use 127.0.0.1",
-            address=address,
-        )
     sock = _bind(address, place)
     # Not the socket's own host: it lacks the interface of a link-local address.
     return Listener(sock, place._replace(port=sock.getsockname()[1]))

@@ -1,0 +1,82 @@
+"""A client that travels: what its pickle holds, and where its token is found on arrival.
+
+::
+
+    Client ──pickle──► address, tls, time-outs, a key ──► Client, which connects by itself
+
+**The token doesn't travel**: pickles are written to files, caches and queues, and whoever
+reads one there would be able to run code as the server's user. A client without a token of
+its own looks it up wherever it arrives. One that was given a token leaves it behind, and has
+it again in two cases: in this process and its forked children, where the key leads to the
+token in memory; and in a process that `multiprocessing` is just starting. That one reads
+the pickle from a private pipe and runs as the same user, so for it the token is in the
+pickle: the rule by which `multiprocessing` passes on its own key.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from bgpy.address import Address
+from bgpy.errors import AuthenticationError
+
+
+class Given:
+    """A token that a client was given, and the key by which its pickles name it."""
+
+    __slots__ = ("__weakref__", "key", "token")
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.key = os.urandom(16)
+        _here[self.key] = self
+
+
+_here: WeakValueDictionary[bytes, Given] = WeakValueDictionary()
+"""The tokens of this process's clients, as long as one of them lives."""
+
+
+class Passed(NamedTuple):
+    """What stands in a pickle in the place of a token that a client was given."""
+
+    key: bytes
+    token: str | None
+    """Only for a process that is just being started; see above."""
+
+
+def pass_on(given: Given | None) -> Passed | None:
+    """What the pickle of a client holds of its token; None for one that looks it up."""
+    if given is None:
+        return None
+    return Passed(given.key, given.token if _starts_a_process() else None)
+
+
+def take(passed: Passed | None) -> Given | None:
+    """The token of a client that arrives; None where it has to be looked up."""
+    if passed is None:
+        return None
+    if passed.token is not None:
+        given = Given(passed.token)
+        given.key = passed.key  # so that what comes later by its queues finds it
+        return _here.setdefault(passed.key, given)
+    return _here.get(passed.key)
+
+
+def left_behind(address: Address) -> AuthenticationError:
+    """The error of a client whose token has not come along, and that finds none here."""
+    return AuthenticationError(
+        f"this client of {address} was pickled where it had been given its token, which does not "
+        "travel, and there is no token for that address here",
+        advice=f"set BGPY_TOKEN here, or run 'bgpy add {address}' once, or pickle the address "
+        "alone and make a Client with the token here",
+        address=address,
+    )
+
+
+def _starts_a_process() -> bool:
+    """Whether `multiprocessing` pickles, in this thread, what a new process begins with."""
+    context: Any = sys.modules.get("multiprocessing.context")
+    return context is not None and context.get_spawning_popen() is not None

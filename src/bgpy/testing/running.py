@@ -1,0 +1,102 @@
+"""A real server for one test, which ends whatever becomes of the test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from bgpy.api.client import Client
+from bgpy.api.handles import Handle
+from bgpy.api.server import Server
+from bgpy.config import checked_seconds
+from bgpy.system.processes import ProcessId
+from bgpy.tasks.protocols import ExecTask, ExitTask, InitTask
+
+S = TypeVar("S")
+
+REAPER = "bgpy.testing.reaper"
+
+
+class Served(NamedTuple):
+    """A server that runs for a test."""
+
+    client: Client
+    """A client of it."""
+    handle: Handle
+    """Its process: ``handle.log_file``, ``handle.kill()`` and so on."""
+
+
+StartServer: TypeAlias = Callable[..., Served]
+"""What the fixture `bgpy_server` gives: a function with the parameters of `running_server`."""
+
+
+@contextmanager
+def running_server(
+    init_task: InitTask[S] | None = None,
+    exec_task: ExecTask[S] | None = None,
+    exit_task: ExitTask[S] | None = None,
+    *,
+    timeout: float = 30.0,
+    **options: Any,
+) -> Iterator[Served]:
+    """Run a server in the background for the length of a ``with``.
+
+    ::
+
+        with bgpy.testing.running_server(init_task, exec_task, exit_task) as (client, handle):
+            assert client.call({"add": 5}) == {"value": 5}
+
+    Without the three functions the server has no tasks yet, or those of an ``init_file=``.
+    `options` are those of `Server`. A call of the client may take `timeout` seconds, and so
+    may the end, which runs `exit_task`. A server that still runs then is killed, and
+    `TimeoutError` is raised; what `exit_task` raises is raised here, unless the block itself
+    has failed. If the process of the test dies, however that happens, the server is killed too.
+    """
+    checked_seconds(timeout, "timeout")
+    tasks = (init_task, exec_task, exit_task)
+    made = Server(**options)
+    handle = made.run_background()
+    reaper = _reaper_of(handle.pid)
+    try:
+        client = Client(handle.address, token=made.token, timeout=timeout, tls=options.get("tls"))
+        with client:
+            try:
+                if tasks != (None, None, None):
+                    client.initialize(*tasks)  # type: ignore[arg-type]
+                yield Served(client, handle)
+            except BaseException:
+                with suppress(Exception):
+                    handle.stop(timeout)
+                raise
+        if not handle.stop(timeout):
+            raise TimeoutError(
+                f"the server has not ended within {timeout:g} s, since a task still runs, and "
+                "is killed"
+            )
+    finally:
+        handle.kill()
+        assert reaper.stdin is not None
+        reaper.stdin.close()
+        reaper.wait()
+
+
+def _reaper_of(pid: int) -> subprocess.Popen[bytes]:
+    """A process that kills the server when the pipe to this process ends."""
+    found = ProcessId.of(pid)
+    options: dict[str, Any] = {}
+    # What ends the group of the test, such as Ctrl-C, must leave it.
+    if sys.platform == "win32":
+        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+    else:
+        options["start_new_session"] = True
+    return subprocess.Popen(
+        [sys.executable, "-m", REAPER, str(pid), found.start_time or ""],
+        stdin=subprocess.PIPE,
+        # This process may have found bgpy on a path that is its own.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
+        **options,
+    )
