@@ -13,31 +13,69 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from types import FrameType
+from typing import cast
 
 import pytest
 
 from bgpy.config import Limits
 from bgpy.memory import Piece
 from bgpy.serving.budget import Budget
-from bgpy.serving.io.transport import StreamTransport
+from bgpy.serving.io.transport import Stream, StreamTransport
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions.outflow import Outflow
+from bgpy.tls.stream import PlainOrTls, TlsSocket
 from endurance.strikes.striker import Strike, Striker, Struck, raise_struck
+from tests.support.ends import established
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
-PLACES = 150
+PLACES = 400
 """More than any of the acts below has."""
+
+Ends = tuple[Stream, Stream]
+"""The server's end of a connection, and the client's, which doesn't block."""
+
+
+def _plain() -> Ends:
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    theirs.setblocking(False)
+    return ours, theirs
+
+
+def _tls() -> Ends:
+    ends = cast("tuple[socket.socket, socket.socket]", _plain())
+    client, server = established()
+    ours, theirs = (
+        TlsSocket(sock, layer, memoryview(bytearray(2**17)))
+        for sock, layer in zip(ends, (server, client), strict=True)
+    )
+    return ours, theirs
+
+
+def _either(make: Callable[[], Ends]) -> Ends:
+    """An end that has found out which of the two it is."""
+    ours, theirs = make()
+    either = PlainOrTls(cast(socket.socket, ours), lambda: cast(TlsSocket, ours))
+    either._undecided = False
+    return either, theirs
+
+
+WAYS: dict[str, Callable[[], Ends]] = {
+    "plain": _plain,
+    "tls": _tls,
+    "plain or tls: plain": lambda: _either(_plain),
+    "plain or tls: tls": lambda: _either(_tls),
+}
 
 
 class Setting:
-    """An outflow into one end of a socket pair, and what has come out at the other."""
+    """An outflow into one end of a connection, and what has come out at the other."""
 
-    def __init__(self) -> None:
-        ours, self.theirs = socket.socketpair()
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        self.theirs.setblocking(False)
+    def __init__(self, way: str = "plain") -> None:
+        ours, self.theirs = WAYS[way]()
         self.transport = StreamTransport(ours)
+        self._memory = memoryview(bytearray(2**18))
         self.budget = Budget(2**32)
         self.attended = 0
         self.outflow = Outflow(self.transport, Limits(), self.budget, self._attend)
@@ -54,11 +92,12 @@ class Setting:
         self.outflow.send(pieces, more)
 
     def receive(self) -> None:
-        try:
-            while data := self.theirs.recv(2**20):
-                self.got += data
-        except BlockingIOError:
-            pass
+        waits = 0
+        while waits < 2:  # over TLS a part of a record may have come, and then the rest
+            try:
+                self.got += self._memory[: self.theirs.recv_into(self._memory)]
+            except BlockingIOError:
+                waits += 1
 
     def drain(self) -> None:
         """Flush as the thread that polls does, until nothing is left."""
@@ -173,12 +212,13 @@ def _raise_watchdog(frame: FrameType) -> None:
 
 @pytest.mark.parametrize("strike", [raise_struck, _raise_watchdog])
 @pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("way", WAYS)
 def test_outflow_sends_all_once_and_in_order_wherever_a_handler_raises(
-    striker: Striker, act: Act, strike: Strike
+    striker: Striker, way: str, act: Act, strike: Strike
 ) -> None:
     """Only a message that was struck as `send` began may be missing, and then as a whole."""
     for place in range(1, PLACES):
-        with closing(Setting()) as setting:
+        with closing(Setting(way)) as setting:
             struck = _strike(striker, place, setting, act(setting), strike)
             assert setting.outflow.lost is None, striker.where
         if not struck:
