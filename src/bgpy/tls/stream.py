@@ -42,7 +42,7 @@ WAIT = 0.5
 
 # Who waited in `send` would hold the lock, and nothing could be received meanwhile.
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
-_ALL = (-1,)
+_FLAGS, _ALL = (_AT_ONCE,), (-1,)
 
 
 class _OverSocket:
@@ -90,6 +90,7 @@ class TlsSocket(_OverSocket):
         self._recv_from_socket = sock.recv_into
         self._send_to_socket = sock.send
         self._words, self._read_words = layer.words, layer.words.read
+        self._encrypt = layer.encrypt
 
     def shake_hands(self) -> bool:
         """Go one step on, as a client; whether TLS is established and `fingerprint` is known.
@@ -122,9 +123,16 @@ class TlsSocket(_OverSocket):
 
     def send(self, data: Piece) -> int:
         """Send as much of `data` as the socket takes; see `sendmsg`."""
-        self._accept((data,))
+        with self._lock:
+            quick = 0 < len(data) <= CHUNK and not (self._ciphertext or self._owed or self._chunk)
+            if quick:
+                self._send_chunk(data)
+        if not quick:
+            self._accept((data,))
         # Nothing is called from here on, so nothing strikes: the module's docstring says why.
-        taken = self._owed - 1 if self._owed and self._ciphertext else self._owed
+        taken = self._owed
+        if taken and self._ciphertext:
+            taken -= 1
         self._owed -= taken
         return taken
 
@@ -135,7 +143,9 @@ class TlsSocket(_OverSocket):
         byte counts as sent: the caller comes back with at least that byte, first.
         """
         self._accept(pieces)
-        taken = self._owed - 1 if self._owed and self._ciphertext else self._owed
+        taken = self._owed
+        if taken and self._ciphertext:
+            taken -= 1
         self._owed -= taken
         return taken
 
@@ -183,34 +193,38 @@ class TlsSocket(_OverSocket):
                 self._flush()  # raises if nothing can be sent
             if self._ciphertext:
                 return
-            is_small = len(pieces) == 1 and 0 < len(pieces[0]) <= CHUNK
-            for chunk in pieces if is_small and not self._owed else chunks(pieces, self._owed):
+            for chunk in chunks(pieces, self._owed):
                 self._send_chunk(chunk)
                 if self._ciphertext:
                     return
 
     def _send_chunk(self, chunk: Piece) -> None:
         """Encrypt and send `chunk` while nothing is unsent."""
+        ciphertext, left = self._ciphertext, self._left
         self._mark, self._chunk = self._words.pending, len(chunk)
-        self._layer.encrypt(chunk)
-        self._settle()
+        self._encrypt(chunk)
+        owed = self._owed + self._chunk
+        self._owed, self._chunk = owed, 0  # nothing is called between the two
+        ciphertext.extend(map(self._read_words, _ALL))
         try:
-            self._flush()
+            left.extend(map(self._send_to_socket, ciphertext, _FLAGS))
         except (BlockingIOError, TimeoutError) as error:
             if is_strike(error):
                 raise
-            # What is sent before it, and that it must follow, has to be told.
+            return  # what is sent before it, and that it must follow, has to be told
+        if left[0] == len(ciphertext[0]):
+            del ciphertext[0], left[0]  # nor here
 
     def _settle(self) -> None:
         """Note what has been done, and take what TLS has to say to what is to leave."""
         if self._chunk:
             owed = self._owed + (self._chunk if self._words.pending > self._mark else 0)
-            self._owed, self._chunk = owed, 0  # nothing is called between the two
+            self._owed, self._chunk = owed, 0
         if self._words.pending:
             self._ciphertext.extend(map(self._read_words, _ALL))
         if self._left:
             rest = self._ciphertext[0][self._left[0] :]
-            # Nor here.
+            # As above, nothing is called between what was done and noting it.
             if rest:
                 self._ciphertext[0] = rest
             else:
@@ -225,7 +239,8 @@ class TlsSocket(_OverSocket):
         if not count:
             return 0
         with self._lock:
-            self._settle()
+            if self._chunk:
+                self._settle()
             try:
                 filled = layer.decrypt(buffer[:count], memory)
             except NotTls:
@@ -252,7 +267,7 @@ class TlsSocket(_OverSocket):
         whole = True
         while whole and self._ciphertext:
             first = self._ciphertext[0]
-            self._left.extend(map(self._send_to_socket, (first,), (_AT_ONCE,)))
+            self._left.extend(map(self._send_to_socket, (first,), _FLAGS))
             whole = self._left[0] == len(first)
             self._settle()
 
