@@ -93,6 +93,7 @@ def server(
     """
     with failures():
         from bgpy.api.server import Server
+        from bgpy.codec.arrival import adopt_main
         from bgpy.hosting.host import end_soon
         from bgpy.hosting.signals import as_after_login
         from bgpy.state.tokens import remove_environment
@@ -115,6 +116,7 @@ def server(
         # As in the background: what tasks start shouldn't find the token.
         remove_environment()
         as_after_login()
+        adopt_main()
         try:
             started.run()
         except (SystemExit, Exception) as error:

@@ -20,7 +20,9 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
-from bgpy.codec.payload import by_value, decode, marked, names_script, of_tracked, tracked
+from bgpy.codec import by_value
+from bgpy.codec.by_value import of_tracked, tracked
+from bgpy.codec.payload import decode, marked, names_script
 from bgpy.codec.renamed import find
 from bgpy.late import once
 from bgpy.system.strikes import is_strike_amid
@@ -236,7 +238,7 @@ class _Plain(pickle.Pickler):
 
 @once
 def _carrying() -> type[pickle.Pickler]:
-    base: Any = by_value()
+    base: Any = by_value.pickler()
 
     class Carrying(base):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bgpy.codec import modules
-from bgpy.codec.payload import decode, encode, joined
+from bgpy.codec import modules, payload
+from bgpy.codec.payload import decode, joined
 from bgpy.memory import Payload
 
 TaskFunctions = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
@@ -37,17 +37,17 @@ def encode_tasks(
         if hashes.get(name) != modules.digest(source.text)
     ]
     named = dict(zip(("init_task", "exec_task", "exit_task"), functions, strict=True))
-    head, buffers, code = encode(named, "tasks")
+    head, buffers, code = payload.encode_tasks(named, "tasks")
     body = (joined(head), [bytearray(each) for each in buffers], code)
-    return encode((lacking, *body), "tasks")
+    return payload.encode((lacking, *body), "tasks")
 
 
-def decode_tasks(payload: Payload, catalogue: modules.Catalogue) -> TaskFunctions:
+def decode_tasks(packed: Payload, catalogue: modules.Catalogue) -> TaskFunctions:
     """Install the sources that came along and rebuild the three functions.
 
     Raises as `decode`, before any bytecode of another Python version is loaded.
     """
-    lacking, head, buffers, code = decode(*payload, "tasks")
+    lacking, head, buffers, code = decode(*packed, "tasks")
     catalogue.install(lacking)
     named = decode(head, [memoryview(each) for each in buffers], code, "tasks")
     return named["init_task"], named["exec_task"], named["exit_task"]

@@ -12,12 +12,11 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from functools import partial
 from typing import Any
 
-from bgpy.codec import renamed
+from bgpy.codec import by_value, renamed
 from bgpy.errors import BgpyError, DecodeError, EncodeError, PythonMismatch
-from bgpy.late import once
 from bgpy.memory import Head, HeadParts, Payload
 from bgpy.system.strikes import is_strike, is_strike_amid
 
@@ -183,33 +182,6 @@ def _unnested(parts: list[Any], buffers: list[Any]) -> Any:
         return renamed.loads(head, buffers)
 
 
-def by_value() -> type[pickle.Pickler]:
-    """The pickler for what has no module to be imported from on the other side."""
-    pickler: type[pickle.Pickler] = _cloudpickle().Pickler
-    return pickler
-
-
-def tracked(kind: type) -> str | None:
-    """The id of a class that was sent or came by value; None for any other.
-
-    cloudpickle keeps it, so that a class which comes back is the same one.
-    """
-    module = sys.modules.get("cloudpickle.cloudpickle")
-    found: str | None = None
-    if module is not None:
-        found = module._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(kind)
-    return found
-
-
-def of_tracked(number: str) -> type | None:
-    """The class of an id that `tracked` gave, here or on the other side; None if it isn't here."""
-    module = sys.modules.get("cloudpickle.cloudpickle")
-    found: type | None = None
-    if module is not None:
-        found = module._DYNAMIC_CLASS_TRACKER_BY_ID.get(number)
-    return found
-
-
 def names_script(head: bytes) -> bool:
     """Whether a pickle may name something of a script, which the other side can't import."""
     return _SCRIPT in head
@@ -232,21 +204,15 @@ def _head_of(pieces: list[Any]) -> Head | HeadParts:
     return tuple(each if isinstance(each, bytes) else memoryview(each) for each in pieces)
 
 
-@once
-def _cloudpickle() -> ModuleType:
-    """`cloudpickle`: 20 ms that most calls never need."""
-    import cloudpickle
-
-    script = sys.modules.get("__mp_main__")
-    if script is not None:
-        cloudpickle.register_pickle_by_value(script)  # as `__main__` is anyway
-    module: ModuleType = cloudpickle
-    return module
+def encode_tasks(obj: Any, what: str) -> Payload:
+    """As `encode`, of what the server's tasks are made of: its script is `__main__` over there."""
+    head, buffers, code = encode(obj, what)
+    return _encode_by_value(obj, what, None, True) if code else (head, buffers, code)
 
 
-def _encode_by_value(obj: Any, what: str, plain: list[Any] | None) -> Payload:
-    """Pickle with cloudpickle; `plain` is what came out without it, if anything did."""
-    dump, _, pieces, buffers = _pickling(_cloudpickle().Pickler)
+def _encode_by_value(obj: Any, what: str, plain: list[Any] | None, tasks: bool = False) -> Payload:
+    """Pickle what has no module to go by; `plain` is what came out without it, if anything did."""
+    dump, _, pieces, buffers = _pickling(partial(by_value.pickler(), tasks=tasks))
     try:
         dump(obj)
     except Exception as error:
@@ -301,7 +267,7 @@ def _blame(obj: Any, name: str, depth: int = 4) -> str:
         return name
     for part, value in parts:
         try:
-            _cloudpickle().dumps(value, protocol=5, buffer_callback=lambda _: False)
+            _pickling(by_value.pickler())[0](value)
         except Exception as error:
             if is_strike_amid(error):
                 raise

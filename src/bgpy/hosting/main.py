@@ -9,6 +9,7 @@ import time
 import traceback
 from contextlib import suppress
 
+from bgpy.codec.arrival import adopt_main
 from bgpy.errors import StartupError
 from bgpy.hosting.host import Host, end_soon
 from bgpy.process import logs
@@ -21,6 +22,7 @@ log = logging.getLogger("bgpy.server")
 def main(settings: Settings, ready: Ready) -> None:
     """Serve until the server ends; report each step of the start to the launcher by `ready`."""
     options = options_of(settings)
+    adopt_main()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=ready.close_in_child)
     try:

@@ -10,7 +10,7 @@ does, so what is slow or waits there keeps no other call from its answer.
 
 **Who looks at a future** (waits for it, or is to be called back) is noted in its `Watchers`,
 which are made by the first that looks: most futures have their answer before. Who settles a
-future sets the answer first, and then puts `NOBODY` in the place of watchers that there
+future sets the answer first, and then puts `UNWATCHED` in the place of watchers that there
 aren't; who looks makes watchers there first, and then looks at the answer. Both use one
 operation of a dict, `setdefault`, which is atomic, in builds without the GIL as well. So one of
 them sees the other: a latch that was appended is opened, and a callback is called, once,
@@ -110,7 +110,7 @@ class Watchers:
             self.finished = True
 
 
-NOBODY = Watchers(finished=True)
+UNWATCHED = Watchers(finished=True)
 """In the place of a future's watchers: it was settled before anybody looked."""
 
 
@@ -125,7 +125,7 @@ class CallFuture(Call, Future[Any]):
     # Those of the class are the defaults: making one is on the way of every submit.
     _watchers: Watchers | None = None
     _late: Watchers | None = None
-    """Of those who looked after it was settled for `NOBODY`."""
+    """Of those who looked after it was settled for `UNWATCHED`."""
     _made: Made | None = None
 
     def __init__(
@@ -220,7 +220,7 @@ class CallFuture(Call, Future[Any]):
 
     def is_watched(self) -> bool:
         """Whether anybody looked before the answer was there; from now on nobody did."""
-        return self.__dict__.setdefault("_watchers", NOBODY) is not NOBODY
+        return self.__dict__.setdefault("_watchers", UNWATCHED) is not UNWATCHED
 
     def arrived(self, answer: Answer, callbacks: Callbacks) -> None:
         """Settle it, and leave what may take its time to the thread for callbacks."""
@@ -254,7 +254,7 @@ class CallFuture(Call, Future[Any]):
         found = self._watchers
         if found is None:
             found = self.__dict__.setdefault("_watchers", Watchers())
-        if found is NOBODY:
+        if found is UNWATCHED:
             found = self._late or self.__dict__.setdefault("_late", Watchers(finished=True))
         return found
 
