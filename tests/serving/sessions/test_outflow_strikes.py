@@ -7,73 +7,34 @@ from __future__ import annotations
 
 import gc
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from types import FrameType
-from typing import cast
 
 import pytest
 
 from bgpy.config import Limits
 from bgpy.memory import Piece
 from bgpy.serving.budget import Budget
-from bgpy.serving.io.transport import Stream, StreamTransport
+from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions.outflow import Outflow
-from bgpy.tls.stream import PlainOrTls, TlsSocket
 from endurance.strikes.striker import Strike, Striker, Struck, raise_struck
-from tests.support.ends import established
+from tests.support.streams import STREAMS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 PLACES = 400
 """More than any of the acts below has."""
 
-Ends = tuple[Stream, Stream]
-"""The server's end of a connection, and the client's, which doesn't block."""
-
-
-def _plain() -> Ends:
-    ours, theirs = socket.socketpair()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    theirs.setblocking(False)
-    return ours, theirs
-
-
-def _tls() -> Ends:
-    ends = cast("tuple[socket.socket, socket.socket]", _plain())
-    client, server = established()
-    ours, theirs = (
-        TlsSocket(sock, layer, memoryview(bytearray(2**17)))
-        for sock, layer in zip(ends, (server, client), strict=True)
-    )
-    return ours, theirs
-
-
-def _either(make: Callable[[], Ends]) -> Ends:
-    """An end that has found out which of the two it is."""
-    ours, theirs = make()
-    either = PlainOrTls(cast(socket.socket, ours), lambda: cast(TlsSocket, ours))
-    either._undecided = False
-    return either, theirs
-
-
-WAYS: dict[str, Callable[[], Ends]] = {
-    "plain": _plain,
-    "tls": _tls,
-    "plain or tls: plain": lambda: _either(_plain),
-    "plain or tls: tls": lambda: _either(_tls),
-}
-
 
 class Setting:
     """An outflow into one end of a connection, and what has come out at the other."""
 
     def __init__(self, way: str = "plain") -> None:
-        ours, self.theirs = WAYS[way]()
+        ours, self.theirs = STREAMS[way]()
         self.transport = StreamTransport(ours)
         self._memory = memoryview(bytearray(2**18))
         self.budget = Budget(2**32)
@@ -212,7 +173,7 @@ def _raise_watchdog(frame: FrameType) -> None:
 
 @pytest.mark.parametrize("strike", [raise_struck, _raise_watchdog])
 @pytest.mark.parametrize("act", ACTS)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", STREAMS)
 def test_outflow_sends_all_once_and_in_order_wherever_a_handler_raises(
     striker: Striker, way: str, act: Act, strike: Strike
 ) -> None:
