@@ -15,8 +15,8 @@ import pytest
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import MessageTooLarge
 from bgpy.serving import questions
+from bgpy.serving.budget import Overloaded
 from bgpy.serving.questions import Questions
-from bgpy.serving.queue import Overloaded
 from bgpy.wire.messages import Failure, Message, Modules
 from tests.support.strikes import Struck, strike
 
