@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, as_completed, wait
 from queue import SimpleQueue
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.futures import Callbacks, CallFuture
+from bgpy.calling.blocking.futures import UNWATCHED, Callbacks, CallFuture
 from bgpy.errors import DecodeError, ServerGone
 from bgpy.wire.messages import Failure, Pong, Reason
 from tests.support.peers import wait_until
@@ -193,9 +194,10 @@ def test_who_waits_behind_a_slow_callback_is_told_of_none_twice(callbacks: Callb
     waiting.start()
     wait_until(lambda: len(third._waiters) == 2, "it waits")
     goes_on.set()
-    last = threading.Event()
-    second.add_done_callback(lambda each: last.set())
-    assert last.wait(30)
+    behind, last = future(), threading.Event()
+    behind.add_done_callback(lambda each: last.set())
+    behind.arrived(Pong(1), callbacks)
+    assert last.wait(30)  # so the second one is finished
     third.arrived(Pong(1), callbacks)
     waiting.join(20)
     assert got == [({second, third}, set())]
@@ -207,7 +209,7 @@ def test_who_looks_late_finds_a_future_as_any_other() -> None:
     mine, other = future(), future()
     for each in (mine, other):
         each.settle(Pong(1))
-        assert not each.is_watched()
+        assert each._watchers is UNWATCHED
     assert mine._condition is not other._condition
     assert wait([mine, other], 0) == ({mine, other}, set())
     assert mine._waiters == other._waiters == []
@@ -323,3 +325,30 @@ def test_asyncio_waits_for_a_future(answer: Any, callbacks: Callbacks) -> None:
     expected = mine.exception()
     assert got == Pong(1) if expected is None else got is expected
     never.settle(Pong(1))
+
+
+def test_snapshot_is_what_asyncio_takes_of_a_future() -> None:
+    """From 3.15 on, instead of asking one thing after another."""
+    good, bad = future(), future()
+    assert good._get_snapshot() == (False, False, None, None)
+    good.settle(Pong(1))
+    bad.settle(FAILED)
+    assert good._get_snapshot() == (True, False, Pong(1), None)
+    assert bad._get_snapshot() == (True, False, None, bad.exception())
+
+
+def test_future_that_is_done_keeps_nothing_of_its_client() -> None:
+    """One that isn't keeps what its answer comes over."""
+
+    class Submitting:
+        def waited_for(self, future: CallFuture) -> bool:
+            return False
+
+    client = Submitting()
+    mine = CallFuture(lambda answer: answer, client.waited_for)
+    found = weakref.ref(client)
+    del client
+    assert found() is not None
+    mine.settle(Pong(1))
+    assert found() is None
+    assert mine.result() == Pong(1)

@@ -168,6 +168,12 @@ class CallFuture(Call, Future[Any]):
     def _waiters(self) -> list[Any]:  # type: ignore[override]
         return self._watched().waiters
 
+    def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
+        """Whether it is done, whether cancelled, and what came: what asyncio asks from 3.15 on."""
+        if self.answer is None:
+            return False, False, None, None
+        return True, False, *(self._made or self._make())
+
     # What its caller does with it
 
     def done(self) -> bool:
@@ -215,12 +221,10 @@ class CallFuture(Call, Future[Any]):
         It waits for nothing, and may be repeated where it was interrupted.
         """
         if self.answer is None:
-            self.answer = answer
-        return self.is_watched() and self._watched().settle()
-
-    def is_watched(self) -> bool:
-        """Whether anybody looked before the answer was there; from now on nobody did."""
-        return self.__dict__.setdefault("_watchers", UNWATCHED) is not UNWATCHED
+            self.answer = answer  # first: who looks later than the next line finds it
+        self._waited_for = _over  # a future that is kept keeps no connection
+        watchers = self.__dict__.setdefault("_watchers", UNWATCHED)
+        return watchers is not UNWATCHED and watchers.settle()
 
     def arrived(self, answer: Answer, callbacks: Callbacks) -> None:
         """Settle it, and leave what may take its time to the thread for callbacks."""
@@ -317,6 +321,11 @@ class CallFuture(Call, Future[Any]):
         self.answer = TAKEN
         assert self._made is not None, "it was set"
         return self._made
+
+
+def _over(_: CallFuture) -> bool:
+    """Of a future that is done: nobody waits for it, or only to the next look."""
+    return False
 
 
 Queue = SimpleQueue["CallFuture | weakref.ref[object] | None"]

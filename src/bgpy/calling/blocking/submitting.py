@@ -257,9 +257,7 @@ class Submitter:
         payload, timeout = posted.payload, posted.call.timeout
         try:
             answer = self._access.alone(
-                lambda channel, deadline, turn: channel.call(
-                    payload, current.chain(), timeout, deadline, turn
-                ),
+                lambda channel, deadline: channel.call(payload, current.chain(), timeout, deadline),
                 terms,
             )
         except BgpyError as error:
