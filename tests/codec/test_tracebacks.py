@@ -91,7 +91,7 @@ def test_error_keeps_what_the_users_code_was_handling(start: Start) -> None:
 
     def while_handling() -> None:
         try:
-            {}["mine"]
+            dict[str, int]()["mine"]
         except KeyError:
             Client("127.0.0.1", 1, timeout=5).ping(timeout=0.0)
 

@@ -49,6 +49,7 @@ def test_extensions_count_when_a_message_is_near_the_limit() -> None:
     client, server = pair()
     room = LIMITS.max_message - len(BLOCK) - 2
     (arrived,) = server.receive(b"".join(client.execute(1, (bytes(room), (), False), True, BLOCK)))
+    assert isinstance(arrived, Execute)
     assert len(arrived.head) == room
     with pytest.raises(MessageTooLarge, match="limit is"):
         client.execute(2, (bytes(room + 1), (), False), True, BLOCK)
@@ -62,6 +63,7 @@ def test_connection_fails_when_a_block_of_extensions_is_malformed() -> None:
     with pytest.raises(RemoteProtocolError, match="ascending"):
         server.receive(b"".join(encode(Execute(7, b"", extensions=BLOCK + BLOCK))))
     failure, _ = client.receive(server.take_outgoing())
+    assert isinstance(failure, Failure)
     assert (failure.request, failure.reason) == (7, Reason.PROTOCOL)
 
 
@@ -99,11 +101,13 @@ def test_surplus_of_buffers_goes_into_the_head_when_the_codec_can(side, message)
 
 
 def test_surplus_goes_into_the_head_when_no_frame_could_say_so_many() -> None:
-    """Execute and reply as the shells call them, and more buffers than a header counts."""
+    """An execute as the shells call it, a reply, and more buffers than a header counts."""
     client, server = pair(within=fewer)
     many = [memoryview(b"")] * 70_000
-    for sender, receiver in ((client.execute, server), (server.reply, client)):
-        (arrived,) = receiver.receive(b"".join(sender(1, (b"h", many, False), False)))
+    execute = client.execute(1, (b"h", many, False), False)
+    for pieces, receiver in ((execute, server), (server.send(Reply(1, b"h", many)), client)):
+        (arrived,) = receiver.receive(b"".join(pieces))
+        assert isinstance(arrived, Execute | Reply)
         assert (bytes(arrived.head), len(arrived.buffers)) == (b"h", 4)
 
 
