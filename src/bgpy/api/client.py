@@ -19,6 +19,7 @@ from bgpy.codec import functions, modules, payload
 from bgpy.codec.tracebacks import tidy
 from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
 from bgpy.encryption import encryption
+from bgpy.errors import ArgumentError
 from bgpy.state import tokens
 from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.tasks.signatures import Functions, check
@@ -88,6 +89,7 @@ class Client:
         level, file = checked_level(log_level), checked_path(log_file, "log_file")
         connecting = checked_seconds(connect_timeout, "connect_timeout")
         connecting = A_DAY if connecting is None else min(connecting, A_DAY)
+        _check_writable(file)
         settings = _Settings(place, seconds, connecting, fitting_tls(tls, place))
         self._set_up(settings, None if token is None else Given(token), False)
         _log_to(level, file)
@@ -387,6 +389,20 @@ def _no_dict(args: object, name: str) -> TypeError:
         f"{name} must be a dict, not {type(args).__name__}: wrap the value in one, for example "
         '{"value": ...}'
     )
+
+
+def _check_writable(file: str | None) -> None:
+    """Raise `ArgumentError` for a log that couldn't be written when its first message comes."""
+    if file is None:
+        return
+    path = os.path.abspath(file)
+    where = path if os.path.exists(path) else os.path.dirname(path)
+    if os.path.isdir(path) or not os.access(where, os.W_OK):
+        raise ArgumentError(
+            f"log_file {file} can't be written",
+            advice="give the path of a file in a folder that this user can write in",
+            log_file=file,
+        )
 
 
 def _log_to(level: str | int, file: str | None) -> None:
