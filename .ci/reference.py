@@ -28,7 +28,7 @@ INTRODUCTION = """\
 # Reference
 
 Every public name, with what its docstring says: `help(bgpy.Client)` shows the same text. The
-[tutorial](tutorial.md) and the [how-tos](README.md) show the names at work.
+[tutorial](tutorial.md) and the [how-tos](README.md#how-to) show the names at work.
 
 Times are in seconds and sizes in bytes. Names are imported from `bgpy` where nothing else is said,
 those under [testing](#testing) from `bgpy.testing`.
@@ -168,7 +168,7 @@ def _entry(name: str, linked: Linked) -> str:
         return "".join(_class(name, node, source, linked))
     assert isinstance(node, ast.Assign | ast.AnnAssign)
     assert node.value is not None
-    value = ast.unparse(node.value)
+    value = _source(node.value)
     text = f"\n### {name}\n\n{_code(f'{name} = {value}')}\n{linked(source.docs[called])}\n"
     return text if name not in HOMES else f"{text}\nDefined in `{module}`.\n"
 
@@ -179,7 +179,7 @@ def _class(name: str, node: ast.ClassDef, source: Source, linked: Linked) -> Ite
     yield f"\n### {name}\n"
     if HOMES.get(name) == "bgpy.errors":
         yield "\nDefined in `bgpy.errors`.\n"
-    bases = [ast.unparse(base) for base in node.bases]
+    bases = [_source(base) for base in node.bases]
     init = found.get("__init__")
     if any(base.startswith("Protocol[") for base in bases):
         call = found["__call__"]
@@ -200,9 +200,9 @@ def _class(name: str, node: ast.ClassDef, source: Source, linked: Linked) -> Ite
     for each, member in found.items():
         if isinstance(member, ast.FunctionDef) and not each.startswith("_") and each not in hidden:
             yield f"\n#### {name}.{each}\n\n"
-            if any("property" in ast.unparse(one) for one in member.decorator_list):
+            if any("property" in _source(one) for one in member.decorator_list):
                 assert member.returns is not None
-                yield _code(f"{each}: {ast.unparse(member.returns)}")
+                yield _code(f"{each}: {_source(member.returns)}")
             else:
                 yield _code(_signature(each, member, source))
             yield _text(member, linked)
@@ -212,17 +212,17 @@ def _kind(member: ast.stmt, source: Source) -> str:
     """Type and default of an attribute."""
     if not isinstance(member, ast.AnnAssign):
         return ""
-    kind = ast.unparse(member.annotation)
+    kind = _source(member.annotation)
     if member.value is None:
         return f"`{kind}`"
-    value = ast.unparse(member.value)
+    value = _source(member.value)
     return f"`{kind} = {value}`".replace("|", "\\|")
 
 
 def _signature(name: str, node: ast.FunctionDef, source: Source) -> str:
     """How it is called, with types; aliases that nobody documents are written out."""
-    decorators = {ast.unparse(each) for each in node.decorator_list}
-    result = "None" if node.returns is None else ast.unparse(node.returns)
+    decorators = {_source(each) for each in node.decorator_list}
+    result = "None" if node.returns is None else _source(node.returns)
     if "pytest.fixture" in decorators:
         return f"{name}: {result.removeprefix('Iterator[').removesuffix(']')}"
     if "contextmanager" in decorators:
@@ -252,6 +252,12 @@ def _parameters(arguments: ast.arguments, source: Source) -> Iterator[str]:
         yield "**" + _parameter(arguments.kwarg, None, source)
 
 
+def _source(node: ast.AST) -> str:
+    """As `ast.unparse`, with the quotes that the house uses."""
+    text = ast.unparse(node)
+    return text if '"' in text else text.replace("'", '"')
+
+
 def _parameter(parameter: ast.arg, default: ast.expr | None, source: Source) -> str:
     kind = parameter.annotation
     text = parameter.arg
@@ -261,18 +267,18 @@ def _parameter(parameter: ast.arg, default: ast.expr | None, source: Source) -> 
         return text
     # A default that has a name is one of the house's settings.
     value = getattr(config, default.id) if isinstance(default, ast.Name) else None
-    return f"{text} = {ast.unparse(default) if value is None else repr(value)}"
+    return f"{text} = {_source(default) if value is None else repr(value)}"
 
 
 def _type(annotation: ast.expr, source: Source) -> str:
     shown = []
-    for part in ast.unparse(annotation).split(" | "):
+    for part in _source(annotation).split(" | "):
         alias = source.found.get(part)
         undocumented = isinstance(alias, ast.Assign) and part not in source.docs
-        variable = isinstance(alias, ast.Assign) and "TypeVar" in ast.unparse(alias.value)
+        variable = isinstance(alias, ast.Assign) and "TypeVar" in _source(alias.value)
         if undocumented and not variable:
             assert isinstance(alias, ast.Assign)
-            part = ast.unparse(alias.value)
+            part = _source(alias.value)
         shown.append(part)
     return " | ".join(shown)
 
@@ -283,6 +289,8 @@ def _text(node: ast.FunctionDef | ast.ClassDef, linked: Linked) -> str:
 
 
 def _code(text: str) -> str:
+    """A block of code; where it is whole code, `ruff format` has no wish left."""
+    text = text.replace("'", '"') if '"' not in text else text
     return f"```python\n{text}\n```\n"
 
 

@@ -1,22 +1,25 @@
-"""The programs shown in README and docs do what is shown.
+"""README and docs show what is true: programs, files, commands, links, names, paths.
 
-A ``python`` block that is followed at once by a ``text`` block is a whole program and
-its output: it is run in a process of its own, and what it prints is compared. Other
-blocks are pieces, for reading only.
+`tests.support.pages` says what on a page is run, and how.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import pkgutil
 import re
-import subprocess
-import sys
-from itertools import pairwise
+import shlex
 from pathlib import Path
-from typing import NamedTuple
 
+import click
 import pytest
+
+from bgpy.cli.commands import program
+from tests.support.fixtures import free_port
+from tests.support.pages import FENCE, Step, blocks, do, fits, steps
+
+__all__ = ["free_port"]
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -25,94 +28,210 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 PATH_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
 
-FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+def shown(page: Path) -> list[Step]:
+    """What a page shows to be done."""
+    return steps(page.read_text(encoding="utf-8"))
 
 
-class Block(NamedTuple):
-    """One fenced block of a page."""
-
-    line: int
-    language: str
-    text: str
-    end: int
-
-
-class Example(NamedTuple):
-    """A program on a page, and the output shown for it."""
-
-    program: str
-    output: str
-
-
-def blocks(page: str) -> list[Block]:
-    """The fenced blocks of a page in their order; `end` is where the text after one begins."""
-    return [
-        Block(page.count("\n", 0, match.start()) + 1, match["language"], match["text"], match.end())
-        for match in FENCE.finditer(page)
-    ]
-
-
-def examples(page: str) -> dict[int, Example]:
-    """The programs of a page that are shown with their output, by the line they stand at."""
-    found = blocks(page)
-    return {
-        block.line: Example(block.text, after.text)
-        for block, after in pairwise(found)
-        if (block.language, after.language) == ("python", "text")
-        and page[block.end :].lstrip().startswith("```text\n")
-    }
-
-
-def run(program: str, folder: Path) -> str:
-    """What `program` prints when it is run as a script in `folder`; it has to succeed."""
-    script = folder / "example.py"
-    script.write_text(program, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "utf8", str(script)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def name(page: Path) -> str:
+    """What a page is called in a test's id."""
+    return page.relative_to(ROOT).as_posix()
 
 
 @pytest.mark.parametrize(
-    "example",
-    [
-        pytest.param(example, id=f"{page.relative_to(ROOT).as_posix()}:{line}")
-        for page in PAGES
-        for line, example in examples(page.read_text(encoding="utf-8")).items()
-    ],
+    "page", [page for page in PAGES if any(not step.needs for step in shown(page))], ids=name
 )
-def test_example_prints_what_is_shown_when_run(example: Example, tmp_path: Path) -> None:
-    """Each program shown with an output prints exactly that."""
-    assert run(example.program, tmp_path) == example.output
+def test_page_does_what_it_shows(page: Path, tmp_path: Path, free_port: int) -> None:
+    """Its programs and commands, from the top to the bottom, print exactly what is shown."""
+    for step in shown(page):
+        if not step.needs:
+            do(step, tmp_path, free_port)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(step.needs for step in shown(page))], ids=name
+)
+def test_page_does_what_it_shows_with_others_packages(
+    page: Path, tmp_path: Path, free_port: int
+) -> None:
+    """The same with those that need what bgpy doesn't."""
+    needed = {module for step in shown(page) for module in step.needs}
+    missing = [module for module in sorted(needed) if importlib.util.find_spec(module) is None]
+    if missing:
+        pytest.skip(f"not installed, and no dependency of the tests: {', '.join(missing)}")
+    for step in shown(page):
+        do(step, tmp_path, free_port)
 
 
 def test_readme_opens_with_the_quickstart_when_read_beside_it() -> None:
     """The README's first program is examples/quickstart.py, and its output is shown."""
-    page = README.read_text(encoding="utf-8")
-    first = next(block for block in blocks(page) if block.language == "python")
-    assert first.text.encode() == QUICKSTART.read_bytes()
-    assert examples(page)[first.line].output.strip()
+    first = shown(README)[0]
+    assert first.kind == "program"
+    assert first.what.encode() == QUICKSTART.read_bytes()
+    assert first.text.strip()
 
 
-def test_examples_takes_programs_alone_when_a_page_shows_pieces_too() -> None:
-    """Only a block with its output right below it counts as a program."""
-    page = (
-        "```python\npiece\n```\n\nWords.\n\n```text\nno output\n```\n"
-        "```python\nprint(1)\n```\n\n```text\n1\n```\n```shell\nls\n```\n```python\nlast\n```\n"
-    )
-    assert examples(page) == {10: Example("print(1)\n", "1\n")}
+def test_steps_are_found_on_a_page() -> None:
+    """Programs with their output, files, commands and cells; other blocks are pieces."""
+    page = """
+```python
+piece
+```
+
+Words.
+
+```text
+no output
+```
+```python
+print(1)
+```
+
+```text
+1
+```
+```python
+# tasks.py
+a = 1
+```
+<!-- needs: fastapi, httpx -->
+```console
+$ python tasks.py
+$ bgpy version
+1.0
+```
+```python cell
+x = 1
+```
+```shell
+ls
+```
+"""
+    found = steps(page)
+    assert found[:-1] == [
+        Step(11, "program", "print(1)\n", "1\n"),
+        Step(18, "file", "tasks.py", "# tasks.py\na = 1\n"),
+        Step(23, "command", "python tasks.py", "", ("fastapi", "httpx")),
+        Step(23, "command", "bgpy version", "1.0\n", ("fastapi", "httpx")),
+    ]
+    assert (found[-1].kind, found[-1].line) == ("cells", 0)
 
 
-def test_run_fails_when_the_program_does(tmp_path: Path) -> None:
-    """A program that raises is a failure, whatever it printed before."""
+def test_step_fails_when_it_prints_something_else(tmp_path: Path) -> None:
+    """A program that raises is a failure, whatever it printed before, and so is other output."""
+    do(Step(1, "program", "print(54321)\n", "54321\n"), tmp_path, 4)
+    assert (tmp_path / "example.py").read_text() == "print(4)\n"
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
-        run("print('so far')\n1 / 0\n", tmp_path)
+        do(Step(1, "program", "print('so far')\n1 / 0\n", "so far\n..."), tmp_path, 4)
+    with pytest.raises(AssertionError, match="line 7"):
+        do(Step(7, "command", "python example.py", "something else\n"), tmp_path, 4)
+
+
+def test_cells_run_one_after_another_in_main(tmp_path: Path) -> None:
+    """As in a kernel: names stay from cell to cell, and no file is theirs."""
+    page = """
+```python cell
+def where():
+    return __name__, "__file__" in globals()
+```
+```python cell
+print(where())
+```
+
+```text
+('__main__', False)
+```
+"""
+    (step,) = steps(page)
+    do(step, tmp_path, 4)
+
+
+def test_dots_in_an_output_are_anything() -> None:
+    """But they are all that is."""
+    assert fits("a ... c\n", "a b\nb c\n")
+    assert not fits("a ... c\n", "a b\n")
+    assert not fits("a.b", "axb")
+
+
+COMMAND = re.compile(r"(?:^|[\s'\"])bgpy ([^|&;#>'\"\n]*)")
+
+
+def commands_shown(page: str) -> list[str]:
+    """The command lines of bgpy's that the shell and console blocks of a page show."""
+    return [
+        match[1].strip()
+        for block in blocks(page)
+        if block.language in ("shell", "console", "bat")
+        for line in block.text.splitlines()
+        if block.language != "console" or line.startswith("$ ")
+        for match in COMMAND.finditer(line)
+    ]
+
+
+@pytest.mark.parametrize("page", PATH_PAGES, ids=name)
+def test_commands_that_pages_show_exist(page: Path) -> None:
+    """Each with its options and as many arguments: what is shown can be typed."""
+    for line in commands_shown(page.read_text(encoding="utf-8")):
+        command: click.Command = program
+        words = shlex.split(line)
+        while isinstance(command, click.Group) and words and words[0] in command.commands:
+            command = command.commands[words.pop(0)]
+        try:
+            command.make_context(line, words, resilient_parsing=False)
+        except click.exceptions.Exit:  # --help, --version
+            pass
+        except click.UsageError as error:
+            pytest.fail(f"bgpy {line}: {error.format_message()}")
+
+
+def test_commands_are_found_in_a_page() -> None:
+    """Behind a pipe, behind SSH, and not what a program prints."""
+    page = (
+        "```shell\nssh HOST bgpy token show A | bgpy add B  # why\n"
+        "nohup bgpy server A -f l &\n```\n"
+        "```console\n$ bgpy version\nbgpy 1\n```\n"
+    )
+    found = ["token show A", "add B", "server A -f l", "version"]
+    assert commands_shown(page) == found
+
+
+LINK = re.compile(r"\[(?:[^\]]|\][^(])*\]\(([^)\s]+)\)")
+
+
+def anchors(page: str) -> set[str]:
+    """What the headings of a page are linked by, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.*)$", FENCE.sub("", page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def broken(page: Path) -> list[str]:
+    """The links of a page to files, or headings in them, that aren't there."""
+    found = []
+    for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"\w+:", link):
+            continue  # elsewhere in the world
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        text = target.read_text(encoding="utf-8") if anchor and target.exists() else ""
+        if not target.exists() or (anchor and anchor not in anchors(text)):
+            found.append(link)
+    return found
+
+
+@pytest.mark.parametrize("page", PATH_PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """To a file that is there, and to one of its headings."""
+    assert broken(page) == []
+
+
+def test_links_that_lead_nowhere_are_found(tmp_path: Path) -> None:
+    """The check above can fail."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A `b` c: d\n[x](#a-b-c-d) [x](#other) [x](gone.md) [x](page.md#a-b-c-d) [`x`](https://x)\n"
+    )
+    assert broken(page) == ["#other", "gone.md"]
 
 
 # What a page names that isn't ours: examples of a name, and folders of the user's.
@@ -126,7 +245,7 @@ def paths_named(page: str) -> set[str]:
     """The files and folders of this repository that a page names in backquotes."""
     tops = {path.name for path in ROOT.iterdir()}
     found = {match[1] for match in NAMED.finditer(FENCE.sub("", page))} - NO_PATHS
-    ours = {path for path in found if not path.startswith("HOST/")}  # a folder of the user's
+    ours = {path for path in found if not path.startswith("MACHINE/")}  # a folder of the user's
     return {
         path
         for path in ours

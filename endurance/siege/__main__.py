@@ -1,4 +1,4 @@
-"""``python -m endurance.siege``: lay siege, print the bars, write docs/siege.md if asked."""
+"""``python -m endurance.siege``: lay siege, print the bars, write its page if asked."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, as_completed, wait
 from queue import SimpleQueue
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from bgpy.calling.blocking.futures import Callbacks, CallFuture
+from bgpy.calling.blocking import threads
+from bgpy.calling.blocking.futures import UNWATCHED, Callbacks, CallFuture
 from bgpy.errors import DecodeError, ServerGone
 from bgpy.wire.messages import Failure, Pong, Reason
 from tests.support.peers import wait_until
@@ -64,8 +66,9 @@ def test_wait_ends_at_its_time() -> None:
 
 def test_future_is_settled_when_its_lock_was_left_locked() -> None:
     """By a thread that was interrupted in `concurrent.futures.wait`: one second later."""
-    mine, callbacks, owner = future(), Callbacks(), threading.Event()
-    assert callbacks.start(owner)
+    owner = threading.Event()
+    mine, callbacks = future(), Callbacks(owner)
+    assert callbacks.start()
     thread = threading.Thread(target=mine._condition.acquire)
     thread.start()
     thread.join()
@@ -75,8 +78,9 @@ def test_future_is_settled_when_its_lock_was_left_locked() -> None:
 
 def test_callback_is_called_once_whenever_it_is_added() -> None:
     """Before the end by the thread for that, after it at once."""
-    mine, callbacks, owner, called = future(), Callbacks(), threading.Event(), []
-    assert callbacks.start(owner)
+    owner, called = threading.Event(), []
+    mine, callbacks = future(), Callbacks(owner)
+    assert callbacks.start()
     done = threading.Event()
     mine.add_done_callback(lambda future: called.append(1))
     mine.add_done_callback(lambda future: 1 / 0)
@@ -89,8 +93,9 @@ def test_callback_is_called_once_whenever_it_is_added() -> None:
 
 def test_as_completed_sees_a_future_that_is_settled_meanwhile() -> None:
     """Its waiters are told by the thread for callbacks."""
-    mine, callbacks, owner = future(), Callbacks(), threading.Event()
-    assert callbacks.start(owner)
+    owner = threading.Event()
+    mine, callbacks = future(), Callbacks(owner)
+    assert callbacks.start()
     threading.Timer(0.05, mine.arrived, (Pong(1), callbacks)).start()
     assert list(as_completed([mine], 30)) == [mine]
 
@@ -108,8 +113,9 @@ def test_future_takes_no_result_of_others_and_is_not_cancelled() -> None:
 @pytest.fixture
 def callbacks() -> Iterator[Callbacks]:
     """A thread for callbacks."""
-    owner, callbacks = threading.Event(), Callbacks()
-    assert callbacks.start(owner)
+    owner = threading.Event()
+    callbacks = Callbacks(owner)
+    assert callbacks.start()
     yield callbacks
     callbacks.rest()
 
@@ -188,9 +194,10 @@ def test_who_waits_behind_a_slow_callback_is_told_of_none_twice(callbacks: Callb
     waiting.start()
     wait_until(lambda: len(third._waiters) == 2, "it waits")
     goes_on.set()
-    last = threading.Event()
-    second.add_done_callback(lambda each: last.set())
-    assert last.wait(30)
+    behind, last = future(), threading.Event()
+    behind.add_done_callback(lambda each: last.set())
+    behind.arrived(Pong(1), callbacks)
+    assert last.wait(30)  # so the second one is finished
     third.arrived(Pong(1), callbacks)
     waiting.join(20)
     assert got == [({second, third}, set())]
@@ -202,7 +209,7 @@ def test_who_looks_late_finds_a_future_as_any_other() -> None:
     mine, other = future(), future()
     for each in (mine, other):
         each.settle(Pong(1))
-        assert not each.is_watched()
+        assert each._watchers is UNWATCHED
     assert mine._condition is not other._condition
     assert wait([mine, other], 0) == ({mine, other}, set())
     assert mine._waiters == other._waiters == []
@@ -218,6 +225,35 @@ def test_answer_is_not_kept_beside_its_value() -> None:
     assert mine.answer == Pong(1)
     assert [mine.result(), mine.result()] == ["value"] * 2
     assert (mine.answer, mine.done()) == (b"", True)
+
+
+def test_future_that_ends_behind_the_threads_last_one_is_finished(callbacks: Callbacks) -> None:
+    """The client was closed and used again, before its thread for callbacks knew of either."""
+    goes_on = threading.Event()
+    before, after = future(), future()
+    before.add_done_callback(lambda each: goes_on.wait(30))
+    before.arrived(Pong(1), callbacks)
+    callbacks.rest()
+    assert callbacks.start()  # it runs still
+    goes_on.set()
+    wait_until(lambda: not callbacks._started, "it has ended")
+    soon(lambda: after.arrived(Pong(1), callbacks))
+    assert list(as_completed([after], 30)) == [after]
+
+
+def test_future_is_finished_where_no_thread_can_be_had(
+    monkeypatch: pytest.MonkeyPatch, callbacks: Callbacks
+) -> None:
+    """By who brings its answer; those before it in their order."""
+    callbacks.rest()
+    wait_until(lambda: not callbacks._started, "it has ended")
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    called: list[int] = []
+    for number in range(2):
+        mine = future()
+        mine.add_done_callback(lambda each, number=number: called.append(number))  # type: ignore[misc]
+        mine.arrived(Pong(1), callbacks)
+    assert called == [0, 1]
 
 
 def test_wait_takes_futures_of_others_too(callbacks: Callbacks) -> None:
@@ -289,3 +325,30 @@ def test_asyncio_waits_for_a_future(answer: Any, callbacks: Callbacks) -> None:
     expected = mine.exception()
     assert got == Pong(1) if expected is None else got is expected
     never.settle(Pong(1))
+
+
+def test_snapshot_is_what_asyncio_takes_of_a_future() -> None:
+    """From 3.15 on, instead of asking one thing after another."""
+    good, bad = future(), future()
+    assert good._get_snapshot() == (False, False, None, None)
+    good.settle(Pong(1))
+    bad.settle(FAILED)
+    assert good._get_snapshot() == (True, False, Pong(1), None)
+    assert bad._get_snapshot() == (True, False, None, bad.exception())
+
+
+def test_future_that_is_done_keeps_nothing_of_its_client() -> None:
+    """One that isn't keeps what its answer comes over."""
+
+    class Submitting:
+        def waited_for(self, future: CallFuture) -> bool:
+            return False
+
+    client = Submitting()
+    mine = CallFuture(lambda answer: answer, client.waited_for)
+    found = weakref.ref(client)
+    del client
+    assert found() is not None
+    mine.settle(Pong(1))
+    assert found() is None
+    assert mine.result() == Pong(1)

@@ -10,7 +10,7 @@ does, so what is slow or waits there keeps no other call from its answer.
 
 **Who looks at a future** (waits for it, or is to be called back) is noted in its `Watchers`,
 which are made by the first that looks: most futures have their answer before. Who settles a
-future sets the answer first, and then puts `NOBODY` in the place of watchers that there
+future sets the answer first, and then puts `UNWATCHED` in the place of watchers that there
 aren't; who looks makes watchers there first, and then looks at the answer. Both use one
 operation of a dict, `setdefault`, which is atomic, in builds without the GIL as well. So one of
 them sees the other: a latch that was appended is opened, and a callback is called, once,
@@ -110,7 +110,7 @@ class Watchers:
             self.finished = True
 
 
-NOBODY = Watchers(finished=True)
+UNWATCHED = Watchers(finished=True)
 """In the place of a future's watchers: it was settled before anybody looked."""
 
 
@@ -125,7 +125,7 @@ class CallFuture(Call, Future[Any]):
     # Those of the class are the defaults: making one is on the way of every submit.
     _watchers: Watchers | None = None
     _late: Watchers | None = None
-    """Of those who looked after it was settled for `NOBODY`."""
+    """Of those who looked after it was settled for `UNWATCHED`."""
     _made: Made | None = None
 
     def __init__(
@@ -167,6 +167,12 @@ class CallFuture(Call, Future[Any]):
     @property
     def _waiters(self) -> list[Any]:  # type: ignore[override]
         return self._watched().waiters
+
+    def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
+        """Whether it is done, whether cancelled, and what came: what asyncio asks from 3.15 on."""
+        if self.answer is None:
+            return False, False, None, None
+        return True, False, *(self._made or self._make())
 
     # What its caller does with it
 
@@ -215,12 +221,10 @@ class CallFuture(Call, Future[Any]):
         It waits for nothing, and may be repeated where it was interrupted.
         """
         if self.answer is None:
-            self.answer = answer
-        return self.is_watched() and self._watched().settle()
-
-    def is_watched(self) -> bool:
-        """Whether anybody looked before the answer was there; from now on nobody did."""
-        return self.__dict__.setdefault("_watchers", NOBODY) is not NOBODY
+            self.answer = answer  # first: who looks later than the next line finds it
+        self._waited_for = _over  # a future that is kept keeps no connection
+        watchers = self.__dict__.setdefault("_watchers", UNWATCHED)
+        return watchers is not UNWATCHED and watchers.settle()
 
     def arrived(self, answer: Answer, callbacks: Callbacks) -> None:
         """Settle it, and leave what may take its time to the thread for callbacks."""
@@ -254,7 +258,7 @@ class CallFuture(Call, Future[Any]):
         found = self._watchers
         if found is None:
             found = self.__dict__.setdefault("_watchers", Watchers())
-        if found is NOBODY:
+        if found is UNWATCHED:
             found = self._late or self.__dict__.setdefault("_late", Watchers(finished=True))
         return found
 
@@ -319,6 +323,11 @@ class CallFuture(Call, Future[Any]):
         return self._made
 
 
+def _over(_: CallFuture) -> bool:
+    """Of a future that is done: nobody waits for it, or only to the next look."""
+    return False
+
+
 Queue = SimpleQueue["CallFuture | weakref.ref[object] | None"]
 
 
@@ -332,27 +341,32 @@ class Callbacks:
     two threads, and each future is taken by one of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: object) -> None:
+        """Its thread ends when `owner` is collected, which clients and connections share."""
+        self._owner = weakref.ref(owner)
         self._queue: Queue = SimpleQueue()
         self._started = False
 
-    def start(self, owner: object) -> bool:
+    def start(self) -> bool:
         """Start the thread where there is none yet; whether there is one now.
-
-        It ends when `owner` is collected, which clients and connections share.
 
         Where it is started twice, by two threads or by one that was interrupted here, each
         future is taken by one of them.
         """
         if not self._started:
-            # Told by C code alone when the owner is collected, after what is queued.
-            ended = weakref.ref(owner, self._queue.put)
-            self._started = threads.start(self.run, ended)
+            owner = self._owner()
+            if owner is not None:
+                # Told by C code alone when the owner is collected, after what is queued.
+                ended = weakref.ref(owner, self._queue.put)
+                self._started = threads.start(self.run, ended)
         return self._started
 
     def post(self, future: CallFuture) -> None:
-        """Have `future` finished there."""
+        """Have `future` finished there; here, where there is no thread and none can be had."""
         self._queue.put(future)
+        if not self.start():
+            self._queue.put(None)
+            self._call_back()
 
     def rest(self) -> None:
         """Have the thread end, when it has done what was posted before."""

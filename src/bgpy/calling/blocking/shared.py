@@ -51,4 +51,4 @@ class Shared:
         self.here = threads.Presence()
         self.push_on: Callable[[], Callable[[], object] | None] = _nothing
         """A weak reference to what has the client's sender send what stays behind."""
-        self.callbacks = Callbacks()
+        self.callbacks = Callbacks(self)
