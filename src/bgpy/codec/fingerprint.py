@@ -72,9 +72,14 @@ def _text(value: object) -> bytes:
 
 
 def _code(code: CodeType) -> bytes:
-    consts = (
-        _code(each) if isinstance(each, CodeType) else _plain(each) for each in code.co_consts
-    )
+    # From 3.13 on the body of a class holds the number of its first line.
+    line = code.co_firstlineno if "__firstlineno__" in code.co_names else None
+    consts = [
+        _code(each)
+        if isinstance(each, CodeType)
+        else _plain(None if line is not None and each == line else each)
+        for each in code.co_consts
+    ]
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     texts = (*counts, code.co_qualname, *map(_row, names))
@@ -170,7 +175,7 @@ class _Walk:
         return _joined(kind, sorted(items) if isinstance(value, (set, frozenset)) else items)
 
     def _function(self, function: FunctionType, depth: int) -> bytes:
-        if function.__module__ in _SCRIPTS:
+        if function.__globals__.get("__name__") in _SCRIPTS:
             for name in sorted(_names_used(function.__code__)):
                 if name in function.__globals__:
                     self._use(name, function.__globals__[name])

@@ -29,6 +29,9 @@ TASKS = "tasks:"
 MOST_SEARCHED = 2**16
 """Bytes of a pickle in which names of modules are looked for."""
 
+MOST_KEPT = 1000
+"""Sets of modules whose versions are kept."""
+
 _NAMED = re.compile(rb"\x8c(.)([^\W\d][\w.]*)\x94", re.DOTALL)
 
 
@@ -43,8 +46,27 @@ def used_by(functions: Iterable[Any]) -> dict[str, ModuleSource]:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """The versions of the user's modules among `names`, and of those that they use in turn."""
-    return {name: version(source) for name, source in _reached(names).items()}
+    """The versions of the user's modules among `names`, and of those that they use in turn.
+
+    Which those are is kept until one of them is reloaded: calls with code ask each time.
+    """
+    key = frozenset(names)
+    kept = _kept_versions.get(key)
+    if kept is not None and all(_spec_of(name) is spec for name, spec in kept[0].items()):
+        return kept[1]
+    found = {name: version(source) for name, source in _reached(key).items()}
+    if len(_kept_versions) >= MOST_KEPT:
+        _kept_versions.clear()
+    _kept_versions[key] = {name: _spec_of(name) for name in found}, found
+    return found
+
+
+_kept_versions: dict[frozenset[str], tuple[dict[str, Any], dict[str, str]]] = {}
+"""By the modules asked for, the specs and versions of all that they use; put and read whole."""
+
+
+def _spec_of(name: str) -> Any:
+    return getattr(sys.modules.get(name), "__spec__", None)
 
 
 def named_in(head: bytes) -> list[str]:
