@@ -17,6 +17,7 @@ from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
 from bgpy.codec import fingerprint, functions, modules, payload
+from bgpy.codec.tracebacks import tidy
 from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
 from bgpy.encryption import encryption
 from bgpy.memory import Payload
@@ -174,24 +175,28 @@ class Client:
         """
         tasks = Functions(init_task, exec_task, exit_task)
         check(tasks)
-        sources = modules.used_by(tasks)
-        seconds = self._seconds(timeout)
-        deadline = deadline_in(seconds)
-        parts = fingerprint.of_tasks(tasks._asdict())
-        hashes = self._caller.hashes(sources, seconds) if sources else {}
-        head, buffers, code = functions.encode_tasks(tasks, sources, hashes, parts)
-        answer = self._caller.initialize(
-            lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
-            seconds_left(deadline),
-            seconds,
-        )
-        received: dict[str, str] = value_of(answer, "INIT")
-        stale = Staleness(self._caller, self.address)
-        if isinstance(answer, Receipt) and answer.code == ReceiptCode.ALREADY_INITIALIZED:
-            stale.look_at_tasks(parts, sources, seconds_left(deadline))
-        else:
-            stale.look_at_sent(sources)
-        return received
+        try:
+            sources = modules.used_by(tasks)
+            seconds = self._seconds(timeout)
+            deadline = deadline_in(seconds)
+            parts = fingerprint.of_tasks(tasks._asdict())
+            hashes = self._caller.hashes(sources, seconds) if sources else {}
+            head, buffers, code = functions.encode_tasks(tasks, sources, hashes, parts)
+            answer = self._caller.initialize(
+                lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
+                seconds_left(deadline),
+                seconds,
+            )
+            received: dict[str, str] = value_of(answer, "INIT")
+            stale = Staleness(self._caller, self.address)
+            if isinstance(answer, Receipt) and answer.code == ReceiptCode.ALREADY_INITIALIZED:
+                stale.look_at_tasks(parts, sources, seconds_left(deadline))
+            else:
+                stale.look_at_sent(sources)
+            return received
+        except Exception as error:
+            tidy(error)
+            raise
 
     def call(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Any:
         """Run `exec_task` with `args`, a dict, and return what it responds.
@@ -205,10 +210,14 @@ class Client:
         seconds = self._timeout if timeout is ... else self._seconds(timeout)
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
-        packed = payload.encode(args, "args")
-        if may_name_code(packed):
-            seconds = self._look_at_code(packed, seconds)
-        return value_of(self._caller.call(packed, seconds), "EXEC")
+        try:
+            packed = payload.encode(args, "args")
+            if may_name_code(packed):
+                seconds = self._look_at_code(packed, seconds)
+            return value_of(self._caller.call(packed, seconds), "EXEC")
+        except Exception as error:
+            tidy(error)
+            raise
 
     def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.
@@ -229,10 +238,14 @@ class Client:
         """
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
-        packed = payload.encode(args, "args")
-        if may_name_code(packed):
-            Staleness(self._caller, self.address).look_at_submit(packed)
-        return self._caller.submit(packed, _executed, self._seconds(timeout))
+        try:
+            packed = payload.encode(args, "args")
+            if may_name_code(packed):
+                Staleness(self._caller, self.address).look_at_submit(packed)
+            return self._caller.submit(packed, _executed, self._seconds(timeout))
+        except Exception as error:
+            tidy(error)
+            raise
 
     @overload
     def execute(
@@ -258,19 +271,27 @@ class Client:
         `await_response` it does what `call` does.
         """
         if await_response:
-            return self.call(exec_args, timeout=timeout)
+            try:
+                return self.call(exec_args, timeout=timeout)
+            except Exception as error:
+                tidy(error)
+                raise
         if not isinstance(exec_args, dict):
             raise _no_dict(exec_args, "args")
-        packed = head, buffers, code = payload.encode(exec_args, "args")
-        seconds = self._seconds(timeout)
-        if may_name_code(packed):
-            seconds = self._look_at_code(packed, seconds)
-        answer = self._caller.request(
-            lambda number: Execute(number, head, buffers, CODEC_PICKLE, code),
-            seconds,
-            waits=False,
-        )
-        return value_of(answer, "EXEC")
+        try:
+            packed = head, buffers, code = payload.encode(exec_args, "args")
+            seconds = self._seconds(timeout)
+            if may_name_code(packed):
+                seconds = self._look_at_code(packed, seconds)
+            answer = self._caller.request(
+                lambda number: Execute(number, head, buffers, CODEC_PICKLE, code),
+                seconds,
+                waits=False,
+            )
+            return value_of(answer, "EXEC")
+        except Exception as error:
+            tidy(error)
+            raise
 
     @overload
     def terminate(
@@ -312,18 +333,28 @@ class Client:
         args = {} if exit_args is None else exit_args
         if not isinstance(args, dict):
             raise _no_dict(args, "exit_args")
-        head, buffers, code = payload.encode(args, "exit_args")
-        wait = bool(await_response)
-        answer = self._caller.terminate(
-            lambda number: Exit(number, head, buffers, CODEC_PICKLE, code, wait, current_chain()),
-            wait,
-            self._seconds(timeout),
-        )
-        return value_of(answer, "EXIT")
+        try:
+            head, buffers, code = payload.encode(args, "exit_args")
+            wait = bool(await_response)
+            answer = self._caller.terminate(
+                lambda number: Exit(
+                    number, head, buffers, CODEC_PICKLE, code, wait, current_chain()
+                ),
+                wait,
+                self._seconds(timeout),
+            )
+            return value_of(answer, "EXIT")
+        except Exception as error:
+            tidy(error)
+            raise
 
     def ping(self, *, timeout: Timeout = ...) -> float:
         """Measure the round trip to the server in seconds; it answers while a task runs too."""
-        return self._caller.ping(self._seconds(timeout))
+        try:
+            return self._caller.ping(self._seconds(timeout))
+        except Exception as error:
+            tidy(error)
+            raise
 
     def close(self) -> None:
         """Close the connection; the server keeps running, and a later call reconnects."""

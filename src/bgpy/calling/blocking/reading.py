@@ -281,7 +281,7 @@ class Reading(ABC):
             ):
                 break
             if call.settle(buffer[at + HEADER_SIZE : end].tobytes()):
-                self._shared.callbacks.post(call)
+                self._shared.finishers.post(call)
             self.conversation.done(call)  # last, as in `_hand_out`
             at = end
         return at
@@ -303,7 +303,7 @@ class Reading(ABC):
         if call.waker is not None:
             call.waker.open()
         elif isinstance(call, CallFuture) and call.answer is not None:
-            call.arrived(call.answer, self._shared.callbacks)
+            call.arrived(call.answer, self._shared.finishers)
 
     def _end_lost(self, reason: str) -> None:
         """End a connection that the server or the network has ended, without a goodbye.
