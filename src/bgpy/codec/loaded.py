@@ -190,6 +190,8 @@ def _functions(module: ModuleType) -> Iterator[CodeType]:
 
 def _beginning() -> float:
     """When this process began, in seconds since the epoch; 0 where that can't be seen."""
+    if sys.platform != "linux":
+        return 0.0
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
