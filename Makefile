@@ -72,6 +72,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32
 	$(BIN)/mypy --platform darwin
+	$(BIN)/mypy --config-file tests/mypy.ini --platform linux
 	$(BIN)/python -m pytest tests/test_floors.py tests/test_docs.py tests/test_reference.py
 
 # docs/reference.md from the docstrings; a test holds the page against them.

@@ -19,8 +19,8 @@ from bgpy.engines.inline import InlineEngine
 from bgpy.memory import Piece
 from bgpy.serving import core
 from bgpy.serving.core import Events, ServerCore
+from bgpy.serving.ending import EndingState
 from bgpy.serving.io.listener import listen
-from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions.session import Session
 from bgpy.tls import certificates, contexts
@@ -170,29 +170,23 @@ class Stage:
         self._reactor = StillReactor()
         with patch.object(core, "Reactor", lambda *_: self._reactor):
             self.server = ServerCore(listener, TOKEN, LIMITS, engine, catalogue, False, events, 0)
-        self._shared = memoryview(bytearray(2**16))
         listener.close()
 
     def session(self, nonce: bytes = SERVER_NONCE) -> tuple[Session, Pipe]:
         """A session that has just been accepted, and its transport."""
         pipe = Pipe()
-        session = Session(
-            StreamTransport(pipe),
-            "a stranger",
-            server_handshake(nonce),
-            LIMITS,
-            cast(Reactor, self._reactor),
-            self.server,
-            self._shared,
-            self.server._budget,
-        )
+        handshake = server_handshake(nonce)
+        session = Session(StreamTransport(pipe), "a stranger", handshake, self.server._context)
         session.open()
         self._reactor.poll()
         return session, pipe
 
     def forget(self) -> None:
         """Drop what was queued, and that the server was asked to end."""
-        self.server._ending = False
+        ending = self.server._parts.ending
+        ending.close()
+        ending.state = EndingState.SERVING
+        ending.begun = False
         self.server._jobs.clear()
 
 
@@ -212,4 +206,4 @@ def hear(session: Session, pipe: Pipe, pieces: Sequence[bytes], ends: bool = Tru
 def _turn(session: Session) -> None:
     """One turn of a reactor in which the socket can be read."""
     session._ready(1)
-    cast(StillReactor, session._reactor).poll()
+    cast(StillReactor, session._context.reactor).poll()

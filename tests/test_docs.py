@@ -245,7 +245,7 @@ def paths_named(page: str) -> set[str]:
     """The files and folders of this repository that a page names in backquotes."""
     tops = {path.name for path in ROOT.iterdir()}
     found = {match[1] for match in NAMED.finditer(FENCE.sub("", page))} - NO_PATHS
-    ours = {path for path in found if not path.startswith("HOST/")}  # a folder of the user's
+    ours = {path for path in found if not path.startswith("MACHINE/")}  # a folder of the user's
     return {
         path
         for path in ours

@@ -55,4 +55,4 @@ def test_public_names_hold_every_error_when_errors_has_one() -> None:
 def test_unknown_name_is_an_attribute_error_when_used() -> None:
     """A misspelt name fails as in any module, and the message names it."""
     with pytest.raises(AttributeError, match="Clinet"):
-        bgpy.Clinet  # noqa: B018
+        bgpy.Clinet  # type: ignore[attr-defined] # noqa: B018

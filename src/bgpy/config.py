@@ -69,11 +69,14 @@ class Limits:
             object.__setattr__(self, each.name, _plain(value))
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Limits:
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Limits:
         """The limits that ``BGPY_MAX_MESSAGE`` and the like set; defaults for the others.
 
+        Without `environment` they are looked for in that of this process.
         Raises `ValueError` naming a variable whose value can't be a limit.
         """
+        if environment is None:  # no default: `help` would print it, token included
+            environment = os.environ
         given: dict[str, Any] = {}
         for each in fields(cls):
             variable = f"BGPY_{each.name.upper()}"

@@ -79,8 +79,8 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     went: list[bool] = []
     call_alone = Channel.call_alone
 
-    def noted(self: Channel, head: bytes, turn: Any) -> Any:
-        answer = call_alone(self, head, turn)
+    def noted(self: Channel, head: bytes) -> Any:
+        answer = call_alone(self, head)
         went.append(answer is not None)
         return answer
 

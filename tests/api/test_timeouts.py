@@ -136,7 +136,7 @@ def test_fifty_threads_with_time_outs_get_the_truth_of_one_client(
                 ends.append((number, "answered"))
             except CallTimeout as error:
                 ends.append((number, error.progress))
-        return ends
+        return ends  # type: ignore[return-value]
 
     with ThreadPoolExecutor(50) as pool:
         ends = dict(end for ends in pool.map(work, range(50)) for end in ends)

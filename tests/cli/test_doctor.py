@@ -221,6 +221,37 @@ def test_doctor_tells_how_the_last_server_there_ended(
         assert ("the server has ended" in facts["log ends"]) is not kill
 
 
+def test_doctor_puts_away_what_dead_servers_left_and_tells_of_it(
+    started: Callable[..., Handle], free_port: int
+) -> None:
+    """Those at other addresses too; once."""
+    handle = started("127.0.0.1", 0)
+    psutil.Process(handle.pid).kill()
+    assert handle.wait(30)
+    place = folder(handle.host, handle.port)
+    assert Path(place.token).exists()
+    done = _doctor(f"127.0.0.1:{free_port}")
+    gone = f"at {handle.address}: its process {handle.pid} was killed or crashed"
+    assert f"removed   record and token of the server {gone}" in done.output
+    assert not Path(place.token).exists()
+    assert not Path(place.record).exists()
+    assert "removed" not in _doctor(f"127.0.0.1:{free_port}").output
+    assert gone.split(": ")[1] in _doctor(handle.address).output
+
+
+def test_server_that_starts_puts_away_what_dead_ones_left(
+    started: Callable[..., Handle],
+) -> None:
+    """Wherever they were: with a record there runs a server, but for the moments between."""
+    first = started("127.0.0.1", 0)
+    psutil.Process(first.pid).kill()
+    assert first.wait(30)
+    started("127.0.0.1", 0)
+    place = folder(first.host, first.port)
+    assert not Path(place.token).exists()
+    assert not Path(place.record).exists()
+
+
 def test_doctor_blames_nobody_for_a_server_that_ended_with_its_machine(
     started: Callable[..., Handle], free_port: int
 ) -> None:

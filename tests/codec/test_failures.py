@@ -332,7 +332,7 @@ def test_groups_keep_their_shape_and_each_member_its_type() -> None:
     try:
         raise there
     except* Frozen as frozen:
-        caught.append(repr(frozen.exceptions[0].exceptions))  # type: ignore[attr-defined]
+        caught.append(repr(frozen.exceptions[0].exceptions))  # type: ignore[union-attr]
     except* RemoteError:
         caught.append("remote")
     except* Exception:

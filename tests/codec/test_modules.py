@@ -378,7 +378,7 @@ def test_source_that_was_sent_is_shown_when_the_file_here_is_another(
     linecache.checkcache()
     assert inspect.getsource(module.f) == text.decode()
     assert inspect.getsource(module) == text.decode()
-    assert module.__loader__.is_package("shown") is False
+    assert module.__loader__.is_package("shown") is False  # type: ignore[union-attr]
     linecache.cache.pop(str(path))
 
 

@@ -329,7 +329,8 @@ def test_encode_copies_nothing_when_bytes_are_large(kind: type, by_value: bool) 
     packed = encode(obj, "args")
     assert packed.code is by_value
     address = np.frombuffer(large, np.uint8).ctypes.data
-    assert address in [np.frombuffer(piece, np.uint8).ctypes.data for piece in packed.head]
+    pieces: Any = packed.head
+    assert address in [np.frombuffer(piece, np.uint8).ctypes.data for piece in pieces]
     received = decode(*_over(packed), "args")["deep"][0]["large"]
     assert received == large
     assert type(received) is kind
@@ -374,7 +375,8 @@ class _Failing:
 def test_encode_uses_no_pickler_again_that_has_seen_many_objects() -> None:
     """The memo of a pickler keeps its size, and is cleared as a whole each time."""
     encode({"many": [str(number) for number in range(20_000)]}, "args")
-    assert all(pickling[0].__self__.memo.copy() == {} for pickling in payload._idle)
+    idle: list[Any] = list(payload._idle)
+    assert all(pickling[0].__self__.memo.copy() == {} for pickling in idle)
     before = len(payload._idle)
     encode({"text": "x" * payload.KEPT_PICKLER}, "args")
     assert len(payload._idle) <= before

@@ -169,7 +169,7 @@ def test_certificate_is_kept_privately_and_serves_all_servers(secure: Secure) ->
     """An old one is renewed by the next server, and nobody has to be told."""
     first, second = secure(), secure("0.0.0.0:0")
     assert _shown(first.port) == _shown(second.port)
-    path = Path(folders.below_host("certificate.pem"))
+    path = Path(folders.below_machine("certificate.pem"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     os.utime(path, (time.time() - 340 * 86400,) * 2)
     third = secure()
@@ -190,7 +190,7 @@ def test_certificate_of_ones_own_is_shown(secure: Secure, tmp_path: Path) -> Non
         os.chdir(here)
     own = pem[pem.index(b"-----BEGIN CERT") :].decode()
     assert _shown(served.port) == ssl.PEM_cert_to_DER_cert(own)
-    assert not os.path.exists(folders.below_host("certificate.pem"))
+    assert not os.path.exists(folders.below_machine("certificate.pem"))
     served.check()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bgpy import Client, Server
-from bgpy.errors import StartupError
+from bgpy.errors import ServerGone, StartupError
 from bgpy.example import tasks
 from tests.support.peers import wait_until
 
@@ -76,3 +76,43 @@ def test_log_that_was_removed_is_made_again_while_calls_come(tmp_path: Path) -> 
     finally:
         handle.kill()
     assert "asked the server to end" in log.read_text()
+
+
+CRASHES = {
+    "segfault": ("import ctypes; ctypes.string_at(0)", "its log says that it crashed: .*SIGSEGV"),
+    "abort": ("import os; os.abort()", "its log says that it crashed: Aborted"),
+    "exit": ("import os; os._exit(3)", "cause unknown"),
+    "kill": ("import os; os.kill(os.getpid(), 9)", "cause unknown"),
+    "child": (
+        "import os\nif not os.fork(): os.abort()\nos.wait(); os._exit(3)",
+        "cause unknown",
+    ),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("name", CRASHES)
+def test_end_of_the_process_is_told_with_its_pid_log_and_signal(name: str) -> None:
+    """The signal where the log tells it, and a stack with the user's line; else no guess."""
+    code, said = CRASHES[name]
+    handle = Server().run_background()
+    try:
+        client = Client(handle.address)
+        client.initialize(tasks.init_task, run_code, tasks.exit_task)
+        with pytest.raises(ServerGone, match=said) as caught:
+            client.call({"code": code})
+    finally:
+        handle.kill()
+    error = caught.value
+    assert (error.pid, error.log_file) == (handle.pid, handle.log_file)
+    assert str(handle.pid) in str(error)
+    assert str(handle.log_file) in str(error)
+    assert handle.log_file is not None
+    log = Path(handle.log_file).read_text()
+    assert ("Fatal Python error" in log) is ("SIG" in said or "crashed" in said)
+    assert ("in run_code" in log) is ("Fatal Python error" in log)
+
+
+def run_code(client_socket: object, state: object, args: dict[str, str]) -> None:
+    """Run a text in the server, within a call."""
+    exec(args["code"])

@@ -459,8 +459,8 @@ def test_numbers_are_right_again_wherever_a_change_is_struck(
             assert queue.pop() is queue.taken  # it was struck, and is given again
             queue.taken = None
         queue.leave(b"nobody")
-        found = {name: queue.find(*name) is not None for name in itertools.product(OWNERS, IDS)}
-        for owner in OWNERS:
+        found = {name: queue.find(*name) is not None for name in itertools.product(EACH_OWNER, IDS)}
+        for owner in EACH_OWNER:
             queue.release(owner)
         told = _numbers(queue, budget)
         jobs = queue.clear()
@@ -479,7 +479,7 @@ def test_numbers_are_right_again_wherever_a_change_is_struck(
             break
 
 
-OWNERS = (b"a", b"b", b"c", b"z")
+EACH_OWNER = (b"a", b"b", b"c", b"z")
 IDS = range(1, 10)
 
 
@@ -497,7 +497,7 @@ def _filled() -> tuple[Budget, JobQueue[Job]]:
 
 
 def _numbers(queue: JobQueue[Job], budget: Budget) -> tuple[object, ...]:
-    sizes = tuple(queue.size_of(owner) for owner in OWNERS)
+    sizes = tuple(queue.size_of(owner) for owner in EACH_OWNER)
     return queue.count, queue.queued(), queue.holds_init(), sizes, budget.queued
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from bgpy.errors import StartupError
-from bgpy.state import claims, folders, records
-from bgpy.system import processes
+from bgpy.state import claims, folders, records, tokens
+from bgpy.system import machine, processes
 from tests.support.claimed import ADDRESS, own_record, server
 
 fork_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -25,7 +26,7 @@ def test_find_gives_record_when_server_lives(claim: claims.Claim) -> None:
     """What the server wrote is found by its address."""
     assert records.find(ADDRESS) == own_record()
     assert records.token_for(ADDRESS) == "secret"
-    assert records.is_alive(own_record())
+    assert records.find(ADDRESS) == own_record()
 
 
 def test_record_says_for_people_where_its_server_comes_from() -> None:
@@ -76,7 +77,7 @@ def test_find_gives_nothing_when_server_released(claim: claims.Claim) -> None:
     claim.release()
     claim.release()
     assert records.find(ADDRESS) is None
-    assert not records.is_alive(own_record())
+    assert records.find(ADDRESS) is None
     assert {"record.json", "token"}.isdisjoint(os.listdir(claim.folder.path))
     again = claims.claim(ADDRESS)
     again.release()
@@ -217,3 +218,88 @@ def test_find_dead_gives_the_record_of_a_server_that_was_killed() -> None:
         assert dead.pid == first.pid
     claims.claim(ADDRESS).release()
     assert records.find_dead(ADDRESS) is None
+
+
+def test_dead_server_is_put_away_by_whoever_looks() -> None:
+    """Its token goes; its record says how it ended, until the next server is there."""
+    with server() as first:
+        first.kill()
+        first.wait()
+    place = folders.folder(*ADDRESS)
+    assert os.path.exists(place.token)
+    assert records.find(ADDRESS) is None
+    left = set(os.listdir(place.path))
+    assert {"record.json", "token"}.isdisjoint(left)
+    assert "ended.json" in left
+    dead = records.find_dead(ADDRESS)
+    assert dead is not None
+    assert dead.pid == first.pid
+    assert records.last(place) == dead
+    assert records.written_by(bytes.fromhex(dead.incarnation), ADDRESS) == dead
+    claim = claims.claim(ADDRESS)
+    assert records.find_dead(ADDRESS) is None
+    claim.release()
+    assert "ended.json" not in os.listdir(place.path)
+
+
+def test_prune_puts_away_dead_servers_at_any_address(claim: claims.Claim) -> None:
+    """And no living one, nor one that is just starting; an unreadable record stays."""
+    starting = claims.claim(("127.0.0.1", 2))
+    dead = claims.claim(("127.0.0.1", 3))
+    record = replace(own_record(), port=3)
+    dead.write(record, "secret")
+    dead.close_in_child()
+    torn = claims.claim(("127.0.0.1", 4))
+    torn.write(record, "secret")
+    torn.close_in_child()
+    Path(torn.folder.record).write_text("{")
+    assert records.prune() == [record]
+    assert records.prune() == []
+    assert records.find(ADDRESS) == own_record()
+    assert records.token_for(ADDRESS) == "secret"
+    for place in (dead.folder, torn.folder):
+        assert {"record.json", "token"}.isdisjoint(os.listdir(place.path))
+    starting.release()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read all")
+def test_prune_passes_over_what_it_can_not_read(claim: claims.Claim) -> None:
+    """A server starts nevertheless, and a client finds what it looks for."""
+    dead = claims.claim(("127.0.0.1", 3))
+    dead.write(replace(own_record(), port=3), "secret")
+    dead.close_in_child()
+    os.chmod(dead.folder.record, 0)
+    assert records.prune() == []
+
+
+def test_server_of_before_is_found_in_the_folder_of_its_host_name(
+    claim: claims.Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines were told apart by their host names once; kept tokens were as well."""
+    tokens.keep_token(("192.0.2.1", 5), "kept")
+    once = os.path.join(folders.home(), "once")
+    os.rename(folders.below_machine(), once)
+    assert records.find(ADDRESS) is None
+    monkeypatch.setattr(socket, "gethostname", lambda: "once")
+    assert records.find(ADDRESS) == own_record()
+    assert records.token_for(ADDRESS) == "secret"
+    assert [place.path for place in folders.server_folders()] == [
+        os.path.join(once, "servers", "127.0.0.1-54321")
+    ]
+    assert tokens.kept_token(("192.0.2.1", 5)) == "kept"
+    os.rename(once, folders.below_machine())
+
+
+def test_server_is_found_when_the_host_name_has_changed(
+    claim: claims.Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Record and token are kept by what stays of the machine."""
+    monkeypatch.setattr(machine, "_identifier", lambda: "0123456789abcdef" * 2)
+    monkeypatch.setattr(machine, "_name", "")
+    again = claims.claim(ADDRESS)
+    again.write(own_record(), "secret")
+    monkeypatch.setattr(socket, "gethostname", lambda: "another.example.org")
+    monkeypatch.setattr(machine, "_name", "")  # as in another process
+    assert records.token_for(ADDRESS) == "secret"
+    again.release()

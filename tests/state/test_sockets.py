@@ -57,7 +57,7 @@ def test_on_network_is_false_where_nothing_tells(tmp_path: Path) -> None:
 def test_socket_folder_is_the_state_folder_when_its_path_is_short() -> None:
     """Nothing is made by asking."""
     folder = socket_folder(300)
-    assert folder == folders.below_host("sockets")
+    assert folder == folders.below_machine("sockets")
     assert not os.path.exists(folders.home())
 
 
@@ -67,8 +67,8 @@ def test_socket_folder_is_in_the_temporary_one_when_it_has_to_be(
 ) -> None:
     """One for each user; a name of 8 characters still fits, to the byte."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    longest = len(os.fsencode(folders.below_host("sockets"))) + 9
-    assert socket_folder(longest) == folders.below_host("sockets")
+    longest = len(os.fsencode(folders.below_machine("sockets"))) + 9
+    assert socket_folder(longest) == folders.below_machine("sockets")
     if why == "network":
         monkeypatch.setattr(sockets, "on_network", lambda path: True)
     else:

@@ -11,7 +11,7 @@ import pytest
 from bgpy.address import parse
 from bgpy.errors import StartupError
 from bgpy.state import claims
-from bgpy.state.folders import below_host
+from bgpy.state.folders import below_machine
 from bgpy.state.records import Record
 from bgpy.state.tokens import (
     FoundToken,
@@ -61,11 +61,11 @@ def test_kept_token_is_private_and_replaced_whole() -> None:
 def test_kept_token_is_refused_when_others_could_have_put_it_there() -> None:
     """Neither read nor written."""
     keep_token(HERE, "secret")
-    os.chmod(below_host("tokens"), 0o770)
+    os.chmod(below_machine("tokens"), 0o770)
     for act in (lambda: kept_token(HERE), lambda: keep_token(HERE, "x"), lambda: known(HERE)):
         with pytest.raises(StartupError, match="chmod 700"):
             act()
-    os.chmod(below_host("tokens"), 0o700)
+    os.chmod(below_machine("tokens"), 0o700)
     assert kept_token(HERE) == "secret"
 
 

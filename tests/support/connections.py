@@ -82,6 +82,6 @@ def comparable(message: Message) -> tuple[object, ...]:
             else bytes(value)
             if isinstance(value, memoryview)
             else value
-            for value in message
+            for value in message  # type: ignore[attr-defined]
         ),
     )

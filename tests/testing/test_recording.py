@@ -31,7 +31,7 @@ def test_result_is_what_the_task_responded() -> None:
 def test_result_is_a_copy_as_a_client_would_get_it() -> None:
     """What the task changes later is not in it, large arrays included."""
     client_socket = RecordingSocket()
-    state = {"value": 1, "large": np.zeros(2**17)}
+    state: dict[str, Any] = {"value": 1, "large": np.zeros(2**17)}
     exec_task(client_socket, state, {"add": 2})
     state["value"] = 9
     state["large"][0] = 9

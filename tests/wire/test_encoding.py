@@ -107,7 +107,7 @@ def test_message_comes_back_the_same_when_encoded_and_decoded(message) -> None:
     (frame,) = limitless(b"".join(encode(message)))
     decoded = decode(frame)
     assert type(decoded) is type(message)
-    fields, expected = decoded._asdict(), message._asdict()
+    fields, expected = decoded._asdict(), message._asdict()  # type: ignore[attr-defined]
     if "buffers" in expected:
         assert [bytes(b) for b in fields.pop("buffers")] == [
             bytes(b) for b in expected.pop("buffers")

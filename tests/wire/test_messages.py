@@ -78,7 +78,12 @@ def test_places_of_fields_are_those_of_every_request() -> None:
         AT_CODE: "code",
     }
     own = {AT_WAIT: "wait", AT_EXTENSIONS: "extensions"}
-    for message, places in [(Execute, common | own), (Exit, common | own), (Init, common)]:
+    kinds: list[tuple[Any, dict[int, str]]] = [
+        (Execute, common | own),
+        (Exit, common | own),
+        (Init, common),
+    ]
+    for message, places in kinds:
         assert {place: message._fields[place] for place in places} == places
 
 

@@ -7,6 +7,7 @@ import re
 import struct
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -169,9 +170,8 @@ def test_flag_is_taken_when_the_page_lists_it_for_the_kind(number, name, flags, 
     """And refused where it doesn't: so the page tells each flag of each message."""
     (row,) = (row for row in TABLE if row.number == int(number))
     given = {"request": 7, "head": b"\x80\x05N.", "codec": 1, "code": 0, "done": 1.0, "reason": 0}
-    message = row.message(
-        **{field: given.get(field, 1) for field in row.message._fields if field not in OPTIONAL}
-    )
+    made: Any = row.message
+    message = made(**{each: given.get(each, 1) for each in made._fields if each not in OPTIONAL})
     (data, *rest) = encode(message)
     kind, tags, count, _, request = struct.unpack_from("<BBHIQ", data)
     assert (kind, count, rest) == (row.number, 0, [])

@@ -49,6 +49,7 @@ def test_extensions_count_when_a_message_is_near_the_limit() -> None:
     client, server = pair()
     room = LIMITS.max_message - len(BLOCK) - 2
     (arrived,) = server.receive(b"".join(client.execute(1, (bytes(room), (), False), True, BLOCK)))
+    assert isinstance(arrived, Execute)
     assert len(arrived.head) == room
     with pytest.raises(MessageTooLarge, match="limit is"):
         client.execute(2, (bytes(room + 1), (), False), True, BLOCK)
@@ -62,6 +63,7 @@ def test_connection_fails_when_a_block_of_extensions_is_malformed() -> None:
     with pytest.raises(RemoteProtocolError, match="ascending"):
         server.receive(b"".join(encode(Execute(7, b"", extensions=BLOCK + BLOCK))))
     failure, _ = client.receive(server.take_outgoing())
+    assert isinstance(failure, Failure)
     assert (failure.request, failure.reason) == (7, Reason.PROTOCOL)
 
 
@@ -104,7 +106,8 @@ def test_surplus_goes_into_the_head_when_no_frame_could_say_so_many() -> None:
     many = [memoryview(b"")] * 70_000
     for sender, receiver in ((client.execute, server), (server.reply, client)):
         (arrived,) = receiver.receive(b"".join(sender(1, (b"h", many, False), False)))
-        assert (bytes(arrived.head), len(arrived.buffers)) == (b"h", 4)
+        assert isinstance(arrived, Execute | Reply)
+        assert (arrived.head, len(arrived.buffers)) == (b"h", 4)
 
 
 UNSPOKEN = [(side, row.message) for row in TABLE for side in row.sent_by if not row.spoken]

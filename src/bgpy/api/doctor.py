@@ -20,7 +20,7 @@ from bgpy.errors import (
     ProtocolError,
     Unreachable,
 )
-from bgpy.state import folders, occupied, records, tokens
+from bgpy.state import folders, occupied, records, reports, tokens
 from bgpy.state.tokens import FoundToken, Source
 from bgpy.system.wsl import firewall_rule, windows_host
 from bgpy.version import __version__
@@ -52,7 +52,7 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
     tls = fitting_tls(tls, place)
     found = tokens.find(tokens.check(token), place)
     source = "none is known here" if found is None else found.source.value
-    findings = Findings([("address", str(place)), ("token", source)])
+    findings = Findings([("address", str(place)), ("token", source), *_pruned(place)])
     started = monotonic()
     try:
         connected = connect(Target(place, tls, lambda: found), os.urandom(16), TIME)
@@ -84,6 +84,16 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
         text = f"all is well: connected and proved in {seconds * 1000:.1f} ms"
         findings.known.append(("result", text))
     return findings
+
+
+def _pruned(place: Address) -> list[tuple[str, str]]:
+    """Put away what dead servers at other addresses have left, and tell of it."""
+    dead = [(Address(each.host, each.port), each.fate()) for each in records.prune()]
+    return [
+        ("removed", f"record and token of the server at {there}: {fate}")
+        for there, fate in dead
+        if there != place
+    ]
 
 
 def _recorded(place: Address, connected: Connected) -> list[tuple[str, str]]:
@@ -129,20 +139,21 @@ def last_server(place: Address) -> list[tuple[str, str]]:
 
 def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
     """What the last server at exactly that address left, and when it wrote its log last."""
-    folder = folders.folder(*there)
-    if not folders.exists_privately(folder.path):
-        return None
-    record = records.load(folder)
-    log_file = folder.log if record is None else record.log_file
+    alive = records.find(there)
+    record = alive or records.find_dead(there)
+    logs = [place.log for place in folders.places(*there)]
+    newest = max(logs, key=lambda path: _last_line(path)[0])
+    log_file = newest if record is None else record.log_file
     when, line = _last_line(log_file)
     if record is None and not line:
         return None
     if record is None:
         how = "it removed its record, as one that is not killed does"
-    elif records.is_alive(record):
+    elif alive is not None:
         how = f"process {record.pid} still runs: it is just starting, or ending"
     else:
-        how = f"{record.fate()}: its record is still there"
+        told = reports.end_told_by(log_file)
+        how = f"{record.fate()}{f' (its log says that {told})' if told else ''}"
     facts = [("last", f"a server of this account at {there}; {how}")]
     if record is not None and record.origin():
         facts.append(("started", record.origin()))

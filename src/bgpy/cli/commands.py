@@ -92,6 +92,8 @@ def server(
     from Python with run_background().
     """
     with failures():
+        import faulthandler
+
         from bgpy.api.server import Server
         from bgpy.codec.arrival import adopt_main
         from bgpy.hosting.host import end_soon
@@ -117,6 +119,7 @@ def server(
         remove_environment()
         as_after_login()
         adopt_main()
+        faulthandler.enable()  # a crash says where
         try:
             started.run()
         except (SystemExit, Exception) as error:

@@ -64,6 +64,7 @@ class Host:
                 self.claim = claims.claim(self.address)
                 undo.callback(self.claim.release)
             _tidy(place)
+            records.prune()
             self._secure()
             undo.pop_all()
 
@@ -103,7 +104,7 @@ class Host:
 
         certfile = self._options.certfile
         if certfile is None:
-            folder = folders.below_host()
+            folder = folders.below_machine()
             folders.make_private(folder)
             certfile = certificates.own(folder)
         identity = contexts.identity(certfile, self._options.keyfile)

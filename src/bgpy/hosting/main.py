@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ from bgpy.codec.arrival import adopt_main
 from bgpy.errors import StartupError
 from bgpy.hosting.host import Host, end_soon
 from bgpy.process import logs
+from bgpy.process.command_line import show_address
 from bgpy.process.readiness import Ready, Settings, options_of
 from bgpy.tasks import init_file
 
@@ -35,10 +37,12 @@ def main(settings: Settings, ready: Ready) -> None:
         sys.exit(1)
     ready.logs_to(log_file)
     logs.redirect(fd)
+    _report_crashes(fd)
     logs.configure_logging(options.log_level)
     rotation = logs.Rotation(log_file, fd, options.limits.log_size)
 
     def tell() -> None:
+        show_address(str(server.address))
         log.info("listening on %s", server.address)
         ready.ready(*server.address, log_file)
 
@@ -70,6 +74,19 @@ def main(settings: Settings, ready: Ready) -> None:
         ready.failed(_as_startup_error(options.init_file, error))
         sys.exit(1)
     end_soon()
+
+
+def _report_crashes(fd: int) -> None:
+    """Have a crash of this process (SIGSEGV and the like) write the threads' stacks to the log.
+
+    Not one of forked children: it would be taken for the server's own. Where the user has it
+    already (``PYTHONFAULTHANDLER``) it stays as it is, and writes there too.
+    """
+    if faulthandler.is_enabled():
+        return
+    faulthandler.enable(fd)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=faulthandler.disable)
 
 
 def _as_startup_error(path: str | None, error: BaseException) -> StartupError:

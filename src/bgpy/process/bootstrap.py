@@ -61,6 +61,7 @@ def _bootstrap():
                 os._exit(0)
     os.environ.pop("BGPY_TOKEN", None)
     tell("started", os.getpid())
+    del sys.argv[1:]
     sys.path[:] = settings["path"]
     try:
         from bgpy.process.readiness import run
@@ -73,6 +74,12 @@ _bootstrap()
 """
 """The program. It knows nothing but builtins until ``sys.path`` is installed."""
 
-COMMAND = "exec(__import__('marshal').load(__import__('sys').stdin.buffer))  # a bgpy server"
+ROOM = 24
+"""Blanks that the address can grow by, where it is known better once the server listens."""
+
+COMMAND = (
+    "exec(__import__('marshal').load(__import__('sys').stdin.buffer))  # a bgpy server" + " " * ROOM
+)
 """For ``python -P -c``: takes the program from the pipe, so that `ps` shows one line,
-and a task's ``__main__`` holds nothing of it but ``_bootstrap``."""
+and a task's ``__main__`` holds nothing of it but ``_bootstrap``. The address follows as an argument
+of its own, so that one server can be told from others."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from bgpy.address import Address
 from bgpy.config import ENV_TOKEN, Options
 from bgpy.errors import Advice, BgpyError, StartupError
 from bgpy.process.bootstrap import COMMAND
@@ -27,7 +28,7 @@ from bgpy.system.processes import ProcessId
 if TYPE_CHECKING:
     import subprocess
 
-NOBODY = ProcessId(0, "")
+NOT_YET = ProcessId(0, "")
 """Stands for the server's process until its pid is known."""
 
 _TAIL_LINES = 20
@@ -52,7 +53,7 @@ def launch(options: Options, token: str, module: str) -> Started:
     as `KeyboardInterrupt`, ends the process first. Raises `StartupError` with the reason, and
     the last lines that the process printed, if the server can't start.
     """
-    command = _command()
+    command = [*_command(), str(Address(options.host, options.port))]
     warn_of_end()
     with _early_output() as output:
         start = _Start(_popen(command, output), output, options.log_file)
@@ -135,7 +136,7 @@ class _Start:
     output: IO[bytes]
     log_file: str | None
     log_offset: int = 0
-    server: ProcessId = NOBODY
+    server: ProcessId = NOT_YET
 
     def wait_until_ready(self, settings: bytes) -> Word:
         """Send the settings and give the message ``ready``, or raise `StartupError`."""
@@ -157,11 +158,11 @@ class _Start:
 
     def cancel(self) -> None:
         """End what was started, however far it came, and wait until it is gone."""
-        if self.server is NOBODY:
+        if self.server is NOT_YET:
             self._end_children()
             self.process.kill()
             # The server may have been made just then; it says so, or the pipe ends.
-            while self.server is NOBODY and next(self._messages(), None):
+            while self.server is NOT_YET and next(self._messages(), None):
                 pass
         try:
             self.server.kill()
@@ -225,7 +226,7 @@ class _Start:
             problem,
             advice=Advice(known["api"], known["cli"]) if "api" in known else None,
             address=known.get("address"),
-            pid=known.get("pid", None if self.server is NOBODY else self.server.pid),
+            pid=known.get("pid", None if self.server is NOT_YET else self.server.pid),
             log_file=known.get("log_file", self.log_file),
         )
         error.printed = self._printed()

@@ -77,7 +77,7 @@ def claim(address: tuple[str, int]) -> Claim:
         try:
             if not try_lock(lock_fd):
                 there = Address(host, port)
-                raise taken(there, there, records.load(place))
+                raise taken(there, there, records.last(place))
             records.remove(place)
         except BaseException:
             os.close(lock_fd)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import stat
 import sys
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import NamedTuple
 from bgpy.config import ENV_HOME
 from bgpy.errors import StartupError
 from bgpy.late import hashing, once
+from bgpy.system.machine import host_name, machine
 
 _LONGEST_NAME = 200
 """Characters of a file name; file systems allow 255."""
@@ -30,6 +30,10 @@ class Folder(NamedTuple):
     @property
     def record(self) -> str:
         return os.path.join(self.path, "record.json")
+
+    @property
+    def ended(self) -> str:
+        return os.path.join(self.path, "ended.json")
 
     @property
     def token(self) -> str:
@@ -85,7 +89,7 @@ def home() -> str:
 
 def folder(host: str, port: int) -> Folder:
     """Give the folder of the server at that (parsed) address, without making it."""
-    return Folder(os.path.join(below_host("servers"), safe(f"{host}-{port}")))
+    return Folder(os.path.join(below_machine("servers"), safe(f"{host}-{port}")))
 
 
 def address_of(name: str) -> tuple[str, int] | None:
@@ -97,13 +101,42 @@ def address_of(name: str) -> tuple[str, int] | None:
     return plain, int(port)
 
 
-def below_host(*names: str) -> str:
+def below_machine(*names: str) -> str:
     """Give the path `names` within this machine's part of bgpy's folder, without making it."""
-    return os.path.join(home(), safe(socket.gethostname() or "localhost"), *names)
+    return os.path.join(home(), safe(machine()), *names)
+
+
+def older(*names: str) -> str | None:
+    """The path `names` where it was before machines were told apart by what stays of them.
+
+    That was a folder called by the host name. None if there is nothing at that path.
+    """
+    path = os.path.join(home(), safe(host_name()), *names)
+    return path if path != below_machine(*names) and os.path.exists(path) else None
+
+
+def places(host: str, port: int) -> list[Folder]:
+    """Where the folder of the server at that (parsed) address may be, the likeliest first."""
+    before = older("servers", safe(f"{host}-{port}"))
+    return [folder(host, port), *([] if before is None else [Folder(before)])]
+
+
+def server_folders() -> list[Folder]:
+    """The folders of all servers of this account on this machine, running or not.
+
+    Raises `StartupError` if other users could change them.
+    """
+    parents = [below_machine("servers"), older("servers")]
+    return [
+        Folder(os.path.join(parent, name))
+        for parent in parents
+        if parent is not None and exists_privately(parent)
+        for name in os.listdir(parent)
+    ]
 
 
 def make_private(place: str) -> None:
-    """Make a folder below `below_host` and its parents; raise `StartupError` if that fails."""
+    """Make a folder below `below_machine` and its parents; raise `StartupError` if that fails."""
     root = home()
     try:
         os.makedirs(root, 0o700, exist_ok=True)
@@ -119,7 +152,7 @@ def make_private(place: str) -> None:
 
 
 def exists_privately(place: str) -> bool:
-    """Tell whether a folder below `below_host` exists.
+    """Tell whether a folder below `below_machine` exists.
 
     Raises `StartupError` if other users could change it, or one of its parents.
     """

@@ -30,7 +30,7 @@ def by_own(wanted: Address, but: Folder) -> StartupError | None:
         if place == but or not overlap(wanted, there):
             continue
         with guarded(place.guard):
-            held, record = is_held(place.lock), records.load(place)
+            held, record = is_held(place.lock), records.last(place)
         if held and record is not None and not record.is_gone():
             return taken(wanted, there, record)
         if held and found is None:
@@ -51,12 +51,8 @@ def on_port(port: int) -> list[Record]:
 
 def _claimed(wanted: Address) -> Iterator[tuple[Address, Folder]]:
     """The addresses with that port for which there is a folder, used or not."""
-    servers = folders.below_host("servers")
-    if not folders.exists_privately(servers):
-        return
-    for name in os.listdir(servers):
-        place = Folder(os.path.join(servers, name))
-        there = folders.address_of(name)
+    for place in folders.server_folders():
+        there = folders.address_of(os.path.basename(place.path))
         if there is None and wanted.path is not None:
             # A long path: the folder has its hash for a name, and its server's record the path.
             record = records.load(place)

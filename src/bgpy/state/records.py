@@ -3,7 +3,7 @@
 ::
 
     $BGPY_HOME, else the platform's state folder for "bgpy"
-    └── <host name>                    homes are shared between machines; processes aren't
+    └── <machine>                      homes are shared between machines; processes aren't
         ├── certificate.pem            key and certificate of its servers that speak TLS
         ├── sockets                    Unix sockets of servers that were given no address
         ├── tokens                     of servers elsewhere, by address (``bgpy add``)
@@ -13,6 +13,7 @@
                 ├── lock               held by the server as long as it lives
                 ├── record.json        identifies that server (`Record`)
                 ├── token              its token
+                ├── ended.json         the record of the last one, if it was killed or crashed
                 └── log                what it printed; stays when it ends
 
 A record is *alive* when the lock is held **and** its process isn't known to be gone: the lock
@@ -21,6 +22,11 @@ process by now. Where the process can't be seen (``/proc`` hides it, it is in an
 namespace, this process has no descriptor left), the lock decides. To test the lock a process
 takes it for a moment, under the guard only: a server that starts just then waits for the
 guard, instead of mistaking the tester for a running server.
+
+A server that crashes or is killed leaves record and token. Whoever looks at its address puts them
+away, and each server that starts does so for all addresses: the token is removed, the record
+becomes ``ended.json``, from which ``bgpy doctor`` tells how that server ended, until the next one
+is there.
 """
 
 from __future__ import annotations
@@ -28,14 +34,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from bgpy.address import Address, wildcards
 from bgpy.late import json
-from bgpy.state.folders import Folder, below_host, exists_privately, folder
+from bgpy.state.folders import Folder, exists_privately, places, server_folders
 from bgpy.system import files
 from bgpy.system.locks import guarded, is_held
 from bgpy.system.processes import ProcessId, boot_id, pid_namespace
+from bgpy.system.strikes import is_strike
 
 
 @dataclass(frozen=True)
@@ -137,27 +145,37 @@ def _working_directory() -> str:
 def find(address: tuple[str, int]) -> Record | None:
     """Give the record of the server that runs at a (parsed) address; None if none runs.
 
-    Raises `StartupError` if this account has no home folder, if other users could have
-    written the record, or if it can't be read.
+    What a dead one has left is put away (`bury`). Raises `StartupError` if this account has no home
+    folder, if other users could have written the record, or if it can't be read.
     """
-    host, port = address
-    place = folder(host, port)
-    if not exists_privately(place.path):
-        return None
-    record = load(place)
-    return record if record is not None and _is_alive(record, place) else None
+    found = _found(address)
+    return None if found is None else found[0]
+
+
+def _found(address: tuple[str, int]) -> tuple[Record, Folder] | None:
+    for place in _private(address):
+        record = load(place)
+        if record is not None and _is_alive(record, place):
+            return record, place
+        if record is not None:
+            bury(place)
+    return None
+
+
+def _private(address: tuple[str, int]) -> Iterator[Folder]:
+    """The folders of servers at a (parsed) address; raises `StartupError` as `find`."""
+    return (place for place in places(*address) if exists_privately(place.path))
 
 
 def find_dead(address: tuple[str, int]) -> Record | None:
-    """Give the record that a server at a (parsed) address left when it was killed or crashed.
+    """Give the record of the last server at a (parsed) address, if it was killed or crashed.
 
     None if a server runs there, or the last one ended in order. Errors as in `find`.
     """
-    place = folder(*address)
-    if not exists_privately(place.path):
+    if find(address) is not None:
         return None
-    record = load(place)
-    return None if record is None or _is_alive(record, place) else record
+    left = map(last, _private(address))
+    return next((record for record in left if record is not None), None)
 
 
 def written_by(incarnation: bytes, address: Address) -> Record | None:
@@ -166,45 +184,31 @@ def written_by(incarnation: bytes, address: Address) -> Record | None:
     A server on all interfaces is found at their address as well. Errors as in `find`.
     """
     for there in (address, *wildcards(address)):
-        place = folder(*there)
-        record = load(place) if exists_privately(place.path) else None
-        if record is not None and record.incarnation == incarnation.hex():
-            return record
+        for place in _private(there):
+            record = last(place)
+            if record is not None and record.incarnation == incarnation.hex():
+                return record
     return None
 
 
 def token_for(address: tuple[str, int]) -> str | None:
     """Give the token of the server that runs at a (parsed) address; errors as in `find`."""
-    if find(address) is None:
-        return None
-    return files.read(folder(*address).token)
-
-
-def is_alive(record: Record) -> bool:
-    """Tell whether the server that wrote the record still runs, on this boot."""
-    return _is_alive(record, folder(record.host, record.port))
+    found = _found(address)
+    return None if found is None else files.read(found[1].token)
 
 
 def forget(address: tuple[str, int]) -> None:
     """Remove record and token of a dead server; a living server keeps its own."""
-    place = folder(*address)
-    if not exists_privately(place.path):
-        return
-    with guarded(place.guard):
-        # Read under the guard: a process that claims the address meanwhile removes the record.
-        record = load(place)
-        alive = record is not None and not record.is_gone() and is_held(place.lock)
-        if not alive and (record is not None or not is_held(place.lock)):
-            remove(place)
+    for place in _private(address):
+        with guarded(place.guard):
+            if not _is_claimed(place):
+                remove(place)
 
 
 def forget_killed(process: ProcessId) -> None:
     """Remove record and token of the server that `process`, which was killed, has been."""
-    servers = below_host("servers")
-    if not exists_privately(servers):
-        return
-    for name in os.listdir(servers):
-        record = load(Folder(os.path.join(servers, name)))
+    for place in server_folders():
+        record = load(place)
         if record is not None and (record.pid, record.start_time) == (
             process.pid,
             process.start_time,
@@ -212,10 +216,70 @@ def forget_killed(process: ProcessId) -> None:
             forget((record.host, record.port))
 
 
+def bury(place: Folder) -> bool:
+    """Remove the token of a dead server, and put its record aside for who asks how it ended.
+
+    A living server, or one that is just starting, keeps its own. Tells whether anything was done;
+    where this process may not write, nothing is.
+    """
+    try:
+        with guarded(place.guard):
+            # Looked at under the guard: a process that claims the address meanwhile removes them.
+            if _is_claimed(place):
+                return False
+            if load(place) is not None:
+                os.replace(place.record, place.ended)
+            files.remove(place.record)
+            files.remove(place.token)
+    except OSError as error:  # StartupError is one
+        if is_strike(error):
+            raise
+        return False
+    return True
+
+
+def prune() -> list[Record]:
+    """Put away what dead servers of this account have left, at whatever address.
+
+    Gives their records. What can't be read or changed stays. Raises `StartupError` if other users
+    could have written any of it.
+    """
+    pruned = []
+    for place in server_folders():
+        if not (os.path.exists(place.record) or os.path.exists(place.token)):
+            continue
+        try:
+            record = load(place)
+        except OSError as error:  # StartupError is one
+            if is_strike(error):
+                raise
+            continue
+        if bury(place) and record is not None:
+            pruned.append(record)
+    return pruned
+
+
+def _is_claimed(place: Folder) -> bool:
+    """Whether a server runs there, or is just starting or ending; with the guard held."""
+    if not is_held(place.lock):
+        return False
+    record = load(place)
+    return record is None or not record.is_gone()
+
+
 def load(place: Folder) -> Record | None:
     """Read the record; None if it is missing or damaged."""
+    return _read(place.record)
+
+
+def last(place: Folder) -> Record | None:
+    """The record of the server there, else that of the last one if it was killed or crashed."""
+    return load(place) or _read(place.ended)
+
+
+def _read(path: str) -> Record | None:
     try:
-        content = json().loads(files.read(place.record) or "")
+        content = json().loads(files.read(path) or "")
         names = [field.name for field in fields(Record)]
         record = Record(**{name: content[name] for name in names if name in content})
         return record if _has_its_kinds(record) else None
@@ -242,3 +306,4 @@ def remove(place: Folder) -> None:
     # The record first: no client finds a record whose token is missing.
     files.remove(place.record)
     files.remove(place.token)
+    files.remove(place.ended)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from bgpy.state.folders import below_host
+from bgpy.state.folders import below_machine
 
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "fuse.sshfs")
 _MOUNTS = "/proc/self/mounts"
@@ -21,7 +21,7 @@ def socket_folder(longest: int) -> str:
     `longest` is in bytes. The folder is not made. Raises `StartupError` if this account has
     no home folder.
     """
-    folder = below_host("sockets")
+    folder = below_machine("sockets")
     if len(os.fsencode(folder)) + 9 <= longest and not on_network(folder):
         return folder
     # Imported here: it is rarely needed.

@@ -15,7 +15,7 @@ from enum import Enum
 from bgpy import address
 from bgpy.config import ADVISED_TOKEN, ENV_TOKEN, checked_text
 from bgpy.state import records
-from bgpy.state.folders import below_host, exists_privately, make_private, safe
+from bgpy.state.folders import below_machine, exists_privately, make_private, older, safe
 from bgpy.system import files
 
 
@@ -136,10 +136,18 @@ def keep_token(place: tuple[str, int], token: str) -> str:
 
 def kept_token(place: tuple[str, int]) -> str | None:
     """The token kept for a (parsed) address; None if there is none."""
-    path = _path(place)
-    return files.read(path) if exists_privately(os.path.dirname(path)) else None
+    for path in (_path(place), older("tokens", _name(place))):
+        if path is not None and exists_privately(os.path.dirname(path)):
+            token = files.read(path)
+            if token is not None:
+                return token
+    return None
 
 
 def _path(place: tuple[str, int]) -> str:
+    return below_machine("tokens", _name(place))
+
+
+def _name(place: tuple[str, int]) -> str:
     host, port = place
-    return below_host("tokens", safe(f"{host}-{port}"))
+    return safe(f"{host}-{port}")

@@ -86,6 +86,20 @@ def test_connection_of_its_own_is_closed_after_the_call(
     assert channel.has_ended
 
 
+def test_what_the_server_says_is_the_reason_on_a_connection_of_its_own_too(
+    ends: tuple[Channel, Far], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read where sending fails."""
+    mine, (channel, far) = access(), ends
+    alone(mine, channel, monkeypatch)
+    far.say(Goodbye("it is late"))
+    far.sock.close()
+    answer = mine.alone(
+        lambda given, deadline: given.call((b"x", (), False), b"", None, deadline), ENDLESS
+    )
+    assert "it is late" in str(answer)
+
+
 def test_restart_that_a_connection_of_its_own_meets_is_told_again_over_the_shared_one(
     ends: tuple[Channel, Far], monkeypatch: pytest.MonkeyPatch
 ) -> None:

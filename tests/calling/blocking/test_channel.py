@@ -57,14 +57,13 @@ def ends(pool: ThreadPoolExecutor) -> Iterator[Ends]:
 def call(channel: Channel, head: bytes = b"args", timeout: float | None = None) -> Answer:
     """As a client's thread calls."""
     deadline = None if timeout is None else monotonic() + timeout
-    turn = channel._shared.here.turn
-    return channel.call((head, (), False), b"", timeout, deadline, turn)
+    return channel.call((head, (), False), b"", timeout, deadline)
 
 
 def call_alone(channel: Channel, head: bytes = b"args") -> bytes | Answer | None:
     """As a client's thread calls where nothing else is under way, and soon after another."""
     channel._last_used = monotonic()
-    return channel.call_alone(head, channel._shared.here.turn)
+    return channel.call_alone(head)
 
 
 def test_lone_call_gets_its_answer(ends: Ends, pool: ThreadPoolExecutor) -> None:
@@ -75,7 +74,7 @@ def test_lone_call_gets_its_answer(ends: Ends, pool: ThreadPoolExecutor) -> None
     assert isinstance(request, Execute)
     far.say(Reply(request.request, b"value"))
     assert calling.result() == Reply(request.request, b"value")
-    pinging = pool.submit(channel.request, Ping, None, None, threading.Lock())
+    pinging = pool.submit(channel.request, Ping, None, None)
     far.say(Pong(far.read().request))
     assert isinstance(pinging.result(), Pong)
 
@@ -163,7 +162,7 @@ def test_short_road_is_left_after_a_pause_and_by_what_is_large(ends: Ends) -> No
     """Nothing was sent."""
     channel, _ = ends
     channel._last_used = monotonic() - 1.0
-    assert channel.call_alone(b"args", channel._shared.here.turn) is None
+    assert channel.call_alone(b"args") is None
     channel.connection.plain_head = 3
     assert call_alone(channel) is None
     assert not channel.conversation.pending
@@ -487,8 +486,7 @@ def test_chain_that_grows_while_a_task_waits_is_told(
     def wait_in_a_task() -> Answer:
         with serving(b"i" * 16) as thread:
             thread.serial, thread.call = 7, running
-            turn = channel._shared.here.turn
-            return channel.call((b"", (), False), chain(), None, None, turn)
+            return channel.call((b"", (), False), chain(), None, None)
 
     if sleeps:
         pool.submit(call, channel)

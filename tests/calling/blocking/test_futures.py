@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, as_completed, wait
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from bgpy.calling.blocking.futures import Callbacks, CallFuture
+from bgpy.calling.blocking import threads
+from bgpy.calling.blocking.futures import UNWATCHED, CallFuture, Finishers
 from bgpy.errors import DecodeError, ServerGone
 from bgpy.wire.messages import Failure, Pong, Reason
 from tests.support.peers import wait_until
@@ -64,24 +68,26 @@ def test_wait_ends_at_its_time() -> None:
 
 def test_future_is_settled_when_its_lock_was_left_locked() -> None:
     """By a thread that was interrupted in `concurrent.futures.wait`: one second later."""
-    mine, callbacks, owner = future(), Callbacks(), threading.Event()
-    assert callbacks.start(owner)
+    owner = threading.Event()
+    mine, finishers = future(), Finishers(owner)
+    assert finishers.start()
     thread = threading.Thread(target=mine._condition.acquire)
     thread.start()
     thread.join()
-    mine.arrived(Pong(1), callbacks)
+    mine.arrived(Pong(1), finishers)
     assert mine.result(30) == Pong(1)
 
 
 def test_callback_is_called_once_whenever_it_is_added() -> None:
     """Before the end by the thread for that, after it at once."""
-    mine, callbacks, owner, called = future(), Callbacks(), threading.Event(), []
-    assert callbacks.start(owner)
+    owner, called = threading.Event(), []
+    mine, finishers = future(), Finishers(owner)
+    assert finishers.start()
     done = threading.Event()
     mine.add_done_callback(lambda future: called.append(1))
     mine.add_done_callback(lambda future: 1 / 0)
     mine.add_done_callback(lambda future: done.set())
-    mine.arrived(Pong(1), callbacks)
+    mine.arrived(Pong(1), finishers)
     assert done.wait(30)
     mine.add_done_callback(lambda future: called.append(2))
     assert called == [1, 2]
@@ -89,9 +95,10 @@ def test_callback_is_called_once_whenever_it_is_added() -> None:
 
 def test_as_completed_sees_a_future_that_is_settled_meanwhile() -> None:
     """Its waiters are told by the thread for callbacks."""
-    mine, callbacks, owner = future(), Callbacks(), threading.Event()
-    assert callbacks.start(owner)
-    threading.Timer(0.05, mine.arrived, (Pong(1), callbacks)).start()
+    owner = threading.Event()
+    mine, finishers = future(), Finishers(owner)
+    assert finishers.start()
+    threading.Timer(0.05, mine.arrived, (Pong(1), finishers)).start()
     assert list(as_completed([mine], 30)) == [mine]
 
 
@@ -106,12 +113,13 @@ def test_future_takes_no_result_of_others_and_is_not_cancelled() -> None:
 
 
 @pytest.fixture
-def callbacks() -> Iterator[Callbacks]:
+def finishers() -> Iterator[Finishers]:
     """A thread for callbacks."""
-    owner, callbacks = threading.Event(), Callbacks()
-    assert callbacks.start(owner)
-    yield callbacks
-    callbacks.rest()
+    owner = threading.Event()
+    finishers = Finishers(owner)
+    assert finishers.start()
+    yield finishers
+    finishers.rest()
 
 
 def soon(does: Callable[[], object]) -> None:
@@ -120,10 +128,10 @@ def soon(does: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("answer", [FAILED, ServerGone("gone"), UNREADABLE])
-def test_wait_returns_at_the_first_failure(answer: Any, callbacks: Callbacks) -> None:
+def test_wait_returns_at_the_first_failure(answer: Any, finishers: Finishers) -> None:
     """Also where only making the value shows that it failed, and others are not done."""
     first, second, third = future(), future(), future()
-    first.arrived(Pong(1), callbacks)
+    first.arrived(Pong(1), finishers)
     got: list[object] = []
     # Without a time-out, at which it would say the same.
     waiting = threading.Thread(
@@ -131,70 +139,101 @@ def test_wait_returns_at_the_first_failure(answer: Any, callbacks: Callbacks) ->
     )
     waiting.start()
     wait_until(lambda: bool(second._waiters and third._waiters), "it waits")
-    second.arrived(answer, callbacks)
+    second.arrived(answer, finishers)
     waiting.join(20)
     assert got == [({first, second}, {third})]
     # And where it has failed before.
     assert wait([second, third], 30, FIRST_EXCEPTION) == ({second}, {third})
 
 
-def test_wait_for_a_failure_waits_for_all_when_none_fails(callbacks: Callbacks) -> None:
+def test_wait_for_a_failure_waits_for_all_when_none_fails(finishers: Finishers) -> None:
     """A value is no failure, and a wait that is over says which are done."""
     first, second = future(), future()
-    first.arrived(Pong(1), callbacks)
+    first.arrived(Pong(1), finishers)
     assert wait([first, second], 0.01, FIRST_EXCEPTION) == ({first}, {second})
-    soon(lambda: second.arrived(Pong(1), callbacks))
+    soon(lambda: second.arrived(Pong(1), finishers))
     assert wait([first, second], 30, FIRST_EXCEPTION) == ({first, second}, set())
 
 
 @pytest.mark.parametrize("answer", [Pong(1), FAILED, UNREADABLE])
-def test_wait_for_any_returns_at_the_first_that_is_done(answer: Any, callbacks: Callbacks) -> None:
+def test_wait_for_any_returns_at_the_first_that_is_done(answer: Any, finishers: Finishers) -> None:
     """However it is done."""
     first, second = future(), future()
-    soon(lambda: first.arrived(answer, callbacks))
+    soon(lambda: first.arrived(answer, finishers))
     assert wait([first, second], 30, FIRST_COMPLETED) == ({first}, {second})
     assert wait([first, first], 30) == ({first}, set())
 
 
-def test_as_completed_gives_each_once_in_the_order_of_their_ends(callbacks: Callbacks) -> None:
+def test_as_completed_gives_each_once_in_the_order_of_their_ends(finishers: Finishers) -> None:
     """Those that failed too; where time is over it raises."""
     mine = [future() for _ in range(3)]
-    mine[2].arrived(FAILED, callbacks)
+    mine[2].arrived(FAILED, finishers)
     seen = []
     for each in as_completed([*mine, mine[2]], 30):
         seen.append(each)
         for after, answer in ((mine[1], UNREADABLE), (mine[0], Pong(1))):
             if not after.done():
-                after.arrived(answer, callbacks)
+                after.arrived(answer, finishers)
                 break
     assert seen == [mine[2], mine[1], mine[0]]
     with pytest.raises(TimeoutError, match=r"1 \(of 1\) futures unfinished"):
         list(as_completed([future()], 0))
 
 
-def test_who_waits_behind_a_slow_callback_is_told_of_none_twice(callbacks: Callbacks) -> None:
-    """A future that ended before is one of those that are done, and not told of again later."""
-    first, second = future(), future()
-    goes_on = threading.Event()
-    first.add_done_callback(lambda each: goes_on.wait(30))
-    first.arrived(Pong(1), callbacks)
-    second.add_done_callback(lambda each: None)
-    second.arrived(Pong(1), callbacks)  # whose `finish` waits for that callback
-    third = future()
-    given = as_completed([second, third], 30)
-    assert next(given) is second
+def test_who_waits_before_a_settled_future_is_finished_is_told_of_none_twice(
+    finishers: Finishers,
+) -> None:
+    """It is one of those that are done, and the thread that tells comes to it later."""
+    done, third = future(), future()
+    done.add_done_callback(lambda each: None)
+    assert done.settle(Pong(1))
+    given = as_completed([done, third], 30)
+    assert next(given) is done
     got: list[object] = []
-    waiting = threading.Thread(target=lambda: got.append(wait([second, third], 30)))
+    waiting = threading.Thread(target=lambda: got.append(wait([done, third], 30)))
     waiting.start()
     wait_until(lambda: len(third._waiters) == 2, "it waits")
-    goes_on.set()
-    last = threading.Event()
-    second.add_done_callback(lambda each: last.set())
-    assert last.wait(30)
-    third.arrived(Pong(1), callbacks)
+    done.finish()
+    third.arrived(Pong(1), finishers)
     waiting.join(20)
-    assert got == [({second, third}, set())]
+    assert got == [({done, third}, set())]
     assert list(given) == [third]
+
+
+def test_wait_within_a_callback_ends(finishers: Finishers) -> None:
+    """And so it does elsewhere, however long a callback takes."""
+    first, second, third = future(), future(), future()
+    got: SimpleQueue[object] = SimpleQueue()
+    goes_on = threading.Event()
+    first.add_done_callback(lambda each: got.put(wait([second], 30)))
+    first.add_done_callback(lambda each: got.put(list(as_completed([second, third], 30))))
+    first.add_done_callback(lambda each: goes_on.wait(30))
+    first.arrived(Pong(1), finishers)
+    for each in (second, third):
+        wait_until(lambda each=each: bool(each._waiters), "the callback waits")  # type: ignore[misc]
+        each.arrived(Pong(1), finishers)
+    assert got.get(timeout=30) == ({second}, set())
+    assert got.get(timeout=30) == [second, third]
+    last = future()
+    soon(lambda: last.arrived(Pong(1), finishers))
+    assert wait([last], 30) == ({last}, set())
+    goes_on.set()
+
+
+def test_failed_future_leaves_no_circle() -> None:
+    """What it holds goes with its last reference, not at a collection."""
+    gc.disable()
+    try:
+        for ask in (CallFuture.result, CallFuture.exception):
+            mine = future()
+            mine.settle(FAILED)
+            with suppress(KeyError):
+                ask(mine)
+            found = weakref.ref(mine)
+            del mine
+            assert found() is None
+    finally:
+        gc.enable()
 
 
 def test_who_looks_late_finds_a_future_as_any_other() -> None:
@@ -202,7 +241,7 @@ def test_who_looks_late_finds_a_future_as_any_other() -> None:
     mine, other = future(), future()
     for each in (mine, other):
         each.settle(Pong(1))
-        assert not each.is_watched()
+        assert each._watchers is UNWATCHED
     assert mine._condition is not other._condition
     assert wait([mine, other], 0) == ({mine, other}, set())
     assert mine._waiters == other._waiters == []
@@ -220,10 +259,44 @@ def test_answer_is_not_kept_beside_its_value() -> None:
     assert (mine.answer, mine.done()) == (b"", True)
 
 
-def test_wait_takes_futures_of_others_too(callbacks: Callbacks) -> None:
+def test_future_that_ends_behind_the_threads_last_one_is_finished(finishers: Finishers) -> None:
+    """The client was closed and used again, before its thread for callbacks knew of either."""
+    goes_on = threading.Event()
+    before, after = future(), future()
+    before.add_done_callback(lambda each: goes_on.wait(30))
+    before.arrived(Pong(1), finishers)
+    finishers.rest()
+    assert finishers.start()  # it runs still
+    goes_on.set()
+    wait_until(lambda: not finishers._calling._started, "it has ended")
+    soon(lambda: after.arrived(Pong(1), finishers))
+    assert list(as_completed([after], 30)) == [after]
+
+
+def test_who_waits_is_told_where_no_thread_can_be_had(
+    monkeypatch: pytest.MonkeyPatch, finishers: Finishers
+) -> None:
+    """By who brings the answer; callbacks wait for the next thread that can be had."""
+    finishers.rest()
+    wait_until(lambda: not finishers._calling._started, "it has ended")
+    called: SimpleQueue[int] = SimpleQueue()
+    mine = [future(), future()]
+    for number, each in enumerate(mine):
+        each.add_done_callback(lambda _, number=number: called.put(number))  # type: ignore[misc]
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "start", lambda *_: False)
+        given = as_completed([mine[0]], 30)
+        soon(lambda: mine[0].arrived(Pong(1), finishers))
+        assert list(given) == [mine[0]]
+        assert called.empty()
+    mine[1].arrived(Pong(1), finishers)
+    assert [called.get(timeout=30) for _ in mine] == [0, 1]
+
+
+def test_wait_takes_futures_of_others_too(finishers: Finishers) -> None:
     """Those of an executor beside ours."""
     mine, other = future(), Future[int]()
-    soon(lambda: (mine.arrived(Pong(1), callbacks), other.set_result(1)))
+    soon(lambda: (mine.arrived(Pong(1), finishers), other.set_result(1)))
     assert wait([mine, other], 30) == ({mine, other}, set())
 
 
@@ -263,23 +336,23 @@ def test_exception_is_given_as_it_would_be_raised() -> None:
         future().exception(0)
 
 
-def test_callbacks_are_called_in_their_order_with_the_future(callbacks: Callbacks) -> None:
+def test_callbacks_are_called_in_their_order_with_the_future(finishers: Finishers) -> None:
     """One that raises is told in the log and stops none of the others."""
     mine, seen = future(), SimpleQueue[tuple[int, object]]()
     for number in range(5):
         mine.add_done_callback(lambda each, number=number: seen.put((number, each)))  # type: ignore[misc]
         mine.add_done_callback(lambda each: 1 / 0)
-    mine.arrived(FAILED, callbacks)
+    mine.arrived(FAILED, finishers)
     assert [seen.get(timeout=30) for _ in range(5)] == [(number, mine) for number in range(5)]
 
 
 @pytest.mark.parametrize("answer", [Pong(1), FAILED, UNREADABLE])
-def test_asyncio_waits_for_a_future(answer: Any, callbacks: Callbacks) -> None:
+def test_asyncio_waits_for_a_future(answer: Any, finishers: Finishers) -> None:
     """`wrap_future`, `gather` and `wait_for` give and raise what `result` does."""
     mine, never = future(), future()
 
     async def work() -> Any:
-        soon(lambda: mine.arrived(answer, callbacks))
+        soon(lambda: mine.arrived(answer, finishers))
         got = await asyncio.gather(asyncio.wrap_future(mine), return_exceptions=True)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(never), 0.01)
@@ -289,3 +362,30 @@ def test_asyncio_waits_for_a_future(answer: Any, callbacks: Callbacks) -> None:
     expected = mine.exception()
     assert got == Pong(1) if expected is None else got is expected
     never.settle(Pong(1))
+
+
+def test_snapshot_is_what_asyncio_takes_of_a_future() -> None:
+    """From 3.15 on, instead of asking one thing after another."""
+    good, bad = future(), future()
+    assert good._get_snapshot() == (False, False, None, None)
+    good.settle(Pong(1))
+    bad.settle(FAILED)
+    assert good._get_snapshot() == (True, False, Pong(1), None)
+    assert bad._get_snapshot() == (True, False, None, bad.exception())
+
+
+def test_future_that_is_done_keeps_nothing_of_its_client() -> None:
+    """One that isn't keeps what its answer comes over."""
+
+    class Submitting:
+        def waited_for(self, future: CallFuture) -> bool:
+            return False
+
+    client = Submitting()
+    mine = CallFuture(lambda answer: answer, client.waited_for)
+    found = weakref.ref(client)
+    del client
+    assert found() is not None
+    mine.settle(Pong(1))
+    assert found() is None
+    assert mine.result() == Pong(1)

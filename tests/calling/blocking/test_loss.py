@@ -41,15 +41,19 @@ def test_end_of_the_process_is_the_reason_where_it_is_known(
     there = ProcessId.of(process.pid)
     process.kill()
     reason, known = loss.learn("lost", there, PLACE, NUMBER)
-    assert reason == f"the server's process (pid {process.pid}) is gone: it crashed or was killed"
+    gone = f"the server's process (pid {process.pid}) is gone"
+    assert reason == f"{gone}, cause unknown (killed, or exited by itself)"
     assert (known.address, known.pid, known.log_file) == (str(PLACE), process.pid, None)
     assert known.advice is not None
     assert f"'bgpy doctor {PLACE}'" in known.advice
-    _leave_record(Address("0.0.0.0", 5), "/some/log")
-    _, known = loss.learn("lost", there, PLACE, NUMBER)
-    assert known.log_file == "/some/log"
+    log = bgpy_home / "log"
+    _leave_record(Address("0.0.0.0", 5), str(log))
+    log.write_text("Fatal Python error: Aborted\n")
+    reason, known = loss.learn("lost", there, PLACE, NUMBER)
+    assert reason == f"{gone}, its log says that it crashed: Aborted (SIGABRT)"
+    assert known.log_file == str(log)
     assert known.advice is not None
-    assert "/some/log" in known.advice
+    assert str(log) in known.advice
     _, known = loss.learn("lost", there, PLACE, bytes(16))
     assert known.log_file is None
 
@@ -73,7 +77,7 @@ def test_record_that_can_not_be_read_costs_only_the_log(
     def fail(host: str, port: int) -> None:
         raise RuntimeError("no home")
 
-    monkeypatch.setattr(records, "folder", fail)
+    monkeypatch.setattr(records, "places", fail)
     there = ProcessId.of(process.pid)
     process.kill()
     assert loss.learn("lost", there, PLACE, NUMBER)[1].log_file is None

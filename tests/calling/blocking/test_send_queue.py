@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType, FunctionType
+from typing import Any
 
 import pytest
 
@@ -30,7 +34,7 @@ def test_small_call_leaves_at_once(ends: tuple[SendQueue, socket.socket]) -> Non
     call = Call()
     queue.send(call, [b"abc"])
     assert sock.recv(10) == b"abc"
-    assert (call.left, queue.count, queue.torn) == (True, 0, False)
+    assert (call.left, len(queue.waiting), queue.torn) == (True, 0, False)
 
 
 def test_gathered_calls_leave_in_order_before_the_next_one(
@@ -88,15 +92,20 @@ def test_nothing_leaves_from_an_outbox_that_was_interrupted(
         sock.recv(1)
 
 
-def test_outbox_is_full_when_enough_was_gathered(ends: tuple[SendQueue, socket.socket]) -> None:
-    """And empty again when it is cleared."""
+def test_gathered_calls_leave_when_they_are_enough_or_alone(
+    ends: tuple[SendQueue, socket.socket],
+) -> None:
+    """And not while others are expected, or when all was cleared."""
     queue, _ = ends
     queue.gather(Call(), [bytes(GATHERED - 1)])
-    assert not queue.is_full
+    assert not queue.leaves(1000)
     queue.gather(Call(), [b"1"])
-    assert queue.is_full
+    assert queue.leaves(1000)
     queue.clear()
-    assert not queue.is_full
+    assert not queue.leaves(1000)
+    queue.gather(Call(), [b"1"])
+    assert queue.leaves(1)
+    assert not queue.leaves(2)
 
 
 def test_send_raises_os_error_when_the_other_end_is_gone(
@@ -119,8 +128,56 @@ def test_call_that_is_taken_back_leaves_its_room(ends: tuple[SendQueue, socket.s
     queue.gather(last, [b"last"])
     assert queue.is_overfull
     queue.take_back(back)
-    assert not queue.is_full
+    assert not queue.leaves(1000)
     assert not queue.holds(back)
     queue.push()
     assert sock.recv(100) == b"firstlast"
-    assert not queue.is_full
+    assert not queue.leaves(1000)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_gathering_that_is_struck_leaves_no_room_taken_for_ever(
+    ends: tuple[SendQueue, socket.socket], pieces: int
+) -> None:
+    """At whichever instruction: the queue is whole, and empty it has all its room."""
+    queue, sock = ends
+    sock.settimeout(0.0)
+    gather = queue.gather_one if pieces == 1 else queue.gather
+    large = bytes(OVERFULL)
+    for at in range(60):
+        call = Call()
+        data = large if pieces == 1 else [large] * pieces
+        with suppress(KeyboardInterrupt), struck_at(at, SendQueue):
+            gather(call, data)  # type: ignore[operator]
+        assert len(queue.waiting) in (0, pieces)
+        while queue.waiting:
+            queue.push()
+            with suppress(BlockingIOError):
+                sock.recv(2**20)
+        assert not queue.is_overfull
+        assert not queue.leaves(1)
+
+
+@contextmanager
+def struck_at(count: int, where: type) -> Iterator[None]:
+    """Raise `KeyboardInterrupt` at that instruction of the methods of a class."""
+    codes = {each.__code__ for each in vars(where).values() if isinstance(each, FunctionType)}
+    left = count
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code not in codes:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

@@ -114,7 +114,7 @@ def test_sender_asks_for_a_call_whose_time_is_over_and_gives_it_up(
     work = Work(1)
     assert sender.ring(work)
     assert work.done.wait(LONG)
-    assert far.read().target == 1  # type: ignore[union-attr]
+    assert far.read().target == 1  # type: ignore[attr-defined]
     wait_until(lambda: call.answer is not None, "the call is given up")
     assert getattr(call.answer, "progress", None) == "unknown"
     sender.rest(work)

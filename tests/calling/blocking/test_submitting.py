@@ -124,7 +124,8 @@ def test_admitting_that_was_interrupted_is_done_by_the_next_and_once(
             submit(mine)
     assert len(mine.posted) == 1
     future = submit(mine, b"behind it")
-    assert [bytes(far.read().head) for _ in range(2)] == [b"args", b"behind it"]  # type: ignore[union-attr]
+    read: list[Any] = [far.read() for _ in range(2)]
+    assert [bytes(each.head) for each in read] == [b"args", b"behind it"]
     assert sorted(channel.conversation.pending) == [1, 2]
     far.say(Reply(2, b"value"))
     assert future.result(LONG) == b"value"

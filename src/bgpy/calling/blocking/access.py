@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from threading import Lock
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -30,8 +29,8 @@ from bgpy.wire.small import SMALL_CALL
 
 OVER = "the call is over"
 
-Ask = Callable[[Channel, float | None, Lock], Any]
-"""Sends over a channel, and waits up to a deadline, with the turn of its thread."""
+Ask = Callable[[Channel, float | None], Any]
+"""Sends over a channel, and waits up to a deadline."""
 
 
 class Terms(NamedTuple):
@@ -125,7 +124,7 @@ class Access:
         channel.generation = self.acquaintance.generation_of(channel.welcome.incarnation)
         try:
             self.check(channel, terms)
-            return ask(channel, deadline, Lock())
+            return ask(channel, deadline)
         finally:
             last = monotonic() + min(FAREWELL, seconds_left(deadline, FAREWELL))
             if channel.say_goodbye(OVER, last):

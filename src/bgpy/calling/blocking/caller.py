@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from threading import Lock
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -93,15 +92,13 @@ class Caller:
             channel, head = short
             try:
                 with self._here.inside:
-                    found = channel.call_alone(head, self._here.turn)
+                    found = channel.call_alone(head)
                 if found is not None:
                     return found
             except Unusable:
                 pass  # nothing was sent
         answer: Answer = self._do(
-            lambda channel, deadline, turn: channel.call(
-                payload, current.chain(), timeout, deadline, turn
-            ),
+            lambda channel, deadline: channel.call(payload, current.chain(), timeout, deadline),
             timeout,
             waits=True,
         )
@@ -117,7 +114,7 @@ class Caller:
         `ServerGone`, `CallingSelf`, `CallTimeout` and `MessageTooLarge`.
         """
         answer: Answer = self._do(
-            lambda channel, deadline, turn: channel.request(make, timeout, deadline, turn),
+            lambda channel, deadline: channel.request(make, timeout, deadline),
             timeout,
             waits=waits,
             notice=notice,
@@ -142,9 +139,9 @@ class Caller:
         """
         channels: list[Channel] = []
 
-        def ask(channel: Channel, deadline: float | None, turn: Lock) -> Answer:
+        def ask(channel: Channel, deadline: float | None) -> Answer:
             channels.append(channel)
-            return channel.request(make, given, deadline, turn)
+            return channel.request(make, given, deadline)
 
         answer: Answer = self._do(ask, timeout, waits=True, notice=False)
         if not isinstance(answer, BgpyError):
@@ -156,7 +153,7 @@ class Caller:
         known: dict[str, str | None] = {}
         asked: set[str] = set(names)
 
-        def ask(channel: Channel, deadline: float | None, turn: Lock) -> Answer | None:
+        def ask(channel: Channel, deadline: float | None) -> Answer | None:
             incarnation, hashes = self._hashes
             known.clear()
             known.update(hashes if incarnation == channel.welcome.incarnation else {})
@@ -164,7 +161,7 @@ class Caller:
             if not unknown:
                 return None
             text = modules_text(unknown)
-            answer = channel.request(lambda number: Modules(number, text), timeout, deadline, turn)
+            answer = channel.request(lambda number: Modules(number, text), timeout, deadline)
             found = modules_told(_expect(Modules, answer).text)
             if found is None:
                 raise RemoteProtocolError("the server's reply to a module query has no module list")
@@ -178,8 +175,8 @@ class Caller:
     def terminate(self, make: Make, waits: bool, timeout: float | None) -> Answer:
         """Send an exit; give its answer once the server's port is closed and its process gone."""
 
-        def end(channel: Channel, deadline: float | None, turn: Lock) -> Answer:
-            answer = channel.request(make, timeout, deadline, turn)
+        def end(channel: Channel, deadline: float | None) -> Answer:
+            answer = channel.request(make, timeout, deadline)
             if isinstance(answer, Failure) and answer.reason not in ENDS:
                 return answer  # it was refused, so the server does not end
             if isinstance(answer, CallTimeout):
@@ -293,7 +290,7 @@ class Caller:
                     if self._posted:
                         with access.shared.lock:
                             self._submitter.admit(channel)
-                    return ask(channel, deadline, self._here.turn)
+                    return ask(channel, deadline)
                 except Unusable:
                     self._connector.drop(channel, STRUCK_SENDING)
                 except NoReader:

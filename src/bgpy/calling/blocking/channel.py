@@ -24,7 +24,6 @@ struck down there, and ends the connection.
 from __future__ import annotations
 
 import socket
-import threading
 import weakref
 from collections.abc import Callable
 from time import monotonic
@@ -72,19 +71,18 @@ class Channel(Reading):
         chain: bytes,
         timeout: float | None,
         deadline: float | None,
-        turn: threading.Lock,
     ) -> Answer:
         """As `request` of an `Execute`, which the calls of `chain` wait for."""
         request = (payload, True, chain_block(chain)) if chain else (payload, True)
-        return self._ask(self.connection.execute, request, chain, timeout, deadline, turn)
+        return self._ask(self.connection.execute, request, chain, timeout, deadline)
 
-    def call_alone(self, head: bytes, turn: threading.Lock) -> Answer | None:
+    def call_alone(self, head: bytes) -> Answer | None:
         """As `call` of a small plain pickle without a time limit: the short road.
 
         None says that nothing was done: another thread reads, or the connection needs a look
         first. Raises `Unusable` likewise.
         """
-        call, turns, sends = Call(), self._turns, self._sends
+        call, turns, sends, turn = Call(), self._turns, self._sends, self._here.turn
         try:
             with self._lock:
                 self._check()
@@ -104,25 +102,24 @@ class Channel(Reading):
                         answer = self._read_alone(call)
                         turns.reader = None
                         return answer
-            return self._await(call, True, None, turn)
+            return self._await(call, True, None)
         except Unusable:
             raise
         except BaseException as error:
-            return self._failed(call, error, turn)
+            return self._failed(call, error)
 
     def request(
         self,
         make: Callable[[int], Message],
         timeout: float | None,
         deadline: float | None,
-        turn: threading.Lock,
     ) -> Answer:
         """Send the message that `make` makes of an id, and wait for its answer until `deadline`.
 
         The answer may be the `CallTimeout` or `ServerGone` that it ended in. Raises
         `Unusable` or `NoReader` if nothing was sent, and `MessageTooLarge`.
         """
-        return self._ask(self._pieces, (make,), current.chain(), timeout, deadline, turn)
+        return self._ask(self._pieces, (make,), current.chain(), timeout, deadline)
 
     def _pieces(self, number: int, make: Callable[[int], Message]) -> list[Piece]:
         return self.connection.send(make(number))
@@ -134,7 +131,6 @@ class Channel(Reading):
         chain: bytes,
         timeout: float | None,
         deadline: float | None,
-        turn: threading.Lock,
     ) -> Answer:
         """Send what `pieces_of` makes of a new id and `request`, and wait for its answer."""
         call = Call(timeout)
@@ -143,17 +139,17 @@ class Channel(Reading):
         try:
             with self._lock:
                 self._numbers.last = number = self._numbers.last + 1
-                reads = self._begin(call, number, pieces_of(number, *request), turn)
-            return self._await(call, reads, deadline, turn)
+                reads = self._begin(call, number, pieces_of(number, *request))
+            return self._await(call, reads, deadline)
         except (Unusable, NoReader):
             raise
         except BaseException as error:
-            return self._failed(call, error, turn)
+            return self._failed(call, error)
 
-    def _begin(self, call: Call, number: int, pieces: list[Piece], turn: threading.Lock) -> bool:
+    def _begin(self, call: Call, number: int, pieces: list[Piece]) -> bool:
         """With the lock held: send what the socket takes; whether the caller is to read."""
         self._check()
-        reads = self._turns.enter(turn)
+        reads = self._turns.enter(self._here.turn)
         if self._torn and self._is_struck(reads):
             raise Unusable
         if not reads:
@@ -164,19 +160,27 @@ class Channel(Reading):
         return reads
 
     def _check(self) -> None:
-        """With the lock held: raise `Unusable` where nothing may be sent any more."""
-        if self._sends.torn or self.leaving or self.conversation.ended is not None:
+        """With the lock held: raise `Unusable` where no request may be sent any more."""
+        if not self._takes_requests:
             raise Unusable
 
-    def _await(
-        self, call: Call, reads: bool, deadline: float | None, turn: threading.Lock
-    ) -> Answer:
+    @property
+    def _takes_requests(self) -> bool:
+        """Whether a request may be sent: behind a goodbye only what was gathered before leaves."""
+        return not (self._sends.torn or self.leaving or self.conversation.ended is not None)
+
+    @property
+    def _can_send(self) -> bool:
+        """Whether anything may be sent, a goodbye or a question about a call too."""
+        return not (self._sends.torn or self.conversation.ended is not None)
+
+    def _await(self, call: Call, reads: bool, deadline: float | None) -> Answer:
         if not call.left:
             self._see_off(call, deadline)
         if call.answer is None:
-            self._wait(call, reads, deadline, turn)
+            self._wait(call, reads, deadline)
             if call.answer is None:
-                self._expire(call, turn)
+                self._expire(call)
         answer = call.answer
         assert answer is not None, "a call that has expired has one"
         return answer
@@ -193,14 +197,14 @@ class Channel(Reading):
 
     # Its end
 
-    def _expire(self, call: Call, turn: threading.Lock) -> None:
+    def _expire(self, call: Call) -> None:
         """Ask the server how far `call` came, whose time is over; it has an answer then."""
         deadline = monotonic() + ASK
         try:
             if self._withdraw(call):
                 with self._lock:
-                    reads = self._reads(call, turn)
-                self._wait(call, reads, deadline, turn)
+                    reads = self._reads(call)
+                self._wait(call, reads, deadline)
         except NoReader:
             pass  # nobody would read the answer
         with self._lock:
@@ -240,20 +244,20 @@ class Channel(Reading):
         self.look()
         self._end_lost(f"the connection was lost: {error}")
 
-    def _failed(self, call: Call, error: BaseException, turn: threading.Lock) -> Answer:
+    def _failed(self, call: Call, error: BaseException) -> Answer:
         """The answer of `call`, where sending it has failed; raises `error` if it is any other."""
         if not isinstance(error, OSError) or is_strike(error):
-            self._struck(call, turn)
+            self._struck(call)
             raise error
         if call.answer is None:
             self.lost(error)
         assert call.answer is not None, "the end of the connection is one"
         return call.answer
 
-    def _struck(self, call: Call, turn: threading.Lock) -> None:
+    def _struck(self, call: Call) -> None:
         """Tidy up after an interrupt. If it is interrupted too, others find what is left."""
         self.conversation.abandon(call)
-        if self._torn and self._turns.reader is turn:
+        if self._torn and self._turns.reader is self._here.turn:
             self._end(STRUCK_READING)
         self._leave_behind()
 
@@ -269,7 +273,7 @@ class Channel(Reading):
         if chain == call.chain or len(chain) > current.LONGEST_CHAIN:
             return
         with self._lock:
-            if self._sends.torn or self.conversation.ended is not None or call.answer is not None:
+            if not self._can_send or call.answer is not None:
                 return
             call.chain = chain
             question = Status(self._numbers.draw(), stage_question(call.request, chain))
@@ -298,9 +302,7 @@ class Channel(Reading):
         try:
             with self._lock:
                 if (
-                    sends.torn
-                    or self.leaving
-                    or conversation.ended is not None
+                    not self._takes_requests
                     or not self._turns.asked
                     or len(head) > self.connection.plain_head
                     or monotonic() - self._last_used > LOOK_AFTER
@@ -309,10 +311,10 @@ class Channel(Reading):
                 self._numbers.last = number = self._numbers.last + 1
                 conversation.begin(call, number)
                 sends.gather_one(call, pack_start(EXECUTE, len(head), number) + head)
-                if len(conversation.pending) <= sends.count or sends.is_full:
+                if sends.leaves(len(conversation.pending)):
                     sends.push()
         except BaseException as error:
-            self._failed(call, error, self._shared.here.turn)
+            self._failed(call, error)
         return True
 
     @property
@@ -337,12 +339,9 @@ class Channel(Reading):
         self._sends.gather(call, pieces)
 
     def push_admitted(self) -> bool:
-        """With the lock held: let leave what should leave now; whether something stays.
-
-        A request leaves at once if nothing else is under way, or enough have gathered.
-        """
+        """With the lock held: let leave what should leave now; whether something stays."""
         self._check()
-        if len(self.conversation.pending) <= self._sends.count or self._sends.is_full:
+        if self._sends.leaves(len(self.conversation.pending)):
             self._sends.push()
         return bool(self._sends.waiting)
 
@@ -373,20 +372,19 @@ class Channel(Reading):
     def wait_closed(self, deadline: float | None) -> bool:
         """Read until the server closes the connection, or `deadline`; whether it has."""
         call = Call()
-        turn = self._shared.here.turn
         with self._lock:
             if self.conversation.ended is not None:
                 return True
             # An id that no message answers, of its own: several threads may wait for it.
             self.conversation.begin(call, -self._numbers.draw())
             try:
-                reads = self._reads(call, turn)
+                reads = self._reads(call)
             except NoReader:
                 return False
         try:
-            self._wait(call, reads, deadline, turn)
+            self._wait(call, reads, deadline)
         except BaseException:
-            self._struck(call, turn)
+            self._struck(call)
             raise
         self.conversation.abandon(call)
         return self.conversation.ended is not None
@@ -399,7 +397,7 @@ class Channel(Reading):
         """
         try:
             with self._lock:
-                if self._sends.torn or self.conversation.ended is not None:
+                if not self._can_send:
                     return False
                 self.leaving = reason
                 goodbye = Call()

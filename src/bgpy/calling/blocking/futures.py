@@ -3,7 +3,8 @@
 ::
 
     the thread that reads ──settle──► CallFuture ──opens──► those that wait in `result`
-                                          └──post──► Callbacks: one thread, one after another
+                                          └─ Finishers ──► a thread that tells `wait` and its like
+                                                  └──────► one that calls back, one after another
 
 A value is unpickled by who asks for it (`result`, `exception`) or by the callback that
 does, so what is slow or waits there keeps no other call from its answer.
@@ -89,8 +90,8 @@ class Watchers:
         self.wake()
         return bool(not self.finished or self.to_tell or self.callbacks)
 
-    def finish(self) -> list[Any]:
-        """As `settle`, and waits for that lock; gives those who are to be told."""
+    def told(self) -> list[Any]:
+        """As `settle`, and waits for that lock; gives those who are to be told, once."""
         mine = self.condition.acquire(timeout=LEFT_LOCKED)
         self._finish()
         if mine:
@@ -168,6 +169,12 @@ class CallFuture(Call, Future[Any]):
     def _waiters(self) -> list[Any]:  # type: ignore[override]
         return self._watched().waiters
 
+    def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
+        """Whether it is done, whether cancelled, and what came: what asyncio asks from 3.15 on."""
+        if self.answer is None:
+            return False, False, None, None
+        return True, False, *(self._made or self._make())
+
     # What its caller does with it
 
     def done(self) -> bool:
@@ -190,14 +197,16 @@ class CallFuture(Call, Future[Any]):
         """Give what `result` would raise; see `Future.exception`."""
         if self.answer is None:
             self._wait(deadline_in(timeout))
-        return (self._made or self._make())[1]
+        try:
+            return (self._made or self._make())[1]
+        finally:
+            del self  # as there
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Have `fn` called with this future: in the client's thread for that, or here if done."""
-        watchers = self._watched()
-        watchers.callbacks.append(fn)
+        self._watched().callbacks.append(fn)
         if self.answer is not None:
-            self._call_back(watchers)
+            self.call_back()
 
     def set_result(self, result: Any) -> None:
         """Not for this kind: the server answers."""
@@ -215,34 +224,43 @@ class CallFuture(Call, Future[Any]):
         It waits for nothing, and may be repeated where it was interrupted.
         """
         if self.answer is None:
-            self.answer = answer
-        return self.is_watched() and self._watched().settle()
+            self.answer = answer  # first: who looks later than the next line finds it
+        self._waited_for = _over  # a future that is kept keeps no connection
+        watchers = self.__dict__.setdefault("_watchers", UNWATCHED)
+        return watchers is not UNWATCHED and watchers.settle()
 
-    def is_watched(self) -> bool:
-        """Whether anybody looked before the answer was there; from now on nobody did."""
-        return self.__dict__.setdefault("_watchers", UNWATCHED) is not UNWATCHED
-
-    def arrived(self, answer: Answer, callbacks: Callbacks) -> None:
-        """Settle it, and leave what may take its time to the thread for callbacks."""
+    def arrived(self, answer: Answer, finishers: Finishers) -> None:
+        """Settle it, and leave what may take its time to the threads for that."""
         if self.settle(answer):
-            callbacks.post(self)
+            finishers.post(self)
 
     def finish(self) -> None:
-        """Tell those that wait for several futures, and call back: in the thread for that."""
-        watchers = self._watched()
-        for waiter in watchers.finish():
+        """Do what those threads do, where there are none."""
+        self.tell()
+        self.call_back()
+
+    def tell(self) -> None:
+        """Tell those that wait for several futures."""
+        for waiter in self._watched().told():
             if self._failed_for(waiter):
                 waiter.add_exception(self)
             else:
                 waiter.add_result(self)
-        self._call_back(watchers)
+
+    def has_to_tell(self) -> bool:
+        """Whether `tell` has anything to do."""
+        watchers = self._watched()
+        return bool(not watchers.finished or watchers.to_tell)
+
+    def has_to_call_back(self) -> bool:
+        """Whether `call_back` has anything to do."""
+        return bool(self._watched().callbacks)
 
     def settle_in_child(self, answer: Answer) -> None:
         """In a forked child: end it; the locks may be held by threads that are not here."""
-        watchers = self._watched()
-        watchers.condition = RLock()
+        self._watched().condition = RLock()
         if self.settle(answer):
-            self._call_back(watchers)
+            self.call_back()
 
     def look_again(self) -> None:
         """Have those that wait look whether that can still end: its call has a server now."""
@@ -271,11 +289,12 @@ class CallFuture(Call, Future[Any]):
             isinstance(self.answer, (BgpyError, Failure)) if made is None else made[1] is not None
         )
 
-    def _call_back(self, watchers: Watchers) -> None:
+    def call_back(self) -> None:
         """Call the callbacks that were not called yet."""
+        callbacks = self._watched().callbacks
         while True:
             try:
-                callback = watchers.callbacks.popleft()
+                callback = callbacks.popleft()
             except IndexError as error:
                 if is_strike(error):
                     raise
@@ -312,18 +331,56 @@ class CallFuture(Call, Future[Any]):
         except Exception as error:
             if is_strike_amid(error):
                 raise  # it says nothing of the call, which has its answer
-            made = None, error
-        self.__dict__.setdefault("_made", made)  # the first stays
-        self.answer = TAKEN
-        assert self._made is not None, "it was set"
-        return self._made
+            # Its frames are bgpy's, and lead back to this one: it gets others where it is raised.
+            made = None, error.with_traceback(None)
+        try:
+            found: Made = self.__dict__.setdefault("_made", made)  # the first stays
+            self.answer = TAKEN
+            return found
+        finally:
+            del self, made, found  # no circle: what raised the cause of an error leads here too
+
+
+def _over(_: CallFuture) -> bool:
+    """Of a future that is done: nobody waits for it, or only to the next look."""
+    return False
 
 
 Queue = SimpleQueue["CallFuture | weakref.ref[object] | None"]
 
 
-class Callbacks:
-    """The one thread in which the callbacks of a client's futures run.
+class Finishers:
+    """The two threads that finish a client's futures, each started when it is needed.
+
+    One tells `concurrent.futures.wait` and its like, which takes locks that the thread that
+    reads, and may be interrupted, must not leave behind. The other calls callbacks, so a slow one,
+    or one that waits for other futures, delays later callbacks and nothing else.
+    """
+
+    def __init__(self, owner: object) -> None:
+        """They end when `owner` is collected, which clients and connections share."""
+        self._telling = FutureThread(owner, CallFuture.tell)
+        self._calling = FutureThread(owner, CallFuture.call_back)
+
+    def start(self) -> bool:
+        """Whether there is a thread for callbacks; see `FutureThread.start`."""
+        return self._calling.start()
+
+    def post(self, future: CallFuture) -> None:
+        """Have `future`, which was settled, finished."""
+        if future.has_to_tell() and not self._telling.post(future):
+            future.tell()  # no thread can be had, and no code of the user's runs in it
+        if future.has_to_call_back():
+            self._calling.post(future)
+
+    def rest(self) -> None:
+        """Have the threads end, when they have done what was posted before."""
+        self._telling.rest()
+        self._calling.rest()
+
+
+class FutureThread:
+    """A thread that does one thing with each future that it is given, in their order.
 
     It holds neither client nor connection, so it ends when both are forgotten, and it ends
     when the client is closed; the next future starts another. Who posts does so first and
@@ -332,48 +389,51 @@ class Callbacks:
     two threads, and each future is taken by one of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: object, work: Callable[[CallFuture], object]) -> None:
+        self._owner = weakref.ref(owner)
+        self._work = work
         self._queue: Queue = SimpleQueue()
         self._started = False
 
-    def start(self, owner: object) -> bool:
+    def start(self) -> bool:
         """Start the thread where there is none yet; whether there is one now.
-
-        It ends when `owner` is collected, which clients and connections share.
 
         Where it is started twice, by two threads or by one that was interrupted here, each
         future is taken by one of them.
         """
         if not self._started:
-            # Told by C code alone when the owner is collected, after what is queued.
-            ended = weakref.ref(owner, self._queue.put)
-            self._started = threads.start(self.run, ended)
+            owner = self._owner()
+            if owner is not None:
+                # Told by C code alone when the owner is collected, after what is queued.
+                ended = weakref.ref(owner, self._queue.put)
+                self._started = threads.start(self._run, ended)
         return self._started
 
-    def post(self, future: CallFuture) -> None:
-        """Have `future` finished there."""
+    def post(self, future: CallFuture) -> bool:
+        """Hand it `future`; if False, no thread can be had, and the next one to be had takes it."""
         self._queue.put(future)
+        return self.start()
 
     def rest(self) -> None:
         """Have the thread end, when it has done what was posted before."""
         if self._started:
             self._queue.put(None)
 
-    def run(self, ended: weakref.ref[object]) -> None:
+    def _run(self, ended: weakref.ref[object]) -> None:
         """In the thread: `ended` is told when the owner is collected."""
         while True:
-            self._call_back()
+            self._take()
             self._started = False
             if self._queue.empty():
                 return
             self._started = True
 
-    def _call_back(self) -> None:
-        """Finish futures until there is nothing to wait for."""
+    def _take(self) -> None:
+        """Take futures until there is nothing to wait for."""
         queue = self._queue
         while isinstance(future := queue.get(), CallFuture):
             try:
-                future.finish()
+                self._work(future)
             except BaseException:  # SystemExit of a callback, above all
-                log.exception("a callback of a future ended in what ends a thread")
+                log.exception("a future's callback raised; the callback thread carries on")
             del future

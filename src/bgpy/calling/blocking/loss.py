@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from bgpy.address import Address
 from bgpy.calling.conversation import Known
-from bgpy.state import records
+from bgpy.state import records, reports
 from bgpy.system.processes import ProcessId
 
 MOMENT = 0.2
@@ -39,7 +39,9 @@ def learn(
         advice = f"start the server again; {doctor}"
     else:
         advice = f"its log may say why ({known.log_file}); start the server again"
-    reason = f"the server's process (pid {process.pid}) is gone: it crashed or was killed"
+    told = reports.end_told_by(known.log_file)
+    cause = f"its log says that {told}" if told else "cause unknown (killed, or exited by itself)"
+    reason = f"the server's process (pid {process.pid}) is gone, {cause}"
     return reason, known._replace(advice=advice)
 
 

@@ -73,6 +73,7 @@ class Reading(ABC):
         set_tick(self._sock)
         self._shared = shared
         self._lock = shared.lock
+        self._here = shared.here
         self._turns: Turns[threading.Lock] = Turns()
         self._sends = SendQueue(self._sock)
         self._torn = False
@@ -98,7 +99,7 @@ class Reading(ABC):
 
     def look(self) -> None:
         """Read what came while nobody waited, to find a connection that has ended."""
-        turn = self._shared.here.turn
+        turn = self._here.turn
         with self._lock:
             reads = not self._turns.asked and self._turns.enter(turn)
         if not reads:
@@ -122,12 +123,12 @@ class Reading(ABC):
 
     # Whose turn it is
 
-    def _reads(self, call: Call, turn: threading.Lock) -> bool:
+    def _reads(self, call: Call) -> bool:
         """With the lock held: whether the thread of `call` reads; if not it is to be woken.
 
         Raises `NoReader`.
         """
-        if self._turns.enter(turn):
+        if self._turns.enter(self._here.turn):
             return True
         if call.waker is None:
             call.waker = Latch()
@@ -146,8 +147,9 @@ class Reading(ABC):
         if self._torn:
             self._end(STRUCK_READING)
 
-    def _wait(self, call: Call, reads: bool, deadline: float | None, turn: threading.Lock) -> None:
+    def _wait(self, call: Call, reads: bool, deadline: float | None) -> None:
         """Wait for the answer of `call` until `deadline`, reading for others meanwhile or not."""
+        turn = self._here.turn
         while call.answer is None:
             if reads:
                 with turn:
@@ -158,7 +160,7 @@ class Reading(ABC):
                             return
                 # The standby took it for struck down, before it had its lock.
                 with self._lock:
-                    reads = self._reads(call, turn)
+                    reads = self._reads(call)
             elif not self._sleep(call, deadline):
                 return
 
@@ -278,9 +280,8 @@ class Reading(ABC):
                 or call.answer is not None
             ):
                 break
-            call.answer = buffer[at + HEADER_SIZE : end].tobytes()
-            if call.is_watched():
-                self._wake(call)
+            if call.settle(buffer[at + HEADER_SIZE : end].tobytes()):
+                self._shared.finishers.post(call)
             self.conversation.done(call)  # last, as in `_hand_out`
             at = end
         return at
@@ -302,7 +303,7 @@ class Reading(ABC):
         if call.waker is not None:
             call.waker.open()
         elif isinstance(call, CallFuture) and call.answer is not None:
-            call.arrived(call.answer, self._shared.callbacks)
+            call.arrived(call.answer, self._shared.finishers)
 
     def _end_lost(self, reason: str) -> None:
         """End a connection that the server or the network has ended, without a goodbye.
@@ -363,7 +364,7 @@ class Reading(ABC):
 
     def serve(self, turn: threading.Lock) -> None:
         """In the standby, with the lock of its `turn` held: read while anything is under way."""
-        with self._shared.here.inside:
+        with self._here.inside:
             try:
                 self._take_over(turn)
                 self._read_for_all()

@@ -50,20 +50,18 @@ class SendQueue:
         it was interrupted there, and nobody knows what has left."""
         self._size = 0
 
-    @property
-    def count(self) -> int:
-        """How many pieces wait; a small request is one."""
-        return len(self.waiting)
+    def leaves(self, pending: int) -> bool:
+        """Whether what was gathered is to leave now, where `pending` requests are expected.
 
-    @property
-    def is_full(self) -> bool:
-        """Whether enough was gathered to leave."""
-        return self._size >= GATHERED
+        A request leaves at once if nothing else is under way (a small one is one piece), or
+        enough have gathered.
+        """
+        return pending <= len(self.waiting) or self._size >= GATHERED
 
     @property
     def is_overfull(self) -> bool:
         """Whether the next submit should wait for room."""
-        return self._size >= OVERFULL
+        return self._size >= OVERFULL and bool(self.waiting)
 
     def send(self, call: Call, pieces: Sequence[Piece]) -> None:
         """Send `call` behind what waits, as far as the socket takes it now.
@@ -94,14 +92,14 @@ class SendQueue:
 
     def gather(self, call: Call, pieces: Sequence[Piece]) -> None:
         """Add `call` to what waits, whole or not at all."""
-        last = len(pieces) - 1
-        self._size += sum(map(len, pieces))
+        last, size = len(pieces) - 1, sum(map(len, pieces))
         self.waiting.extend([(call, piece, at == last) for at, piece in enumerate(pieces)])
+        self._size += size
 
     def gather_one(self, call: Call, piece: Piece) -> None:
         """As `gather`, of a call in one piece."""
-        self._size += len(piece)
         self.waiting.append((call, piece, True))
+        self._size += len(piece)
 
     def push(self) -> None:
         """Send what the socket takes now; raises `OSError` if the connection is lost."""
@@ -173,3 +171,5 @@ class SendQueue:
             taken -= len(piece)
             waiting.popleft()
             call.left = last
+        if not waiting:
+            self._size = 0  # whoever was interrupted while it gathered may not have counted

@@ -73,7 +73,7 @@ class Timers:
 class Sender:
     """A client's thread for that; it holds nothing of the client while there is nothing to do.
 
-    It ends when the client is closed, as that of `Callbacks` does, or collected.
+    It ends when the client is closed, as those of `Finishers` do, or collected.
     """
 
     def __init__(self, shared: Shared) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bgpy.address import Address
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.futures import Callbacks
+from bgpy.calling.blocking.futures import Finishers
 
 
 class Unusable(Exception):
@@ -51,4 +51,4 @@ class Shared:
         self.here = threads.Presence()
         self.push_on: Callable[[], Callable[[], object] | None] = _nothing
         """A weak reference to what has the client's sender send what stays behind."""
-        self.callbacks = Callbacks()
+        self.finishers = Finishers(self)

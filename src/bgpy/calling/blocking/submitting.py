@@ -63,7 +63,7 @@ class Submitter:
         """A future of what `value_of` makes of the answer of an `Execute`; see `Caller.submit`."""
         future = CallFuture(value_of, self._waited_for, timeout)
         short = self._access.short_road(payload, timeout)
-        if short is not None and self._shared.callbacks.start(self._shared):
+        if short is not None and self._shared.finishers.start():
             channel, head = short
             with self._shared.here.inside:
                 if channel.submit_small(future, head):
@@ -74,7 +74,7 @@ class Submitter:
         return future
 
     def _post(self, posted: Posted) -> None:
-        if Program.ends or not self._shared.callbacks.start(self._shared):
+        if Program.ends or not self._shared.finishers.start():
             self._submit_alone(posted)
             return
         self.posted.append(posted)
@@ -189,7 +189,7 @@ class Submitter:
     def rest(self) -> None:
         """The client is closed: no thread of its futures stays."""
         self._sender.rest(self)
-        self._shared.callbacks.rest()
+        self._shared.finishers.rest()
 
     def _push(self, channel: Channel) -> bool:
         try:
@@ -223,7 +223,7 @@ class Submitter:
     def _settle(self, posted: Posted, answer: Answer) -> None:
         if isinstance(answer, BgpyError):
             answer = own_copy(answer)
-        posted.call.arrived(answer, self._shared.callbacks)
+        posted.call.arrived(answer, self._shared.finishers)
 
     def _submit_first_alone(self) -> None:
         """The first one posted, if nobody else takes it, over a connection of its own.
@@ -257,9 +257,7 @@ class Submitter:
         payload, timeout = posted.payload, posted.call.timeout
         try:
             answer = self._access.alone(
-                lambda channel, deadline, turn: channel.call(
-                    payload, current.chain(), timeout, deadline, turn
-                ),
+                lambda channel, deadline: channel.call(payload, current.chain(), timeout, deadline),
                 terms,
             )
         except BgpyError as error:

@@ -1,0 +1,48 @@
+"""What a log tells of how its server ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bgpy.state import reports
+
+BEGAN = "2026-01-31 23:59:59,000 INFO bgpy.server: listening on 127.0.0.1:5\n"
+CRASH = (
+    "Fatal Python error: Segmentation fault\n\nCurrent thread 0x00 (most recent call first):\n"
+    '  File "/me/tasks.py", line 3 in exec_task\n'
+)
+SECOND = "2026 ERROR bgpy.server: second signal, SIGTERM: the server ended at once\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (BEGAN + CRASH, "it crashed: Segmentation fault (SIGSEGV)"),
+        (BEGAN + "Fatal Python error: Aborted\n", "it crashed: Aborted (SIGABRT)"),
+        (BEGAN + "Fatal Python error: f: no thread\n", "it crashed: f: no thread"),
+        ("Windows fatal exception: access violation\r\n", "it crashed: access violation"),
+        (BEGAN + SECOND, "a second signal, SIGTERM, ended it at once"),
+        (BEGAN + CRASH + "printed by a child\n" * 1000, "it crashed: Segmentation fault (SIGSEGV)"),
+        (BEGAN + CRASH + SECOND, "a second signal, SIGTERM, ended it at once"),
+        (BEGAN, None),
+        (BEGAN + "a traceback\n", None),
+        (CRASH + BEGAN, None),
+        ("", None),
+    ],
+)
+def test_log_tells_of_an_end_if_a_report_of_it_was_written(
+    tmp_path: Path, text: str, told: str | None
+) -> None:
+    """That of the last server which wrote it, however much others write on."""
+    log = tmp_path / "log"
+    log.write_bytes(text.encode())
+    assert reports.end_told_by(str(log)) == told
+
+
+def test_log_tells_nothing_where_it_cannot_be_read(tmp_path: Path) -> None:
+    """What isn't known is not claimed."""
+    assert reports.end_told_by(None) is None
+    assert reports.end_told_by(str(tmp_path / "none")) is None
+    assert reports.end_told_by(str(tmp_path)) is None
