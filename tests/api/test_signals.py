@@ -15,6 +15,7 @@ import pytest
 
 from bgpy import Client, Handle, ServerGone, respond
 from tests.support.gate import Gate
+from tests.support.peers import wait_until
 from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
@@ -137,6 +138,30 @@ def test_ctrl_c_ends_a_wait_and_the_client_is_usable_after(
     gate.open()
     output, errors = process.communicate()
     assert (output, errors) == ("1\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", None)])
+def test_call_after_a_signal_is_refused_at_once(
+    start: Start, gate: Gate, number: signal.Signals
+) -> None:
+    """While the task still runs: nobody waits for it, and no receipt is given."""
+    handle, client = start()
+    client.initialize(_nothing_yet, _work, lambda c, s, a: None)
+    runs = client.submit({"run": gate.passing("finished")})
+    gate.wait()
+    os.kill(handle.pid, number)
+    assert handle.log_file is not None
+    log = Path(handle.log_file)
+    wait_until(lambda: "received: the server ends" in log.read_text(), "the signal is seen")
+    with Client(handle.host, handle.port) as other:
+        other.ping()
+        for call in (other.call, other.execute, client.call, client.execute):
+            with pytest.raises(ServerGone, match="shutting down") as caught:
+                call({"run": count})
+            assert caught.value.progress == "not started"
+    gate.open()
+    assert runs.result(60) == "finished"
+    assert handle.wait(60)
 
 
 def test_signal_lets_what_has_its_receipt_run(start: Start, gate: Gate, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import bgpy as bgpy_package
 from bgpy import Client, Handle, __version__, respond, token_create
 from bgpy.cli.commands import program
 from tests.support.command import COMMAND
@@ -39,6 +40,15 @@ def _assert_fails(done: subprocess.CompletedProcess[str], code: int, *said: str)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert all(each in done.stderr for each in said), done.stderr
+
+
+def _assert_raises(done: subprocess.CompletedProcess[str], *said: str, frame: str) -> None:
+    """It ended with 1, the user's traceback with a `frame`, and a last line with all of `said`."""
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    *shown, last = done.stderr.splitlines()
+    assert all(each in last for each in said), done.stderr
+    assert frame in "\n".join(shown), done.stderr
+    assert str(Path(bgpy_package.__file__).parent) not in done.stderr
 
 
 @contextmanager
@@ -183,7 +193,8 @@ def test_failing_exit_task_is_exit_code_1(bgpy: Run, start: Start) -> None:
 
     client.initialize(lambda: None, lambda c, s, a: None, fail)
     done = bgpy("terminate", handle.host, handle.port)
-    _assert_fails(done, 1, "LookupError('no table'); the server has ended all the same")
+    said = "LookupError('no table'); the server has ended all the same"
+    _assert_raises(done, said, frame="in fail\n")
     assert not handle.is_alive()
     assert handle.log_file is not None
     assert "in fail" in Path(handle.log_file).read_text()  # the traceback
@@ -224,12 +235,21 @@ def test_server_that_can_not_start_is_exit_code_1(bgpy: Run, start: Start, tmp_p
     _assert_fails(bgpy("server", "127.0.0.1", 0, "-i", path), 1, "lacks exec_task, exit_task")
     path.write_text("raise LookupError('no\\ntable')\n")
     done = bgpy("server", "127.0.0.1", 0, "-i", path)
-    _assert_fails(done, 1, "LookupError: no table", f"{path}, line 1")
+    place = f'File "{path}", line 1, in <module>\n    raise LookupError('
+    _assert_raises(done, "LookupError: no table", f"{path}, line 1", frame=place)
+    path.write_text("import json\ndef f(t):\n    return json.loads(t)\nVALUE = f('{')\n")
+    done = bgpy("server", "127.0.0.1", 0, "-i", path)
+    place = "line 4, in <module>\n    VALUE = f('{')"
+    _assert_raises(done, f"{path}, line 3, in f", frame=place)
+    path.write_text("def f(:\n")
+    done = bgpy("server", "127.0.0.1", 0, "-i", path)
+    _assert_raises(done, "SyntaxError", f"{path}, line 1", frame="    def f(:")
     path.write_text("def init_task(): pass\ndef exec_task(c, s): pass\nexit_task = exec_task\n")
     done = bgpy("server", "127.0.0.1", 0, "-i", path)
     _assert_fails(done, 1, "exec_task must take three parameters", f"does not ({path})")
     path.write_text("raise SystemExit(0)\n")
-    _assert_fails(bgpy("server", "127.0.0.1", 0, "-i", path), 1, "SystemExit")
+    done = bgpy("server", "127.0.0.1", 0, "-i", path)
+    _assert_raises(done, "SystemExit", frame="raise SystemExit(0)")
 
 
 @pytest.mark.parametrize(

@@ -191,9 +191,13 @@ class Ends:
     def __init__(self, running: Kind | None = None) -> None:
         self.running = running
         self.interrupts = 0
+        self.refuses = False
 
     def interrupt(self) -> None:
         self.interrupts += 1
+
+    def refuse_new(self) -> None:
+        self.refuses = True
 
     def change(self, change: Callable[[], None]) -> None:
         change()

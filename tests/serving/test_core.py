@@ -60,7 +60,7 @@ class Served:
         functions = Functions(lambda: 0, self._exec, self._exit)
         nothing = lambda *_: None  # noqa: E731
         ready = threading.Event()
-        listener = listen(Address("127.0.0.1", 0), False)
+        listener = listen(Address("127.0.0.1", 0))
         self.port = listener.address.port
         catalogue = Catalogue()
         engine = InlineEngine(catalogue, lambda: functions)

@@ -15,8 +15,8 @@ import pytest
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import MessageTooLarge
 from bgpy.serving import questions
+from bgpy.serving.budget import Overloaded
 from bgpy.serving.questions import Questions
-from bgpy.serving.queue import Overloaded
 from bgpy.wire.messages import Failure, Message, Modules
 from tests.support.strikes import Struck, strike
 
@@ -233,13 +233,14 @@ def test_what_an_asker_has_been_told_counts_no_more(slow: Callable[[float], None
     changes: deque[Callable[[], None]] = deque()
     asker = Asker()
     asked = Questions(Catalogue(), changes.append, most=16_000)
+    askers: Any = asked._askers
     asked.ask(asker, 0, ["nothing"])
     for number in range(1, 40):
         asked.ask(asker, number, _nothings(10))  # never without one that waits
-        while len(asked._askers[asker].questions) > 1:
+        while len(askers[asker].questions) > 1:
             slow(60.0)
-            first = asked._askers[asker].questions[0]
+            first = askers[asker].questions[0]
             assert asked._is_through(asker, first, float("inf"))
-            asked._forget(asker, asked._askers[asker])
+            asked._forget(asker, askers[asker])
             slow(0.0)
     assert list(asker.answers) == list(range(39))

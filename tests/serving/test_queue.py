@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpy.memory import Payload
-from bgpy.serving.budget import Budget
+from bgpy.serving.budget import Budget, Overloaded
 from bgpy.serving.job import Job
-from bgpy.serving.queue import JobQueue, Overloaded
+from bgpy.serving.queue import JobQueue
 from bgpy.tasks.lifecycle import Kind
 from bgpy.wire.messages import Execute, Exit, Message
 from tests.support.strikes import Struck, strike
@@ -212,11 +212,11 @@ def test_line_of_a_client_that_left_runs_and_is_forgotten() -> None:
     queue.leave(b"a")
     queue.leave(b"b")
     assert _names(queue.clear()) == ["a1", "a2"]
-    assert not queue._lines
+    assert queue._lines.get(b"a") is None
     _push(queue, _job("a", 3))
     queue.clear()
     queue.leave(b"a")
-    assert not queue._lines
+    assert queue._lines.get(b"a") is None
 
 
 OWNERS = st.sampled_from("abc")

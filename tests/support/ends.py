@@ -64,6 +64,12 @@ def established(cuts: Iterable[int] = (2**20,)) -> tuple[TlsLayer, TlsLayer]:
     return client, server
 
 
+def encrypted(engine: TlsLayer, data: bytes) -> bytes:
+    """The ciphertext of `data`, behind what the engine had to say."""
+    engine.encrypt(data)
+    return engine.words.read()
+
+
 def receive(
     engine: TlsLayer, ciphertext: bytes, cuts: Iterable[int] = (2**20,), size: int = 2**14
 ) -> bytes:

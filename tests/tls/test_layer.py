@@ -13,6 +13,7 @@ from bgpy.tls.layer import FIRST_BYTE, RECORD, NotTls, TlsLayer
 from tests.support.ends import (
     PEM,
     client_of,
+    encrypted,
     engines,
     established,
     receive,
@@ -45,7 +46,7 @@ def test_decrypt_gives_what_was_encrypted_when_ciphertext_is_cut_anywhere(
     """Byte by byte, whole or in parts, into memory of a record or more: nothing is held back."""
     sender, receiver = established()
     data = [bytes(number % 251 for number in range(size)) for size in sizes]
-    ciphertext = b"".join(map(sender.encrypt, data))
+    ciphertext = b"".join(encrypted(sender, each) for each in data)
     assert receive(receiver, ciphertext, cuts, memory) == b"".join(data)
     assert not receiver.partial
 
@@ -54,8 +55,8 @@ def test_decrypt_gives_what_was_encrypted_when_ciphertext_is_cut_anywhere(
 def test_engines_agree_when_their_words_are_cut_anywhere(cut: int) -> None:
     """Both ways data goes afterwards, and the client knows the certificate."""
     client, server = established([cut])
-    assert receive(server, client.encrypt(b"there"), [cut]) == b"there"
-    assert receive(client, server.encrypt(b"and back"), [cut]) == b"and back"
+    assert receive(server, encrypted(client, b"there"), [cut]) == b"there"
+    assert receive(client, encrypted(server, b"and back"), [cut]) == b"and back"
     expected = sha256(ssl.PEM_cert_to_DER_cert(PEM[PEM.index(b"-----BEGIN CERT") :].decode()))
     assert client.peer_fingerprint() == expected.digest() == server_identity().binding
 
@@ -66,7 +67,7 @@ def test_decrypt_gives_data_that_came_with_the_end_of_the_handshake() -> None:
     client.begin()
     receive(server, client.words.read())
     receive(client, server.words.read())
-    together = client.encrypt(b"at once")
+    together = encrypted(client, b"at once")
     assert not server.established
     assert receive(server, together) == b"at once"
     assert server.established
@@ -75,7 +76,7 @@ def test_decrypt_gives_data_that_came_with_the_end_of_the_handshake() -> None:
 def test_decrypt_tells_the_end_when_the_other_side_says_so() -> None:
     """Data before it is given all the same; the end is told then and from then on."""
     client, server = established()
-    ciphertext = client.encrypt(b"last")
+    ciphertext = encrypted(client, b"last")
     client.end()
     assert receive(server, ciphertext + client.words.read()) == b"last"
     assert server.ended
@@ -110,7 +111,7 @@ def test_changed_byte_is_refused_when_it_is_anywhere(at: int, change: int, cuts:
     """What came before it is given, and nothing behind it; the error comes by the next record."""
     sender, receiver = established()
     data = bytes(range(250)) * 4
-    ciphertext = bytearray(b"".join(sender.encrypt(data) for _ in range(3)))
+    ciphertext = bytearray(b"".join(encrypted(sender, data) for _ in range(3)))
     assert len(ciphertext) == 3 * 1022
     ciphertext[at] ^= change
     record = at // 1022

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpy.errors import RemoteProtocolError
+from bgpy.tasks.current import ENTRY
 from bgpy.wire.extensions import (
     LARGEST_BLOCK,
     SUPPORTED,
@@ -162,3 +163,11 @@ def test_any_bytes_are_a_block_or_a_documented_error(block) -> None:
         return
     values = decode_extensions(block, range(256))
     assert decode_extensions(encode_extensions(values)) == values
+
+
+def test_chain_has_whole_entries_of_those_that_tasks_know() -> None:
+    """Two packages that can't import each other agree on their size."""
+    assert encode_extensions({Extension.CHAIN: bytes(2 * ENTRY.size)})
+    for size in (0, 1, ENTRY.size - 1, ENTRY.size + 1):
+        with pytest.raises(ValueError, match="CHAIN"):
+            encode_extensions({Extension.CHAIN: bytes(size)})

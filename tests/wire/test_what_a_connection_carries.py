@@ -101,13 +101,14 @@ def test_surplus_of_buffers_goes_into_the_head_when_the_codec_can(side, message)
 
 
 def test_surplus_goes_into_the_head_when_no_frame_could_say_so_many() -> None:
-    """Execute and reply as the shells call them, and more buffers than a header counts."""
+    """An execute as the shells call it, a reply, and more buffers than a header counts."""
     client, server = pair(within=fewer)
     many = [memoryview(b"")] * 70_000
-    for sender, receiver in ((client.execute, server), (server.reply, client)):
-        (arrived,) = receiver.receive(b"".join(sender(1, (b"h", many, False), False)))
+    execute = client.execute(1, (b"h", many, False), False)
+    for pieces, receiver in ((execute, server), (server.send(Reply(1, b"h", many)), client)):
+        (arrived,) = receiver.receive(b"".join(pieces))
         assert isinstance(arrived, Execute | Reply)
-        assert (arrived.head, len(arrived.buffers)) == (b"h", 4)
+        assert (bytes(arrived.head), len(arrived.buffers)) == (b"h", 4)
 
 
 UNSPOKEN = [(side, row.message) for row in TABLE for side in row.sent_by if not row.spoken]

@@ -16,6 +16,7 @@ from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
 from bgpy.codec import functions, modules, payload
+from bgpy.codec.tracebacks import tidy
 from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
 from bgpy.encryption import encryption
 from bgpy.state import tokens
@@ -171,18 +172,22 @@ class Client:
         """
         tasks = Functions(init_task, exec_task, exit_task)
         check(tasks)
-        sources = modules.used_by(tasks)
-        seconds = self._seconds(timeout)
-        deadline = deadline_in(seconds)
-        hashes = self._caller.hashes(sources, seconds) if sources else {}
-        head, buffers, code = functions.encode_tasks(tasks, sources, hashes)
-        answer = self._caller.initialize(
-            lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
-            seconds_left(deadline),
-            seconds,
-        )
-        received: dict[str, str] = value_of(answer, "INIT")
-        return received
+        try:
+            sources = modules.used_by(tasks)
+            seconds = self._seconds(timeout)
+            deadline = deadline_in(seconds)
+            hashes = self._caller.hashes(sources, seconds) if sources else {}
+            head, buffers, code = functions.encode_tasks(tasks, sources, hashes)
+            answer = self._caller.initialize(
+                lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
+                seconds_left(deadline),
+                seconds,
+            )
+            received: dict[str, str] = value_of(answer, "INIT")
+            return received
+        except Exception as error:
+            tidy(error)
+            raise
 
     def call(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Any:
         """Run `exec_task` with `args`, a dict, and return what it responds.
@@ -196,7 +201,11 @@ class Client:
         seconds = self._timeout if timeout is ... else self._seconds(timeout)
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
-        return value_of(self._caller.call(payload.encode(args, "args"), seconds), "EXEC")
+        try:
+            return value_of(self._caller.call(payload.encode(args, "args"), seconds), "EXEC")
+        except Exception as error:
+            tidy(error)
+            raise
 
     def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.
@@ -217,8 +226,12 @@ class Client:
         """
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
-        packed = payload.encode(args, "args")
-        return self._caller.submit(packed, _executed, self._seconds(timeout))
+        try:
+            packed = payload.encode(args, "args")
+            return self._caller.submit(packed, _executed, self._seconds(timeout))
+        except Exception as error:
+            tidy(error)
+            raise
 
     @overload
     def execute(
@@ -244,16 +257,24 @@ class Client:
         `await_response` it does what `call` does.
         """
         if await_response:
-            return self.call(exec_args, timeout=timeout)
+            try:
+                return self.call(exec_args, timeout=timeout)
+            except Exception as error:
+                tidy(error)
+                raise
         if not isinstance(exec_args, dict):
             raise _no_dict(exec_args, "args")
-        head, buffers, code = payload.encode(exec_args, "args")
-        answer = self._caller.request(
-            lambda number: Execute(number, head, buffers, CODEC_PICKLE, code),
-            self._seconds(timeout),
-            waits=False,
-        )
-        return value_of(answer, "EXEC")
+        try:
+            head, buffers, code = payload.encode(exec_args, "args")
+            answer = self._caller.request(
+                lambda number: Execute(number, head, buffers, CODEC_PICKLE, code),
+                self._seconds(timeout),
+                waits=False,
+            )
+            return value_of(answer, "EXEC")
+        except Exception as error:
+            tidy(error)
+            raise
 
     @overload
     def terminate(
@@ -295,18 +316,28 @@ class Client:
         args = {} if exit_args is None else exit_args
         if not isinstance(args, dict):
             raise _no_dict(args, "exit_args")
-        head, buffers, code = payload.encode(args, "exit_args")
-        wait = bool(await_response)
-        answer = self._caller.terminate(
-            lambda number: Exit(number, head, buffers, CODEC_PICKLE, code, wait, current_chain()),
-            wait,
-            self._seconds(timeout),
-        )
-        return value_of(answer, "EXIT")
+        try:
+            head, buffers, code = payload.encode(args, "exit_args")
+            wait = bool(await_response)
+            answer = self._caller.terminate(
+                lambda number: Exit(
+                    number, head, buffers, CODEC_PICKLE, code, wait, current_chain()
+                ),
+                wait,
+                self._seconds(timeout),
+            )
+            return value_of(answer, "EXIT")
+        except Exception as error:
+            tidy(error)
+            raise
 
     def ping(self, *, timeout: Timeout = ...) -> float:
         """Measure the round trip to the server in seconds; it answers while a task runs too."""
-        return self._caller.ping(self._seconds(timeout))
+        try:
+            return self._caller.ping(self._seconds(timeout))
+        except Exception as error:
+            tidy(error)
+            raise
 
     def close(self) -> None:
         """Close the connection; the server keeps running, and a later call reconnects."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from bgpy import address
@@ -130,7 +131,12 @@ class Server:
             def ready() -> None:
                 logging.getLogger("bgpy.server").info("listening on %s", host.address)
 
-            host.serve(ready)
+            try:
+                host.serve(ready)
+            except Exception as error:
+                if self._options.init_file is not None:
+                    _tracebacks().strip(error)
+                raise
 
     def run_background(self) -> Handle:
         """Start the server in a new process that outlives this one; return when it is ready.
@@ -142,8 +148,12 @@ class Server:
         """
         if self._options.init_file is not None:
             init_files.check_exists(self._options.init_file)
-        with self._telling_of_an_end():
-            started = launch(self._options, self._token, _PROGRAM)
+        try:
+            with self._telling_of_an_end():
+                started = launch(self._options, self._token, _PROGRAM)
+        except StartupError as error:
+            _tracebacks().tidy(error)
+            raise
         self._port = started.port
         return Handle(started, terminate=partial(self._terminate, started.host, started.port))
 
@@ -202,6 +212,14 @@ def _client() -> type[Client]:
     from bgpy.api.client import Client
 
     return Client
+
+
+@once
+def _tracebacks() -> ModuleType:
+    """What a start that has failed needs, and no other."""
+    from bgpy.codec import tracebacks
+
+    return tracebacks
 
 
 def _absolute(path: Path | None, name: str) -> str | None:

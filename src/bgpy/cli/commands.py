@@ -93,9 +93,11 @@ def server(
     """
     with failures():
         import faulthandler
+        import traceback
 
         from bgpy.api.server import Server
         from bgpy.codec.arrival import adopt_main
+        from bgpy.codec.tracebacks import strip
         from bgpy.hosting.host import end_soon
         from bgpy.hosting.signals import as_after_login
         from bgpy.state.tokens import remove_environment
@@ -125,6 +127,9 @@ def server(
         except (SystemExit, Exception) as error:
             if init_file is None or isinstance(error, BgpyError):
                 raise
+            strip(error)
+            if error.__traceback__ is not None or isinstance(error, SyntaxError):
+                traceback.print_exception(error)
             raise init_files.failure(init_file, error) from error
         end_soon()
 
@@ -290,6 +295,9 @@ def _telling_of_the_wait(address: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, BgpyError) and not error.remote:
             raise
+        from bgpy.codec.tracebacks import remote_text
+
+        click.echo(remote_text(error).rstrip(), err=True)
         described = worded(error) if isinstance(error, BgpyError) else repr(error)
         leave(f"exit_task raised {described}; the server has ended all the same", FAILED)
     finally:

@@ -11,6 +11,7 @@ import traceback
 from contextlib import suppress
 
 from bgpy.codec.arrival import adopt_main
+from bgpy.codec.tracebacks import strip
 from bgpy.errors import StartupError
 from bgpy.hosting.host import Host, end_soon
 from bgpy.process import logs
@@ -69,6 +70,8 @@ def main(settings: Settings, ready: Ready) -> None:
         if not ready.waited_for:
             end_soon()
             raise
+        if options.init_file is not None:
+            strip(error)
         with suppress(OSError):  # the log may have no room for it
             traceback.print_exc()
         ready.failed(_as_startup_error(options.init_file, error))

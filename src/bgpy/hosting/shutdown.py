@@ -51,6 +51,9 @@ class Ends(Protocol):
     def interrupt(self) -> None:
         """End soon; from a signal handler too."""
 
+    def refuse_new(self) -> None:
+        """Reject new requests from now on; in the thread that polls."""
+
     def change(self, change: Callable[[], None], /) -> None:
         """Have the thread that polls call `change` soon; from a signal handler too."""
 
@@ -100,10 +103,11 @@ class Shutdown:
             self._end(number)
 
     def _say(self, number: int) -> None:
-        """Say what the first signal does; in the thread that polls."""
+        """Refuse new calls, and say what the first signal does; in the thread that polls."""
         if self._said:
             return
         self._said = True
+        self._server.refuse_new()
         name, running = signal.Signals(number).name, self._server.running
         twice = (
             "two of SIGINT or SIGTERM end" if self._hung_up else "a second SIGINT or SIGTERM ends"

@@ -33,6 +33,10 @@ NO_ROOM = (
 """What a client is told whose request is refused."""
 
 
+class Overloaded(Exception):
+    """The server's memory is lent out: a request was refused, and nothing of it runs."""
+
+
 def fitted(limits: Limits) -> Limits:
     """`limits` as far as they fit together: a message into half of the memory, a line into a
     quarter."""

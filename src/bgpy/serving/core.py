@@ -165,6 +165,13 @@ class ServerCore:
         """
         self._reactor.interrupt()
 
+    def refuse_new(self) -> None:
+        """Reject new requests from now on, without waiting for the task that runs.
+
+        In the thread that polls; `interrupt` does the rest in the task thread.
+        """
+        self._parts.ending.interrupt()
+
     def change(self, change: Callable[[], None]) -> None:
         """Have the thread that polls call `change` soon; from any thread or a signal handler."""
         self._reactor.change(change)

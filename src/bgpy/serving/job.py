@@ -21,7 +21,10 @@ from bgpy.wire.messages import (
 
 
 class Peer(Protocol):
-    """Who asked, as far as a job's way back needs it."""
+    """Who asked: the session of a client that has proved the token, as all but sessions see it."""
+
+    name: str
+    """Where the client is, for the log."""
 
     @property
     def client_id(self) -> bytes:
@@ -32,6 +35,12 @@ class Peer(Protocol):
 
     def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
         """As `send` of a `Reply`; with `more` it may wait a moment for what is sent next."""
+
+    def pause(self) -> None:
+        """Read no more for now: what waits for the client is enough. On the thread that polls."""
+
+    def close(self) -> None:
+        """Close without a word. On the thread that polls."""
 
 
 class Job:

@@ -23,13 +23,12 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
 
 from bgpy.codec.modules import Catalogue
 from bgpy.errors import MessageTooLarge
-from bgpy.serving.budget import Budget
-from bgpy.serving.queue import Overloaded
-from bgpy.wire.messages import Failure, Message, Modules, Reason, modules_text
+from bgpy.serving.budget import Budget, Overloaded
+from bgpy.serving.job import Peer
+from bgpy.wire.messages import Failure, Modules, Reason, modules_text
 
 log = logging.getLogger("bgpy.server")
 
@@ -44,13 +43,6 @@ NAME = 200
 
 MOST_ASKED = 2**27
 """Bytes of all questions that wait: the longest one fits three quarters of it."""
-
-
-class Asker(Protocol):
-    """The session of the client that asks."""
-
-    def send(self, message: Message) -> None:
-        """Send `message`."""
 
 
 class _Question:
@@ -83,11 +75,11 @@ class Questions:
         """`change` has the thread that polls call something before its next poll."""
         self._catalogue = catalogue
         self._change = change
-        self._askers: OrderedDict[Asker, _Asked] = OrderedDict()
+        self._askers: OrderedDict[Peer, _Asked] = OrderedDict()
         self._budget = Budget(most)
         self._scheduled = False  # the reactor has the next slice
 
-    def ask(self, asker: Asker, request: int, names: list[str]) -> None:
+    def ask(self, asker: Peer, request: int, names: list[str]) -> None:
         """Send `asker` the hashes of the modules `names`, now or soon.
 
         Raises `Overloaded` where too much waits already, of this asker or of all.
@@ -103,7 +95,7 @@ class Questions:
         if not self._scheduled:
             self._go_on()
 
-    def leave(self, asker: Asker) -> None:
+    def leave(self, asker: Peer) -> None:
         """Drop what `asker` has asked: its session has closed."""
         if (asked := self._askers.pop(asker, None)) is not None:
             self._budget.queued -= asked.size
@@ -125,7 +117,7 @@ class Questions:
                 self._change(self._go_on)
                 self._scheduled = True
 
-    def _is_through(self, asker: Asker, question: _Question, until: float) -> bool:
+    def _is_through(self, asker: Peer, question: _Question, until: float) -> bool:
         """Work on `question`; whether nothing is left of it, and its asker has been told."""
         try:
             left = question.left
@@ -141,7 +133,7 @@ class Questions:
             _fail(asker, question, Reason.OVERLOAD, error)
         return True
 
-    def _forget(self, asker: Asker, asked: _Asked) -> None:
+    def _forget(self, asker: Peer, asked: _Asked) -> None:
         """Forget the first question of `asker`, which has its answer."""
         question = asked.questions.popleft()
         asked.size -= question.size
@@ -151,7 +143,7 @@ class Questions:
                 del self._askers[asker]
 
 
-def _fail(asker: Asker, question: _Question, reason: Reason, error: Exception) -> None:
+def _fail(asker: Peer, question: _Question, reason: Reason, error: Exception) -> None:
     text = f"a question for modules could not be answered: {error}"
     try:
         asker.send(Failure(question.request, reason, text=text))

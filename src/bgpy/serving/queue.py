@@ -10,7 +10,7 @@ until half of it has run. A line is held while its client doesn't take its repli
       └────────── lone ──────────────────────┘
 
 Where nothing else waits a small job needs no line: it is the *lone* one, until it is
-popped or somebody asks for the lines.
+popped or somebody asks for the lines (`bgpy.serving.lines`).
 
 The lock is held for a few steps, by either of two threads. The thread that polls pushes
 (`push`, `push_lone`, `push_row`), looks (`queued`, `size_of`, `find`, `holds_init`),
@@ -25,7 +25,7 @@ place; the numbers that are derived from it are counted anew by the next who com
 queue is *torn* until then.
 
 Who makes room in a line has to tell that it is read again (`drained`), after letting go of
-the lock. What is to be told stands in `_relieved` until it has been: where the task thread
+the lock. What is to be told stands in `Lines.relieved` until it has been: where the task thread
 was struck before, its job is taken still, and it tells when it takes that up again; where
 the thread that polls was, the session that it worked for closes, and `leave` tells. Told
 twice does no harm.
@@ -34,23 +34,16 @@ twice does no harm.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Generic
 
-from bgpy.serving.budget import Budget
+from bgpy.serving.budget import Budget, Overloaded
 from bgpy.serving.line import J, Line
-from bgpy.tasks.lifecycle import EXEC, INIT
+from bgpy.serving.lines import JOB, Lines
+from bgpy.tasks.lifecycle import INIT
 
 LONE = 2**16
 """Bytes of arguments from which on a job is counted in a line, also if it is alone."""
-
-JOB = 512
-"""Bytes that a job takes besides its arguments, about."""
-
-
-class Overloaded(Exception):
-    """The server's memory is lent out: a request was refused, and nothing of it runs."""
 
 
 class JobQueue(Generic[J]):
@@ -64,22 +57,15 @@ class JobQueue(Generic[J]):
         budget: Budget | None = None,
     ) -> None:
         """`drained` is called with the owner of a line that was full and has room again."""
-        self._max_requests = max_requests
-        self._max_bytes = max_bytes
         self._drained = drained
         self._budget = Budget(2**62) if budget is None else budget
         # Guards all below but `taken` and reading `count`: see the module's docstring.
         self._lock = threading.Lock()
-        self._turns: OrderedDict[bytes, Line[J]] = OrderedDict()
-        self._lines: dict[bytes, Line[J]] = {}
-        self._held: dict[bytes, Line[J]] = {}
-        self._held_jobs = 0
-        self._inits = 0  # in all lines
+        self._lines: Lines[J] = Lines(max_requests, max_bytes, self._budget)
         self._lone: J | None = None
         self._lone_size = min(LONE, max_bytes) if max_requests > 1 else 0
         self._last: J | None = None
         self._torn = False
-        self._relieved: dict[object, bytes] = {}  # owners of lines that are to be read again
         self.count = 0
         """How many can run; the reactor reads it without the lock."""
         self.taken: J | None = None
@@ -96,23 +82,24 @@ class JobQueue(Generic[J]):
         """
         with self._lock:
             self._begin()
-            if not self.count and not self._held and job.size < self._lone_size:
+            lines, budget = self._lines, self._budget
+            if not self.count and not lines.held_lines and job.size < self._lone_size:
                 self._lone, self.count, self._torn = job, 1, False
                 return False
             self._line_up_lone()
-            line, budget = self._line_of(owner), self._budget
+            line = lines.of(owner)
             if budget.used > budget.ample and not budget.admits(line.size, job.size + JOB):
-                self._forget_if_over(line)
+                lines.forget_if_over(line)
                 self._torn = False
                 raise Overloaded
-            full = self._line_up((job,), job.size, line)
+            full = self._line_up(job, line)
             self._torn = False
             return full
 
     def push_lone(self, job: J) -> bool:
         """Take `job`, a small one, if nothing else waits or is held; whether it was taken."""
         with self._lock:
-            if self.count or self._held or self._torn or job.size >= self._lone_size:
+            if self.count or self._torn or job.size >= self._lone_size or self._lines.held_lines:
                 return False
             self._lone = job
             self.count = 1
@@ -129,13 +116,15 @@ class JobQueue(Generic[J]):
             self._begin()
             if self._lone is not None:
                 self._line_up_lone()
-            line, budget = self._line_of(owner), self._budget
-            used = budget.queued + budget.unsent + budget.receiving
-            if used + size + JOB * len(row) > budget.ample:
-                self._forget_if_over(line)
+            lines, budget = self._lines, self._budget
+            line = lines.of(owner)
+            if budget.used + size + JOB * len(row) > budget.ample:
+                lines.forget_if_over(line)
                 self._torn = False
                 raise Overloaded
-            full = self._line_up(row, size, line)
+            if not line.held:
+                self.count += len(row)
+            full = lines.line_up(row, size, line)
             self._torn = False
             return full
 
@@ -147,9 +136,9 @@ class JobQueue(Generic[J]):
         with self._lock:
             self._begin()
             self._line_up_lone()
-            line = self._line_of(job.owner)
+            line = self._lines.of(job.owner)
             if not line.jobs or line.jobs[-1] is not job:
-                self._line_up((job,), job.size, line)
+                self._line_up(job, line)
             self._torn = False
 
     def push_last(self, job: J) -> None:
@@ -161,9 +150,7 @@ class JobQueue(Generic[J]):
             self._begin()
             if self._last is None:
                 self._last = job
-                self.count += 1
-                for line in list(self._held.values()):
-                    self._release(line)
+                self.count += 1 + self._lines.release_all()
             self._torn = False
 
     def pop(self) -> J | None:
@@ -186,11 +173,14 @@ class JobQueue(Generic[J]):
                     self._lone = None
                     self.count -= 1
                     return job
-                if not self._turns:
+                lines = self._lines
+                if not lines.turns:
                     return self._pop_last()
-                line = next(iter(self._turns.values()))
-                job = self._pop_line(line)
-                if (line.kept and not line.full) or not self._took(line):
+                line = next(iter(lines.turns.values()))
+                job = self.taken = line.first() if line.gone else line.jobs[0]
+                relieved = lines.drop_first(line, job)
+                self.count -= 1
+                if not relieved:
                     return job
         except BaseException:
             self._torn = True
@@ -203,7 +193,7 @@ class JobQueue(Generic[J]):
         with self._lock:
             if self._torn:
                 self._mend()
-            return self.count + self._held_jobs
+            return self.count + self._lines.held
 
     def size_of(self, owner: bytes) -> int:
         """Bytes of arguments that wait for `owner`."""
@@ -219,7 +209,7 @@ class JobQueue(Generic[J]):
             self._begin()
             if self._last is None:
                 self._line_up_lone()
-                self._hold(self._line_of(owner))
+                self.count -= self._lines.hold(self._lines.of(owner))
             self._torn = False
 
     def release(self, owner: bytes) -> None:
@@ -228,7 +218,7 @@ class JobQueue(Generic[J]):
             self._begin()
             line = self._lines.get(owner)
             if line is not None:
-                self._release(line)
+                self.count += self._lines.release(line)
             self._torn = False
 
     def leave(self, owner: bytes) -> None:
@@ -238,9 +228,9 @@ class JobQueue(Generic[J]):
             self._line_up_lone()
             line = self._lines.get(owner)
             if line is not None:
-                self._release(line)
+                self.count += self._lines.release(line)
                 line.kept = False
-                self._forget_if_over(line)
+                self._lines.forget_if_over(line)
             self._torn = False
         self._tell_relieved()
 
@@ -250,7 +240,7 @@ class JobQueue(Generic[J]):
             if self._torn:
                 self._mend()
             lone = self._lone
-            return self._inits > 0 or (lone is not None and lone.kind is INIT)
+            return self._lines.inits > 0 or (lone is not None and lone.kind is INIT)
 
     def find(self, owner: bytes, request: int) -> J | None:
         """The job of that request, if it waits."""
@@ -274,7 +264,12 @@ class JobQueue(Generic[J]):
             self._begin()
             self._line_up_lone()
             line = self._lines.get(owner)
-            withdrawn = line is not None and self._withdraw(line, request)
+            job = None if line is None else line.find(request)
+            withdrawn = False
+            if line is not None and job is not None and job is not self.taken:
+                withdrawn = self._lines.withdraw(line, job)
+                if withdrawn and not line.held:
+                    self.count -= 1
             self._torn = False
         self._tell_relieved()
         return withdrawn
@@ -283,8 +278,7 @@ class JobQueue(Generic[J]):
         """Take everything out; what was pushed last comes last."""
         with self._lock:
             self._begin()
-            for line in list(self._held.values()):
-                self._release(line)
+            self.count += self._lines.release_all()
             self._torn = False
         taken = []
         while (job := self.pop()) is not None:
@@ -294,13 +288,14 @@ class JobQueue(Generic[J]):
 
     def _tell_relieved(self) -> None:
         """Have the lines read again that have room again; see the module's docstring."""
-        while self._relieved:
+        relieved = self._lines.relieved
+        while relieved:
             with self._lock:
-                first = next(iter(self._relieved.items()), None)
+                first = next(iter(relieved.items()), None)
             if first is None:
                 return
             self._drained(first[1])
-            self._relieved.pop(first[0], None)
+            relieved.pop(first[0], None)
 
     # All below is called with the lock
 
@@ -310,69 +305,18 @@ class JobQueue(Generic[J]):
             self._mend()
         self._torn = True
 
-    def _line_up(self, row: Sequence[J], size: int, line: Line[J]) -> bool:
-        """Append a row of executes, or one job of any kind, with `size` bytes of arguments."""
-        count = len(row)
-        if line.held:
-            self._held_jobs += count
-        else:
-            self.count += count
-            if not line.count:
-                self._turns[line.owner] = line
-        line.extend(row, size)
-        self._budget.queued += size + JOB * count
-        if row[0].kind is INIT:
-            self._inits += 1
-        if line.count >= self._max_requests or line.size >= self._max_bytes:
-            line.full = True
-        return line.full
+    def _line_up(self, job: J, line: Line[J]) -> bool:
+        """Append `job`; whether `line` is full now."""
+        if not line.held:
+            self.count += 1
+        return self._lines.line_up((job,), job.size, line)
 
     def _line_up_lone(self) -> None:
         if self._lone is not None:
             # In this order, so that it is somewhere whatever strikes.
-            job = self._lone
-            self._line_up((job,), job.size, self._line_of(job.owner))
+            self._line_up(self._lone, self._lines.of(self._lone.owner))
             self._lone = None
             self.count -= 1
-
-    def _hold(self, line: Line[J]) -> None:
-        if line.held:
-            return
-        if line.count:
-            del self._turns[line.owner]
-            self.count -= line.count
-            self._held_jobs += line.count
-        line.held = True
-        self._held[line.owner] = line
-
-    def _withdraw(self, line: Line[J], request: int) -> bool:
-        job = line.find(request)
-        if job is None or job is self.taken or (job.kind is EXEC and not job.waits):
-            return False
-        line.remove(job)
-        if line.held:
-            self._held_jobs -= 1
-        else:
-            self.count -= 1
-            if not line.count:
-                del self._turns[line.owner]
-        self._left(job)
-        self._took(line)
-        return True
-
-    def _pop_line(self, line: Line[J]) -> J:
-        """Take the next job of `line`, whose turn it is."""
-        job = self.taken = line.first() if line.gone else line.jobs[0]
-        line.drop_first()
-        if not line.count:
-            del self._turns[line.owner]
-        else:
-            job.more = True
-            if len(self._turns) > 1:
-                self._turns.move_to_end(line.owner)
-        self.count -= 1
-        self._left(job)
-        return job
 
     def _pop_last(self) -> J | None:
         """Take the job that waits until all others have run, if there is one."""
@@ -383,75 +327,16 @@ class JobQueue(Generic[J]):
         self.count -= 1
         return job
 
-    def _left(self, job: J) -> None:
-        """Count that `job` is in no line any more."""
-        self._budget.queued -= job.size + JOB
-        if job.kind is INIT:
-            self._inits -= 1
-
-    def _line_of(self, owner: bytes) -> Line[J]:
-        line = self._lines.get(owner)
-        if line is None:
-            line = self._lines[owner] = Line(owner)
-        return line
-
-    def _took(self, line: Line[J]) -> bool:
-        """Whether `line`, which a job has left, has room again now; forget it if it is over."""
-        self._forget_if_over(line)
-        half = line.count <= self._max_requests // 2 and line.size <= self._max_bytes // 2
-        if not line.full or not half:
-            return False
-        self._relieved[object()] = line.owner  # first, so that it is told whatever strikes
-        line.full = False
-        return True
-
-    def _forget_if_over(self, line: Line[J]) -> None:
-        if not line.count and not line.kept:
-            self._lines.pop(line.owner, None)
-
-    def _release(self, line: Line[J]) -> None:
-        if line.held:
-            line.held = False
-            del self._held[line.owner]
-            if line.count:
-                self._turns[line.owner] = line
-                self.count += line.count
-                self._held_jobs -= line.count
-
     def _mend(self) -> None:
         """Count anew what an exception may have left half done: a signal handler's, say."""
-        self._take_out()
-        lines = self._lines.values()
-        if any(job is self._lone for line in lines for job in line.jobs):
+        taken, lines = self.taken, self._lines
+        if taken is not None:  # it waits no more, wherever taking it out was struck
+            if self._lone is taken:
+                self._lone = None
+            elif self._last is taken:
+                self._last = None
+            lines.take_out(taken)
+        if any(job is self._lone for job in lines):
             self._lone = None
-        self._held = {line.owner: line for line in lines if line.held}
-        for line in lines:
-            line.mend()
-            if line.count and not line.held:
-                self._turns.setdefault(line.owner, line)
-            else:
-                self._turns.pop(line.owner, None)
-        jobs = [job for line in lines for job in line.jobs]
-        self._held_jobs = sum(line.count for line in self._held.values())
-        self._inits = sum(job.kind is INIT for job in jobs)
-        self._budget.queued = sum(job.size + JOB for job in jobs)
-        waiting = len(jobs) - self._held_jobs
-        self.count = waiting + (self._lone is not None) + (self._last is not None)
-        for line in list(lines):
-            self._forget_if_over(line)
+        self.count = lines.mend() + (self._lone is not None) + (self._last is not None)
         self._torn = False
-
-    def _take_out(self) -> None:
-        """See that what is taken waits no more, wherever taking it out was struck."""
-        job = self.taken
-        if job is None:
-            return
-        if self._lone is job:
-            self._lone = None
-        elif self._last is job:
-            self._last = None
-        line = self._lines.get(job.owner)
-        if line is not None and line.jobs and line.jobs[0] is job:
-            line.jobs.popleft()
-            if line.owner in self._turns:
-                self._turns.move_to_end(line.owner)

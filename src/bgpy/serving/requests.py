@@ -21,13 +21,12 @@ from typing import Any, NoReturn
 
 from bgpy.codec.payload import PICKLE
 from bgpy.errors import RemoteProtocolError
-from bgpy.serving.budget import NO_ROOM
+from bgpy.serving.budget import NO_ROOM, Overloaded
 from bgpy.serving.ending import Ending, Taken
 from bgpy.serving.job import Job, Peer
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.questions import LONGEST_QUESTION, Questions
-from bgpy.serving.queue import JobQueue, Overloaded
-from bgpy.serving.sessions.session import Session
+from bgpy.serving.queue import JobQueue
 from bgpy.serving.worker import Worker
 from bgpy.tasks.current import LONGEST_CHAIN, serials_in
 from bgpy.tasks.engine import Engine
@@ -102,7 +101,7 @@ class Requests:
         self._has_init_file = has_init_file
         self._clients = clients
         self._interrupted = interrupted
-        self.handlers: dict[type, Callable[[Session, Any], None]] = {
+        self.handlers: dict[type, Callable[[Peer, Any], None]] = {
             Init: self._on_init,
             Execute: self._on_execute,
             Exit: self._on_exit,
@@ -115,7 +114,7 @@ class Requests:
 
     # Requests for the tasks
 
-    def _on_execute(self, session: Session, message: Execute) -> None:
+    def _on_execute(self, session: Peer, message: Execute) -> None:
         wait = message[AT_WAIT]
         job = Job(EXEC, session, message, wait)
         unusual = self._ending.begun or message[AT_CODEC] != PICKLE or message[AT_EXTENSIONS]
@@ -134,7 +133,7 @@ class Requests:
             # From now on it is bound to run: the queue lets nobody withdraw it.
             self._outbox.receipt(session, job.request)
 
-    def _on_init(self, session: Session, message: Init) -> None:
+    def _on_init(self, session: Peer, message: Init) -> None:
         job = Job(Kind.INIT, session, message, False)
         if not self._takes(job, message):
             return
@@ -145,7 +144,7 @@ class Requests:
         if full:
             session.pause()
 
-    def _on_exit(self, session: Session, message: Exit) -> None:
+    def _on_exit(self, session: Peer, message: Exit) -> None:
         job = Job(Kind.EXIT, session, message, message.wait)
         if not self._allows(job, message, CODEC_NONE):
             return
@@ -208,7 +207,7 @@ class Requests:
 
     # Questions to the server itself
 
-    def _on_status(self, session: Session, message: Status) -> None:
+    def _on_status(self, session: Peer, message: Status) -> None:
         asked = json_object(message.text)
         if asked is None:
             self._refuse(session, message.request, "a question must be a JSON object")
@@ -233,7 +232,7 @@ class Requests:
             "last_unseen_failure": self._outbox.last_unseen,
         }
 
-    def _chain_grew(self, session: Session, message: Status, request: Any, text: Any) -> None:
+    def _chain_grew(self, session: Peer, message: Status, request: Any, text: Any) -> None:
         """The calls that wait for `request` are others than when it came.
 
         One that is still queued, and would wait for itself, is refused now. One that runs
@@ -257,12 +256,12 @@ class Requests:
         if job is not None and (job.owner, job.request) == (owner, request):
             job.chain = chain
 
-    def _on_cancel(self, session: Session, message: Cancel) -> None:
+    def _on_cancel(self, session: Peer, message: Cancel) -> None:
         withdrawn = self._jobs.withdraw(session.client_id, message.target)
         stage = Stage.WITHDRAWN if withdrawn else self._stage(session, message.target)
         session.send(Status(message.request, stage_text(stage)))
 
-    def _stage(self, session: Session, request: Any) -> Stage:
+    def _stage(self, session: Peer, request: Any) -> Stage:
         """How far a request of the client's is.
 
         Asked in the order that a request takes, so that one which moves on meanwhile is met
@@ -284,7 +283,7 @@ class Requests:
             return Stage.RUNNING
         return Stage.DEFERRED if (owner, request) in self._outbox.deferred else Stage.UNKNOWN
 
-    def _on_modules(self, session: Session, message: Modules) -> None:
+    def _on_modules(self, session: Peer, message: Modules) -> None:
         if len(message.text) > LONGEST_QUESTION:
             text = f"a question for modules has at most {LONGEST_QUESTION} characters: ask in parts"
             return self._outbox.refuse(session, message.request, Reason.TOO_LARGE, text)

@@ -17,25 +17,17 @@ to bear. What it adds to the queue is added under the queue's lock.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from bgpy.config import short_roads
+from bgpy.serving.budget import Overloaded
 from bgpy.serving.ending import Ending
 from bgpy.serving.job import Job, Peer, SmallJob
-from bgpy.serving.queue import JobQueue, Overloaded
+from bgpy.serving.queue import JobQueue
 from bgpy.tasks.engine import Engine
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.small import EXECUTE, SMALL_CALL, unpack_start
 
-
-class Requester(Peer, Protocol):
-    """Whom requests come from."""
-
-    def pause(self) -> None:
-        """Read no more for now: what waits for the client is enough."""
-
-
-Take = Callable[[Requester, memoryview, int], int]
+Take = Callable[[Peer, memoryview, int], int]
 """Queues the small executes that stand at the front of that many bytes, which begin where a
 frame does, in a buffer that is no shorter than a header; how many bytes those were."""
 
@@ -44,7 +36,7 @@ def road(jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int) 
     """The road into `jobs`."""
     most = min(SMALL_CALL, max_message)
 
-    def take(peer: Requester, data: memoryview, size: int) -> int:
+    def take(peer: Peer, data: memoryview, size: int) -> int:
         if ending.begun or not engine.initialized:
             return 0
         # Where less than a header has come, what is read here ends behind it.
@@ -73,6 +65,6 @@ def road(jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int) 
     return take if short_roads() else _leave
 
 
-def _leave(peer: Requester, data: memoryview, size: int) -> int:
+def _leave(peer: Peer, data: memoryview, size: int) -> int:
     """Leave all to the general road."""
     return 0

@@ -60,10 +60,13 @@ def running_server(
     tasks = (init_task, exec_task, exit_task)
     made = Server(**options)
     handle = made.run_background()
-    reaper = _reaper_of(handle.pid)
     try:
-        client = Client(handle.address, token=made.token, timeout=timeout, tls=options.get("tls"))
-        with client:
+        with (
+            _reaper_of(handle.pid),
+            Client(
+                handle.address, token=made.token, timeout=timeout, tls=options.get("tls")
+            ) as client,
+        ):
             try:
                 if tasks != (None, None, None):
                     client.initialize(*tasks)  # type: ignore[arg-type]
@@ -72,16 +75,13 @@ def running_server(
                 with suppress(Exception):
                     handle.stop(timeout)
                 raise
-        if not handle.stop(timeout):
-            raise TimeoutError(
-                f"the server has not ended within {timeout:g} s, since a task still runs, and "
-                "is killed"
-            )
+            if not handle.stop(timeout):
+                raise TimeoutError(
+                    f"the server has not ended within {timeout:g} s, since a task still runs, "
+                    "and is killed"
+                )
     finally:
         handle.kill()
-        assert reaper.stdin is not None
-        reaper.stdin.close()
-        reaper.wait()
 
 
 def _reaper_of(pid: int) -> subprocess.Popen[bytes]:

@@ -3,7 +3,7 @@
 ::
 
     received ─► records ─► incoming ─► OpenSSL ─► memory        (decrypt)
-    data ─────────────────► OpenSSL ─► words ─► ciphertext      (encrypt)
+    data ─────────────────► OpenSSL ─► words                    (encrypt)
 
 OpenSSL is handed whole records only, and no more of them than their plaintext fits into
 the caller's memory. So it never holds plaintext back, and the one that polls the socket
@@ -39,7 +39,7 @@ class TlsLayer:
     def __init__(self, context: ssl.SSLContext, server_side: bool) -> None:
         self._incoming = ssl.MemoryBIO()
         self.words = ssl.MemoryBIO()
-        """What TLS itself has to say and must be sent: handshakes, alerts, ends."""
+        """What must be sent: handshakes, alerts, ends, and the ciphertext of data."""
         self._feed = self._incoming.write
         self._server_side = server_side
         self._tls = context.wrap_bio(self._incoming, self.words, server_side)
@@ -80,13 +80,15 @@ class TlsLayer:
             return 0
         return self._read(memory)
 
-    def encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
-        """Give the ciphertext of `data`, behind the `words` there are."""
+    def encrypt(self, data: bytes | bytearray | memoryview) -> None:
+        """Put the ciphertext of `data` into `words`, behind what is there: all of it, or nothing.
+
+        Raises `NotTls`.
+        """
         try:
             self._tls.write(data)
         except ssl.SSLError as error:
             raise NotTls(f"TLS is broken: {reason(error)}") from error
-        return self.words.read()
 
     def end(self) -> None:
         """Put it into `words` that this side sends no more."""

@@ -2,6 +2,17 @@
 
 One thread may receive while another sends. One lock guards the layer and the order in which
 its ciphertext is sent, since only one thread at a time may use OpenSSL's objects.
+
+**What an exception there does** that a signal's handler raises. Ciphertext must leave once and
+in order, so it is somewhere at each moment, and so is how far it has come::
+
+    data ─► encrypted, into `words` ─► `_ciphertext` ─► the socket
+            (`_chunk`, `_mark`)         one step of C    one step of C, which notes it in `_left`
+
+What was done and not noted is noted by the next who comes (`_settle`), under the lock. What
+was encrypted and not told to the caller is *owed*: struck, the caller comes back with the same
+bytes, first, as it does with bytes that were not taken. Telling it is the last that `send`
+does, with nothing called in between and after: then it is told, or comes back.
 """
 
 from __future__ import annotations
@@ -10,6 +21,7 @@ import select
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -33,6 +45,7 @@ WAIT = 0.5
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 _MAY_WAIT = not _AT_ONCE
 """Whether sending waits all the same: Windows has no such flag."""
+_FLAGS, _ALL = (_AT_ONCE,), (-1,)
 
 
 class _OverSocket:
@@ -65,14 +78,21 @@ class TlsSocket(_OverSocket):
         self._sock = sock
         self._layer = layer
         self._buffer = buffer
+        # Guards the layer and all below but `_owed`, which is the sender's: see above. Taken by
+        # the one that receives and by the one that sends, for no longer than a system call.
         self._lock = threading.Lock()
-        self._unsent = b""
-        """Ciphertext that the socket didn't take."""
+        self._ciphertext: deque[bytes] = deque()
+        """What the socket has not taken."""
+        self._left: list[int] = []
+        """How much of the first of it has left, until that is taken off."""
+        self._chunk = self._mark = 0
+        """Bytes that are being encrypted, and how much was in `words` before."""
         self._owed = 0
-        """Whether the first byte of what is sent next belongs to it already: 0 or 1."""
+        """Bytes that were encrypted, and that the sender offers next nevertheless."""
         # Looked up once: a small call goes through all of them.
         self._recv_from_socket = sock.recv_into
         self._send_to_socket = partial(send_if_room, sock) if _MAY_WAIT else sock.send
+        self._words, self._read_words = layer.words, layer.words.read
         self._encrypt = layer.encrypt
 
     def shake_hands(self) -> bool:
@@ -81,7 +101,7 @@ class TlsSocket(_OverSocket):
         Raises `ConnectionResetError` where the stream ends before.
         """
         with self._lock:
-            if not self._layer.established and not self._unsent:
+            if not self._layer.established and not self._ciphertext:
                 self._layer.begin()
                 self._tell()
         if not self._layer.established and self._receive(memoryview(bytearray(RECORD))) == 0:
@@ -107,9 +127,17 @@ class TlsSocket(_OverSocket):
     def send(self, data: Piece) -> int:
         """Send as much of `data` as the socket takes; see `sendmsg`."""
         with self._lock:
-            if len(data) <= CHUNK and not (self._unsent or self._owed):
-                return self._send_chunk(data)
-        return self.sendmsg((data,))
+            quick = 0 < len(data) <= CHUNK and not (self._ciphertext or self._owed or self._chunk)
+            if quick:
+                self._send_chunk(data)
+        if not quick:
+            self._accept((data,))
+        # Nothing is called from here on, so nothing strikes: the module's docstring says why.
+        taken = self._owed
+        if taken and self._ciphertext:
+            taken -= 1
+        self._owed -= taken
+        return taken
 
     def sendmsg(self, pieces: Sequence[Piece]) -> int:
         """Send as much of `pieces` as the socket takes; how many bytes that were.
@@ -117,21 +145,20 @@ class TlsSocket(_OverSocket):
         What was encrypted must leave. So while its ciphertext waits, all of it but the last
         byte counts as sent: the caller comes back with at least that byte, first.
         """
-        try:
-            return self._send_pieces(pieces)
-        except BlockingIOError as error:
-            if is_strike(error) or self._sock.gettimeout() == 0:
-                raise
-        self._wait_writable()
-        return self._send_pieces(pieces)
+        self._accept(pieces)
+        taken = self._owed
+        if taken and self._ciphertext:
+            taken -= 1
+        self._owed -= taken
+        return taken
 
     def shutdown(self, how: int) -> None:
         """End the connection, and say so before if that can be done at once."""
         if self._lock.acquire(blocking=False):
             try:
-                if self._layer.established and not self._unsent:
+                if self._layer.established and not self._ciphertext:
                     self._layer.end()
-                    self._send_to_socket(self._layer.words.read(), _AT_ONCE)
+                    self._send_to_socket(self._read_words(), _AT_ONCE)
             except OSError as error:
                 if is_strike(error):
                     raise
@@ -152,34 +179,60 @@ class TlsSocket(_OverSocket):
         """As the socket's."""
         return self._sock.getsockopt(level, option, size)
 
-    def _send_pieces(self, pieces: Sequence[Piece]) -> int:
-        with self._lock:
-            if self._unsent:
-                self._flush()  # raises if nothing can be sent
-            if self._unsent:
-                return 0
-            sent, self._owed = self._owed, 0
-            for chunk in chunks(pieces, sent):
-                sent += self._send_chunk(chunk)
-                if self._unsent:
-                    break
-            return sent
-
-    def _send_chunk(self, chunk: Piece) -> int:
-        """Encrypt and send `chunk` while nothing is unsent; how many of its bytes count as sent."""
-        ciphertext = self._encrypt(chunk)
+    def _accept(self, pieces: Sequence[Piece]) -> None:
+        """Encrypt and send of `pieces`: all that was is owed, until the caller has been told."""
         try:
-            taken = self._send_to_socket(ciphertext, _AT_ONCE)
-        except BaseException as error:
-            if not isinstance(error, (BlockingIOError, TimeoutError)) or is_strike(error):
-                self._unsent = ciphertext
+            return self._send_pieces(pieces)
+        except BlockingIOError as error:
+            if is_strike(error) or self._sock.gettimeout() == 0:
                 raise
-            taken = 0  # what is sent before it, and that it must follow, has to be told
-        if taken == len(ciphertext):
-            return len(chunk)
-        self._unsent = ciphertext[taken:]
-        self._owed = 1
-        return len(chunk) - 1
+        self._wait_writable()
+        self._send_pieces(pieces)
+
+    def _send_pieces(self, pieces: Sequence[Piece]) -> None:
+        with self._lock:
+            self._settle()
+            if self._ciphertext:
+                self._flush()  # raises if nothing can be sent
+            if self._ciphertext:
+                return
+            for chunk in chunks(pieces, self._owed):
+                self._send_chunk(chunk)
+                if self._ciphertext:
+                    return
+
+    def _send_chunk(self, chunk: Piece) -> None:
+        """Encrypt and send `chunk` while nothing is unsent."""
+        ciphertext, left = self._ciphertext, self._left
+        self._mark, self._chunk = self._words.pending, len(chunk)
+        self._encrypt(chunk)
+        owed = self._owed + self._chunk
+        self._owed, self._chunk = owed, 0  # nothing is called between the two
+        ciphertext.extend(map(self._read_words, _ALL))
+        try:
+            left.extend(map(self._send_to_socket, ciphertext, _FLAGS))
+        except (BlockingIOError, TimeoutError) as error:
+            if is_strike(error):
+                raise
+            return  # what is sent before it, and that it must follow, has to be told
+        if left[0] == len(ciphertext[0]):
+            del ciphertext[0], left[0]  # nor here
+
+    def _settle(self) -> None:
+        """Note what has been done, and take what TLS has to say to what is to leave."""
+        if self._chunk:
+            owed = self._owed + (self._chunk if self._words.pending > self._mark else 0)
+            self._owed, self._chunk = owed, 0
+        if self._words.pending:
+            self._ciphertext.extend(map(self._read_words, _ALL))
+        if self._left:
+            rest = self._ciphertext[0][self._left[0] :]
+            # As above, nothing is called between what was done and noting it.
+            if rest:
+                self._ciphertext[0] = rest
+            else:
+                del self._ciphertext[0]
+            del self._left[0]
 
     def _receive(self, memory: memoryview) -> int | None:
         """Receive once; None if that made no plaintext."""
@@ -189,6 +242,8 @@ class TlsSocket(_OverSocket):
         if not count:
             return 0
         with self._lock:
+            if self._chunk:
+                self._settle()
             try:
                 filled = layer.decrypt(buffer[:count], memory)
             except NotTls:
@@ -200,22 +255,24 @@ class TlsSocket(_OverSocket):
 
     def _tell(self) -> None:
         """Send what TLS itself has to say, behind what waits already."""
-        words = self._layer.words.read()
-        if not words:
-            return
-        self._unsent += words
+        self._settle()
         try:
             self._flush()
         except OSError as error:
             if is_strike(error):
                 raise
             # It leaves before what is sent next, or that tells that nothing can leave.
-        if len(self._unsent) > CHUNK + MOST_UNSENT:
+        if sum(map(len, self._ciphertext)) > CHUNK + MOST_UNSENT:
             raise NotTls("the other side makes TLS reply but reads no replies")
 
     def _flush(self) -> None:
-        taken = self._send_to_socket(self._unsent, _AT_ONCE)
-        self._unsent = self._unsent[taken:]
+        """Have the socket take ciphertext; raises what it raises if that takes none."""
+        whole = True
+        while whole and self._ciphertext:
+            first = self._ciphertext[0]
+            self._left.extend(map(self._send_to_socket, (first,), _FLAGS))
+            whole = self._left[0] == len(first)
+            self._settle()
 
     def _wait_writable(self) -> None:
         if sys.platform == "win32":
@@ -260,6 +317,7 @@ class PlainOrTls(_OverSocket):
         self._tls = tls
         self._chosen: socket.socket | TlsSocket = sock
         self._undecided = True
+        self._taken: list[int] = []  # what was, until the caller has been told
 
     @property
     def is_tls(self) -> bool:
@@ -277,13 +335,22 @@ class PlainOrTls(_OverSocket):
 
     def send(self, data: Piece) -> int:
         """Likewise."""
-        return self._chosen.send(data)
+        if not self._taken:
+            self._taken.extend(map(self._chosen.send, (data,)))
+        # Nothing is called from here on: struck before, the caller comes back and is told.
+        taken = self._taken[0]
+        del self._taken[0]
+        return taken
 
     if sys.platform != "win32":
 
         def sendmsg(self, pieces: Sequence[Piece]) -> int:
             """Likewise."""
-            return self._chosen.sendmsg(pieces)
+            if not self._taken:
+                self._taken.extend(map(self._chosen.sendmsg, (pieces,)))
+            taken = self._taken[0]
+            del self._taken[0]
+            return taken
 
     def shutdown(self, how: int) -> None:
         """Likewise."""

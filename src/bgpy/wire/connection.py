@@ -47,11 +47,10 @@ from bgpy.wire.messages import (
     Goodbye,
     Message,
     Reason,
-    Reply,
 )
 from bgpy.wire.table import NUMBERS, TO_CLIENT, TO_SERVER, Encoders, encode
 
-_EXECUTE, _REPLY = NUMBERS[Execute], NUMBERS[Reply]
+_EXECUTE = NUMBERS[Execute]
 _PICKLED = CODEC_PICKLE << 4
 
 
@@ -84,8 +83,8 @@ class Connection:
     """One peer. Make it with `server_side` or `client_side`.
 
     Any error that `receive`, `reader` or `eof` raise is final. What is received belongs to one
-    thread at a time: `receive`, `reader`, `eof`, `take_outgoing`. `send`, `execute` and `reply`
-    may be called from any thread, meanwhile too: they read what the handshake has set, or, once
+    thread at a time: `receive`, `reader`, `eof`, `take_outgoing`. `send` and `execute` may be
+    called from any thread, meanwhile too: they read what the handshake has set, or, once
     the connection has broken, that nothing can be sent any more.
     """
 
@@ -223,13 +222,6 @@ class Connection:
         ):
             return self.send(Execute(request, head, buffers, CODEC_PICKLE, code, wait, extensions))
         return [pack_header(_EXECUTE, _PICKLED | wait, 0, len(head), request) + head]
-
-    def reply(self, request: int, payload: Payload, error: bool) -> list[Piece]:
-        """As `send` of a `Reply` with a pickled payload, in few steps where it is small."""
-        head, buffers, code = payload
-        if code or buffers or error or head.__class__ is not bytes or len(head) > self.plain_head:
-            return self.send(Reply(request, head, buffers, CODEC_PICKLE, code, error))
-        return [pack_header(_REPLY, _PICKLED, 0, len(head), request) + head]
 
     def eof(self) -> None:
         """Take note that the peer sends nothing more.

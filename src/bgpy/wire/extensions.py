@@ -25,13 +25,15 @@ LARGEST_BLOCK = 0xFFFF
 
 _entry = struct.Struct("<BBH")
 _REQUIRED = 1
+_CHAIN_ENTRY = 24
 
 
 class Extension(IntEnum):
     """The types, and how their values lie. Numbers are little-endian."""
 
     CHAIN = 1
-    """The tasks that wait for this request: entries of incarnation[16] and request u64."""
+    """The calls that wait for this request: entries of the server's incarnation[16] and the u64
+    serial of the call that its task thread runs (`bgpy.tasks.current`)."""
     DEADLINE = 2
     """Microseconds u64 from the request's arrival on, after which the caller waits no more."""
     KEY = 3
@@ -57,7 +59,7 @@ SUPPORTED = frozenset({Extension.CHAIN})
 """The types that a server of this version acts on."""
 
 _FITS: dict[int, Callable[[bytes], bool]] = {
-    Extension.CHAIN: lambda value: len(value) % 24 == 0 and len(value) > 0,
+    Extension.CHAIN: lambda value: len(value) % _CHAIN_ENTRY == 0 and len(value) > 0,
     Extension.DEADLINE: lambda value: len(value) == 8,
     Extension.KEY: lambda value: 1 <= len(value) <= 255,
     Extension.ATTEMPT: lambda value: len(value) == 4 and any(value),

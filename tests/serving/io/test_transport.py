@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
-from bgpy.serving.io.transport import StreamTransport, _joined
+from bgpy.serving.io.transport import Stream, StreamTransport, _joined
 from bgpy.system.sockets import MOST_PIECES
+from tests.support.stream_contract import CONTRACT
+from tests.support.streams import STREAMS
 
 Ends = tuple[StreamTransport, socket.socket]
 
@@ -86,3 +89,15 @@ def test_small_pieces_are_joined_where_a_system_call_takes_one(
 ) -> None:
     """Large ones are not copied for it."""
     assert bytes(_joined(pieces)) == together
+
+
+@pytest.mark.parametrize("keeps", CONTRACT)
+@pytest.mark.parametrize("kind", STREAMS)
+def test_every_stream_keeps_the_contract(
+    kind: str, keeps: Callable[[Stream, Stream], None]
+) -> None:
+    """A session can't tell which one it has."""
+    ours, theirs = STREAMS[kind]()
+    ours.setblocking(False)
+    with closing(ours), closing(theirs):
+        keeps(ours, theirs)

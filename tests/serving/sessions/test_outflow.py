@@ -223,10 +223,10 @@ def test_outflow_is_clogged_sooner_when_others_use_the_memory() -> None:
     socket = Socket([0])
     outflow = _outflow(socket, budget)
     outflow.send([bytes(90_000)], False)
-    assert outflow.clogged
+    assert outflow.unread.clogged
     socket.takes = None
     outflow.flush()
-    assert not outflow.clogged
+    assert not outflow.unread.clogged
     assert budget.unsent == 0
 
 

@@ -38,6 +38,7 @@ from typing import Any, NoReturn
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.waiting import TICK, patience
 from bgpy.calling.conversation import Answer, Call
+from bgpy.codec.tracebacks import tidy
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import deadline_in, is_over
 from bgpy.system.latch import Latch
@@ -188,7 +189,10 @@ class CallFuture(Call, Future[Any]):
         value, error = self._made or self._make()
         if error is not None:
             try:
-                raise error
+                raise error.with_traceback(None)  # not below those of who asked before
+            except Exception:
+                tidy(error)
+                raise
             finally:
                 del error, self  # no circle through the traceback
         return value
@@ -331,7 +335,8 @@ class CallFuture(Call, Future[Any]):
         except Exception as error:
             if is_strike_amid(error):
                 raise  # it says nothing of the call, which has its answer
-            # Its frames are bgpy's, and lead back to this one: it gets others where it is raised.
+            tidy(error)
+            # Its frames lead back to this one: it gets others where it is raised.
             made = None, error.with_traceback(None)
         try:
             found: Made = self.__dict__.setdefault("_made", made)  # the first stays

@@ -42,6 +42,7 @@ from bgpy.memory import Piece
 from bgpy.serving.budget import Budget
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.sessions.send_buffer import PIECE, SendBuffer, after, owned, size_of
+from bgpy.serving.sessions.unread import Unread
 from bgpy.system.strikes import is_strike
 
 PATIENCE = 0.002
@@ -65,13 +66,11 @@ class Outflow:
 
     __slots__ = (
         "_attend",
-        "_budget",
         "_busy",
         "_flushed",
         "_gathering",
         "_inbox",
         "_lock",
-        "_most",
         "_offered",
         "_open",
         "_send_piece",
@@ -79,20 +78,17 @@ class Outflow:
         "_transport",
         "_unsent",
         "_usable",
-        "clogged",
-        "kept",
         "lost",
         "taken",
+        "unread",
     )
 
     def __init__(
         self, transport: Transport, limits: Limits, budget: Budget, attend: Callable[[], None]
     ) -> None:
-        """`attend` has the thread that polls call `flush`, and read `lost` and `clogged`, soon."""
+        """`attend` has the thread that polls call `flush`, and read `lost` and `unread`, soon."""
         self._transport = transport
         self._send_piece = transport.sock.send  # found once: it is called for each reply
-        self._most = limits.max_unsent
-        self._budget = budget
         self._attend = attend
         # Guards all below but for what is streamed; see "Who sends" above. Taken by each thread
         # that sends and by the one that polls, for no longer than a system call.
@@ -105,13 +101,11 @@ class Outflow:
         self._flushed: Offer | None = None
         """Likewise, of what the buffer has."""
         self._unsent: SendBuffer | None = None  # None: the socket takes bytes at once
-        self.kept = 0
-        """Bytes that the budget counts."""
+        self.unread = Unread(budget, limits.max_unsent)
+        """What is unsent, as the budget knows it."""
         self._gathering = False  # what is unsent waits for more, not for the socket
         self._open = True
         self._usable = True  # open, and not lost: asked for each reply
-        self.clogged = False
-        """The client leaves too much unread."""
         self.lost: BaseException | None = None
         """Why nothing can be sent any more."""
         self.taken = 0
@@ -222,8 +216,8 @@ class Outflow:
                 self._mend()
             if self._gathering:
                 self._send_unsent()
-            self._open = self._usable = False
-            self._forget()
+            self._open = False
+            self._shut()
             self._attend = _nobody
             return not self._busy
 
@@ -242,12 +236,8 @@ class Outflow:
         if not record and (self._unsent is not None or (more and alone)):
             self._keep(pieces, more)
             return None
-        try:
-            if not record:
-                record.extend(self._transport.sending(pieces))
-        except OSError as error:
-            if self._is_end(error):
-                return None
+        if not record and not self._offer(pieces, record):
+            return None
         left = after(pieces, record[0] if record else 0)
         if any(isinstance(piece, memoryview) for piece in left):
             return left
@@ -290,11 +280,8 @@ class Outflow:
         while self._open:
             record: list[int] = []
             self._offered = (left, record)
-            try:
-                record.extend(self._transport.sending(left))
-            except OSError as error:
-                if self._is_end(error):
-                    return ()
+            if not self._offer(left, record):
+                return ()
             taken = record[0] if record else 0
             self.taken += taken
             left = after(left, taken)
@@ -319,16 +306,20 @@ class Outflow:
         self._append(left)
         self._count()
 
-    def _is_end(self, error: OSError) -> bool:
-        """Whether what sending has raised is the connection's end, or it only has no room now.
+    def _offer(self, pieces: Sequence[Piece], record: list[int]) -> bool:
+        """Have the socket take of `pieces`, and note in `record` how much; False at its end.
 
-        Raises `error` if it is a task's, whose signal handler has struck here.
+        Nothing is noted where it has no room now. What a task's signal handler has raised here
+        is raised.
         """
-        if is_strike(error):
-            raise error
-        if isinstance(error, (BlockingIOError, InterruptedError)):
-            return False
-        self._lose(error)
+        try:
+            record.extend(self._transport.sending(pieces))
+        except OSError as error:
+            if is_strike(error):
+                raise
+            if not isinstance(error, (BlockingIOError, InterruptedError)):
+                self._lose(error)
+                return False
         return True
 
     def _append(self, left: Sequence[Piece]) -> None:
@@ -349,20 +340,13 @@ class Outflow:
             self._attend()
 
     def _count(self) -> None:
-        """Tell the budget what is kept, and see whether it is too much."""
-        size, before = self.size, self.kept
-        if size != before and not self._budget.keep(self, size) and size > before:
+        """Tell the budget what is kept, and the thread that polls if it is too much now."""
+        unread = self.unread
+        before = unread.clogged
+        if not unread.count(self.size):
             self._lose(MemoryError("there is no more room for unread replies (max_memory)"))
-            return
-        if self.clogged:
-            if size <= self._most // 2 and self._is_fair(size):
-                self.clogged = False
-        elif size >= self._most or not self._is_fair(size):
-            self.clogged = True
+        elif unread.clogged and not before:
             self._attend()
-
-    def _is_fair(self, size: int) -> bool:
-        return size <= MOST_GATHERED or self._budget.admits(size, 0)
 
     def _send_unsent(self) -> None:
         """Send what waits, as much of it as the socket takes in one call."""
@@ -375,11 +359,8 @@ class Outflow:
         first = unsent.first()
         record: list[int] = []
         self._flushed = (first, record)
-        try:
-            record.extend(self._transport.sending(first))
-        except OSError as error:
-            if self._is_end(error):
-                return
+        if not self._offer(first, record):
+            return
         taken = record[0] if record else 0
         self.taken += taken
         unsent.took(first, taken)
@@ -392,17 +373,16 @@ class Outflow:
         # Its traceback would keep what was to be sent, and its context what was being read.
         self.lost = error.with_traceback(None)
         error.__context__ = None
-        self._usable = False
-        self._forget()
+        self._shut()
         self._attend()
 
-    def _forget(self) -> None:
+    def _shut(self) -> None:
+        """Take nothing more, and forget what waits."""
+        self._usable = False
         self._unsent = self._flushed = self._offered = None
         self._gathering = False
         self._inbox.clear()
-        self.clogged = False
-        if self.kept:
-            self._budget.keep(self, 0)
+        self.unread.forget()
 
     def _mend(self) -> None:
         """Put aside what an exception has left half sent, and take what waits in the inbox.
@@ -414,7 +394,7 @@ class Outflow:
                 if self._usable:
                     self._keep_the_rest()
                 else:
-                    self._forget()
+                    self._shut()
                 self._offered = self._flushed = None
             elif self._busy:
                 return  # who is at work looks into the inbox

@@ -45,7 +45,7 @@ from bgpy.serving.sessions.watch import Pause, Watch
 from bgpy.system.strikes import is_strike
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ServerHandshake
-from bgpy.wire.messages import Goodbye, Message
+from bgpy.wire.messages import CODEC_PICKLE, Goodbye, Message, Reply
 from bgpy.wire.small import REPLY, SMALL_CALL, pack_start
 
 log = logging.getLogger("bgpy.server")
@@ -120,12 +120,7 @@ class Session:
 
         Raises `MessageTooLarge` where it is over the limit; nothing was sent then.
         """
-        try:
-            self._send(self._connection.send(message), False)
-        except LocalProtocolError:
-            if self._connection.established:
-                raise
-            # Else the client has broken the protocol, and is about to be closed.
+        self._say(message, False)
 
     def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
         """As `send` of a `Reply`.
@@ -142,11 +137,15 @@ class Session:
             if not (more and self._outflow.gather(piece)):
                 self._send((piece,), more)
             return
+        self._say(Reply(request, head, buffers, CODEC_PICKLE, code, error), more)
+
+    def _say(self, message: Message, more: bool) -> None:
         try:
-            self._send(self._connection.reply(request, packed, error), more)
+            self._send(self._connection.send(message), more)
         except LocalProtocolError:
             if self._connection.established:
                 raise
+            # Else the client has broken the protocol, and is about to be closed.
 
     # Reading, on the thread that polls
 
@@ -245,7 +244,7 @@ class Session:
 
     def _look_whether_clogged(self) -> None:
         """Read the client, and run what it asks for, only while it takes its replies."""
-        clogged = self._outflow.clogged
+        clogged = self._outflow.unread.clogged
         if clogged is not bool(self._watch.paused & Pause.CLOGGED):
             if clogged:
                 self._context.owner.clogged(self)
@@ -268,7 +267,7 @@ class Session:
     def _wait_for_reader(self) -> None:
         """Drop the client if it takes nothing at all for long."""
         outflow, context = self._outflow, self._context
-        taken = lambda: outflow.taken if outflow.clogged else None  # noqa: E731
+        taken = lambda: outflow.taken if outflow.unread.clogged else None  # noqa: E731
         Stall(context.reactor, context.limits.stall_timeout, taken, self._stalled).watch()
 
     def _stalled(self) -> None:

@@ -14,7 +14,7 @@ server.run_background(timeout=1)  # E: call-arg
 handle: Handle = server.run()  # E: func-returns-value, assignment
 handle.stop("soon")  # E: arg-type
 client = Client()  # E: call-arg
-client = Client("127.0.0.1", 54321, timout=1)  # E: call-arg
+client = Client("127.0.0.1", 54321, time_out=1)  # E: call-arg
 client = Client("127.0.0.1", 54321, timeout="1")  # E: arg-type
 client = Client(server)  # E: arg-type
 client.initialize(init_task, exec_task)  # E: call-arg

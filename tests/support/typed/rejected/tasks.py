@@ -19,7 +19,7 @@ def exec_task(
 
 def exit_task(client_socket: ClientSocket, state: dict[str, int], args: dict[str, Any]) -> None:
     client_socket.respond()  # E: call-arg
-    client_socket.respond(1, eror=True)  # E: call-arg
+    client_socket.respond(1, is_error=True)  # E: call-arg
     client_socket.defer(1)  # E: call-arg
     client_socket.defer().fail("text")  # E: arg-type
     client_socket.defer().respond(1, True, 2)  # E: call-arg
