@@ -147,7 +147,7 @@ def test_names_of_no_module_are_not_kept_when_anyone_may_ask() -> None:
     """A server's memory doesn't grow with what clients make up."""
     catalogue = Catalogue()
     catalogue.hashes([f"made_up_{number}" for number in range(100)])
-    assert len(catalogue._seen) == 0
+    assert len(catalogue._asked) == 0
     assert catalogue.hashes(["json"]).keys() == {"json"}
     assert "json" in sys.modules
 
