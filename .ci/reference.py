@@ -272,7 +272,7 @@ def _parameter(parameter: ast.arg, default: ast.expr | None, source: Source) -> 
         return text
     # A default that has a name is one of the house's settings.
     value = getattr(config, default.id) if isinstance(default, ast.Name) else None
-    return f"{text} = {_source(default) if value is None else repr(value)}"
+    return f"{text} = {_source(default) if value is None else _source(ast.Constant(value))}"
 
 
 def _type(annotation: ast.expr, source: Source) -> str:
