@@ -338,8 +338,9 @@ class CallFuture(Call, Future[Any]):
             tidy(error)
             # Its frames lead back to this one: it gets others where it is raised.
             made = None, error.with_traceback(None)
+        found: Made = made  # here, so that whoever is struck in the next line has it to forget
         try:
-            found: Made = self.__dict__.setdefault("_made", made)  # the first stays
+            found = self.__dict__.setdefault("_made", made)  # the first stays
             self.answer = TAKEN
             return found
         finally:
