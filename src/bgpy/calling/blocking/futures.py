@@ -338,7 +338,7 @@ class CallFuture(Call, Future[Any]):
             tidy(error)
             # Its frames lead back to this one: it gets others where it is raised.
             made = None, error.with_traceback(None)
-        kept: Made = made
+        kept: Made = made  # here, so that whoever is struck in the next line has it to forget
         try:
             kept = self.__dict__.setdefault("_made", made)  # the first stays
             self.answer = TAKEN
