@@ -133,6 +133,13 @@ def test_fields_of_pythons_own_exceptions_arrive(error: Exception, names: list[s
         assert getattr(there, name, "none") == getattr(error, name, "none")
 
 
+def test_pickle_of_a_plain_exception_is_small() -> None:
+    """It holds what it needs, once."""
+    packed = pack(ValueError("why"))
+    assert packed is not None
+    assert len(packed[0]) < 120
+
+
 def test_field_that_was_cleared_arrives_so() -> None:
     """Though the constructor fills it."""
     error = FileNotFoundError(errno.ENOENT, "gone", "/from")

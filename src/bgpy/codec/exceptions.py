@@ -142,7 +142,7 @@ def _state(error: BaseException) -> tuple[dict[str, Any], dict[tuple[str, str], 
 def _places(kind: type) -> Iterator[tuple[tuple[str, str], Any]]:
     """The slots and the fields in C of an exception's class and its bases."""
     for each in kind.__mro__:
-        if each in (BaseException, BaseExceptionGroup):
+        if each in (object, BaseException, BaseExceptionGroup):
             continue  # what these hold travels by itself
         for name, place in vars(each).items():
             is_field = isinstance(place, GetSetDescriptorType) and each.__module__ == "builtins"
