@@ -1,12 +1,13 @@
 # Needs Python 3.11 or newer with venv, and make; everything else goes into .venv.
-# Another Python: make PYTHON=python3.13 test
+# Another Python: make PYTHON=python3.13 test; its environment is .venv-python3.13.
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV := $(if $(filter python python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
 # Made last, so that an interrupted installation is begun again.
-STAMP := .venv/installed
+STAMP := $(VENV)/installed
 # The same without linters and test tools.
-RUNS := .venv/runs
+RUNS := $(VENV)/runs
 
 # The benchmarks have environments of their own, made in the same way.
 BENCH := .venv-bench
@@ -24,16 +25,23 @@ ENDURANCE_SECONDS ?= 600
 WORKERS ?= 4
 AFTER ?= .
 
-# What `make coverage` and `make test-general` run; empty means all.
+# What `make test`, `make coverage` and `make test-general` run; empty means all.
 TESTS ?=
 
-.PHONY: demo test test-general coverage package check reference fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
+.PHONY: demo test test-wine test-general coverage package check reference fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
 
 demo: $(if $(wildcard $(STAMP)),$(STAMP),$(RUNS))
 	$(BIN)/python examples/quickstart.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
+
+# What can run on Windows' Python under Wine, where tools/pythons/make.sh has put that. Not
+# here: what starts many processes, since each takes Wine some seconds. The workflow runs all
+# of it on Windows.
+WINE_TESTS := codec engines process serving state system tasks tls wire
+test-wine:
+	tools/pythons/wine.sh -m pytest -q -rs -p no:cacheprovider $(or $(TESTS),$(addprefix tests/,$(WINE_TESTS)))
 
 # The same without the short roads of small calls (docs/design/0026).
 test-general: $(STAMP)
@@ -109,16 +117,16 @@ bench-031: $(BENCH)/installed $(BENCH_031)/installed
 		--python bgpy031=$(BENCH_031)/bin/python --save $(FIGURES)/031.json
 
 clean:
-	rm -rf .venv $(PACKAGE) $(FUZZ) $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests examples benchmarks endurance fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .venv-python* $(PACKAGE) $(FUZZ) $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests examples benchmarks endurance fuzz tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNS): pyproject.toml
-	$(PYTHON) -m venv --clear .venv
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $(RUNS)
 
 $(STAMP): pyproject.toml
-	$(PYTHON) -m venv --clear .venv
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(STAMP)
 

@@ -12,6 +12,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -255,7 +256,11 @@ def _parameters(arguments: ast.arguments, source: Source) -> Iterator[str]:
 def _source(node: ast.AST) -> str:
     """As `ast.unparse`, with the quotes that the house uses."""
     text = ast.unparse(node)
-    return text if '"' in text else text.replace("'", '"')
+    quoted = text.replace("'", '"')
+    with suppress(SyntaxError):
+        if ast.dump(ast.parse(quoted)) == ast.dump(ast.parse(text)):
+            return quoted
+    return text
 
 
 def _parameter(parameter: ast.arg, default: ast.expr | None, source: Source) -> str:
@@ -267,7 +272,7 @@ def _parameter(parameter: ast.arg, default: ast.expr | None, source: Source) -> 
         return text
     # A default that has a name is one of the house's settings.
     value = getattr(config, default.id) if isinstance(default, ast.Name) else None
-    return f"{text} = {_source(default) if value is None else repr(value)}"
+    return f"{text} = {_source(default) if value is None else _source(ast.Constant(value))}"
 
 
 def _type(annotation: ast.expr, source: Source) -> str:
@@ -290,7 +295,6 @@ def _text(node: ast.FunctionDef | ast.ClassDef, linked: Linked) -> str:
 
 def _code(text: str) -> str:
     """A block of code; where it is whole code, `ruff format` has no wish left."""
-    text = text.replace("'", '"') if '"' not in text else text
     return f"```python\n{text}\n```\n"
 
 

@@ -29,6 +29,8 @@ Each is also a fitting builtin exception, so that code that catches ``OSError``,
     ├── ServerOverloaded         RuntimeError            the server has no room for the call now
     └── RemoteError              RuntimeError            a failure over there without a type here
 
+`StaleCodeWarning`, a `UserWarning`, is no error: calls go on.
+
 A connection that fails before a request is sent raises `ConnectError` or one of its
 subclasses; one that fails later raises `ServerGone`.
 
@@ -66,6 +68,7 @@ __all__ = [
     "ServerGone",
     "ServerOverloaded",
     "ServerRestarted",
+    "StaleCodeWarning",
     "StartupError",
     "Unreachable",
     "VersionMismatch",
@@ -313,3 +316,17 @@ class RemoteError(BgpyError, RuntimeError):
         error = cls(f"{type_name}: {message}" if message else type_name)
         error.type_name, error.message, error.traceback = type_name, message, traceback
         return error
+
+
+class StaleCodeWarning(UserWarning):
+    """The server runs other code than this program has loaded.
+
+    Either it keeps tasks that another program, or an earlier version of this one, has given it, or
+    it has imported a module in another version. ``differences`` names the parts, such as
+    ``"exec_task"``, ``"__main__.step"`` and ``"module helper"``. The call goes on, with the code
+    that the server has. To replace it, terminate the server, start it anew and initialise it.
+    """
+
+    def __init__(self, text: str, differences: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.differences = differences

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bgpy import Client, EncodeError, Handle, respond
+from bgpy import ArgumentError, Client, EncodeError, Handle, respond
 from bgpy.system import processes
 from tests.support.tasks.counting import TASKS, count
 
@@ -107,3 +108,12 @@ def test_client_claims_nothing_of_a_process_that_is_hidden(
         assert client.ping(timeout=20) > 0
         assert client.terminate(timeout=30) == {"message": "Received 'EXIT'"}
     assert handle.wait(20)
+
+
+def test_log_that_can_not_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    """Not when its first message comes, which may be never; one that can is made by that."""
+    for path in (tmp_path / "none" / "x.log", tmp_path):
+        with pytest.raises(ArgumentError, match="can't be written"):
+            Client("127.0.0.1", 1, log_file=path)
+    Client("127.0.0.1", 1, log_file=tmp_path / "x.log")
+    assert not (tmp_path / "x.log").exists()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bgpy import Client
 from bgpy.api.handles import Handle
 from bgpy.config import Options
 from bgpy.errors import BgpyError
@@ -19,6 +20,9 @@ from bgpy.state import claims, folders, records
 from bgpy.system import processes
 from bgpy.system.processes import ProcessId
 from tests.support.meeting import Meeting
+from tests.support.tasks.counting import TASKS
+
+Start = Callable[..., tuple[Handle, Client]]
 
 
 @pytest.fixture
@@ -142,3 +146,19 @@ def test_handle_is_not_alive_as_soon_as_its_process_is_taken_down(
         pass
     assert not handle.is_alive()
     assert handle.wait(0)
+
+
+def test_handle_stops_its_server_at_the_end_of_a_with_block(start: Start) -> None:
+    """Also if the block raises; exit_task runs."""
+    started, client = start()
+    client.initialize(*TASKS)
+
+    def fail() -> None:
+        with started as handle:
+            assert handle is started
+            assert handle.is_alive()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not started.is_alive()

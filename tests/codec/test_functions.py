@@ -62,7 +62,7 @@ def exec_task(client_socket, state, args):
 def exit_task(client_socket, state, args):
     return COUNT
 
-head, _, code = encode_tasks((init_task, exec_task, exit_task), {}, {})
+head, _, code = encode_tasks((init_task, exec_task, exit_task), {}, {}, {})
 sys.stdout.buffer.write(bytes((code,)) + head)
 """
 
@@ -84,15 +84,15 @@ def test_encode_tasks_names_the_function_when_it_cannot_be_sent() -> None:
     """A closure over a lock can't travel."""
     lock = threading.Lock()
     with pytest.raises(EncodeError, match=r"^tasks\['exec_task'\] can't be sent: .*lock"):
-        functions.encode_tasks((print, lambda *_: lock, print), {}, {})
+        functions.encode_tasks((print, lambda *_: lock, print), {}, {}, {})
 
 
 def test_decode_tasks_refuses_bytecode_when_the_python_differs() -> None:
     """Before any of it is loaded."""
     packed = encode_tasks((lambda: None, print, print), {}, {})
-    lacking, head, buffers, code = pickle.loads(packed.head)
+    lacking, known, head, buffers, code = pickle.loads(packed.head)
     assert code
-    other = (lacking, bytes((3, 5)) + head[2:], buffers, code)
+    other = (lacking, known, bytes((3, 5)) + head[2:], buffers, code)
     with pytest.raises(PythonMismatch, match=r"Python 3\.5"):
         functions.decode_tasks(Packed(pickle.dumps(other), (), False), Catalogue())
 

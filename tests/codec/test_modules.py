@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 
 from bgpy.codec import functions
-from bgpy.codec.modules import Catalogue, ModuleSource, digest, used_by
+from bgpy.codec.loaded import ModuleSource, digest
+from bgpy.codec.modules import Catalogue, used_by
 from tests.support.packed import Packed, encode_tasks
 
 Write = Callable[[str, str], Path]
@@ -200,6 +201,7 @@ def test_hashes_keeps_the_hash_of_what_was_loaded_when_the_file_changes(write: W
     assert catalogue.hashes(["changing"]) != old
     new = catalogue.hashes(["changing"])
     importlib.import_module("changing")
+    assert catalogue.hashes(["changing"]) == new
     write("changing.py", "VALUE = 3\n")
     assert catalogue.hashes(["changing"]) == new
 

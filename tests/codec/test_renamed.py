@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import genericpath
+import math
 import os
 import pathlib
 import pickle
@@ -23,6 +24,8 @@ from tests.support.packed import Packed
 MOVED = [
     ("pathlib._local", "PurePosixPath", pathlib.PurePosixPath),  # 3.13
     ("re", "PatternError", re.error),  # from 3.13 on
+    ("re", "prefixmatch", re.match),  # from 3.15 on
+    ("math.integer", "gcd", math.gcd),  # from 3.15 on
     ("zipfile._path", "Path", zipfile.Path),  # from 3.12 on
     ("genericpath", "isjunction_of_tomorrow", None),
     ("genericpath", "islink", getattr(genericpath, "islink", os.path.islink)),  # from 3.12 on

@@ -47,7 +47,7 @@ def test_engine_is_initialized_by_what_a_client_brings() -> None:
     """Once: a second client's tasks are not even rebuilt."""
     engine = InlineEngine(Catalogue(), None)
     assert not engine.initialized
-    tasks = functions.encode_tasks(TASKS, {}, {})
+    tasks = functions.encode_tasks(TASKS, {}, {}, {})
     assert engine.run(INIT, tasks, through(Outlet())) is DONE
     assert engine.initialized
     again = engine.run(INIT, packed("no tasks at all"), through(Outlet()))

@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
+from bgpy import Client, Server
 from bgpy.api.handles import Handle
 from bgpy.config import Options
 from bgpy.errors import StartupError
+from bgpy.example import tasks
 from bgpy.process import logs
 from bgpy.process.launch import launch
+from tests.support.peers import wait_until
 
 
 @pytest.fixture
@@ -289,7 +292,7 @@ def test_rotate_keeps_children_writing_when_they_hold_the_log(log: tuple[Path, i
         logs.Rotation(str(path), fd, 1).rotate()
         child.communicate(b"after\n")
     assert Path(f"{path}.1").read_bytes() == b"before\n"
-    assert path.read_bytes() == b"child after\n"
+    assert path.read_bytes().splitlines() == [b"child after"]
 
 
 def test_rotate_leaves_log_whole_when_copy_cannot_be_written(log: tuple[Path, int]) -> None:
@@ -300,3 +303,37 @@ def test_rotate_leaves_log_whole_when_copy_cannot_be_written(log: tuple[Path, in
     with pytest.raises(OSError, match=re.escape("log.1.new")):
         logs.Rotation(str(path), fd, 1).rotate()
     assert path.read_bytes() == b"text"
+
+
+def begin_lines(client_socket: object, state: object, args: dict[str, str]) -> None:
+    """Print as progress is printed."""
+    import sys
+    from pathlib import Path
+
+    from bgpy import respond
+
+    print(args["out"], end="")
+    sys.stderr.write(args["err"])
+    sys.stdout.buffer.write(b"<bytes>")
+    respond(client_socket, Path(args["log"]).read_text())
+
+
+def test_output_without_the_end_of_a_line_is_in_the_log_after_the_task() -> None:
+    """Also that of the last of many tasks; standard error at once, while the task runs."""
+    handle = Server("127.0.0.1", 0).run_background()
+    try:
+        assert handle.log_file is not None
+        log = Path(handle.log_file)
+        client = Client(handle.address)
+        client.initialize(tasks.init_task, begin_lines, tasks.exit_task)
+        for number in range(50):
+            seen = client.call(
+                {"out": f"[out {number}]", "err": f"[err {number}]", "log": handle.log_file}
+            )
+            assert f"[err {number}]" in seen  # while the task runs
+        wait_until(lambda: "[out 49]" in log.read_text(), "it is written out")
+        text = log.read_text()
+        assert all(f"[out {n}]" in text and f"[err {n}]" in text for n in range(50))
+        assert text.count("<bytes>") == 50
+    finally:
+        handle.kill()

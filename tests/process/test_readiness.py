@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import marshal
 import os
+import threading
 
 import pytest
 from hypothesis import given
@@ -52,8 +53,11 @@ def test_failed_arrives_whole_when_it_is_long() -> None:
     """A reason may have many lines, and any characters."""
     text = "first\nsecond \0bgpy\0 \udcff é\n" * 100
     reader, writer = os.pipe()
-    Ready(writer).failed(StartupError(text))
+    # A pipe of Windows takes 4 KB before somebody reads it.
+    server = threading.Thread(target=Ready(writer).failed, args=(StartupError(text),))
+    server.start()
     assert heard(reader) == [("failed", text, {})]
+    server.join()
 
 
 def test_ready_raises_when_launcher_is_gone() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
+import sys
 
 import pytest
 
@@ -108,3 +110,31 @@ def test_claim_removes_unfinished_files_when_their_writer_was_killed() -> None:
             file.write("half of it")
     claims.claim(ADDRESS).release()
     assert not any(map(os.path.exists, unfinished))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open can't be removed there")
+def test_claim_is_renewed_where_its_folder_was_removed(claim: claims.Claim) -> None:
+    """By a cleaner, below the server that runs: clients find it again, and its end is in order."""
+    assert not claim.renew()
+    shutil.rmtree(folders.home())
+    assert records.find(ADDRESS) is None
+    assert claim.renew()
+    assert not claim.renew()
+    assert records.find(ADDRESS) == own_record()
+    assert records.token_for(ADDRESS) == "secret"
+    shutil.rmtree(folders.home())
+    claim.release()
+    assert not os.path.exists(folders.home())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open can't be removed there")
+def test_claim_leaves_another_server_alone_that_has_its_place_by_now(claim: claims.Claim) -> None:
+    """Whose record and lock stay when the first ends."""
+    shutil.rmtree(folders.home())
+    other = claims.claim(ADDRESS)
+    other.write(own_record(), "other")
+    with pytest.raises(StartupError):
+        claim.renew()
+    claim.release()
+    assert records.token_for(ADDRESS) == "other"
+    other.release()

@@ -47,6 +47,6 @@ def server(then: str = "") -> Iterator[subprocess.Popen[bytes]]:
         [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"claimed\n"
+        assert process.stdout.readline().rstrip() == b"claimed"
         yield process
         process.kill()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from bgpy.codec import functions, modules, payload
+from bgpy.codec import functions, payload
+from bgpy.codec.loaded import ModuleSource
 from bgpy.memory import Head
 
 
@@ -24,8 +25,8 @@ def encode(obj: Any, what: str) -> Packed:
 
 def encode_tasks(
     tasks: functions.TaskFunctions,
-    sources: Mapping[str, modules.ModuleSource],
+    sources: Mapping[str, ModuleSource],
     hashes: Mapping[str, str | None],
 ) -> Packed:
     """As `functions.encode_tasks`."""
-    return Packed(*functions.encode_tasks(tasks, sources, hashes))
+    return Packed(*functions.encode_tasks(tasks, sources, hashes, {}))

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, overl
 
 from bgpy import address, config
 from bgpy.api.passing import Given, Left, Passed, found, left_behind, pass_on, take
+from bgpy.api.staleness import Staleness, may_name_code
 from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
-from bgpy.codec import functions, modules, payload
+from bgpy.codec import fingerprint, functions, modules, payload
 from bgpy.codec.tracebacks import tidy
 from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
 from bgpy.encryption import encryption
+from bgpy.errors import ArgumentError
+from bgpy.memory import Payload
 from bgpy.state import tokens
 from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.tasks.signatures import Functions, check
-from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init
+from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init, Receipt, ReceiptCode
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -88,6 +91,7 @@ class Client:
         level, file = checked_level(log_level), checked_path(log_file, "log_file")
         connecting = checked_seconds(connect_timeout, "connect_timeout")
         connecting = A_DAY if connecting is None else min(connecting, A_DAY)
+        _check_writable(file)
         settings = _Settings(place, seconds, connecting, fitting_tls(tls, place))
         self._set_up(settings, None if token is None else Given(token))
         _log_to(level, file)
@@ -165,7 +169,8 @@ class Client:
         ``"Already initialized."`` if the server had tasks and changed nothing, even if these
         functions are others: to replace them, terminate the server and start it again. After a
         `CallTimeout` whose ``progress`` is not "not started", `init_task` may still be running;
-        a later ``"Already initialized."`` doesn't tell whose functions the server has. Raises what
+        a later ``"Already initialized."`` doesn't tell whose functions the server has. If they, or
+        modules that they use, are others than these, it warns with `StaleCodeWarning`. Raises what
         `init_task` raises (the server can then be initialised again), `TypeError` for
         functions that can't be called as tasks, `EncodeError` if they can't be pickled and
         `PythonMismatch` if the server runs another Python version.
@@ -176,14 +181,20 @@ class Client:
             sources = modules.used_by(tasks)
             seconds = self._seconds(timeout)
             deadline = deadline_in(seconds)
+            parts = fingerprint.of_tasks(tasks._asdict())
             hashes = self._caller.hashes(sources, seconds) if sources else {}
-            head, buffers, code = functions.encode_tasks(tasks, sources, hashes)
+            head, buffers, code = functions.encode_tasks(tasks, sources, hashes, parts)
             answer = self._caller.initialize(
                 lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
                 seconds_left(deadline),
                 seconds,
             )
             received: dict[str, str] = value_of(answer, "INIT")
+            stale = Staleness(self._caller, self.address)
+            if isinstance(answer, Receipt) and answer.code == ReceiptCode.ALREADY_INITIALIZED:
+                stale.look_at_tasks(parts, sources, seconds_left(deadline))
+            else:
+                stale.look_at_sent(sources)
             return received
         except Exception as error:
             tidy(error)
@@ -202,7 +213,10 @@ class Client:
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         try:
-            return value_of(self._caller.call(payload.encode(args, "args"), seconds), "EXEC")
+            packed = payload.encode(args, "args")
+            if may_name_code(packed):
+                seconds = self._look_at_code(packed, seconds)
+            return value_of(self._caller.call(packed, seconds), "EXEC")
         except Exception as error:
             tidy(error)
             raise
@@ -228,6 +242,8 @@ class Client:
             raise _no_dict(args, "args")
         try:
             packed = payload.encode(args, "args")
+            if may_name_code(packed):
+                Staleness(self._caller, self.address).look_at_submit(packed)
             return self._caller.submit(packed, _executed, self._seconds(timeout))
         except Exception as error:
             tidy(error)
@@ -265,10 +281,13 @@ class Client:
         if not isinstance(exec_args, dict):
             raise _no_dict(exec_args, "args")
         try:
-            head, buffers, code = payload.encode(exec_args, "args")
+            packed = head, buffers, code = payload.encode(exec_args, "args")
+            seconds = self._seconds(timeout)
+            if may_name_code(packed):
+                seconds = self._look_at_code(packed, seconds)
             answer = self._caller.request(
                 lambda number: Execute(number, head, buffers, CODEC_PICKLE, code),
-                self._seconds(timeout),
+                seconds,
                 waits=False,
             )
             return value_of(answer, "EXEC")
@@ -346,6 +365,12 @@ class Client:
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._timeout if timeout is ... else checked_seconds(timeout, "timeout")
 
+    def _look_at_code(self, packed: Payload, seconds: float | None) -> float | None:
+        """Warn if the server has other code than `packed` names; gives what is left of the time."""
+        deadline = deadline_in(seconds)
+        Staleness(self._caller, self.address).look_at_call(packed, seconds)
+        return seconds_left(deadline)
+
     def _find_token(self) -> tokens.FoundToken | None:
         given = None if self._given is None else found(self._given)
         if isinstance(given, Given):
@@ -383,6 +408,20 @@ def _no_dict(args: object, name: str) -> TypeError:
         f"{name} must be a dict, not {type(args).__name__}: wrap the value in one, for example "
         '{"value": ...}'
     )
+
+
+def _check_writable(file: str | None) -> None:
+    """Raise `ArgumentError` for a log that couldn't be written when its first message comes."""
+    if file is None:
+        return
+    path = os.path.abspath(file)
+    where = path if os.path.exists(path) else os.path.dirname(path)
+    if os.path.isdir(path) or not os.access(where, os.W_OK):
+        raise ArgumentError(
+            f"log_file {file} can't be written",
+            advice="give the path of a file in a folder that this user can write in",
+            log_file=file,
+        )
 
 
 def _log_to(level: str | int, file: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 from bgpy.address import Address
 from bgpy.config import checked_seconds
@@ -23,7 +24,8 @@ class Handle:
 
     `host` and `port` are where it listens, `log_file` is the path of its log. The server
     outlives the handle and the process that holds it: `stop` or `kill` it when it is no
-    longer needed, or terminate it with a `Client`.
+    longer needed, or terminate it with a `Client`. A ``with`` block over the handle stops it at its
+    end.
     """
 
     def __init__(self, started: Started, *, terminate: Terminate) -> None:
@@ -35,6 +37,12 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<Handle of the server at {self.address}, pid {self.pid}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.stop()
 
     @property
     def pid(self) -> int:

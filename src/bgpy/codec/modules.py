@@ -9,25 +9,30 @@ same class, whichever way an object of it travels, and a traceback shows its lin
 from __future__ import annotations
 
 import importlib.machinery
+import importlib.util
 import linecache
+import marshal
 import os
+import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import CodeType, ModuleType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from bgpy.late import hashing
+from bgpy.codec.loaded import PYC_HEADER, ModuleSource, digest, source_of, version
 from bgpy.system.strikes import is_strike, is_strike_amid
 
+TASKS = "tasks:"
+"""Before the name of a part of a server's tasks, among the names of modules."""
 
-class ModuleSource(NamedTuple):
-    """One module as it travels: its dotted name, the bytes of its file, where that lies."""
+MOST_SEARCHED = 2**16
+"""Bytes of a pickle in which names of modules are looked for."""
 
-    name: str
-    text: bytes
-    file: str
-    package: bool
+MOST_KEPT = 1000
+"""Sets of modules whose versions are kept."""
+
+_NAMED = re.compile(rb"\x8c(.)([^\W\d][\w.]*)\x94", re.DOTALL)
 
 
 def used_by(functions: Iterable[Any]) -> dict[str, ModuleSource]:
@@ -36,21 +41,52 @@ def used_by(functions: Iterable[Any]) -> dict[str, ModuleSource]:
     Not among them are the standard library, installed packages and modules without
     a source file, which are named by reference.
     """
-    found: dict[str, ModuleSource] = {}
-    todo: list[Any] = [vars_of for function in functions for vars_of in _namespaces(function)]
-    while todo:
-        for value in list(todo.pop().values()):
-            name = _module_of(value)
-            for each in _with_parents(name):
-                if each not in found and (source := _read(each)) is not None:
-                    found[each] = source
-                    todo.append(vars(sys.modules[each]))
+    spaces = [space for function in functions for space in _namespaces(function)]
+    return _reached({_module_of(value) for space in spaces for value in list(space.values())})
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """The versions of the user's modules among `names`, and of those that they use in turn.
+
+    Which those are is kept until one of them is reloaded: calls with code ask each time.
+    """
+    key = frozenset(names)
+    kept = _kept_versions.get(key)
+    if kept is not None and all(_spec_of(name) is spec for name, spec in kept[0].items()):
+        return kept[1]
+    found = {name: version(source) for name, source in _reached(key).items()}
+    if len(_kept_versions) >= MOST_KEPT:
+        _kept_versions.clear()
+    _kept_versions[key] = {name: _spec_of(name) for name in found}, found
     return found
 
 
-def digest(text: bytes) -> str:
-    """The hash by which two versions of a module are told apart."""
-    found: str = hashing()[0].sha256(text).hexdigest()
+_kept_versions: dict[frozenset[str], tuple[dict[str, Any], dict[str, str]]] = {}
+"""By the modules asked for, the specs and versions of all that they use; put and read whole."""
+
+
+def _spec_of(name: str) -> Any:
+    return getattr(sys.modules.get(name), "__spec__", None)
+
+
+def named_in(head: bytes) -> list[str]:
+    """The modules of the user's that a pickle names, as it says in its first 64 KiB."""
+    names = {
+        name.decode()
+        for size, name in _NAMED.findall(head, 0, MOST_SEARCHED)
+        if size[0] == len(name)
+    }
+    return [name for name in names if name in sys.modules and source_of(name) is not None]
+
+
+def _reached(names: Iterable[str]) -> dict[str, ModuleSource]:
+    found: dict[str, ModuleSource] = {}
+    todo = list(names)
+    while todo:
+        for each in _with_parents(todo.pop()):
+            if each not in found and (source := source_of(each)) is not None:
+                found[each] = source
+                todo += {_module_of(value) for value in list(vars(sys.modules[each]).values())}
     return found
 
 
@@ -66,25 +102,40 @@ class Catalogue:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # the poller asks while the task thread installs
-        self._seen: dict[str, str | None] = {}
+        self._asked: set[str] = set()
+        self._tasks: dict[str, str] = {}
         self._finder = _Finder()
 
     def hashes(self, names: Iterable[str]) -> dict[str, str | None]:
-        """The hash of each module's source, None where there is none; nothing is imported.
+        """The version of each module, None where there is none; nothing is imported.
 
-        A module that was loaded before keeps the hash that it had then.
+        Of one that is loaded it is what was loaded, also where the file has changed since. A
+        name after `TASKS` asks for the fingerprint of a part of the server's tasks.
         """
         with self._lock:
             return {name: self._hash(name) for name in names}
 
+    def runs(self, parts: Mapping[str, str], modules: Iterable[str]) -> None:
+        """Note the fingerprints of the tasks that the server has now, and the modules they use.
+
+        Those are looked at now: later their files may have changed.
+        """
+        loaded = _reached(modules)
+        with self._lock:
+            self._tasks = dict(parts)
+            self._asked.update(loaded)
+
     def _hash(self, name: str) -> str | None:
-        if name in self._finder.sources:
-            return digest(self._finder.sources[name].text)
-        if name in sys.modules and name in self._seen:
-            return self._seen[name]
-        found = _hash_of(name)
-        if found is not None or name in sys.modules:
-            self._seen[name] = found  # what is no module isn't kept: anyone can ask for anything
+        if name.startswith(TASKS):
+            return self._tasks.get(name[len(TASKS) :])
+        if name in self._finder.sources and name not in sys.modules:
+            return version(self._finder.sources[name])
+        loaded = source_of(name)
+        found = _hash_of(name) if loaded is None and name not in sys.modules else None
+        if loaded is not None:
+            found = version(loaded)
+        if found is not None:
+            self._asked.add(name)  # what is no module isn't kept: anyone can ask for anything
         return found
 
     def install(self, sources: Sequence[ModuleSource]) -> None:
@@ -99,7 +150,7 @@ class Catalogue:
             names = {each.name for each in sources}
             if not names.isdisjoint(sys.modules):
                 # What else the tasks use may hold on to the older version: imported anew.
-                names.update(self._seen, self._finder.sources)
+                names.update(self._asked, self._finder.sources)
         for name in names:
             sys.modules.pop(name, None)
         for source in sources:
@@ -108,6 +159,8 @@ class Catalogue:
 
 def _show(source: ModuleSource) -> None:
     """Have tracebacks and `inspect` show a module as it was sent, whatever its file holds here."""
+    if source.code:
+        return
     try:
         lines = decoded(source.text).splitlines(keepends=True)
     except (SyntaxError, UnicodeDecodeError) as error:
@@ -170,7 +223,7 @@ class _Loader:
     """
 
     def __init__(self, source: ModuleSource) -> None:
-        self._source = source
+        self.module_source = source
         self.name = source.name
         self.path = source.file
 
@@ -181,17 +234,26 @@ class _Loader:
         exec(self.get_code(self.name), vars(module))
 
     def get_code(self, name: str) -> CodeType:
-        code: CodeType = compile(self._source.text, self.path, "exec", dont_inherit=True)
-        return code
+        source = self.module_source
+        if not source.code:
+            code: CodeType = compile(source.text, self.path, "exec", dont_inherit=True)
+            return code
+        if source.code[:4] != importlib.util.MAGIC_NUMBER:
+            raise ImportError(
+                f"the file of module {name} was edited after the client had imported it, and what "
+                "the client has loaded is bytecode of another Python: reload the module there",
+                name=name,
+            )
+        return cast(CodeType, marshal.loads(memoryview(source.code)[PYC_HEADER:]))
 
     def get_source(self, name: str) -> str:
-        return decoded(self._source.text)
+        return decoded(self.module_source.text)
 
     def get_filename(self, name: str) -> str:
         return self.path
 
     def is_package(self, name: str) -> bool:
-        return self._source.package
+        return self.module_source.package
 
     def get_data(self, path: str) -> bytes:
         """The bytes of a file beside the module: `pkgutil.get_data` asks for them."""
@@ -239,37 +301,6 @@ def _with_parents(name: str) -> Iterator[str]:
     # One by one: of a long name all of them together would take the square of its length.
     parts = name.split(".")
     return (".".join(parts[: count + 1]) for count in range(len(parts)))
-
-
-def _read(name: str) -> ModuleSource | None:
-    module = sys.modules.get(name)
-    spec = getattr(module, "__spec__", None)
-    if module is None or spec is None or spec.name != name or not _is_users(name, spec.origin):
-        return None
-    loader = spec.loader
-    try:
-        if isinstance(loader, _Loader):
-            text = loader._source.text
-        else:
-            with open(spec.origin, "rb") as file:
-                text = file.read()
-    except OSError as error:
-        if is_strike(error):
-            raise
-        return None
-    return ModuleSource(name, text, spec.origin, spec.submodule_search_locations is not None)
-
-
-def _is_users(name: str, origin: str | None) -> bool:
-    top = name.partition(".")[0]
-    if top in sys.stdlib_module_names or top in ("__main__", "bgpy"):
-        return False
-    if origin is None or not origin.endswith(".py"):
-        return False
-    # Packages are installed in folders of these names; `sysconfig`, which knows where they
-    # are, needs a descriptor for that, and on 3.13 never recovers where there was none.
-    folders = os.path.normcase(origin).split(os.sep)
-    return "site-packages" not in folders and "dist-packages" not in folders
 
 
 def _hash_of(name: str) -> str | None:

@@ -20,12 +20,14 @@ _MODULES = {
     "genericpath": "os.path",
     "importlib.resources._functional": "importlib.resources",
     "importlib.resources._legacy": "importlib.resources",
+    "math.integer": "math",
+    "pathlib._abc": "pathlib",
     "pathlib._local": "pathlib",
     "zipfile._path": "zipfile",
 }
 """Modules that some Pythons have, and what has their public names in all."""
 
-_NAMES = {("re", "PatternError"): "error"}
+_NAMES = {("re", "PatternError"): "error", ("re", "prefixmatch"): "match"}
 """By module and name in some Pythons, the name in all."""
 
 _TRACES = tuple(name.encode() for name in (*_MODULES, *(name for _, name in _NAMES)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bgpy.codec import functions, modules
+from bgpy.codec import fingerprint, functions, modules
 from bgpy.codec.payload import decode
 from bgpy.errors import DecodeError
 from bgpy.memory import Payload
@@ -64,6 +64,8 @@ class InlineEngine:
         if payload is None:
             assert self._init_file is not None
             loaded = self._init_file()
+            parts = fingerprint.of_tasks(loaded._asdict())
+            self._catalogue.runs(parts, modules.used_by(loaded))
         else:
             loaded = Functions(*functions.decode_tasks(payload, self._catalogue))
         check(loaded)

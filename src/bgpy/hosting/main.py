@@ -51,15 +51,17 @@ def main(settings: Settings, ready: Ready) -> None:
 
     def tend_log() -> None:
         nonlocal failed
-        if not rotation.due(time.monotonic()):
-            return
         try:
+            if server.claim.renew():
+                log.warning("the server's folder had been removed: it was made anew")
+            if not rotation.due(time.monotonic()):
+                return
             rotation.renew()
             failed = ""
         except OSError as error:
             if str(error) != failed:  # it is tried again each second
                 failed = str(error)
-                log.warning("the log can't be rotated or made anew: %s", error)
+                log.warning("the log or the server's folder can't be made anew: %s", error)
 
     try:
         server.serve(tell, tend_log)

@@ -16,6 +16,7 @@ written is in the old file, and what children that run already write stays there
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import stat
@@ -23,6 +24,7 @@ import sys
 from typing import TextIO
 
 from bgpy.errors import StartupError
+from bgpy.system.strikes import is_strike
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _CHUNK = 2**20
@@ -97,8 +99,8 @@ def redirect(fd: int) -> None:
     _copy_early_output(fd)
     os.dup2(fd, 1)
     os.dup2(fd, 2)
-    sys.stdout = _line_by_line(sys.stdout, 1)
-    sys.stderr = _line_by_line(sys.stderr, 2)
+    sys.stdout = sys.__stdout__ = _stream(sys.stdout, 1, LogStream)  # type: ignore[assignment, misc]
+    sys.stderr = sys.__stderr__ = _stream(sys.stderr, 2, io.TextIOWrapper)  # type: ignore[assignment, misc]
     if sys.platform != "win32":
         _buffer_c_output_by_line()
 
@@ -267,16 +269,45 @@ def _copy_early_output(fd: int) -> None:
         return
 
 
-def _line_by_line(stream: TextIO | None, descriptor: int) -> TextIO:
-    """Give the stream, set so that each line is written out and every text can be."""
-    reconfigure = getattr(stream, "reconfigure", None)
-    if stream is None or reconfigure is None:
-        return open(
-            descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-        )
-    # PYTHONUNBUFFERED would write each part of a line by itself.
-    reconfigure(line_buffering=True, write_through=False, errors="backslashreplace")
-    return stream
+unfinished: list[TextIO] = []
+"""Standard output while it holds the beginning of a line; empty else.
+
+Any thread appends, after it has written; the task thread takes out, and flushes after that. So what
+is written before the look is flushed, and what is written later appends again.
+"""
+
+
+class LogStream(io.TextIOWrapper):
+    """Standard output: whole lines are written at once, the beginning of one after the task."""
+
+    def write(self, text: str, /) -> int:
+        """Write `text`, and note whether the end of its line is missing."""
+        count = super().write(text)
+        if text[-1:] != "\n" and not unfinished:
+            unfinished.append(self)
+        return count
+
+
+def write_out() -> None:
+    """Write out the beginnings of lines; what the disk doesn't take now stays for later."""
+    while unfinished:
+        try:
+            unfinished.pop().flush()
+        except (OSError, ValueError) as error:  # no room, or a task has closed it
+            if isinstance(error, OSError) and is_strike(error):
+                raise
+
+
+def _stream(old: TextIO | None, descriptor: int, kind: type[io.TextIOWrapper]) -> TextIO:
+    """A standard stream without a buffer of bytes, which takes every text."""
+    return kind(
+        io.FileIO(descriptor, "w", closefd=False),
+        encoding=getattr(old, "encoding", None) or "utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+        # PYTHONUNBUFFERED would write each part of a line by itself; of errors each part matters.
+        write_through=kind is not LogStream,
+    )
 
 
 def _buffer_c_output_by_line() -> None:

@@ -28,9 +28,11 @@ class Claim:
         self.folder = folder
         self.lock_fd = lock_fd
         self._owner = os.getpid()
+        self._published: tuple[Record, str | None] | None = None
 
     def write(self, record: Record, token: str | None) -> None:
         """Publish record and token. Call it once the server listens, and after each change."""
+        self._published = record, token
         # The token first: a client that finds the record finds its token too.
         if token is not None:
             files.replace(self.folder.token, token)
@@ -44,11 +46,35 @@ class Claim:
         if self.lock_fd < 0:
             return
         if os.getpid() == self._owner:
-            with guarded(self.folder.guard):
-                records.remove(self.folder)
-                # Explicitly: closing alone leaves it held by children that were forked.
+            if self._is_in_place():
+                with guarded(self.folder.guard):
+                    records.remove(self.folder)
+                    # Explicitly: closing alone leaves it held by children that were forked.
+                    unlock(self.lock_fd)
+            else:  # the folder was removed, or is another server's by now
                 unlock(self.lock_fd)
         self.close_in_child()
+
+    def renew(self) -> bool:
+        """Claim the address once more if its folder was removed below this server.
+
+        Clients find record and token again then. Tells whether that was done. Raises `StartupError`
+        where the folder can't be made, or is claimed by another server by now.
+        """
+        if self._published is None or self._is_in_place():
+            return False
+        again = claim((self.host, self.port))
+        os.close(self.lock_fd)
+        self.lock_fd = again.lock_fd
+        self.write(*self._published)
+        return True
+
+    def _is_in_place(self) -> bool:
+        """Whether the lock that this process holds is the one that others would look at."""
+        try:
+            return os.path.samestat(os.stat(self.folder.lock), os.fstat(self.lock_fd))
+        except FileNotFoundError:
+            return False
 
     def drop(self) -> None:
         """Remove record and token without waiting for the guard: this process exits now."""

@@ -23,6 +23,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from bgpy.memory import Piece
 from bgpy.system.strikes import is_strike
@@ -42,6 +43,8 @@ WAIT = 0.5
 
 # Who waited in `send` would hold the lock, and nothing could be received meanwhile.
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
+_MAY_WAIT = not _AT_ONCE
+"""Whether sending waits all the same: Windows has no such flag."""
 _FLAGS, _ALL = (_AT_ONCE,), (-1,)
 
 
@@ -88,7 +91,7 @@ class TlsSocket(_OverSocket):
         """Bytes that were encrypted, and that the sender offers next nevertheless."""
         # Looked up once: a small call goes through all of them.
         self._recv_from_socket = sock.recv_into
-        self._send_to_socket = sock.send
+        self._send_to_socket = partial(send_if_room, sock) if _MAY_WAIT else sock.send
         self._words, self._read_words = layer.words, layer.words.read
         self._encrypt = layer.encrypt
 
@@ -272,7 +275,13 @@ class TlsSocket(_OverSocket):
             self._settle()
 
     def _wait_writable(self) -> None:
-        if sys.platform != "win32":  # where sockets that block have time-outs of Python's
+        if sys.platform == "win32":
+            try:
+                select.select([], [self._sock], [], WAIT)
+            except ValueError as error:
+                if is_strike(error):
+                    raise
+        else:
             poller = select.poll()
             try:
                 poller.register(self._sock, select.POLLOUT)
@@ -281,6 +290,22 @@ class TlsSocket(_OverSocket):
                     raise
                 return  # closed by another thread: using it tells
             poller.poll(WAIT * 1000)
+
+
+def send_if_room(sock: socket.socket, data: Piece, flags: int = 0) -> int:
+    """Send as `socket.send` does if there is room for any of it, also over one that blocks.
+
+    Raises `BlockingIOError` if there is none. Windows takes what it is given whole then.
+    """
+    try:
+        has_room = sock.gettimeout() == 0 or bool(select.select([], [sock], [], 0)[1])
+    except ValueError as error:
+        if is_strike(error):
+            raise
+        has_room = True  # closed by another thread: sending tells
+    if not has_room:
+        raise BlockingIOError
+    return sock.send(data, flags)
 
 
 class PlainOrTls(_OverSocket):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bgpy import CallTimeout, Client, Handle, MessageTooLarge, NotRunning
+from bgpy import CallTimeout, Client, Handle, MessageTooLarge, NotRunning, Unreachable
 from bgpy.address import parse
 from bgpy.calling.blocking.access import Access
 from bgpy.calling.blocking.channel import Channel
@@ -67,17 +67,26 @@ def test_submitted_calls_leave_in_order_when_there_is_a_connection(start: Start)
         assert [each.result(LONG) for each in futures] == list(range(500))
 
 
-def test_call_whose_time_is_over_before_there_is_a_connection_ends_alone() -> None:
-    """The others keep their own time."""
+@pytest.mark.parametrize("first", ["hasty", "patient", "endless"])
+def test_call_whose_time_is_over_before_there_is_a_connection_ends_alone(first: str) -> None:
+    """The others keep their own time, whichever was first."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        mine = submitter(silent.getsockname()[1])
-        hasty, patient = submit(mine, timeout=0.05), submit(mine, timeout=1.0)
+        mine = submitter(silent.getsockname()[1], connect_timeout=30.0)
+        endless = submit(mine) if first == "endless" else None
+        if first == "hasty":
+            hasty, patient = submit(mine, timeout=0.05), submit(mine, timeout=1.0)
+        else:
+            patient, hasty = submit(mine, timeout=1.0), submit(mine, timeout=0.05)
         with pytest.raises(CallTimeout, match=r"0\.05 s") as caught:
             hasty.result(LONG)
         assert caught.value.progress == "not started"
         assert not patient.done()
         with pytest.raises(CallTimeout, match=r"1\.0 s"):
             patient.result(LONG)
+        mine.admit_all(monotonic())  # as the end of the program does
+        if endless is not None:
+            with pytest.raises(Unreachable, match="before the client was closed"):
+                endless.result(LONG)
         mine.rest()
 
 

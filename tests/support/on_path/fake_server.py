@@ -35,7 +35,7 @@ def _world(settings: Settings) -> dict[str, object]:
     return {
         "pid": os.getpid(),
         "parent": os.getppid(),
-        "session": os.getsid(0),
+        "session": os.getsid(0) if hasattr(os, "getsid") else 0,
         "cwd": os.getcwd(),
         "path": sys.path,
         "environment": dict(os.environ),

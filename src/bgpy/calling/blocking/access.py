@@ -98,12 +98,17 @@ class Access:
             return channel, head
         return None
 
-    def connected(self, deadline: float | None, timeout: float | None) -> Channel:
+    def connected(
+        self,
+        deadline: float | None,
+        timeout: float | None,
+        goes_on: Callable[[], bool] | None = None,
+    ) -> Channel:
         """The channel that all share, made if need be; raises as `Connector.connected`, and
         `CallTimeout`."""
         try:
             # A thread that is started while the program ends may never run.
-            return self.connector.connected(deadline, here=Program.ends)
+            return self.connector.connected(deadline, Program.ends, goes_on)
         except TooLate as error:
             raise timed_out(timeout, "not started") from error
 

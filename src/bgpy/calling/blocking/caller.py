@@ -172,6 +172,19 @@ class Caller:
         self._do(ask, timeout, waits=False, notice=False)
         return known
 
+    def known_hashes(self) -> dict[str, str | None]:
+        """Those of the server that this client is connected to, as far as it was asked."""
+        channel = self._connector.channel
+        incarnation, hashes = self._hashes
+        known = channel is not None and channel.welcome.incarnation == incarnation
+        return hashes if known else {}
+
+    def learn_hashes(self, hashes: dict[str, str | None]) -> None:
+        """Note that these are the server's now, and what else was known may be outdated."""
+        channel = self._connector.channel
+        if channel is not None:
+            self._hashes = channel.welcome.incarnation, hashes
+
     def terminate(self, make: Make, waits: bool, timeout: float | None) -> Answer:
         """Send an exit; give its answer once the server's port is closed and its process gone."""
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import TypeVar
 
 from bgpy.calling.blocking import threads
@@ -28,6 +29,9 @@ from bgpy.errors import BgpyError, Unreachable
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch
 from bgpy.system.strikes import is_strike
+
+LOOK = 0.05
+"""Seconds after which who waits on behalf of several calls looks which of them still do."""
 
 
 class Attempt:
@@ -68,10 +72,16 @@ class Connector:
         self.channel: Channel | None = None
         """The connection in use; it may have ended."""
 
-    def connected(self, deadline: float | None, here: bool = False) -> Channel:
+    def connected(
+        self,
+        deadline: float | None,
+        here: bool = False,
+        goes_on: Callable[[], bool] | None = None,
+    ) -> Channel:
         """The channel, connected if need be; with `here` without the help of another thread.
 
-        Raises `TooLate` at `deadline`, and what `connect` raises.
+        `goes_on` is asked again and again whether it is still waited for. Raises `TooLate` at
+        `deadline` or where it isn't, and what `connect` raises.
         """
         channel = self.channel
         if channel is not None:
@@ -82,7 +92,12 @@ class Connector:
         if attempt is None:
             return self._connect_here(deadline)
         while not attempt.is_over:
-            if not latch.wait(patience(deadline)) and not attempt.is_over:
+            seconds = patience(deadline)
+            if goes_on is not None:
+                seconds = LOOK if seconds < 0 else min(seconds, LOOK)
+            if latch.wait(seconds) or attempt.is_over:
+                continue
+            if is_over(deadline) or (goes_on is not None and not goes_on()):
                 self._leave(attempt, latch)
                 raise TooLate
         if attempt.channel is not None:

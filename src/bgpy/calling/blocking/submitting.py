@@ -46,6 +46,9 @@ from bgpy.tasks import current
 log = logging.getLogger("bgpy.client")
 
 
+NOT_IN_TIME = Unreachable("no connection could be made before the client was closed")
+
+
 class Submitter:
     """Of one client."""
 
@@ -124,14 +127,13 @@ class Submitter:
     def admit_all(self, last: float | None = None) -> None:
         """Have a connection, made if need be, take all that was posted.
 
-        It is waited for as long as the first may take, or up to `last`. What can't be sent ends.
+        It is waited for as long as connecting may take, or up to `last`; each call whose own
+        time is over meanwhile ends. What can't be sent ends too.
         """
         while self.posted:
-            first = self.posted[0]
-            deadline = first.deadline if last is None else last
             channel = None
             try:
-                channel = self._access.connected(deadline, first.call.timeout)
+                channel = self._access.connected(last, None, self._fail_late)
                 with self._shared.lock:
                     self.admit(channel)
             except Unusable:
@@ -142,10 +144,7 @@ class Submitter:
             except Exception as error:
                 if is_strike(error):
                     raise  # in the thread that closes: all stays posted
-                if isinstance(error, CallTimeout) and last is None:
-                    self._fail_late()
-                else:
-                    self._fail_all(error)
+                self._fail_all(NOT_IN_TIME if isinstance(error, CallTimeout) else error)
 
     def admit(self, channel: Channel) -> None:
         """With the lock held: hand what was posted to the channel, in order.
@@ -200,13 +199,17 @@ class Submitter:
             channel.lost(error)
             return False
 
-    def _fail_late(self) -> None:
-        """No connection yet: those whose time is over have not started, and won't."""
+    def _fail_late(self) -> bool:
+        """No connection yet: those whose time is over have not started, and won't.
+
+        Whether others are left.
+        """
         with self._shared.lock:
             for each in self.posted.copy():
                 if is_over(each.deadline):
                     self._settle(each, timed_out(each.call.timeout, "not started"))
                     self.posted.remove(each)
+        return bool(self.posted)
 
     def _fail_all(self, error: Exception) -> None:
         """No connection: what was posted has not started, and won't."""

@@ -1,0 +1,238 @@
+"""One fingerprint of code, for all that compares it: the same in every run of the same code.
+
+What counts is what the code does and what it was written with: the instructions and plain
+constants of functions, what classes are made of, and for a module of the user's its source.
+What doesn't: file names and line numbers, the order of sets, the addresses in a `repr`,
+and objects that are no plain constants, of which only the type does.
+
+Tasks have a fingerprint for each of their parts, so that a difference has a name::
+
+    {"init_task": ..., "exec_task": ..., "exit_task": ...,    the functions as they were given
+     "__main__.step": ..., "__main__.LIMIT": ...}             what they use of their script
+
+The versions of the modules that they use are told by `bgpy.codec.loaded`.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from bgpy.late import hashing
+from bgpy.system.strikes import is_strike_amid
+
+SCRIPT = "__main__"
+_SCRIPTS = (SCRIPT, "__mp_main__")
+
+DEEPEST_VALUE = 50
+"""Constants within constants that are looked at."""
+
+MOST_ITEMS = 10_000
+"""Of a larger constant only type and size count: it is data, not code."""
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
+_NOT_OF_CLASSES = {
+    *("__dict__", "__weakref__", "__module__", "__doc__", "__slotnames__", "_abc_impl"),
+    *("__firstlineno__", "__static_attributes__"),
+    *("__annotate__", "__annotate_func__", "__annotations_cache__"),
+}
+
+
+def of_code(code: CodeType) -> str:
+    """The fingerprint of one code object with those within it."""
+    return _hashed(_code(code))
+
+
+def of_tasks(tasks: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
+    """The fingerprints of tasks, by name, and of all that they use of their script."""
+    walk = _Walk()
+    found = {name: _hashed(walk.value(task)) for name, task in tasks.items()}
+    while walk.todo:
+        name, value = walk.todo.popitem()
+        found[name] = _hashed(walk.definition(value))
+    return found
+
+
+def _hashed(text: bytes) -> str:
+    found: str = hashing()[0].sha256(text).hexdigest()[:32]
+    return found
+
+
+def _joined(kind: str, parts: Iterable[bytes]) -> bytes:
+    """Parts after their kind, each with its length: no two rows of parts look alike."""
+    texts = [kind.encode(), *parts]
+    return b"".join(b"%d:%b" % (len(each), each) for each in texts)
+
+
+def _text(value: object) -> bytes:
+    return str(value).encode("utf-8", "surrogatepass")
+
+
+def _code(code: CodeType) -> bytes:
+    # From 3.13 on the body of a class holds the number of its first line.
+    line = code.co_firstlineno if "__firstlineno__" in code.co_names else None
+    consts = [
+        _code(each)
+        if isinstance(each, CodeType)
+        else _plain(None if line is not None and each == line else each)
+        for each in code.co_consts
+    ]
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    texts = (*counts, code.co_qualname, *map(_row, names))
+    return _joined("code", [*map(_text, texts), code.co_code, code.co_exceptiontable, *consts])
+
+
+def _row(names: tuple[str, ...]) -> str:
+    return " ".join(names)
+
+
+def _plain(value: Any, depth: int = 0) -> bytes:
+    """A constant as the compiler makes them: plain, or tuples and frozen sets of such."""
+    return _Walk().value(value, depth)
+
+
+class _Walk:
+    """Looks at values; what belongs to a script is left to be looked at under its own name."""
+
+    def __init__(self) -> None:
+        self.todo: dict[str, Any] = {}
+        self._met: set[str] = set()
+
+    def value(self, value: Any, depth: int = 0) -> bytes:
+        """What there is to say of a value where it is used."""
+        kind = type(value)
+        if kind in _PLAIN:
+            return _joined(kind.__name__, [_text(repr(value))])
+        if depth > DEEPEST_VALUE:
+            return b"deeper"
+        name = self._name_in_script(value)
+        if name is not None:
+            return _joined("name", [_text(name)])
+        if isinstance(value, (FunctionType, type)):
+            if _is_of_module(value):
+                return _joined("name", [_text(f"{value.__module__}.{value.__qualname__}")])
+            return self._once(f"{value.__qualname__} {id(value)}", value, depth)
+        if isinstance(value, ModuleType):
+            return _joined("module", [_text(value.__name__)])
+        return self._composed(value, depth + 1)
+
+    def definition(self, value: Any, depth: int = 0) -> bytes:
+        """What a function, class or constant of a script's is made of."""
+        if isinstance(value, FunctionType):
+            return self._function(value, depth)
+        if isinstance(value, type):
+            return self._class(value, depth)
+        return self._composed(value, depth + 1)
+
+    def _once(self, key: str, value: Any, depth: int) -> bytes:
+        """The definition of what has no name to be found by; where it is met again, its name."""
+        if key in self._met:
+            return _joined("name", [_text(value.__qualname__)])
+        self._met.add(key)
+        return self.definition(value, depth)
+
+    def _composed(self, value: Any, depth: int) -> bytes:
+        kind = type(value)
+        if kind in _PLAIN:
+            return self.value(value)
+        if isinstance(value, enum.Enum):
+            return _joined("enum", [_text(value.name), self.value(kind, depth)])
+        if kind in (tuple, list, set, frozenset, dict):
+            return self._container(value, depth)
+        if isinstance(value, functools.partial):
+            return self._of("partial", depth, value.func, value.args, value.keywords)
+        if isinstance(value, MethodType):
+            return self._of("method", depth, value.__func__, value.__self__)
+        if isinstance(value, BuiltinFunctionType):
+            return _joined("name", [_text(f"{value.__module__}.{value.__qualname__}")])
+        if isinstance(value, (classmethod, staticmethod)) or hasattr(value, "cache_parameters"):
+            return _joined(kind.__name__, [self.definition(value.__wrapped__, depth)])
+        if isinstance(value, property):
+            return self._of("property", depth, value.fget, value.fset, value.fdel)
+        if isinstance(value, functools.cached_property):
+            return self._of("cached_property", depth, value.func)
+        # Any other object tells by its type; called as a task it is what its class is.
+        return self._of("object", depth, kind)
+
+    def _of(self, kind: str, depth: int, *parts: Any) -> bytes:
+        return _joined(kind, [self.value(each, depth) for each in parts])
+
+    def _container(self, value: Any, depth: int) -> bytes:
+        kind = type(value).__name__
+        if len(value) > MOST_ITEMS:
+            return _joined(kind, [_text(len(value))])
+        if isinstance(value, dict):
+            pairs = [
+                _joined("item", (self.value(key, depth), self.value(each, depth)))
+                for key, each in list(value.items())
+            ]
+            return _joined(kind, sorted(pairs))
+        items = [self.value(each, depth) for each in list(value)]
+        return _joined(kind, sorted(items) if isinstance(value, (set, frozenset)) else items)
+
+    def _function(self, function: FunctionType, depth: int) -> bytes:
+        if function.__globals__.get("__name__") in _SCRIPTS:
+            for name in sorted(_names_used(function.__code__)):
+                if name in function.__globals__:
+                    self._use(name, function.__globals__[name])
+        cells = []
+        for cell in function.__closure__ or ():
+            try:
+                cells.append(self.value(cell.cell_contents, depth + 1))
+            except ValueError as error:
+                if is_strike_amid(error):
+                    raise
+                cells.append(b"empty")
+        others = (function.__defaults__, function.__kwdefaults__)
+        parts = [_code(function.__code__), *cells]
+        return _joined("function", parts + [self.value(each, depth + 1) for each in others])
+
+    def _use(self, name: str, value: Any) -> None:
+        """A global of the script: looked at later, unless it is only a name for something else."""
+        if isinstance(value, ModuleType) or self._name_in_script(value) is not None:
+            return
+        if isinstance(value, (FunctionType, type)) and _is_of_module(value):
+            return
+        self._note(f"{SCRIPT}.{name}", value)
+
+    def _note(self, name: str, value: Any) -> None:
+        if name not in self._met:
+            self._met.add(name)
+            self.todo[name] = value
+
+    def _class(self, kind: type, depth: int) -> bytes:
+        parts = [
+            _text(kind.__qualname__),
+            *(self.value(base, depth + 1) for base in kind.__bases__),
+        ]
+        for name, value in sorted(vars(kind).items()):
+            if name not in _NOT_OF_CLASSES:
+                parts += (_text(name), self.value(value, depth + 1))
+        return _joined("class", parts)
+
+    def _name_in_script(self, value: Any) -> str | None:
+        """The name under which a script's function or class is looked at, which it is then."""
+        if not isinstance(value, (FunctionType, type)) or value.__module__ not in _SCRIPTS:
+            return None
+        if not value.__qualname__.isidentifier():
+            return None  # a lambda, or a part of another function or class
+        name = f"{SCRIPT}.{value.__qualname__}"
+        self._note(name, value)
+        return name
+
+
+def _is_of_module(value: Any) -> bool:
+    """Whether a function or class goes by the name that it has in its module."""
+    return value.__module__ not in _SCRIPTS and "<" not in value.__qualname__
+
+
+def _names_used(code: CodeType) -> set[str]:
+    names = set(code.co_names)
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            names |= _names_used(each)
+    return names

@@ -1,0 +1,207 @@
+"""The user's modules as this process has loaded them, which is what it runs.
+
+A file may be edited after it was imported, so what lies on the disk need not be what runs. A
+module's source is therefore read once and kept until it is reloaded, which gives it another
+spec. Where the file may be newer than the module when it is first looked at, the functions that
+were loaded are compared with those of the file. If they are others, Python's own cached
+bytecode of the module is taken in place of its source, if that is what was loaded.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import time
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+from bgpy.codec.fingerprint import of_code
+from bgpy.late import hashing
+from bgpy.system.strikes import is_strike, is_strike_amid
+
+PYC_HEADER = 16
+"""Bytes before the code in Python's cache: magic number, flags, time and size of the source."""
+
+
+class ModuleSource(NamedTuple):
+    """One module as it travels: its dotted name, the bytes of its file, where that lies."""
+
+    name: str
+    text: bytes
+    file: str
+    package: bool
+    code: bytes = b""
+    """Where its file has other lines by now: the module as Python has cached it."""
+    edited: bool = False
+    """Whether the file was edited since it was loaded, and what was loaded is lost."""
+
+
+def digest(text: bytes) -> str:
+    """The hash by which two versions of a module are told apart."""
+    found: str = hashing()[0].sha256(text).hexdigest()
+    return found
+
+
+def version(source: ModuleSource) -> str:
+    """The hash of what is loaded; of what is lost, one that no other has."""
+    if source.code:
+        return f"code {digest(source.code[PYC_HEADER:])}"
+    return f"edited {digest(source.text)}" if source.edited else digest(source.text)
+
+
+_known: dict[str, tuple[ModuleSpec, ModuleSource | None]] = {}
+"""What was found of a module, and the spec that it had: entries are put and read whole."""
+
+
+def source_of(name: str) -> ModuleSource | None:
+    """The source of a module of the user's as it is loaded here; None for any other module."""
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    if not isinstance(module, ModuleType) or not isinstance(spec, ModuleSpec):
+        return None
+    known = _known.get(name)
+    if known is not None and known[0] is spec:
+        return known[1]
+    source = None
+    if spec.name == name and is_users(name, spec.origin):
+        try:
+            source = _read(module, spec)
+        except OSError as error:
+            if is_strike(error):
+                raise
+            return None
+    _known[name] = spec, source
+    return source
+
+
+def is_users(name: str, origin: str | None) -> bool:
+    """Whether a module is the user's: of a source file, and not installed."""
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top in ("__main__", "__mp_main__", "bgpy"):
+        return False
+    if origin is None or not origin.endswith(".py"):
+        return False
+    # The folder's name alone: `sysconfig`, which knows where packages of this Python
+    # are, needs a descriptor for that, and on 3.13 never recovers where there was none.
+    folders = os.path.normcase(origin).split(os.sep)
+    return "site-packages" not in folders and "dist-packages" not in folders
+
+
+def _read(module: ModuleType, spec: ModuleSpec) -> ModuleSource:
+    sent: ModuleSource | None = getattr(spec.loader, "module_source", None)
+    if sent is not None:
+        return sent
+    file = str(spec.origin)
+    with open(file, "rb") as opened:
+        text = opened.read()
+        stat = os.fstat(opened.fileno())
+    source = ModuleSource(spec.name, text, file, spec.submodule_search_locations is not None)
+    if stat.st_mtime < _began:
+        return source
+    return _as_loaded(source, module, spec, stat)
+
+
+def _as_loaded(
+    source: ModuleSource, module: ModuleType, spec: ModuleSpec, stat: os.stat_result
+) -> ModuleSource:
+    """`source`, if it may be what was loaded; else the cached code, if that is."""
+    there = _compiled(source)
+    cached = _cached(spec)
+    fresh = cached[8:PYC_HEADER] == _time_and_size(stat)
+    if there is not None and _holds(there, module):
+        if fresh or not cached or sys.dont_write_bytecode:
+            return source
+        # Whoever had imported the file as it is now would have cached that.
+        before = _unmarshalled(cached)
+        if before is None or of_code(before) == of_code(there) or not _holds(before, module):
+            return source
+        return source._replace(text=b"", code=cached)
+    before = None if fresh else _unmarshalled(cached)
+    if before is not None and _holds(before, module):
+        return source._replace(text=b"", code=cached)
+    return source._replace(edited=True)
+
+
+def _compiled(source: ModuleSource) -> CodeType | None:
+    try:
+        return compile(source.text, source.file, "exec", dont_inherit=True)
+    except Exception as error:
+        if is_strike_amid(error):
+            raise
+        return None
+
+
+def _cached(spec: ModuleSpec) -> bytes:
+    """What Python has cached of a module by its file's time; empty where it hasn't."""
+    try:
+        with open(spec.cached or "", "rb") as file:
+            found = file.read()
+    except OSError as error:
+        if is_strike(error):
+            raise
+        return b""
+    return found if found[4:8] == bytes(4) and len(found) > PYC_HEADER else b""
+
+
+def _time_and_size(stat: os.stat_result) -> bytes:
+    numbers = (int(stat.st_mtime), stat.st_size)
+    return b"".join((number & 0xFFFFFFFF).to_bytes(4, "little") for number in numbers)
+
+
+def _unmarshalled(cached: bytes) -> CodeType | None:
+    try:
+        code = marshal.loads(memoryview(cached)[PYC_HEADER:])
+    except Exception as error:
+        if is_strike_amid(error):
+            raise
+        return None
+    return code if isinstance(code, CodeType) else None
+
+
+def _holds(code: CodeType, module: ModuleType) -> bool:
+    """Whether each function that was loaded with `module` is one of its `code`."""
+    there = set(map(of_code, _within(code)))
+    file = getattr(module, "__file__", None)
+    return all(of_code(each) in there for each in _functions(module) if each.co_filename == file)
+
+
+def _within(code: CodeType) -> Iterator[CodeType]:
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield each
+            yield from _within(each)
+
+
+def _functions(module: ModuleType) -> Iterator[CodeType]:
+    """The code of the functions and methods that a module has defined."""
+    for value in list(vars(module).values()):
+        own = getattr(value, "__module__", None) == module.__name__
+        members = list(vars(value).values()) if isinstance(value, type) and own else [value]
+        for each in members:
+            function: Any = getattr(each, "fget", None) or each
+            function = getattr(function, "__wrapped__", function)
+            function = getattr(function, "__func__", function)
+            if isinstance(function, FunctionType):
+                yield function.__code__
+
+
+def _beginning() -> float:
+    """When this process began, in seconds since the epoch; 0 where that can't be seen."""
+    if sys.platform != "linux":
+        return 0.0
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        with open("/proc/uptime", "rb") as file:
+            up = float(file.read().split()[0])
+        return time.time() - up + ticks / os.sysconf("SC_CLK_TCK") - 1
+    except (OSError, ValueError, IndexError, AttributeError) as error:
+        if isinstance(error, OSError) and is_strike(error):
+            raise
+        return 0.0
+
+
+_began = _beginning()

@@ -1,0 +1,183 @@
+"""Truths of code that differs between this program and a server: it is noticed and said."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bgpy import Client, Handle, StaleCodeWarning
+
+Start = Callable[..., tuple[Handle, Client]]
+Script = Callable[..., "subprocess.Popen[str]"]
+
+HELPER = "def value(): return 'OLD'\nclass Thing:\n    def value(self): return 'OLD'\n"
+TASKS = """
+import helper_s
+from bgpy import respond
+def init_task(): pass
+def exec_task(client_socket, state, args):
+    run = args.get("run", helper_s.value)
+    respond(client_socket, run())
+def exit_task(client_socket, state, args): pass
+"""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with `tasks_s` and `helper_s`, on the path here and not in servers' folders."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "helper_s.py").write_text(HELPER)
+    (folder / "tasks_s.py").write_text(TASKS)
+    monkeypatch.syspath_prepend(str(folder))
+    importlib.invalidate_caches()
+    yield folder
+    for name in ("helper_s", "tasks_s"):
+        sys.modules.pop(name, None)
+
+
+def _initialize(client: Client) -> str:
+    tasks = importlib.import_module("tasks_s")
+    return client.initialize(tasks.init_task, tasks.exec_task, tasks.exit_task)["message"]
+
+
+def _edited(folder: Path) -> ModuleType:
+    """`helper_s` in another version, loaded here."""
+    (folder / "helper_s.py").write_text(HELPER.replace("OLD", "newer"))
+    importlib.invalidate_caches()
+    return importlib.reload(importlib.import_module("helper_s"))
+
+
+def test_call_warns_when_a_module_was_reloaded_here(modules: Path, start: Start) -> None:
+    """Each call that names it, by value or by reference, directly or through another module."""
+    _, client = start()
+    _initialize(client)
+    helper = importlib.import_module("helper_s")
+    assert client.call({"run": helper.value}) == "OLD"
+    helper = _edited(modules)
+    assert client.call({}) == "OLD"  # names no code
+    shapes: list[Callable[[], str]] = [helper.value, helper.Thing().value, lambda: helper.value()]
+    for run in shapes * 2:
+        with pytest.warns(StaleCodeWarning, match="module helper_s") as caught:
+            assert client.call({"run": run}) == "OLD"
+        assert caught[0].filename == __file__
+        warning = caught[0].message
+        assert isinstance(warning, StaleCodeWarning)
+        assert warning.differences == ("module helper_s",)
+        assert "terminate" in str(warning)
+    with pytest.warns(StaleCodeWarning):
+        client.execute({"run": helper.value})
+    with pytest.warns(StaleCodeWarning):
+        client.submit({"run": helper.value}).result(20)
+    with pytest.warns(StaleCodeWarning, match="different: module helper_s"):
+        assert _initialize(client) == "Already initialized."
+
+
+def test_initialize_warns_of_the_tasks_that_a_server_has(modules: Path, start: Start) -> None:
+    """Of another program, of another version; not of the same."""
+    handle, client = start()
+    _initialize(client)
+    assert _initialize(client) == "Already initialized."
+    second = Client(handle.address, token=client._token)
+    assert _initialize(second) == "Already initialized."
+    with pytest.warns(
+        StaleCodeWarning, match="different: init_task, exec_task, exit_task"
+    ) as caught:
+        second.initialize(lambda: None, lambda a, b, c: None, lambda a, b, c: None)
+    assert caught[0].filename == __file__
+
+
+def test_server_takes_what_is_loaded_here_when_the_file_is_newer(
+    modules: Path, start: Start
+) -> None:
+    """The version that this program runs, from its second server too."""
+    _, client = start()
+    _initialize(client)
+    assert client.call({}) == "OLD"
+    (modules / "helper_s.py").write_text(HELPER.replace("OLD", "newer"))
+    _, second = start()
+    _initialize(second)
+    assert second.call({}) == "OLD"
+    helper = importlib.import_module("helper_s")
+    assert second.call({"run": helper.value}) == "OLD"
+
+
+def test_server_with_an_init_file_keeps_what_it_has_loaded(modules: Path, start: Start) -> None:
+    """Also if the files have changed since, and a program comes that loads them now."""
+    _, client = start(init_file=modules / "tasks_s.py")
+    (modules / "helper_s.py").write_text(HELPER.replace("OLD", "newer"))
+    importlib.invalidate_caches()
+    with pytest.warns(StaleCodeWarning, match="different: module helper_s"):
+        assert _initialize(client) == "Already initialized."
+    assert client.call({}) == "OLD"
+    helper = importlib.import_module("helper_s")
+    with pytest.warns(StaleCodeWarning, match="module helper_s"):
+        client.call({"run": helper.value})
+
+
+RUN = """
+import sys, warnings
+import helper
+from bgpy import Client, StaleCodeWarning, respond
+
+LIMIT = 1
+
+def step():
+    return LIMIT, helper.VALUE
+
+def exec_task(client_socket, state, args):
+    respond(client_socket, step())
+
+def exit_task(client_socket, state, args):
+    pass
+
+client = Client("127.0.0.1", int(sys.argv[1]))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    client.initialize(lambda: None, exec_task, exit_task)
+print(client.call({}), *[each.message.differences for each in caught])
+"""
+
+
+def test_script_that_was_edited_and_run_again_is_told(start: Start, tmp_path: Path) -> None:
+    """Which of its functions and constants the server has in another version, and which module."""
+    port = start()[0].port
+
+    def run(script: str, helper: str) -> str:
+        (tmp_path / "script.py").write_text(script)
+        (tmp_path / "helper.py").write_text(helper)
+        command = [sys.executable, "script.py", str(port)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    first = "(1, 'old')"
+    assert run(RUN, "VALUE = 'old'") == first
+    assert run(f"# moved\n{RUN}", "VALUE = 'old'") == first
+    edited = RUN.replace("LIMIT = 1", "LIMIT = 2").replace("LIMIT, helper", "LIMIT+1, helper")
+    parts = run(edited, "VALUE = 'newer'")
+    assert parts == f"{first} ('__main__.LIMIT', '__main__.step', 'module helper')" or parts == (
+        f"{first} ('__main__.step', '__main__.LIMIT', 'module helper')"
+    )
+
+
+def test_calls_without_code_ask_nothing(modules: Path, start: Start) -> None:
+    """Nor those whose code the server is known to have."""
+    _, client = start()
+    _initialize(client)
+    asked: list[object] = []
+    before = client._caller.hashes
+    client._caller.hashes = lambda *args: asked.append(args) or before(*args)  # type: ignore
+    helper = importlib.import_module("helper_s")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for args in ({"number": 2.5, "text": "\x93"}, {"run": helper.value}):
+            client.call(args)
+            client.submit(args).result(20)
+    assert asked == []

@@ -1,0 +1,109 @@
+"""What is loaded, whatever has become of its file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bgpy.codec import loaded
+from bgpy.codec.loaded import ModuleSource, digest, source_of, version
+
+BEFORE = "VALUE = 1\n\nclass Kind:\n    @property\n    def value(self): return VALUE\n"
+CODE = BEFORE.replace("return VALUE", "return VALUE + 1  # and longer")
+CONSTANT = BEFORE.replace("VALUE = 1", "VALUE = 12345")
+
+
+@pytest.fixture(autouse=True)
+def imports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A folder on the path, and the modules as they were; each file may be a newer one."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(loaded, "_began", 0.0)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    before = set(sys.modules)
+    yield
+    for name in sys.modules.keys() - before:
+        del sys.modules[name]
+
+
+def _imported(folder: Path, name: str) -> tuple[Path, ModuleType]:
+    path = folder / f"{name}.py"
+    path.write_text(BEFORE)
+    importlib.invalidate_caches()
+    return path, importlib.import_module(name)
+
+
+def _source(name: str) -> ModuleSource:
+    found = source_of(name)
+    assert found is not None
+    return found
+
+
+def test_source_is_that_of_the_file_as_long_as_it_stays(tmp_path: Path) -> None:
+    """With its bytes, where it lies, and its version."""
+    path, _ = _imported(tmp_path, "stays")
+    source = _source("stays")
+    assert source == ModuleSource("stays", BEFORE.encode(), str(path), False)
+    assert version(source) == digest(BEFORE.encode())
+
+
+def test_source_stays_until_the_module_is_reloaded(tmp_path: Path) -> None:
+    """What was seen first is what is loaded."""
+    path, module = _imported(tmp_path, "reloaded")
+    _source("reloaded")
+    path.write_text(CODE)
+    assert _source("reloaded").text == BEFORE.encode()
+    importlib.invalidate_caches()
+    importlib.reload(module)
+    assert _source("reloaded").text == CODE.encode()
+
+
+@pytest.mark.parametrize("after", [CODE, CONSTANT])
+def test_cached_code_is_taken_when_the_file_was_edited_before(tmp_path: Path, after: str) -> None:
+    """It is what was loaded; a function or a constant may have changed."""
+    path, module = _imported(tmp_path, "edited_a")
+    assert module.__spec__ is not None
+    cached = Path(str(module.__spec__.cached)).read_bytes()
+    path.write_text(after)
+    source = _source("edited_a")
+    assert (source.text, source.code, source.edited) == (b"", cached, False)
+    assert version(source).startswith("code ")
+
+
+def test_source_is_lost_when_there_is_no_cached_code(tmp_path: Path) -> None:
+    """Its version is like no other, so that it is noticed."""
+    path, module = _imported(tmp_path, "edited_b")
+    assert module.__spec__ is not None
+    os.unlink(str(module.__spec__.cached))
+    path.write_text(CODE)
+    source = _source("edited_b")
+    assert (source.text, source.edited) == (CODE.encode(), True)
+    assert version(source) not in (digest(CODE.encode()), digest(BEFORE.encode()))
+
+
+def test_source_is_the_files_when_only_comments_or_the_time_have_changed(tmp_path: Path) -> None:
+    """What runs is the same."""
+    path = tmp_path / "commented.py"
+    path.write_text("VALUE = 1\ndef value(): return VALUE\n")
+    importlib.import_module("commented")
+    text = f"# a comment\n\n{path.read_text()}"
+    path.write_text(text)
+    assert _source("commented") == ModuleSource("commented", text.encode(), str(path), False)
+
+
+@pytest.mark.parametrize("name", ["os", "sys", "numpy", "bgpy", "no_such_module", "", "__main__"])
+def test_source_of_is_none_for_what_is_not_the_users(name: str) -> None:
+    """The standard library, packages, and what there isn't."""
+    assert source_of(name) is None
+
+
+def test_beginning_is_before_now() -> None:
+    """Or unknown, and then each file is looked at."""
+    import time
+
+    assert 0.0 <= loaded._beginning() < time.time()

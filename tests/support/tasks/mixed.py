@@ -1,0 +1,53 @@
+"""Tasks that another Python's client can call: they send back, or raise what is asked for."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import fractions
+import pathlib
+import re
+import uuid
+from typing import Any
+
+from bgpy import respond
+from bgpy.core.sockets import ClientSocket
+
+VALUES: list[Any] = [
+    {"a": [1, 2.5, None, True, b"x"], "b": (frozenset({1}), {"c"}), "ä": 1j},
+    pathlib.PurePosixPath("/some/where"),
+    pathlib.Path("here"),
+    datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC),
+    datetime.timedelta(3),
+    decimal.Decimal("1.10"),
+    fractions.Fraction(1, 3),
+    uuid.UUID(int=7),
+    re.compile("a+b", re.ASCII),
+    range(3),
+    bytes(300_000),
+    bytearray(b"y" * 300_000),
+]
+"""One of each that is pickled in a way of its own."""
+
+
+def init_task() -> int:
+    """Nothing is counted."""
+    return 0
+
+
+def exec_task(client_socket: ClientSocket, state: int, args: dict[str, Any]) -> int:
+    """Send ``args["value"]`` back, unless there is an exception to raise."""
+    if args.get("raise") == "pattern":
+        re.compile("(")
+    if args.get("raise") == "group":
+        raise ExceptionGroup("both", [ValueError("one"), KeyError("two")])
+    respond(client_socket, args.get("value"))
+    return state + 1
+
+
+def exit_task(client_socket: ClientSocket, state: int, args: dict[str, Any]) -> None:
+    """Tell how many were answered."""
+    respond(client_socket, state)
+
+
+TASKS = (init_task, exec_task, exit_task)
