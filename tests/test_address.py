@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpy import address
+from bgpy import Server, address
 from bgpy.address import Address, parse
 
 
@@ -52,7 +52,9 @@ def test_parse_gives_one_spelling_when_there_are_several(host: str, expected: st
         ("[x]", 1, ValueError, "IPv6"),
         ("a b", 1, ValueError, "a b"),
         ("a\0b", 1, ValueError, "neither"),
-        ("../x", 1, ValueError, "neither"),
+        ("a/x", 1, ValueError, "neither"),
+        ("../x", 1, ValueError, "write unix: and the absolute path"),
+        ("/run/x", 1, ValueError, "write unix:/run/x for a Unix socket"),
     ],
 )
 def test_parse_names_the_mistake_when_input_is_bad(
@@ -61,6 +63,12 @@ def test_parse_names_the_mistake_when_input_is_bad(
     """Wrong types are a TypeError, impossible values a ValueError."""
     with pytest.raises(error, match=named):
         parse(host, port)
+
+
+def test_parse_names_the_address_when_its_owner_is_given() -> None:
+    """As in ``Client(handle)``: what has an address is not one."""
+    with pytest.raises(TypeError, match=r"not Server: give its address, as in server\.address$"):
+        parse(Server("127.0.0.1", 5))  # type: ignore[arg-type]
 
 
 @given(st.ip_addresses(), st.integers(0, 65535))
@@ -175,6 +183,10 @@ def test_parse_takes_a_whole_address_when_no_port_is_given(
         ("box:65536", "65536"),
         ("box:\u0665", "no port"),
         ("http://box:5", "leave http:// out"),
+        ("/tmp/x.sock", "write unix:/tmp/x.sock for a Unix socket"),
+        ("/tmp/x:5", "write unix:/tmp/x:5 for a Unix socket"),
+        ("~/x.sock", "write unix: and the absolute path"),
+        ("./x.sock", "write unix: and the absolute path"),
         ("unix:", "absolute path"),
         ("unix:relative", "absolute path"),
         ("unix:/", "absolute path"),

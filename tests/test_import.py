@@ -52,6 +52,12 @@ def test_public_names_hold_every_error_when_errors_has_one() -> None:
     assert {name: getattr(bgpy, name) for name in tree} == tree
 
 
+def test_dir_gives_the_public_names_alone() -> None:
+    """Tab completion offers nothing of the package's own, whatever has been used."""
+    shown = {name for name in dir(bgpy) if not name.startswith("__")}
+    assert shown == {*bgpy.__all__, "client", "errors", "server"} - {"__version__"}
+
+
 def test_unknown_name_is_an_attribute_error_when_used() -> None:
     """A misspelt name fails as in any module, and the message names it."""
     with pytest.raises(AttributeError, match="Clinet"):

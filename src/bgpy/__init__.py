@@ -131,4 +131,6 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """The public names; not what the package needs itself, nor the modules that it has loaded."""
+    special = (name for name in globals() if name.startswith("__"))
+    return sorted({*special, *_MODULES, *__all__})

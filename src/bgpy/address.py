@@ -65,7 +65,7 @@ def parse(host: str, port: int | None = None) -> Address:
     string and an integer, naming which, `ValueError` for a port beyond 0 to 65535, a host
     that can't be one, or a path that no Unix socket can have.
     """
-    host = checked_text(host, "host")
+    host = _host_text(host)
     if port is not None:
         port = checked_port(port)
     if host.startswith(UNIX):
@@ -75,6 +75,18 @@ def parse(host: str, port: int | None = None) -> Address:
     if port is None:
         host, port = _apart(host)
     return Address(_normal_host(host), checked_port(port))
+
+
+def _host_text(host: object) -> str:
+    """Of a handle, a server or a client, which have an address, the error names that."""
+    try:
+        return checked_text(host, "host")
+    except TypeError as error:
+        own = getattr(type(host), "address", None)
+        if not isinstance(own, property):
+            raise
+        kind = type(host).__name__
+        raise TypeError(f"{error}: give its address, as in {kind.lower()}.address") from None
 
 
 def _unix(path: str) -> Address:
@@ -98,6 +110,7 @@ def _apart(text: str) -> tuple[str, int]:
         raise ValueError(
             f"{text!r} is a URL, not an address: leave {text.partition('//')[0]}// out"
         )
+    _check_no_path(text)
     host, colon, port = text.rpartition(":")
     if not colon and text.isascii() and text.isdigit():
         raise ValueError(
@@ -113,6 +126,15 @@ def _apart(text: str) -> tuple[str, int]:
     if ":" in host and not host.startswith("["):
         raise ValueError(f"put an IPv6 address in brackets before its port: [{host}]:{port}")
     return host, int(port)
+
+
+def _check_no_path(text: str) -> None:
+    if text.startswith("/"):
+        raise ValueError(f"{text!r} is a path: write {UNIX}{text} for a Unix socket")
+    if text.startswith(("./", "../", "~")):
+        raise ValueError(
+            f"{text!r} is a path: write {UNIX} and the absolute path for a Unix socket"
+        )
 
 
 def resolve(address: Address) -> list[Address]:
@@ -223,6 +245,7 @@ def _normal_host(host: str) -> str:
         return literal
     if ":" in host:
         raise ValueError(f"{host!r} is not a host; give it alone, or host and port separately")
+    _check_no_path(host)
     if "/" in host or "\\" in host or any(c.isspace() or not c.isprintable() for c in host):
         raise ValueError(f"{host!r} is neither a host name nor an IP address")
     return host.lower()
