@@ -159,6 +159,8 @@ def test_call_after_a_signal_is_refused_at_once(
             with pytest.raises(ServerGone, match="shutting down") as caught:
                 call({"run": count})
             assert caught.value.progress == "not started"
+            assert (caught.value.address, caught.value.pid) == (other.address, handle.pid)
+            assert f"'kill -9 {handle.pid}' on its machine" in str(caught.value)
     gate.open()
     assert runs.result(60) == "finished"
     assert handle.wait(60)

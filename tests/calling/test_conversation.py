@@ -12,6 +12,7 @@ from bgpy.calling.conversation import (
     Conversation,
     Expiry,
     Farewell,
+    Known,
     timed_out,
 )
 from bgpy.errors import CallTimeout, Progress, ServerGone, ServerRestarted
@@ -20,6 +21,7 @@ from bgpy.wire.messages import (
     Goodbye,
     Message,
     Pong,
+    Reason,
     Receipt,
     Reply,
     Stage,
@@ -378,7 +380,7 @@ def test_timed_out_says_how_far_the_call_came(progress: Progress) -> None:
 @pytest.mark.parametrize("stage", list(Stage))
 def test_call_whose_time_is_over_is_told_what_its_stage_means(stage: Stage) -> None:
     """Each stage has a progress; an exit that waits is not said to have run."""
-    conversation = Conversation()
+    conversation = Conversation(server=Known(address="here:5", pid=77), pid=77)
     call = begun(conversation)
     conversation.ask(call, 2)
     conversation.received(Status(2, stage_text(stage)))
@@ -387,5 +389,19 @@ def test_call_whose_time_is_over_is_told_what_its_stage_means(stage: Stage) -> N
         assert "the server is ending; exit_task has not begun" in str(call.answer)
     keeps_the_server = stage in (Stage.RUNNING, Stage.ENDING)
     assert ("kill() of its handle" in str(call.answer)) is keeps_the_server
+    assert ("'kill -9 77' on its machine" in str(call.answer)) is keeps_the_server
+    assert call.answer.pid == (77 if keeps_the_server else None)
     ran = "is still running" in str(call.answer)
     assert ran is (stage is Stage.RUNNING)
+
+
+def test_call_that_an_ending_server_refuses_is_told_what_ends_it_at_once() -> None:
+    """Also a caller without its handle."""
+    conversation = Conversation(server=Known(address="here:5", pid=77), pid=77)
+    call = begun(conversation)
+    conversation.received(Failure(call.request, Reason.NOT_STARTED, text="it ends"))
+    error = call.answer
+    assert isinstance(error, ServerGone)
+    assert (error.problem, error.progress) == ("it ends", "not started")
+    assert (error.address, error.pid) == ("here:5", 77)
+    assert "kill() of its handle, or 'kill -9 77' on its machine" in str(error)

@@ -26,7 +26,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from bgpy.errors import BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
-from bgpy.wire.messages import Failure, Goodbye, Message, Receipt, Stage, Status, stage_of
+from bgpy.wire.messages import Failure, Goodbye, Message, Reason, Receipt, Stage, Status, stage_of
 
 Answer = Message | BgpyError | bytes
 """What a call ends in; bytes are the pickle of a small response."""
@@ -104,8 +104,14 @@ NOTHING = Known()
 class Conversation:
     """The calls of one connection."""
 
-    def __init__(self, parts: frozenset[type] = frozenset()) -> None:
-        """`parts` are the classes of messages that come before an answer, and are none."""
+    def __init__(
+        self, parts: frozenset[type] = frozenset(), server: Known = NOTHING, pid: int = 0
+    ) -> None:
+        """`parts` are the classes of messages that come before an answer, and are none.
+
+        `server` is what errors of calls say of it while the connection lasts; `pid` its process
+        on its own machine, 0 if that is not known.
+        """
         self.pending: dict[int, Call] = {}
         """The calls that somebody waits for, by request."""
         self.unanswered: set[int] = set()
@@ -115,6 +121,8 @@ class Conversation:
         self.known = NOTHING
         """What else is known of that."""
         self._parts = parts
+        self._server = server
+        self._pid = pid
 
     @property
     def is_quiet(self) -> bool:
@@ -148,7 +156,18 @@ class Conversation:
             return None
         elif call.answer is None:
             call.answer = message
+            if isinstance(message, Failure) and message.reason == Reason.NOT_STARTED:
+                call.answer = self._refused(message.text)
         return call
+
+    def _refused(self, text: str) -> ServerGone:
+        """The error of a call that the server did not run since it ends."""
+        advice = (
+            "start the server again when it has ended: it finishes the running task, then "
+            f"exit_task; to end it at once, without exit_task, {_by_force(self._pid)}"
+        )
+        known = self._server._replace(advice=advice)
+        return ServerGone(text, progress="not started", **known._asdict())
 
     def done(self, call: Call) -> None:
         """Forget a call that has ended and whose waiter was woken."""
@@ -238,8 +257,13 @@ class Conversation:
         if call.receipt is not None and progress == "started":
             call.answer = call.receipt
         else:
-            advice = TO_END if stage in (Stage.RUNNING, Stage.ENDING) else None
-            call.answer = timed_out(call.timeout, progress, _MEANINGS.get(stage), advice)
+            error = timed_out(call.timeout, progress, _MEANINGS.get(stage))
+            if stage in (Stage.RUNNING, Stage.ENDING):  # nothing else stops the task
+                force = _by_force(self._pid)
+                advice = f"wait longer; or end the server at once, and lose its state: {force}"
+                known = self._server._replace(advice=advice)
+                error = CallTimeout(error.problem, progress=progress, **known._asdict())
+            call.answer = error
             if progress != "not started":
                 self.unanswered.add(call.request)
         return call
@@ -311,15 +335,16 @@ EXITING = "exit_task has run, and the server is closing"
 """The same, of a call that has ended the server."""
 
 
-TO_END = "wait longer; or end the server at once, and lose its state, with kill() of its handle"
-"""What can be done about a task that runs and runs: nothing else stops it."""
+def _by_force(pid: int) -> str:
+    """How to end a server whose task runs and runs; not everybody has its handle."""
+    or_kill = f", or 'kill -9 {pid}' on its machine" if pid else ""
+    return f"call kill() of its handle{or_kill}"
 
 
 def timed_out(
     timeout: float | None,
     progress: Progress,
     meaning: str | None = None,
-    advice: str | None = None,
 ) -> CallTimeout:
     """The error of a call that took longer than `timeout` seconds."""
     # What is left of a time limit is a little less than it.
@@ -334,4 +359,4 @@ def timed_out(
         }[progress]
     )
     problem = f"no answer within {seconds} s{known}: {meaning}"
-    return CallTimeout(problem, advice=advice, progress=progress)
+    return CallTimeout(problem, progress=progress)

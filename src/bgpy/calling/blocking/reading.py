@@ -62,8 +62,12 @@ class Reading(ABC):
         reached, self.connection, self.welcome = connected
         self.generation = generation
         """How many restarts the client had met when it was made."""
-        self.conversation = Conversation()
         self.process = server_process(self.welcome)
+        server = Known(
+            address=None if shared.address is None else str(shared.address),
+            pid=None if self.process is None else self.process.pid,
+        )
+        self.conversation = Conversation(server=server, pid=self.welcome.pid)
         assert self.connection.reader is not None, "the handshake is done"
         self.leaving = ""
         """Why this side closes the connection, once its goodbye is being sent: that thread
