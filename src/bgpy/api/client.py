@@ -186,8 +186,8 @@ class Client:
             head, buffers, code = functions.encode_tasks(tasks, sources, hashes, parts)
             answer = self._caller.initialize(
                 lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
-                seconds_left(deadline),
                 seconds,
+                seconds_left(deadline),
             )
             received: dict[str, str] = value_of(answer, "INIT")
             stale = Staleness(self._caller, self.address)
@@ -214,9 +214,8 @@ class Client:
             raise _no_dict(args, "args")
         try:
             packed = payload.encode(args, "args")
-            if may_name_code(packed):
-                seconds = self._look_at_code(packed, seconds)
-            return value_of(self._caller.call(packed, seconds), "EXEC")
+            left = self._look_at_code(packed, seconds) if may_name_code(packed) else None
+            return value_of(self._caller.call(packed, seconds, left), "EXEC")
         except Exception as error:
             tidy(error)
             raise
@@ -283,11 +282,11 @@ class Client:
         try:
             packed = head, buffers, code = payload.encode(exec_args, "args")
             seconds = self._seconds(timeout)
-            if may_name_code(packed):
-                seconds = self._look_at_code(packed, seconds)
+            left = self._look_at_code(packed, seconds) if may_name_code(packed) else None
             answer = self._caller.request(
                 lambda number: Execute(number, head, buffers, CODEC_PICKLE, code),
                 seconds,
+                left,
                 waits=False,
             )
             return value_of(answer, "EXEC")

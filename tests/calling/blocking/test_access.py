@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
 from typing import Any
 
 import pytest
 
 from bgpy.address import parse
-from bgpy.calling.blocking.access import Access, Terms
+from bgpy.calling.blocking import access as module
+from bgpy.calling.blocking.access import Access, Posted, Terms
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.connector import TooLate
 from bgpy.calling.blocking.program import Program
 from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import CallingSelf, CallTimeout, ServerRestarted
+from bgpy.memory import Payload
 from bgpy.tasks.current import serving
 from bgpy.wire.messages import Goodbye
-from tests.support.channels import Far, far_end
+from bgpy.wire.small import SMALL_CALL
+from tests.support.channels import Far, bare_future, far_end
 from tests.support.connections import WELCOME
 
 ENDLESS = Terms(None, None, 0, waits=True, notice=True)
@@ -143,3 +147,78 @@ def test_call_is_inside_of_another_one_or_of_the_programs_end(
         assert mine.is_inside()
     monkeypatch.setattr(Program, "ends", True)
     assert mine.is_inside()
+
+
+SMALL: Payload = (b"x" * SMALL_CALL, (), False)
+
+
+def no_channel(mine: Access) -> None:
+    mine.connector.channel = None
+
+
+def restarted(mine: Access) -> None:
+    assert mine.connector.channel is not None
+    mine.connector.channel.generation = 1
+
+
+def posted(mine: Access) -> None:
+    mine.posted.append(Posted(bare_future(), SMALL, 0))
+
+
+@pytest.mark.parametrize(
+    ("payload", "timeout", "before", "within"),
+    [
+        pytest.param((bytearray(b"x"), (), False), None, None, None, id="pickled elsewhere"),
+        pytest.param((SMALL[0] + b"x", (), False), None, None, None, id="not small"),
+        pytest.param((SMALL[0], (b"buffer",), False), None, None, None, id="buffers"),
+        pytest.param((SMALL[0], (), True), None, None, None, id="holds code"),
+        pytest.param(SMALL, 1.0, None, None, id="time limit"),
+        pytest.param(SMALL, None, no_channel, None, id="no connection"),
+        pytest.param(SMALL, None, restarted, None, id="restarted"),
+        pytest.param(SMALL, None, posted, None, id="others come first"),
+        pytest.param(SMALL, None, None, lambda mine: mine.here.inside, id="inside of a call"),
+        pytest.param(SMALL, None, None, lambda _: serving(b"another server"), id="in a task"),
+    ],
+)
+def test_short_road_is_for_small_calls_that_need_no_look_at_anything_else(
+    ends: tuple[Channel, Far],
+    payload: Payload,
+    timeout: float | None,
+    before: Callable[[Access], None] | None,
+    within: Callable[[Access], AbstractContextManager[object]] | None,
+) -> None:
+    """With each condition turned round it takes none, and with the same thing undone it does."""
+    mine, (channel, _) = access(), ends
+    mine.connector.channel = channel
+    assert mine.short_road(SMALL, None) == (channel, SMALL[0])
+    if before is not None:
+        before(mine)
+    with within(mine) if within is not None else nullcontext():
+        assert mine.short_road(payload, timeout) is None
+    if before is None:
+        assert mine.short_road(SMALL, None) == (channel, SMALL[0])
+
+
+def test_short_road_is_open_again_when_the_restart_was_told(ends: tuple[Channel, Far]) -> None:
+    """As it is for whoever was told."""
+    mine, (channel, _) = access(), ends
+    mine.connector.channel = channel
+    restarted(mine)
+    mine.acquaintance.knows(1)
+    assert mine.short_road(SMALL, None) is not None
+
+
+def test_short_road_is_closed_at_the_programs_end_and_where_it_is_switched_off(
+    ends: tuple[Channel, Far], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end other threads may be gone; switched off, all calls take the long one."""
+    mine, (channel, _) = access(), ends
+    mine.connector.channel = channel
+    with monkeypatch.context() as patch:
+        patch.setattr(Program, "ends", True)
+        assert mine.short_road(SMALL, None) is None
+    assert mine.short_road(SMALL, None) is not None
+    monkeypatch.setattr(module, "short_roads", lambda: False)
+    closed = access()
+    closed.connector.channel = channel
+    assert closed.short_road((b"", (), False), None) is None

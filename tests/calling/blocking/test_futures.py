@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.futures import UNWATCHED, CallFuture, Finishers
+from bgpy.calling.blocking import futures, threads
+from bgpy.calling.blocking.futures import UNWATCHED, CallFuture, Finishers, FutureThread
 from bgpy.errors import DecodeError, ServerGone
 from bgpy.wire.messages import Failure, Pong, Reason
 from tests.support.peers import wait_until
+from tests.support.strikes import Struck, strike
 
 UNREADABLE = Pong(2)
 FAILED = Failure(1, Reason.TASK, "KeyError", "text", "", b"", (), 0, False)
@@ -389,3 +391,206 @@ def test_future_that_is_done_keeps_nothing_of_its_client() -> None:
     mine.settle(Pong(1))
     assert found() is None
     assert mine.result() == Pong(1)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, ZeroDivisionError])
+def test_thread_for_callbacks_goes_on_whatever_one_raises(
+    kind: type[BaseException], finishers: Finishers
+) -> None:
+    """The next future's is called, by the same thread."""
+    first, second = future(), future()
+    called: SimpleQueue[int] = SimpleQueue()
+
+    def ends(_: object) -> None:
+        called.put(threading.get_ident())
+        raise kind
+
+    first.add_done_callback(ends)
+    second.add_done_callback(lambda _: called.put(threading.get_ident()))
+    for each in (first, second):
+        each.arrived(Pong(1), finishers)
+    assert called.get(timeout=30) == called.get(timeout=30)
+
+
+def started(finishers: Finishers) -> list[bool]:
+    """Whether each of the two threads is there."""
+    return [finishers._telling._started, finishers._calling._started]
+
+
+@pytest.mark.parametrize("how", ["rest", "collected"])
+def test_both_threads_end_when_their_owner_does(how: str) -> None:
+    """Closed or forgotten; what was posted before is done."""
+    owner = threading.Event()
+    finishers = Finishers(owner)
+    waiting = future()
+    soon(lambda: waiting.arrived(Pong(1), finishers))
+    assert list(as_completed([waiting], 30)) == [waiting]
+    assert finishers._telling.start()
+    assert finishers.start()
+    called = threading.Event()
+    mine = future()
+    mine.add_done_callback(lambda _: called.set())
+    mine.arrived(Pong(1), finishers)
+    if how == "rest":
+        finishers.rest()
+    else:
+        del owner
+    wait_until(lambda: started(finishers) == [False, False], "both have ended")
+    assert called.is_set()
+
+
+def test_thread_looks_again_when_it_is_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was posted behind its end, while it was there, is nobody's else."""
+    owner, done = threading.Event(), []
+    mine = FutureThread(owner, done.append)
+    monkeypatch.setattr(threads, "start", lambda *_: True)
+    assert mine.start()
+    mine.rest()
+    last = future()
+    assert mine.post(last)
+    mine.rest()
+    mine._run(weakref.ref(owner))  # in this one, as the thread would
+    assert done == [last]
+    assert not mine._started
+
+
+def test_forked_child_ends_a_future_whose_lock_another_thread_held() -> None:
+    """That thread is not there: what it held is replaced, and callbacks are called here."""
+    mine, called = future(), []
+    mine.add_done_callback(called.append)
+    holder = threading.Thread(target=mine._condition.acquire)
+    holder.start()
+    holder.join()
+    mine.settle_in_child(Pong(1))
+    assert called == [mine]
+    assert mine._condition.acquire(blocking=False)
+    assert wait([mine], 0) == ({mine}, set())
+
+
+def test_who_waits_looks_again_when_its_call_has_a_server() -> None:
+    """Only then can be known that it would wait for ever; without that it sleeps on."""
+    looks: SimpleQueue[int] = SimpleQueue()
+    got: SimpleQueue[object] = SimpleQueue()
+
+    def waited_for(_: object) -> bool:
+        looks.put(1)
+        if sent.is_set():
+            raise RuntimeError("for ever")
+        return False
+
+    def ask() -> None:
+        try:
+            got.put(mine.result(30))
+        except RuntimeError as error:
+            got.put(str(error))
+
+    sent = threading.Event()
+    mine = CallFuture(lambda answer: answer, waited_for)
+    mine.look_again()  # nobody waits
+    thread = threading.Thread(target=ask)
+    thread.start()
+    looks.get(timeout=30)
+    sent.set()
+    mine.look_again()
+    assert got.get(timeout=30) == "for ever"
+    thread.join()
+    assert not mine._watched().latches
+
+
+def test_who_waits_asks_within_a_tick_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it would wait."""
+    monkeypatch.setattr(futures, "TICK", 0.001)
+    asked: list[object] = []
+
+    def waited_for(future: CallFuture) -> bool:
+        asked.append(future)
+        if len(asked) == 3:
+            raise Struck
+        return True
+
+    for timeout in (None, 30):
+        mine = CallFuture(lambda answer: answer, waited_for)
+        asked.clear()
+        with pytest.raises(Struck):
+            mine.result(timeout)
+        assert not mine._watched().latches
+
+
+def test_first_value_stays() -> None:
+    """Who makes it meanwhile, and is later, gets that object too."""
+    made: list[object] = []
+
+    def value(_: object) -> object:
+        if not made:
+            made.append(None)
+            made[0] = mine.result()  # as another thread would
+        return object()
+
+    mine = CallFuture(value, lambda _: False)
+    mine.settle(Pong(1))
+    assert mine.result() is made[0]
+    assert mine.result() is made[0]
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Callable[[], None]]:
+    """What has a handler of the program's raise `ValueError`."""
+
+    def handler(*_: object) -> None:
+        raise ValueError("a handler's")
+
+    before = signal.signal(signal.SIGINT, handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_exception_of_a_handler_is_no_value_of_a_future(interrupt: Callable[[], None]) -> None:
+    """It is raised where it struck, and the value is made by who asks next."""
+    strikes = [interrupt]
+
+    def value(_: object) -> str:
+        if strikes:
+            strikes.pop()()
+        return "value"
+
+    mine = CallFuture(value, lambda _: False)
+    mine.settle(Pong(1))
+    with pytest.raises(ValueError, match="a handler's"):
+        mine.result()
+    assert mine.result() == "value"
+    assert mine.exception() is None
+
+
+def test_exception_of_a_handler_passes_through_a_callback(interrupt: Callable[[], None]) -> None:
+    """It is the program's, not the callback's; those behind it are called by the next."""
+    mine, called = future(), []
+    mine.add_done_callback(lambda _: interrupt())
+    mine.add_done_callback(called.append)
+    mine.settle(Pong(1))
+    with pytest.raises(ValueError, match="a handler's"):
+        mine.call_back()
+    mine.call_back()
+    assert called == [mine]
+
+
+@pytest.mark.parametrize("method", [CallFuture.settle, CallFuture._make, CallFuture.call_back])
+def test_future_that_is_struck_anywhere_is_done_by_the_next(method: Any) -> None:
+    """One answer, one value, each callback at most once, and none that would be called is left."""
+    at, through = 0, False
+    while not through:
+        mine, called = CallFuture(lambda answer: [answer], lambda _: False), []
+        mine.add_done_callback(called.append)
+        if method is not CallFuture.settle:
+            mine.settle(Pong(1))
+        args = (mine, Pong(1)) if method is CallFuture.settle else (mine,)
+        with suppress(Struck):
+            through = strike(at, method, *args)
+        mine.settle(Pong(1))
+        first = mine.result()
+        mine.call_back()
+        assert first == [Pong(1)]
+        assert mine.result() is first
+        assert len(called) <= 1
+        assert not mine.has_to_call_back()
+        at += 1
+    assert at > 3

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from bgpy.calling.blocking import send_queue
 from bgpy.calling.blocking.send_queue import GATHERED, OVERFULL, SendQueue
 from bgpy.calling.blocking.waiting import set_tick
 from bgpy.calling.conversation import Call
@@ -79,7 +83,7 @@ def test_call_is_taken_back_when_nothing_of_it_has_left(
     assert sock.recv(10) == b"13"
 
 
-def test_nothing_leaves_from_an_outbox_that_was_interrupted(
+def test_nothing_leaves_from_a_queue_that_was_interrupted(
     ends: tuple[SendQueue, socket.socket],
 ) -> None:
     """It would leave twice, perhaps."""
@@ -159,8 +163,8 @@ def test_gathering_that_is_struck_leaves_no_room_taken_for_ever(
 
 
 @contextmanager
-def struck_at(count: int, where: type) -> Iterator[None]:
-    """Raise `KeyboardInterrupt` at that instruction of the methods of a class."""
+def struck_at(count: int, where: type, strike: BaseException | None = None) -> Iterator[None]:
+    """Raise `strike` at that instruction of the methods of a class; else `KeyboardInterrupt`."""
     codes = {each.__code__ for each in vars(where).values() if isinstance(each, FunctionType)}
     left = count
 
@@ -172,7 +176,7 @@ def struck_at(count: int, where: type) -> Iterator[None]:
         if event == "opcode":
             left -= 1
             if left == 0:
-                raise KeyboardInterrupt
+                raise strike or KeyboardInterrupt
         return trace
 
     before = sys.gettrace()
@@ -181,3 +185,217 @@ def struck_at(count: int, where: type) -> Iterator[None]:
         yield
     finally:
         sys.settrace(before)
+
+
+# Against a plain model
+
+LIMITS = {"MOST_PIECES": 3, "GATHERED": 8, "OVERFULL": 24}
+"""Small ones, so that few calls reach all of them."""
+TOGETHER = 2 * LIMITS["GATHERED"]
+
+
+class Taking(socket.socket):
+    """A socket that takes as many bytes of each send as `takes` says, and then none.
+
+    A negative number stands for the end of the connection.
+    """
+
+    queue: SendQueue
+    flag = 0 if sys.platform == "win32" else socket.MSG_DONTWAIT
+    asked: bool | None = None
+    """Whether there was room, when that was asked last; None where that need not be asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.takes: list[int] = []
+        self.sent = bytearray()
+        self.is_full = True
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        first = self.queue.waiting[0][1] if self.queue.waiting else data
+        assert len(data) <= max(TOGETHER, len(first)), "large ones aren't copied"
+        return self._take([data], flags)
+
+    def sendmsg(self, pieces: Any, _: Any = (), flags: int = 0) -> int:  # type: ignore[override]
+        assert sum(map(len, pieces)) > TOGETHER, "small ones leave as one"
+        return self._take(pieces, flags)
+
+    def _take(self, pieces: list[Any], flags: int) -> int:
+        assert self.queue.torn, "who is struck while bytes leave leaves word of it"
+        assert flags == self.flag, "it would wait, with the client's lock held"
+        assert self.asked is not False
+        assert len(pieces) <= LIMITS["MOST_PIECES"]
+        assert sum(map(len, pieces[:-1])) < TOGETHER, "no more than what may leave together"
+        data = b"".join(pieces)
+        taken = min(self.takes.pop(0) if self.takes else 0, len(data))
+        self.is_full = taken < len(data)
+        if taken < 0:
+            raise ConnectionResetError
+        if not taken:
+            raise BlockingIOError if len(data) % 2 else TimeoutError
+        self.sent += data[:taken]
+        return taken
+
+
+class Wrapped:
+    """What TLS goes over: it knows no flag, so it is asked first, where that need not be whole."""
+
+    def __init__(self, inner: Taking) -> None:
+        self.send, self.sendmsg = inner.send, inner.sendmsg
+        inner.flag = 0
+
+
+class Step(NamedTuple):
+    """One call of a queue's method, with what the socket takes meanwhile."""
+
+    name: str
+    sizes: list[int]
+    takes: list[int]
+    which: int
+    """Of the calls so far, the one that is taken back."""
+    strike: tuple[int, type[BaseException]] | None
+    """At which instruction, and the exception."""
+
+
+STEPS = st.lists(
+    st.builds(
+        Step,
+        st.sampled_from(["send", "send", "gather", "gather_one", "push", "take_back", "clear"]),
+        st.lists(st.sampled_from([1, 2, 5, 20]), min_size=1, max_size=6),
+        st.lists(st.sampled_from([1, 3, 7, 100, 0, -1]), max_size=4),
+        st.integers(0, 10),
+        st.none()
+        | st.tuples(st.integers(1, 150), st.sampled_from([KeyboardInterrupt, TimeoutError])),
+    ),
+    max_size=12,
+)
+
+
+class Walk:
+    """A queue, and beside it what waits as a plain list of calls and bytes."""
+
+    def __init__(self, plain: bool) -> None:
+        self.sock = Taking()
+        self.queue = SendQueue(self.sock if plain else cast(Any, Wrapped(self.sock)))
+        self.sock.queue = self.queue
+        self.plain = plain
+        self.calls: list[tuple[Call, bytes]] = []
+        self.waiting: list[tuple[Call, int]] = []
+        """Each byte, and whose it is."""
+        self.left: list[tuple[Call, int]] = []
+        """The same of what has left."""
+        self.counted = True
+
+    def ask(self, *_: object) -> bool:
+        """In the place of `poll`."""
+        self.sock.asked = bool(self.sock.takes and self.sock.takes[0])
+        if not self.sock.asked:
+            self.sock.is_full = True
+            self.sock.takes[:1] = []
+        return self.sock.asked
+
+    def do(self, step: Step) -> bool:
+        """Do it in both; whether more may be done."""
+        sock, queue = self.sock, self.queue
+        sock.takes, sock.asked, sent = step.takes.copy(), None, len(sock.sent)
+        added: list[tuple[Call, int]] = []
+        args: list[Any] = []
+        direct = False
+        if step.name in ("send", "gather", "gather_one"):
+            call = Call()
+            sizes = step.sizes if step.name != "gather_one" else step.sizes[:1]
+            pieces = [random.randbytes(size) for size in sizes]
+            args = [call, pieces[0] if step.name == "gather_one" else pieces]
+            added = [(call, byte) for piece in pieces for byte in piece]
+            self.calls.append((call, b"".join(pieces)))
+            direct = step.name == "send" and len(pieces) == 1 and not self.waiting
+        elif step.name == "take_back":
+            fresh = [call for call, _ in self.calls if not call.begun]
+            if not fresh:
+                return True
+            args = [fresh[step.which % len(fresh)]]
+        if not self.plain and not direct:
+            sock.asked = False
+        raised = self._call(getattr(queue, step.name), args, step.strike)
+        taken = len(sock.sent) - sent
+        if queue.torn:
+            assert raised == "struck"
+            self._check_torn()
+            return False
+        if raised == "struck":
+            self.counted = False  # until it is empty once
+        before = self.waiting + added
+        rest = before[taken:]
+        if step.name == "take_back":
+            without = [each for each in rest if each[0] is not args[0]]
+            rest = rest if raised and self._is(rest) else without
+        elif step.name == "clear":
+            rest = rest if raised and self._is(rest) else []
+        elif raised and not taken and (raised == "struck" or direct):
+            rest = rest if self._is(rest) else self.waiting
+        assert bytes(byte for _, byte in before[:taken]) == sock.sent[sent:]
+        self.left += before[:taken]
+        self.waiting = rest
+        self._check(step, raised)
+        return True
+
+    def _call(self, method: Any, args: list[Any], strike: Any) -> str:
+        try:
+            if strike is None:
+                method(*args)
+            else:
+                at, kind = strike
+                with struck_at(at, SendQueue, kind(STRUCK)):
+                    method(*args)
+        except (KeyboardInterrupt, OSError) as error:
+            return "struck" if error.args == (STRUCK,) else "lost"
+        return ""
+
+    def _is(self, rest: list[tuple[Call, int]]) -> bool:
+        return b"".join(piece for _, piece, _ in self.queue.waiting) == bytes(b for _, b in rest)
+
+    def _check(self, step: Step, raised: str) -> None:
+        queue, waiting = self.queue, self.waiting
+        assert self._is(waiting)
+        if step.name in ("send", "push") and not raised:
+            assert not waiting or self.sock.is_full
+        for call, data in self.calls:
+            left = sum(each is call for each, _ in self.left)
+            assert (call.begun, call.left) == (left > 0, left == len(data))
+            assert queue.holds(call) == any(each is call for each, _ in waiting)
+        if not waiting and step.name in ("send", "push", "clear") and not raised:
+            self.counted = True
+        count, size = len(queue.waiting), len(waiting)
+        if self.counted:
+            assert queue.is_overfull == (size >= LIMITS["OVERFULL"])
+            enough = size >= LIMITS["GATHERED"]
+            assert [queue.leaves(n) for n in (count, count + 1)] == [True, enough]
+
+    def _check_torn(self) -> None:
+        """Nothing leaves any more, and none is said to have left that hasn't."""
+        sent = bytes(self.sock.sent)
+        self.sock.takes = [100]
+        self.queue.push()
+        assert self.sock.sent == sent
+        for call, data in self.calls:
+            assert not call.left or data in sent
+
+
+STRUCK = "a handler's"
+
+
+@settings(max_examples=300)
+@given(STEPS, st.booleans())
+def test_queue_is_what_a_plain_list_would_be_whatever_the_socket_takes(
+    steps: list[Step], plain: bool
+) -> None:
+    """Struck anywhere too: what left, what waits, what is known of each call, and the size."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in LIMITS.items():
+            patch.setattr(send_queue, name, value)
+        walk = Walk(plain)
+        patch.setattr(send_queue, "poll", walk.ask)
+        with walk.sock:
+            for step in steps:
+                if not walk.do(step):
+                    break

@@ -87,8 +87,8 @@ class SendQueue:
         self.push()
 
     def holds(self, call: Call) -> bool:
-        """Whether all of `call` waits, or the rest of it; what came last is looked at first."""
-        return any(last and each is call for each, _, last in reversed(self.waiting))
+        """Whether `call` waits, or the rest of it; what came last is looked at first."""
+        return any(each is call for each, _, _ in reversed(self.waiting))
 
     def gather(self, call: Call, pieces: Sequence[Piece]) -> None:
         """Add `call` to what waits, whole or not at all."""
