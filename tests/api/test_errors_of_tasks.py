@@ -17,6 +17,7 @@ from bgpy import (
     Client,
     Handle,
     NotRunning,
+    RemoteError,
     ServerGone,
     respond,
 )
@@ -51,6 +52,52 @@ def test_error_of_an_inner_client_is_the_tasks_own(start: Start, error: BgpyErro
         client.call({"raise": error})
     assert caught.value.remote
     assert getattr(caught.value, "progress", None) == getattr(error, "progress", None)
+    assert client.ping() > 0
+
+
+class QueryError(Exception):
+    """One that its own attributes lead back to."""
+
+    first: Any = None
+
+
+def _fail(client_socket: Any, state: Any, args: Any) -> None:
+    what = args["fail"]
+    if what == "import":
+        import no_such_module_there  # noqa: F401
+    if what == "group":
+        raise BaseExceptionGroup("several", [KeyboardInterrupt(), ValueError(2)])
+    error = QueryError("failed")
+    error.first = error
+    if what == "chain":
+        batch = bytes(3_000_000)
+        for _ in range(90):
+            cause, error = error, QueryError("failed")
+            error.first, error.__cause__ = batch, cause
+    raise error
+
+
+def test_exceptions_arrive_as_they_were_raised(start: Start) -> None:
+    """With the fields of Python's own, their circles and what they share; a group of what ends
+    programs is one of exceptions here, and the server goes on."""
+    _, client = start()
+    client.initialize(lambda: None, _fail, _nothing)
+    with pytest.raises(ModuleNotFoundError) as missing:
+        client.call({"fail": "import"})
+    assert missing.value.name == "no_such_module_there"
+    with pytest.raises(QueryError) as circle:
+        client.call({"fail": "circle"})
+    assert circle.value.first is circle.value
+    with pytest.raises(QueryError) as chain:
+        client.call({"fail": "chain"}, timeout=60)
+    assert isinstance(chain.value.__cause__, QueryError)
+    assert chain.value.__cause__.first == chain.value.first
+    with pytest.raises(ExceptionGroup) as group:
+        client.submit({"fail": "group"}).result(20)
+    interrupt, error = group.value.exceptions
+    assert isinstance(interrupt, RemoteError)
+    assert interrupt.type_name == "KeyboardInterrupt"
+    assert repr(error) == "ValueError(2)"
     assert client.ping() > 0
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bgpy import AuthenticationError, Client, Handle, Server, respond
+from bgpy.api.passing import Given, Left, Passed, found, pass_on, take
 from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
@@ -114,6 +115,54 @@ def test_client_arrives_without_its_token_when_its_process_has_gone(start: Start
     pickle.loads(packed).ping()
     with pytest.raises(AuthenticationError, match="does not travel"):
         pickle.loads(lone).ping()
+
+
+THERE_AND_BACK = """
+import copy, pickle, sys
+from bgpy import BgpyError
+client = pickle.load(sys.stdin.buffer)
+made = [client, copy.copy(client), copy.deepcopy(client), pickle.loads(pickle.dumps(client))]
+texts = []
+for each in made:
+    try:
+        each.ping()
+    except BgpyError as error:
+        texts.append(str(error))
+pickle.dump((texts, made), sys.stdout.buffer)
+"""
+
+
+def test_client_without_its_token_knows_that_and_finds_it_at_home(start: Start) -> None:
+    """Also when it is copied or pickled where it hasn't its token."""
+    _, client = start(token=SECRET)
+    run = [sys.executable, "-c", THERE_AND_BACK]
+    done = subprocess.run(
+        run, input=pickle.dumps(client), stdout=subprocess.PIPE, check=True, timeout=60
+    )
+    assert SECRET.encode() not in done.stdout
+    texts, made = pickle.loads(done.stdout)
+    assert len(texts) == 4
+    for text in texts:
+        assert "does not travel" in text
+    for each in made:
+        assert each.ping() > 0
+        assert copy.copy(each).ping() > 0
+
+
+def test_client_without_its_token_finds_it_when_that_comes_later() -> None:
+    """As with the initialiser of a pool, behind what waits in its queue."""
+    lone = Client("127.0.0.1", 5, SECRET)
+    key = lone.__reduce__()[1][2].key
+    first = Left(key)
+    del lone
+    gc.collect()
+    assert found(first) == first
+    assert take(pass_on(first)) == first
+    given = take(Passed(key, SECRET))
+    assert isinstance(given, Given)
+    assert given.token == SECRET
+    assert found(first) is given
+    assert take(pass_on(first)) is given
 
 
 POOLS = """

@@ -1,16 +1,43 @@
-"""One exception as a pickle; `test_failures` has the kinds of them and what belongs together."""
+"""One exception as a pickle and back; `test_failures` has what belongs together."""
 
 from __future__ import annotations
 
+import copyreg
+import errno
+import sys
 import threading
+import urllib.error
+from collections.abc import Callable
+from typing import Any
 
-from bgpy.codec.exceptions import pack, set_past, unpack
+import pytest
+
+from bgpy.codec.exceptions import (
+    NoRoom,
+    Room,
+    made_of,
+    pack,
+    pack_all,
+    set_past,
+    unpack,
+    unpack_all,
+)
+
+
+def _there(error: BaseException, members: list[Exception] | None = None) -> Any:
+    packed = pack(error)
+    return None if packed is None else unpack(packed, members)
 
 
 def test_unpack_gives_none_when_the_pickle_is_none_of_an_exception() -> None:
     """The caller then tells it in words."""
     assert unpack((b"garbage", False), None) is None
     assert unpack((b"", True), None) is None
+    packed = pack(ValueError(1))
+    assert packed is not None
+    assert unpack(packed, []) is None  # no group
+    assert made_of("text", None) is None
+    assert unpack_all(packed) == []
 
 
 def test_pack_gives_none_when_something_in_it_cannot_travel() -> None:
@@ -19,6 +46,385 @@ def test_pack_gives_none_when_something_in_it_cannot_travel() -> None:
     error = ValueError()
     error.lock = threading.Lock()  # type: ignore[attr-defined]
     assert pack(error) is None
+
+
+# What exceptions of Python's own hold in fields of C
+
+
+def _caught(run: Callable[[], Any]) -> BaseException:
+    try:
+        run()
+    except BaseException as error:
+        return error
+    raise AssertionError
+
+
+class MyImport(ImportError):
+    """With a constructor that takes something else, and hides a field of its base."""
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__("no " + wanted, name=wanted, path="/x")
+
+    @property
+    def path(self) -> str:  # type: ignore[override]
+        return "hidden"
+
+
+class MyKey(KeyError):
+    """With a slot named as the field of another."""
+
+    __slots__ = ("name",)
+
+
+def _key() -> KeyError:
+    error = MyKey("k")
+    error.name = "x"
+    return error
+
+
+def _written() -> BlockingIOError:
+    return BlockingIOError(errno.EAGAIN, "wait", 5)
+
+
+def _set() -> OSError:
+    error = FileNotFoundError(errno.ENOENT, "gone")
+    error.filename, error.filename2 = "/from", b"/to"
+    return error
+
+
+def _stopped() -> StopIteration:
+    error = StopIteration(1)
+    error.value = 2
+    return error
+
+
+def _moved() -> UnicodeDecodeError:
+    error = UnicodeDecodeError("utf-8", b"abc", 0, 1, "bad")
+    error.start, error.end, error.reason = 1, 3, "other"
+    return error
+
+
+FIELDS = [
+    (ImportError("no", name="x", path="/y"), ["name", "path"]),
+    (_caught(lambda: __import__("no_such_module_there")), ["name", "path"]),
+    (_caught(lambda: exec("from os import no_such_name")), ["name", "path", "name_from"]),
+    (MyImport("y"), ["name", "path"]),
+    (_caught(lambda: eval("no_such_name")), ["name"]),
+    (_caught(lambda: (3).no_such), ["name"]),  # type: ignore[attr-defined]
+    (_stopped(), ["value"]),
+    (_caught(lambda: compile("a b", "f.py", "exec")), ["msg", "filename", "lineno", "text"]),
+    (_caught(lambda: compile("a b", "f.py", "exec")), ["offset", "end_lineno", "end_offset"]),
+    (_moved(), ["encoding", "object", "start", "end", "reason"]),
+    (OSError(errno.EXDEV, "no", "a", None, "b"), ["errno", "strerror", "filename", "filename2"]),
+    (_set(), ["errno", "strerror", "filename", "filename2"]),
+    (_written(), ["characters_written"]),
+    (urllib.error.HTTPError("http://x", 404, "nf", {}, None), ["filename", "code", "url"]),  # type: ignore[arg-type]
+    (_key(), ["name"]),
+]
+
+
+@pytest.mark.parametrize(("error", "names"), FIELDS, ids=lambda each: type(each).__name__)
+def test_fields_of_pythons_own_exceptions_arrive(error: Exception, names: list[str]) -> None:
+    """They are neither among `args` nor in `__dict__`."""
+    there = _there(error)
+    assert type(there) is type(error)
+    assert str(there) == str(error)
+    for name in names:
+        assert getattr(there, name, "none") == getattr(error, name, "none")
+
+
+def test_pickle_of_a_plain_exception_is_small() -> None:
+    """It holds what it needs, once."""
+    packed = pack(ValueError("why"))
+    assert packed is not None
+    assert len(packed[0]) < 120
+
+
+def test_field_that_was_cleared_arrives_so() -> None:
+    """Though the constructor fills it."""
+    error = FileNotFoundError(errno.ENOENT, "gone", "/from")
+    error.filename = None
+    assert _there(error).filename is None
+
+
+def test_object_without_the_attribute_stays_behind() -> None:
+    """It may be anything, and need not allow being pickled."""
+    error = _caught(lambda: threading.Lock().no_such)  # type: ignore[attr-defined]
+    there = _there(error)
+    assert isinstance(there, AttributeError)
+    assert (there.name, there.obj) == ("no_such", None)
+
+
+def test_field_that_is_unknown_here_becomes_an_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that other versions of Python, or of the class, have."""
+    packed = pack(_key())
+    assert packed is not None
+
+    class Slotless(KeyError):
+        pass
+
+    monkeypatch.setattr(sys.modules[__name__], "MyKey", Slotless)
+    there: Any = unpack(packed, None)
+    assert type(there) is Slotless
+    assert there.name == "x"
+
+
+# A class's own way
+
+
+class Unholy(Exception):
+    """Says that it is made with a lock."""
+
+    def __reduce__(self) -> Any:
+        return Unholy, (threading.Lock(),)
+
+
+class Another(Exception):
+    """Gives another exception in its place."""
+
+    def __reduce__(self) -> Any:
+        return ValueError, ("another",)
+
+
+class NoError(Exception):
+    """Gives what is no exception."""
+
+    def __reduce__(self) -> Any:
+        return str, ("text",)
+
+
+class Stateful(Exception):
+    """Gives a state; only that may be set."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.left: Any = threading.Lock
+
+    def __reduce__(self) -> Any:
+        return Stateful, self.args, {"set": 1}
+
+
+class Dropping(Exception):
+    """Leaves its attributes and slots out."""
+
+    __slots__ = ("slot",)
+
+    def __reduce__(self) -> Any:
+        return Dropping, self.args
+
+
+class TwoStates(Exception):
+    """As pickle's own protocol has it: attributes and slots."""
+
+    def __reduce__(self) -> Any:
+        return TwoStates, self.args, ({"set": 2}, None)
+
+
+class OwnState(Exception):
+    """Sets its state itself."""
+
+    def __reduce__(self) -> Any:
+        return OwnState, self.args, 5
+
+    def __setstate__(self, state: Any) -> None:
+        self.set = state
+
+
+class BadState(OwnState):
+    """Can't."""
+
+    def __reduce__(self) -> Any:
+        return BadState, self.args, 5
+
+    def __setstate__(self, state: Any) -> None:
+        raise RuntimeError(state)
+
+
+class Long(Exception):
+    """Gives more than an exception can use."""
+
+    def __reduce__(self) -> Any:
+        return Long, (), None, iter([1])
+
+
+class Named(Exception):
+    """Is to be found by a name."""
+
+    def __reduce__(self) -> Any:
+        return "no_such_name"
+
+
+def _with(error: Exception, **attributes: Any) -> Exception:
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
+
+
+OWN = [
+    (Unholy("why"), Unholy, ("why",), {}),
+    (Another("why"), ValueError, ("another",), {}),
+    (NoError("why"), NoError, ("why",), {}),
+    (_with(Stateful("why"), other=1), Stateful, ("why",), {"left": threading.Lock, "set": 1}),
+    (_with(Dropping("why"), other=1, slot=2), Dropping, ("why",), {}),
+    (TwoStates("why"), TwoStates, ("why",), {"set": 2}),
+    (OwnState("why"), OwnState, ("why",), {"set": 5}),
+    (_with(BadState("why"), other=1), BadState, ("why",), {"other": 1}),
+    (_with(Long("why"), other=1), Long, ("why",), {"other": 1}),
+    (_with(Named("why"), other=1), Named, ("why",), {"other": 1}),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "args", "attributes"), OWN, ids=lambda each: repr(each))
+def test_own_way_is_followed_if_it_works(
+    error: Exception, kind: type, args: tuple[Any, ...], attributes: dict[str, Any]
+) -> None:
+    """And then nothing is set that it didn't set; else the exception arrives all the same."""
+    there = _there(error)
+    assert type(there) is kind
+    assert there.args == args
+    assert vars(there) == attributes
+    for name in copyreg._slotnames(kind):  # type: ignore[attr-defined]
+        assert not hasattr(there, name)
+
+
+def test_notes_arrive_though_the_class_does_not_tell_of_them() -> None:
+    """They are added from outside."""
+    error = Dropping("why")
+    error.add_note("tried twice")
+    assert _there(error).__notes__ == ["tried twice"]
+
+
+def test_exception_within_goes_its_way_too() -> None:
+    """With what it has, if its own way fails."""
+    there = _there(ValueError([Another("why"), MyImport("y")]))
+    assert [type(each) for each in there.args[0]] == [ValueError, MyImport]
+    assert there.args[0][1].name == "y"
+    there = _there(ValueError(_with(Unholy("why"), other=1)))
+    assert (type(there.args[0]), vars(there.args[0])) == (Unholy, {"other": 1})
+
+
+# What leads back to it
+
+
+class Node:
+    """Holds the error of a request."""
+
+    error: Any = None
+
+
+class Holder(Exception):
+    """With a constructor, a slot, and a way of its own."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {code}", code)
+
+    def __reduce__(self) -> Any:
+        return Holder, (self.args[1],), {"node": self.node}
+
+    node: Any
+
+
+def _leading_back(way: str) -> Exception:
+    node = Node()
+    error: Any = Holder(3) if way == "own way" else KeyError("failed", node)
+    if way == "attribute":
+        error.first = error
+    elif way == "another":
+        error.first = ValueError("other")
+        error.first.first = error
+    elif way == "slot":
+        error = MyKey("failed")
+        error.name = error
+    elif way == "field":
+        error = StopIteration(5)
+        error.value = [error]
+    elif way == "own way":
+        error.node = node
+    if way in ("arguments", "own way"):
+        node.error = error
+    return error  # type: ignore[no-any-return]
+
+
+BACK: dict[str, Callable[[Any], Any]] = {
+    "attribute": lambda error: error.first,
+    "another": lambda error: error.first.first,
+    "slot": lambda error: error.name,
+    "field": lambda error: error.value[0],
+    "arguments": lambda error: error.args[1].error,
+    "own way": lambda error: error.node.error,
+}
+
+
+@pytest.mark.parametrize("way", BACK)
+def test_exception_that_leads_back_to_itself_arrives_so(way: str) -> None:
+    """As itself, not as a copy."""
+    error = _leading_back(way)
+    there = _there(error)
+    assert type(there) is type(error)
+    assert BACK[way](there) is there
+    assert str(there.args[0]) == str(error.args[0])
+
+
+def test_group_that_its_own_attributes_lead_back_to_arrives() -> None:
+    """They have one like it."""
+    member: Any = ValueError(1)
+    group: Any = ExceptionGroup("several", [member])
+    group.first = member.group = group
+    there = _there(group, [KeyError(2)])
+    assert repr(there.exceptions) == "(KeyError(2),)"
+    assert there.first.exceptions[0].group is there.first
+
+
+# Groups
+
+
+def test_group_of_any_class_is_made_of_the_members_that_come() -> None:
+    """Those that end programs come as words, so that what holds them ends nobody either."""
+    group = BaseExceptionGroup("several", [SystemExit(3), ValueError(1)])
+    there = _there(group, [RuntimeError("in words"), ValueError(1)])
+    assert type(there) is ExceptionGroup
+    assert there.message == "several"
+    assert repr(there.exceptions) == "(RuntimeError('in words'), ValueError(1))"
+    within = _there(_with(ValueError(), group=group)).group
+    assert type(within) is BaseExceptionGroup
+    assert [type(each) for each in within.exceptions] == [SystemExit, ValueError]
+
+
+# Several in one pickle, and how large they may be
+
+
+def test_pack_all_holds_once_what_several_share() -> None:
+    """And keeps it one."""
+    batch = list(range(10_000))
+    errors = [_with(ValueError(number), batch=batch) for number in range(20)]
+    group = ExceptionGroup("several", errors[:1])
+    one = pack(errors[0])
+    packed = pack_all([*errors, group], Room(10**6))
+    assert one is not None
+    assert packed is not None
+    assert len(packed[0]) < len(one[0]) + 10_000
+    *made, last = unpack_all(packed)
+    assert [each.args for each in made] == [each.args for each in errors]
+    assert made[0].batch is made[-1].batch
+    there = made_of(last, [KeyError(1)])
+    assert repr(there) == "ExceptionGroup('several', [KeyError(1)])"
+
+
+def test_pack_takes_no_more_room_than_there_is() -> None:
+    """Also for what comes to nothing; a few large ones leave some for small ones."""
+    room = Room(1_000_000)
+    with pytest.raises(NoRoom):
+        pack(ValueError(bytes(2_000_000)), room)
+    assert 500_000 < room.left < 1_000_000
+    assert pack(ValueError(1), room) is not None
+    left = room.left
+    assert pack(ValueError(bytes(100_000), threading.Lock()), room) is None
+    assert 0 < room.left < left
+    room = Room(100)
+    with pytest.raises(NoRoom):
+        pack_all([ValueError(1), ValueError("x" * 1000)], room)
 
 
 def test_set_past_sets_what_the_class_forbids() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import errno
+import itertools
 import json
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bgpy.codec.failures import Description, RemoteTraceback, describe, rebuild
+from bgpy.codec.failures import Description, RemoteTraceback, alone, describe, rebuild
 from bgpy.codec.payload import encode
 from bgpy.errors import (
     BgpyError,
@@ -569,3 +570,97 @@ def test_rebuild_marks_an_error_of_bgpys_as_remote_and_keeps_its_progress(
     assert not error.remote
     assert getattr(there, "progress", None) == getattr(error, "progress", None)
     assert str(there) == str(error)
+
+
+def _batches(names: range, batch: Any) -> list[Exception]:
+    errors = []
+    for name in names:
+        error = Plain(name)
+        error.batch = batch or bytes(3_000_000)  # type: ignore[attr-defined]
+        errors.append(error)
+    return errors
+
+
+def _size(error: BaseException) -> int:
+    payload = describe(error).payload
+    assert payload is not None
+    head, buffers, _ = payload
+    parts = head if isinstance(head, tuple) else (head,)
+    return sum(map(len, parts)) + sum(map(len, buffers))
+
+
+def _chain(errors: list[Exception], name: str) -> Exception:
+    for error, cause in itertools.pairwise(errors):
+        setattr(error, name, cause)
+    return errors[0]
+
+
+@pytest.mark.parametrize("batch", [bytes(3_000_000), list(range(500_000))], ids=["bytes", "list"])
+@pytest.mark.parametrize("name", ["__cause__", "__context__", "members"])
+def test_what_exceptions_share_travels_twice_at_most(name: str, batch: Any) -> None:
+    """A batch that all of them name: each arrives as itself, and they share it here, too."""
+    errors = _batches(range(20), batch)
+    one = _size(errors[0])
+    error = ExceptionGroup("all", errors) if name == "members" else _chain(errors, name)
+    assert _size(error) < 2 * one + 100_000
+    there: Any = _there(error)
+    found = [*there.exceptions] if name == "members" else [there]
+    while name != "members" and isinstance(getattr(found[-1], name), Plain):
+        found.append(getattr(found[-1], name))
+    assert [each.args for each in found] == [(number,) for number in range(20)]
+    assert found[-1].batch == batch
+    assert found[-1].batch is found[-2].batch
+
+
+def test_causes_that_are_too_large_together_arrive_in_words() -> None:
+    """The exception itself arrives, and what is small, and what those say."""
+    errors = [*_batches(range(15), None), Plain("small")]
+    error = _chain(errors, "__cause__")
+    assert _size(error) < 5_000_000
+    there: Any = _there(error)
+    assert type(there) is Plain
+    found = [there]
+    while not isinstance(found[-1], RemoteTraceback):
+        found.append(found[-1].__cause__)
+    assert {type(each) for each in found[1:-2]} == {RemoteError}
+    assert "Plain: 5" in str(found[5])
+    assert repr(found[-2]) == "Plain('small')"
+
+
+def test_texts_of_causes_are_bounded() -> None:
+    """That of the exception isn't, but in its traceback."""
+    text = "x" * 2_000_000
+    there = _there(_chain([Plain(text) for _ in range(50)], "__cause__"))
+    assert str(there) == text
+    described = describe(_chain([Plain(text) for _ in range(50)], "__cause__"))
+    assert len(described.traceback) < 1_100_000
+    assert "are left out" in described.traceback
+    assert "(2000" in described.traceback  # how long a message was
+    errors: list[Exception] = [Unpicklable(text, threading.Lock()) for _ in range(50)]
+    assert _size(_chain([Plain(1), *errors], "__cause__")) < 2_000_000
+
+
+def test_group_of_groups_is_described_in_bounded_time() -> None:
+    """It is twice in each of 60: `traceback` alone would not come back."""
+    group = ExceptionGroup("leaf", [ValueError(1)])
+    for _ in range(60):
+        group = ExceptionGroup("x", [group, group])
+    described = describe(_raised(group))
+    assert "test_failures.py" in described.traceback
+    assert "ExceptionGroup: x" in described.traceback
+    there: Any = _rebuild(described)
+    for _ in range(60):
+        assert there.exceptions[0] is there.exceptions[1]
+        there = there.exceptions[0]
+    assert repr(there.exceptions) == "(ValueError(1),)"
+
+
+def test_alone_leaves_out_what_belongs_to_the_exception() -> None:
+    """For a message that would be too large."""
+    error = _chain([Plain(1), Plain(2)], "__cause__")
+    payload = alone(error)
+    assert payload is not None
+    there = rebuild("Plain", "1", "", *payload)
+    assert repr(there) == "Plain(1)"
+    assert there.__cause__ is None
+    assert alone(KeyboardInterrupt()) is None

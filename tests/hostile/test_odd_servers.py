@@ -138,10 +138,10 @@ def test_futures_end_when_the_thread_that_reads_for_them_fails(
         channel = client._caller.channel
         assert channel is not None
 
-        def fail(data: memoryview, size: int) -> None:
+        def fail(data: memoryview) -> None:
             raise MemoryError
 
-        patch.setattr(channel, "_frames", SimpleNamespace(target=None, lone=fail))
+        patch.setattr(channel, "_frames", SimpleNamespace(target=None, idle=False, feed=fail))
         error = client.submit({"add": 1}).exception(20.0)
         del channel
     assert isinstance(error, ServerGone)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from bgpy.codec.failures import rebuild
+from bgpy.codec.payload import joined
 from bgpy.errors import (
     AlreadyResponded,
     CallingSelf,
@@ -22,6 +24,7 @@ from bgpy.errors import (
     NotInitialized,
     NotRunning,
     PythonMismatch,
+    RemoteError,
     RemoteProtocolError,
     ServerGone,
 )
@@ -59,6 +62,21 @@ class Peer:
     def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
         head, buffers, code = packed
         self.send(Reply(request, head, buffers, code=code, error=error))
+
+
+class Narrow(Peer):
+    """One with a limit for messages."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def send(self, message: Message) -> None:
+        assert isinstance(message, Failure)
+        head = joined(message.head) if isinstance(message.head, tuple) else message.head
+        if len(head) + len(message.text) + len(message.traceback) > self.most:
+            raise MessageTooLarge(f"over {self.most} bytes")
+        self.sent.append(message)
 
 
 MESSAGES = {Kind.INIT: Init(4, b""), Kind.EXEC: Execute(4, b""), Kind.EXIT: Exit(4, b"")}
@@ -120,6 +138,31 @@ def test_finish_answers_each_call_once_however_it_ended(
     outbox.finish(job, client_socket, outcome)
     assert [_said(message) for message in peer.sent] == expected
     assert (deferred is not None) == (did == "deferred")
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "kind"),
+    [
+        (ValueError("why"), ValueError("small"), ValueError),
+        (ValueError("why"), ValueError(bytes(50_000)), ValueError),
+        (ValueError(bytes(50_000)), ValueError("small"), RemoteError),
+    ],
+)
+def test_failure_that_is_too_large_is_sent_without_its_causes_or_in_words(
+    error: Exception, cause: Exception, kind: type
+) -> None:
+    """Once, and as much of it as there is room for."""
+    error.__cause__ = cause
+    peer = Narrow(20_000)
+    outbox = _outbox()
+    job = Job(Kind.EXEC, peer, MESSAGES[Kind.EXEC], True)
+    outbox.finish(job, ClientSocket(outbox, job, True), Outcome(Result.RAISED, error))
+    (failure,) = peer.sent
+    assert failure.reason == Reason.TASK
+    there = rebuild("ValueError", failure.text, "", failure.head, failure.buffers, failure.code)
+    assert type(there) is kind
+    assert (there.__cause__ is None) == (len(repr(cause)) > 1000 or kind is RemoteError)
+    assert ("over 20000 bytes" in str(there)) == (kind is RemoteError)
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -10,7 +10,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, overload
 
 from bgpy import address, config
-from bgpy.api.passing import Given, Passed, left_behind, pass_on, take
+from bgpy.api.passing import Given, Left, Passed, found, left_behind, pass_on, take
 from bgpy.api.staleness import Staleness, may_name_code
 from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
@@ -93,13 +93,13 @@ class Client:
         connecting = A_DAY if connecting is None else min(connecting, A_DAY)
         _check_writable(file)
         settings = _Settings(place, seconds, connecting, fitting_tls(tls, place))
-        self._set_up(settings, None if token is None else Given(token), False)
+        self._set_up(settings, None if token is None else Given(token))
         _log_to(level, file)
 
-    def _set_up(self, settings: _Settings, given: Given | None, left_behind: bool) -> None:
-        """Make a client that has not connected; `left_behind` says that its token didn't come."""
+    def _set_up(self, settings: _Settings, given: Given | Left | None) -> None:
+        """Make a client that has not connected."""
         self._address, self._timeout, self._connect_timeout, self._tls = settings
-        self._given, self._left_behind = given, left_behind
+        self._given = given
         self._caller = Caller(
             Target(self._address, self._tls, self._find_token), self._connect_timeout
         )
@@ -123,7 +123,7 @@ class Client:
 
     def _copied(self, copied: Callable[[Any], Any]) -> Self:
         made = type(self).__new__(type(self))
-        made._set_up(self._settings(), self._given, False)
+        made._set_up(self._settings(), self._given)
         for name, value in vars(self).items():
             if name not in _OWN:
                 setattr(made, name, copied(value))
@@ -186,8 +186,8 @@ class Client:
             head, buffers, code = functions.encode_tasks(tasks, sources, hashes, parts)
             answer = self._caller.initialize(
                 lambda number: Init(number, head, buffers, CODEC_PICKLE, code, current_chain()),
-                seconds_left(deadline),
                 seconds,
+                seconds_left(deadline),
             )
             received: dict[str, str] = value_of(answer, "INIT")
             stale = Staleness(self._caller, self.address)
@@ -214,9 +214,8 @@ class Client:
             raise _no_dict(args, "args")
         try:
             packed = payload.encode(args, "args")
-            if may_name_code(packed):
-                seconds = self._look_at_code(packed, seconds)
-            return value_of(self._caller.call(packed, seconds), "EXEC")
+            left = self._look_at_code(packed, seconds) if may_name_code(packed) else None
+            return value_of(self._caller.call(packed, seconds, left), "EXEC")
         except Exception as error:
             tidy(error)
             raise
@@ -283,11 +282,11 @@ class Client:
         try:
             packed = head, buffers, code = payload.encode(exec_args, "args")
             seconds = self._seconds(timeout)
-            if may_name_code(packed):
-                seconds = self._look_at_code(packed, seconds)
+            left = self._look_at_code(packed, seconds) if may_name_code(packed) else None
             answer = self._caller.request(
                 lambda number: Execute(number, head, buffers, CODEC_PICKLE, code),
                 seconds,
+                left,
                 waits=False,
             )
             return value_of(answer, "EXEC")
@@ -372,27 +371,23 @@ class Client:
         return seconds_left(deadline)
 
     def _find_token(self) -> tokens.FoundToken | None:
-        found = tokens.find(self._token, self._address)
-        if found is None and self._left_behind:
+        given = None if self._given is None else found(self._given)
+        if isinstance(given, Given):
+            return tokens.find(given.token, self._address)
+        token = tokens.find(None, self._address)
+        if token is None and given is not None:
             raise left_behind(self._address)
-        return found
-
-    @property
-    def _token(self) -> str | None:
-        return None if self._given is None else self._given.token
+        return token
 
 
-_OWN = frozenset(
-    ("_address", "_timeout", "_connect_timeout", "_tls", "_given", "_left_behind", "_caller")
-)
+_OWN = frozenset(("_address", "_timeout", "_connect_timeout", "_tls", "_given", "_caller"))
 """The attributes of a client; what else one has, a subclass has added."""
 
 
 def _arrive(kind: type[Client], settings: _Settings, passed: Passed | None) -> Client:
     """Make the client that a pickle holds; pickles call this by its name."""
     made = kind.__new__(kind)
-    given = take(passed)
-    made._set_up(settings, given, passed is not None and given is None)
+    made._set_up(settings, take(passed))
     return made
 
 

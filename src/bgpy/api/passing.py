@@ -35,6 +35,12 @@ class Given:
         _here[self.key] = self
 
 
+class Left(NamedTuple):
+    """A token that was left behind, by its key: the client may come to where it is, or copies."""
+
+    key: bytes
+
+
 _here: WeakValueDictionary[bytes, Given] = WeakValueDictionary()
 """The tokens of this process's clients, as long as one of them lives."""
 
@@ -47,22 +53,29 @@ class Passed(NamedTuple):
     """Only for a process that is just being started; see above."""
 
 
-def pass_on(given: Given | None) -> Passed | None:
+def pass_on(given: Given | Left | None) -> Passed | None:
     """What the pickle of a client holds of its token; None for one that looks it up."""
     if given is None:
         return None
-    return Passed(given.key, given.token if _starts_a_process() else None)
+    given = found(given)
+    token = given.token if isinstance(given, Given) and _starts_a_process() else None
+    return Passed(given.key, token)
 
 
-def take(passed: Passed | None) -> Given | None:
-    """The token of a client that arrives; None where it has to be looked up."""
+def take(passed: Passed | None) -> Given | Left | None:
+    """The token of a client that arrives, or that it was left behind; None if it had none."""
     if passed is None:
         return None
     if passed.token is not None:
         given = Given(passed.token)
         given.key = passed.key  # so that what comes later by its queues finds it
         return _here.setdefault(passed.key, given)
-    return _here.get(passed.key)
+    return found(Left(passed.key))
+
+
+def found(given: Given | Left) -> Given | Left:
+    """The same, or the token in its place if one was left behind and is in this process now."""
+    return given if isinstance(given, Given) else _here.get(given.key, given)
 
 
 def left_behind(address: Address) -> AuthenticationError:

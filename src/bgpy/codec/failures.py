@@ -5,6 +5,12 @@ that belongs to it: the members of a group, causes and contexts, each packed for
 that one which can't be rebuilt is a `RemoteError` in its place and harms no other::
 
     nodes[0]  the exception      nodes[1]  a member, cause or context of one before      ...
+    rest      one pickle of those that are too large for that together
+
+What they share would be in each of their pickles: a batch that all members of a group name, say.
+So only the exception itself may be of any size. What belongs to it has `MOST_BESIDE` bytes;
+what finds no room there is packed together, so that what it shares travels once, within
+`MOST_SHARED` bytes; and beyond that it is told in words.
 
 A class is looked up by name where it arrives, so that ``except MyError`` works there also
 for a class of a script's `__main__`. The remote traceback stands at the end of the chain of
@@ -14,10 +20,21 @@ causes, so that Python prints it above all of them.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from bgpy.codec.exceptions import Packed, pack, set_past, unpack
+from bgpy.codec.exceptions import (
+    NoRoom,
+    Packed,
+    Room,
+    made_of,
+    pack,
+    pack_all,
+    set_past,
+    unpack,
+    unpack_all,
+)
 from bgpy.codec.payload import decode, encode
 from bgpy.errors import BgpyError, EncodeError, RemoteError
 from bgpy.memory import Head, HeadParts, Payload
@@ -29,8 +46,23 @@ MOST_CAUSES = 100
 DEEPEST_GROUP = 100
 """Groups within groups that travel as objects."""
 
-MOST_ERRORS = 100_000
+MOST_ERRORS = 10_000
 """Exceptions of one failure that travel as objects: a group may hold itself, twice."""
+
+MOST_BESIDE = 2**20
+"""Bytes of causes, contexts and members, each packed for itself, and characters of their texts."""
+
+MOST_SHARED = 2**25
+"""Bytes of those of them that are packed together."""
+
+MOST_FORMATTED = 2000
+"""Exceptions of one failure whose tracebacks travel, as text; of more only the first one's does."""
+
+LONGEST_LINE = 2**16
+"""Characters of a line of the traceback, or of the exception's message in it."""
+
+LONGEST_TRACEBACK = 2**20
+"""Characters of the traceback; of a longer one the end travels."""
 
 
 class Description(NamedTuple):
@@ -59,7 +91,12 @@ def describe(error: BaseException) -> Description:
     So is a group of others, as long as they are in one: what is no `Exception` ends nobody there.
     """
     name, text = _words(error)
-    return Description(name, text, _format(error), _pack(error))
+    return Description(name, text, _format(error), _pack(error, MOST_ERRORS))
+
+
+def alone(error: BaseException) -> Payload | None:
+    """The payload of an exception without what belongs to it; None if there is none."""
+    return _pack(error, 1)
 
 
 def rebuild(
@@ -112,9 +149,49 @@ def _words(error: BaseException) -> tuple[str, str]:
 
 def _format(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(error))
+        if _is_too_much(error):
+            # Its own functions visit all members, whatever they are asked to show.
+            lines = traceback.format_tb(error.__traceback__)
+            return _ending([*lines, ": ".join(_words(error)), "\n"])
+        return _ending(traceback.TracebackException.from_exception(error).format())
     except BaseException:
-        return "".join(traceback.format_tb(error.__traceback__))
+        return _ending(traceback.format_tb(error.__traceback__))
+
+
+def _is_too_much(error: BaseException) -> bool:
+    """Whether `traceback` would walk through more than `MOST_FORMATTED` exceptions.
+
+    It takes causes and contexts once, and members as often as it meets them.
+    """
+    found: list[BaseException] = [error]
+    seen: set[int] = set()
+    for each in found:  # which grows
+        if len(found) > MOST_FORMATTED:
+            return True
+        for other in (each.__cause__, each.__context__):
+            if other is not None and id(other) not in seen:
+                seen.add(id(other))
+                found.append(other)
+        if isinstance(each, BaseExceptionGroup):
+            found += each.exceptions
+    return False
+
+
+def _ending(lines: Iterable[str]) -> str:
+    """The lines in one text; without the first ones, and ends of lines, where it is too long."""
+    kept: deque[str] = deque()
+    size = cut = 0
+    for line in lines:
+        if len(line) > LONGEST_LINE:
+            line = f"{line[:LONGEST_LINE]}... ({len(line)} characters)\n"
+        kept.append(line)
+        size += len(line)
+        while size > LONGEST_TRACEBACK:
+            cut += 1
+            size -= len(kept.popleft())
+    if cut:
+        kept.appendleft(f"... ({cut} lines and messages before are left out)\n")
+    return "".join(kept)
 
 
 class Node(NamedTuple):
@@ -122,36 +199,57 @@ class Node(NamedTuple):
 
     type_name: str
     text: str
-    packed: Packed | None
+    packed: Packed | int | None
+    """An index if it is among the rest."""
     cause: int | None = None
     context: int | None = None
     suppress: bool = False
     members: list[int] | None = None
 
 
-def _pack(error: BaseException) -> Payload | None:
+class _Link(NamedTuple):
+    """An exception and what belongs to it, as in a `Node`."""
+
+    error: BaseException
+    cause: int | None
+    context: int | None
+    members: list[int] | None
+
+
+def _pack(error: BaseException, most: int) -> Payload | None:
     if not isinstance(error, (Exception, BaseExceptionGroup)):
         return None
-    try:
+    links = _links(error, most)
+    packs, rest = _packs([link.error for link in links])
+    room = MOST_BESIDE
+    nodes: list[tuple[Any, ...]] = []
+    for link, packed in zip(links, packs, strict=True):
+        name, text = _words(link.error)
+        if nodes:
+            text = text[: min(room, LONGEST_LINE)]
+            room -= len(text)
+        suppress = link.error.__suppress_context__
         # As plain tuples: what they are called is a matter of each side.
-        return encode([tuple(node) for node in _nodes(error)], "exception")
+        nodes.append((name, text, packed, link.cause, link.context, suppress, link.members))
+    try:
+        return encode((nodes, rest), "exception")
     except EncodeError:
         return None
 
 
-def _nodes(error: BaseException) -> list[Node]:
+def _links(error: BaseException, most: int) -> list[_Link]:
     """`error` and what belongs to it: each group before its members, else once each."""
     errors = [error]
     depths = [(0, 0)]
     seen = {id(error): 0}
-    nodes: list[Node] = []
+    links: list[_Link] = []
 
     def index(other: BaseException | None, chain: int, depth: int) -> int | None:
         if other is None:
             return None
         if id(other) in seen:
             return seen[id(other)]
-        if chain > MOST_CAUSES or len(errors) >= MOST_ERRORS:
+        if chain > MOST_CAUSES or len(errors) >= most:
             return None
         seen[id(other)] = len(errors)
         errors.append(other)
@@ -159,7 +257,7 @@ def _nodes(error: BaseException) -> list[Node]:
         return seen[id(other)]
 
     for each in errors:  # which grows
-        chain, depth = depths[len(nodes)]
+        chain, depth = depths[len(links)]
         members = None
         if isinstance(each, BaseExceptionGroup) and depth < DEEPEST_GROUP:
             # A member that is met again is made again: a group with fewer has another shape.
@@ -167,26 +265,37 @@ def _nodes(error: BaseException) -> list[Node]:
                 seen.pop(id(member), None)
             found = [index(member, chain, depth + 1) for member in each.exceptions]
             members = [member for member in found if member is not None]
-        nodes.append(
-            Node(
-                *_words(each),
-                pack(each),
-                index(each.__cause__, chain + 1, depth),
-                index(each.__context__, chain + 1, depth),
-                each.__suppress_context__,
-                members,
-            )
-        )
-    return nodes
+        cause = index(each.__cause__, chain + 1, depth)
+        links.append(_Link(each, cause, index(each.__context__, chain + 1, depth), members))
+    return links
+
+
+def _packs(errors: list[BaseException]) -> tuple[list[Packed | int | None], Packed | None]:
+    """The pickle of each, or its index in the one that holds the rest, and that one."""
+    packs: list[Packed | int | None] = [pack(errors[0])]
+    rest: list[BaseException] = []
+    room = Room(MOST_BESIDE)
+    for error in errors[1:]:
+        try:
+            packs.append(pack(error, room))
+        except NoRoom:
+            packs.append(len(rest))
+            rest.append(error)
+    try:
+        return packs, pack_all(rest, Room(MOST_SHARED)) if rest else None
+    except NoRoom:
+        return packs, None
 
 
 def _unpack(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool) -> Exception | None:
     try:
-        nodes = [Node(*each) for each in decode(head, buffers, code, "exception")]
+        parts, rest = decode(head, buffers, code, "exception")
+        nodes = [Node(*each) for each in parts]
+        contents = [] if rest is None else unpack_all(rest)
         errors: list[Exception] = []
         for node in reversed(nodes):
             made = [errors[len(nodes) - 1 - member] for member in node.members or ()]
-            errors.append(_made(node, made))
+            errors.append(_made(node, made, contents))
         errors.reverse()
         for error, node in zip(errors, nodes, strict=True):
             for name, at in (("__cause__", node.cause), ("__context__", node.context)):
@@ -200,10 +309,14 @@ def _unpack(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool) -
         return None  # RemoteError tells all that is known
 
 
-def _made(node: Node, members: list[Exception]) -> Exception:
+def _made(node: Node, members: list[Exception], rest: list[Any]) -> Exception:
     """The exception of one node, with those of its members."""
     grouped = members if node.members is not None else None
-    error = None if node.packed is None else unpack(node.packed, grouped)
+    error = None
+    if isinstance(node.packed, tuple):
+        error = unpack(node.packed, grouped)
+    elif node.packed is not None and node.packed < len(rest):
+        error = made_of(rest[node.packed], grouped)
     if error is None and members:
         # Its class is not here; what matches its members does so all the same.
         error = ExceptionGroup(node.text.rpartition(" (")[0] or node.text, members)

@@ -53,6 +53,7 @@ from typing import Any
 from bgpy.codec import failures
 from bgpy.codec.payload import encode
 from bgpy.errors import DecodeError, MessageTooLarge, NoResponse, PythonMismatch
+from bgpy.memory import Payload
 from bgpy.serving.job import Job, Peer
 from bgpy.tasks.client_socket import ClientSocket, Ended
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
@@ -215,17 +216,29 @@ class Outbox:
         if peer is None:
             return
         name, text, traceback, packed = failures.describe(failure)
-        plain = Failure(job.request, reason, name, text, traceback if reason is Reason.TASK else "")
+        if reason is not Reason.TASK:
+            traceback, packed = "", None
+        plain = Failure(job.request, reason, name, text, traceback)
         try:
-            if reason is not Reason.TASK or packed is None:
-                self._send(peer, plain)
-            else:
-                head, buffers, code = packed
-                whole = plain._replace(head=head, buffers=buffers, codec=CODEC_PICKLE, code=code)
-                self._send(peer, whole)
+            self._send(peer, _with(plain, packed))
         except MessageTooLarge as error:
-            self._send(peer, Failure(job.request, reason, name, f"{text[:_SHORT]} ... ({error})"))
+            short = plain._replace(traceback=traceback[-_SHORT:])
+            self._send_short(
+                peer, short, None if packed is None else failures.alone(failure), error
+            )
         self.deferred.pop((job.owner, job.request), None)
+
+    def _send_short(
+        self, peer: Peer, plain: Failure, packed: Payload | None, error: MessageTooLarge
+    ) -> None:
+        """Send a failure without its causes; in few words if it is too large all the same."""
+        if packed is not None:
+            try:
+                self._send(peer, _with(plain, packed))
+                return
+            except MessageTooLarge as too_large:
+                error = too_large
+        self._send(peer, plain._replace(text=f"{plain.text[:_SHORT]} ... ({error})", traceback=""))
 
     # Failures that nobody waits for
 
@@ -249,6 +262,14 @@ class Outbox:
         with self._counting:
             self.unseen += 1
             self.last_unseen = f"{job.kind.name.lower()}_task: {text}"
+
+
+def _with(plain: Failure, packed: Payload | None) -> Failure:
+    """A failure with an exception in it, if there is one."""
+    if packed is None:
+        return plain
+    head, buffers, code = packed
+    return plain._replace(head=head, buffers=buffers, codec=CODEC_PICKLE, code=code)
 
 
 def _left_open(job: Job, text: str) -> tuple[BaseException, Reason]:

@@ -17,6 +17,7 @@ from bgpy.state.occupied import taken
 from bgpy.state.records import Record
 from bgpy.system import files
 from bgpy.system.locks import guarded, open_lock, try_lock, unlock
+from bgpy.system.strikes import is_strike
 
 
 class Claim:
@@ -73,7 +74,9 @@ class Claim:
         """Whether the lock that this process holds is the one that others would look at."""
         try:
             return os.path.samestat(os.stat(self.folder.lock), os.fstat(self.lock_fd))
-        except FileNotFoundError:
+        except OSError as error:  # removed, or something else is there: no lock that others take
+            if is_strike(error):
+                raise
             return False
 
     def drop(self) -> None:

@@ -19,6 +19,9 @@ import socket
 import sys
 from io import FileIO
 
+from bgpy.shortage import shortage
+from bgpy.system.strikes import is_strike, is_strike_amid
+
 DIGITS = 12
 """Hexadecimal digits of the name: the whole identifier is to be shown to nobody (machine-id(5))."""
 
@@ -34,7 +37,9 @@ def machine() -> str:
     if not _name:
         try:
             identifier = _identifier().strip().replace("-", "").lower()
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError) as error:
+            if shortage(error) is not None or is_strike_amid(error):
+                raise  # it may have one all the same
             identifier = ""
         # Of some Macs all but the last digits are the same.
         usable = re.fullmatch(r"[0-9a-f]{32}", identifier) and identifier.strip("0")
@@ -75,6 +80,7 @@ else:
                 # As bytes: this may run when nothing can be imported any more.
                 with FileIO(path) as file:
                     return file.read(64).decode("latin-1")
-            except OSError:
-                continue
+            except OSError as error:
+                if shortage(error) is not None or is_strike(error):
+                    raise
         return ""

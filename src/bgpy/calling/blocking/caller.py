@@ -85,7 +85,7 @@ class Caller:
 
     # Calls that wait
 
-    def call(self, payload: Payload, timeout: float | None) -> Answer:
+    def call(self, payload: Payload, timeout: float | None, left: float | None = None) -> Answer:
         """As `request` of an `Execute` that waits for what is responded."""
         short = self._access.short_road(payload, timeout)
         if short is not None:
@@ -100,14 +100,22 @@ class Caller:
         answer: Answer = self._do(
             lambda channel, deadline: channel.call(payload, current.chain(), timeout, deadline),
             timeout,
+            left,
             waits=True,
         )
         return answer
 
     def request(
-        self, make: Make, timeout: float | None, *, waits: bool = True, notice: bool = True
+        self,
+        make: Make,
+        timeout: float | None,
+        left: float | None = None,
+        *,
+        waits: bool = True,
+        notice: bool = True,
     ) -> Answer:
-        """Send a message and wait for its answer, up to `timeout` seconds.
+        """Send a message and wait for its answer, up to `timeout` seconds, or what is `left` of
+        them.
 
         `waits` says that the answer comes when a task has run, `notice` that the caller has
         to know of a restart before. Raises `ConnectError` and its kin, `ServerRestarted`,
@@ -116,6 +124,7 @@ class Caller:
         answer: Answer = self._do(
             lambda channel, deadline: channel.request(make, timeout, deadline),
             timeout,
+            left,
             waits=waits,
             notice=notice,
         )
@@ -132,18 +141,15 @@ class Caller:
         _expect(Pong, answer)
         return monotonic() - start
 
-    def initialize(self, make: Make, timeout: float | None, given: float | None) -> Answer:
-        """As `request` of an `Init`: its caller knows that the server may be new.
-
-        `timeout` is what is left of the time that the caller has `given`, which an error names.
-        """
+    def initialize(self, make: Make, timeout: float | None, left: float | None) -> Answer:
+        """As `request` of an `Init`: its caller knows that the server may be new."""
         channels: list[Channel] = []
 
         def ask(channel: Channel, deadline: float | None) -> Answer:
             channels.append(channel)
-            return channel.request(make, given, deadline)
+            return channel.request(make, timeout, deadline)
 
-        answer: Answer = self._do(ask, timeout, waits=True, notice=False)
+        answer: Answer = self._do(ask, timeout, left, waits=True, notice=False)
         if not isinstance(answer, BgpyError):
             self._acquaintance.knows(channels[-1].generation)
         return answer
@@ -286,10 +292,21 @@ class Caller:
 
     # What all have in common
 
-    def _do(self, ask: Ask, timeout: float | None, *, waits: bool, notice: bool = True) -> Any:
-        """Have `ask` send over a connection, made if need be, and give what it gives."""
+    def _do(
+        self,
+        ask: Ask,
+        timeout: float | None,
+        left: float | None = None,
+        *,
+        waits: bool,
+        notice: bool = True,
+    ) -> Any:
+        """Have `ask` send over a connection, made if need be, and give what it gives.
+
+        Where `left` is given it is what is left of `timeout`, which errors name.
+        """
         access = self._access
-        deadline = deadline_in(timeout)
+        deadline = deadline_in(timeout if left is None else left)
         terms = Terms(timeout, deadline, self._acquaintance.notified, waits, notice)
         if access.is_inside():
             return access.alone(ask, terms)

@@ -30,7 +30,7 @@ from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch
 from bgpy.system.strikes import is_strike
 
-LOOK = 0.05
+LOOK_WHO_WAITS = 0.05
 """Seconds after which who waits on behalf of several calls looks which of them still do."""
 
 
@@ -94,7 +94,7 @@ class Connector:
         while not attempt.is_over:
             seconds = patience(deadline)
             if goes_on is not None:
-                seconds = LOOK if seconds < 0 else min(seconds, LOOK)
+                seconds = LOOK_WHO_WAITS if seconds < 0 else min(seconds, LOOK_WHO_WAITS)
             if latch.wait(seconds) or attempt.is_over:
                 continue
             if is_over(deadline) or (goes_on is not None and not goes_on()):

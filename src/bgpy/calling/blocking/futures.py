@@ -338,13 +338,13 @@ class CallFuture(Call, Future[Any]):
             tidy(error)
             # Its frames lead back to this one: it gets others where it is raised.
             made = None, error.with_traceback(None)
-        found: Made = made  # here, so that whoever is struck in the next line has it to forget
+        kept: Made = made  # here, so that whoever is struck in the next line has it to forget
         try:
-            found = self.__dict__.setdefault("_made", made)  # the first stays
+            kept = self.__dict__.setdefault("_made", made)  # the first stays
             self.answer = TAKEN
-            return found
+            return kept
         finally:
-            del self, made, found  # no circle: what raised the cause of an error leads here too
+            del self, made, kept  # no circle: what raised the cause of an error leads here too
 
 
 def _over(_: CallFuture) -> bool:

@@ -35,12 +35,12 @@ def learn(
     known = known._replace(pid=process.pid, log_file=_log_file(address, incarnation))
     if not process.wait(MOMENT):
         return reason, known
+    told = reports.end_told_by(known.log_file)
+    cause = f"its log says that {told}" if told else "cause unknown (killed, or exited by itself)"
     if known.log_file is None:
         advice = f"start the server again; {doctor}"
     else:
-        advice = f"its log may say why ({known.log_file}); start the server again"
-    told = reports.end_told_by(known.log_file)
-    cause = f"its log says that {told}" if told else "cause unknown (killed, or exited by itself)"
+        advice = f"look into its log ({known.log_file}), and start the server again"
     reason = f"the server's process (pid {process.pid}) is gone, {cause}"
     return reason, known._replace(advice=advice)
 
