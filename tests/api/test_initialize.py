@@ -12,6 +12,7 @@ import pytest
 from bgpy import CallTimeout, Client, Handle, NotInitialized, StaleCodeWarning, respond
 from tests.support.gate import Gate, pass_gate
 from tests.support.tasks.counting import TASKS, count
+from tests.support.tokens import own_token
 
 Start = Callable[..., tuple[Handle, Client]]
 
@@ -43,7 +44,7 @@ def test_initialize_changes_nothing_at_the_second_time(client: Client) -> None:
 def test_initialize_has_one_winner_when_clients_come_at_once(start: Start) -> None:
     """Of several initialisations at one time exactly one is done, and its state is used."""
     handle, first = start()
-    token = first._token
+    token = own_token(first)
     barrier = threading.Barrier(8)
 
     def initialize(number: int) -> dict[str, str]:
@@ -97,7 +98,7 @@ def test_execute_waits_for_init_task_when_that_still_runs(start: Start, gate: Ga
 
     with (
         ThreadPoolExecutor(1) as pool,
-        Client(handle.host, handle.port, client._token) as other,
+        Client(handle.host, handle.port, own_token(client)) as other,
     ):
         made = pool.submit(client.initialize, init, _tell, _tell)
         gate.wait()

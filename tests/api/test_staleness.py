@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from bgpy import Client, Handle, StaleCodeWarning
+from tests.support.tokens import own_token
 
 Start = Callable[..., tuple[Handle, Client]]
 Script = Callable[..., "subprocess.Popen[str]"]
@@ -85,7 +86,7 @@ def test_initialize_warns_of_the_tasks_that_a_server_has(modules: Path, start: S
     handle, client = start()
     _initialize(client)
     assert _initialize(client) == "Already initialized."
-    second = Client(handle.address, token=client._token)
+    second = Client(handle.address, token=own_token(client))
     assert _initialize(second) == "Already initialized."
     with pytest.warns(
         StaleCodeWarning, match="different: init_task, exec_task, exit_task"

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,17 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from bgpy import CallTimeout, Client, Handle, Server, StartupError, __version__, token_create
-from bgpy.address import Address
+from bgpy import (
+    BgpyError,
+    CallTimeout,
+    Client,
+    Handle,
+    Server,
+    StartupError,
+    __version__,
+    token_create,
+)
+from bgpy.address import Address, parse
 from bgpy.api import doctor
 from bgpy.cli.commands import program
 from bgpy.state import claims, records
@@ -219,6 +229,53 @@ def test_doctor_tells_how_the_last_server_there_ended(
         assert f"at {host}:{free_port};" in facts["last"]
         assert (f"process {handle.pid} was killed or crashed" in facts["last"]) is kill
         assert ("the server has ended" in facts["log ends"]) is not kill
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("foreground", [False, True])
+@pytest.mark.parametrize("how", ["client", "signal", "second signal"])
+def test_doctor_says_how_a_server_ended_as_it_was(
+    free_port: int, foreground: bool, how: str, tmp_path: Path
+) -> None:
+    """In order, and who asked for it, or at once; that it isn't in the log doesn't matter."""
+    place = f"127.0.0.1:{free_port}"
+    with Gate() as gate:
+        if foreground:
+            command = [sys.executable, "-m", "bgpy", "server", place, "-l", "CRITICAL"]
+            process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+            wait_until(lambda: records.find(parse(place)) is not None, "it is there")
+            pid, ended = process.pid, lambda: process.wait(30) is not None
+        else:
+            handle = Server(place, log_level="CRITICAL").run_background()
+            pid, ended = handle.pid, lambda: handle.wait(30)
+        try:
+            with Client(place) as client:
+                client.initialize(*TASKS)
+                if how == "client":
+                    client.terminate()
+                elif how == "signal":
+                    os.kill(pid, signal.SIGTERM)
+                else:
+                    running = client.submit({"run": gate.passing("done")})
+                    gate.wait()
+                    os.kill(pid, signal.SIGINT)
+                    wait_until(lambda: "is ending" in _doctor(place).output, "the first has come")
+                    os.kill(pid, signal.SIGTERM)
+                    assert isinstance(running.exception(30), BgpyError)
+            assert ended()
+        finally:
+            psutil.pid_exists(pid) and psutil.Process(pid).kill()
+    done = _doctor(place)
+    said = {
+        "client": r"it ended in order at 20\d\d-.*: a client asked it to",
+        "signal": r"it ended in order at 20\d\d-.*: it received SIGTERM",
+        "second signal": r"it ended at once at 20\d\d-.*: by a second signal, SIGTERM",
+    }[how]
+    assert done.exit_code == 3
+    assert re.search(said + "$", done.output, re.MULTILINE), done.output
+    assert re.search("^started   .*, at 20", done.output, re.MULTILINE), done.output
+    assert "crashed" not in done.output
+    assert records.find_dead(parse(place)) is None
 
 
 def test_doctor_puts_away_what_dead_servers_left_and_tells_of_it(

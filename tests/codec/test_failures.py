@@ -573,7 +573,7 @@ def test_rebuild_marks_an_error_of_bgpys_as_remote_and_keeps_its_progress(
 
 
 def _batches(names: range, batch: Any) -> list[Exception]:
-    errors = []
+    errors: list[Exception] = []
     for name in names:
         error = Plain(name)
         error.batch = batch or bytes(3_000_000)  # type: ignore[attr-defined]
@@ -642,7 +642,7 @@ def test_texts_of_causes_are_bounded() -> None:
 
 def test_group_of_groups_is_described_in_bounded_time() -> None:
     """It is twice in each of 60: `traceback` alone would not come back."""
-    group = ExceptionGroup("leaf", [ValueError(1)])
+    group: ExceptionGroup[Any] = ExceptionGroup("leaf", [ValueError(1)])
     for _ in range(60):
         group = ExceptionGroup("x", [group, group])
     described = describe(_raised(group))

@@ -153,10 +153,10 @@ def test_host_keeps_its_claim_until_its_port_is_closed(hosted: Host) -> None:
     """So whoever finds the port in use while the server ends is told of it, too."""
     release, closed = hosted.claim.release, []
 
-    def released() -> None:
+    def released(ended: str = "") -> None:
         with socket.socket() as probe:
             closed.append(probe.connect_ex(hosted.address) != 0)
-        release()
+        release(ended)
 
     hosted.claim.release = released  # type: ignore[method-assign]
     ready = threading.Event()

@@ -230,7 +230,7 @@ def test_second_signal_says_what_it_cost(
 ) -> None:
     """Whatever runs then; the server's files are removed first."""
     removed: list[object] = []
-    asked = Shutdown(Ends(running), lambda: removed.append(list(codes)))
+    asked = Shutdown(Ends(running), lambda why: removed.append(list(codes)))
     asked.handle(signal.SIGINT, None)
     asked.closing = closing
     asked.handle(signal.SIGTERM, None)
@@ -244,7 +244,7 @@ def test_one_signal_that_both_threads_see_counts_once(
     """In either order it is told once; a second ends the process once, whoever sees it first."""
     for order in ("handle first", "poller first"):
         server, caplog_before = Ends(), len(caplog.messages)
-        asked = Shutdown(server, lambda: None)
+        asked = Shutdown(server, lambda why: None)
         steps = [lambda: asked.handle(signal.SIGINT, None), lambda: asked.seen(signal.SIGINT)]  # noqa: B023
         before = signal.signal(signal.SIGINT, asked.handle)
         try:
@@ -264,7 +264,7 @@ def test_one_signal_that_both_threads_see_counts_once(
 def test_signal_that_a_task_handles_itself_is_not_counted(codes: list[int]) -> None:
     """Its number comes out of the wake-up descriptor all the same."""
     server = Ends()
-    asked = Shutdown(server, lambda: None)
+    asked = Shutdown(server, lambda why: None)
     for _ in range(3):
         asked.seen(signal.SIGINT)
         asked.seen(signal.SIGCHLD)
@@ -279,7 +279,7 @@ def test_last_line_is_written_though_the_thread_that_was_struck_holds_the_log(
     handler = logging.StreamHandler(io.StringIO())
     log = logging.getLogger("bgpy.server")
     log.addHandler(handler)
-    asked = Shutdown(Ends(Kind.EXEC), lambda: None)
+    asked = Shutdown(Ends(Kind.EXEC), lambda why: None)
     handler.acquire()
     try:
         asked.handle(signal.SIGINT, None)

@@ -140,7 +140,7 @@ def last_server(place: Address) -> list[tuple[str, str]]:
 def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
     """What the last server at exactly that address left, and when it wrote its log last."""
     alive = records.find(there)
-    record = alive or records.find_dead(there)
+    record = alive or records.find_ended(there)
     logs = [place.log for place in folders.places(*there)]
     newest = max(logs, key=lambda path: _last_line(path)[0])
     log_file = newest if record is None else record.log_file
@@ -148,11 +148,12 @@ def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
     if record is None and not line:
         return None
     if record is None:
-        how = "it removed its record, as one that is not killed does"
+        told = reports.end_told_by(newest)
+        how = f"its log says that {told}" if told else "it left no word of how it ended"
     elif alive is not None:
         how = f"process {record.pid} still runs: it is just starting, or ending"
     else:
-        told = reports.end_told_by(log_file)
+        told = None if record.ended else reports.end_told_by(log_file)
         how = f"{record.fate()}{f' (its log says that {told})' if told else ''}"
     facts = [("last", f"a server of this account at {there}; {how}")]
     if record is not None and record.origin():

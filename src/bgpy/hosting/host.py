@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -123,6 +124,7 @@ class Host:
         catalogue = Catalogue()
         engine = InlineEngine(catalogue, load)
         kept = signals.Kept()
+        begun: list[bool] = []
 
         def closing() -> None:
             shutdown.closing = True
@@ -131,8 +133,17 @@ class Host:
         def signalled(number: int) -> None:
             shutdown.seen(number)
 
-        release = self.claim.release
-        events = Events(ready, kept.put_back, closing, release, self._in_child, chores, signalled)
+        def initialized() -> None:
+            ready()
+            begun.append(True)
+
+        def release() -> None:
+            # One that never was ready has told its starter why.
+            self.claim.release(_ending("in order", shutdown.asked_by) if begun else "")
+
+        events = Events(
+            initialized, kept.put_back, closing, release, self._in_child, chores, signalled
+        )
         in_main = threading.current_thread() is threading.main_thread()
         pid = os.getpid() if in_main else 0
         try:
@@ -159,9 +170,9 @@ class Host:
         self._listener.close()
         self.claim.release()
 
-    def _drop(self) -> None:
-        """Remove the server's files: this process exits now."""
-        self.claim.drop()
+    def _drop(self, why: str) -> None:
+        """Remove the server's files: this process exits now, since `why`."""
+        self.claim.drop(_ending("at once", why))
         self._listener.close()
 
     def _in_child(self) -> None:
@@ -177,6 +188,11 @@ class Host:
             self._options.init_file,
             self.script,
         )
+
+
+def _ending(how: str, why: str) -> str:
+    """How this server ends now, for its record."""
+    return f"ended {how} at {time.strftime('%Y-%m-%d %H:%M:%S')}: {why}"
 
 
 def _tidy(place: address.Address) -> None:

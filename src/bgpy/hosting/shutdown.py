@@ -61,17 +61,28 @@ class Ends(Protocol):
 class Shutdown:
     """Counts the signals that a server got, says what each does, and does it."""
 
-    def __init__(self, server: Ends, last: Callable[[], None]) -> None:
-        """`last` is called before the process ends at once; it removes the server's files."""
+    def __init__(self, server: Ends, last: Callable[[str], None]) -> None:
+        """`last` is called, with the reason, before the process ends at once.
+
+        It removes the server's files.
+        """
         self._server = server
         self._last = last
         self._handled = 0
         self._seen = 0
         self._said = False
         self._hung_up = False
+        self._first = 0
         self._end_once = deque([True])
         self.closing = False
         """Whether all tasks have run, exit_task too."""
+
+    @property
+    def asked_by(self) -> str:
+        """Who has asked the server to end, for its record; from any thread."""
+        if not self._first:
+            return "a client asked it to"
+        return f"it received {signal.Signals(self._first).name}"
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGINT or SIGTERM, in the main thread."""
@@ -106,7 +117,7 @@ class Shutdown:
         """Refuse new calls, and say what the first signal does; in the thread that polls."""
         if self._said:
             return
-        self._said = True
+        self._said, self._first = True, number
         self._server.refuse_new()
         name, running = signal.Signals(number).name, self._server.running
         twice = (
@@ -132,8 +143,9 @@ class Shutdown:
         except IndexError:
             return
         try:
-            self._last()
-            _write_in_time(f"second signal, {signal.Signals(number).name}: {self._cut()}")
+            name = signal.Signals(number).name
+            self._last(f"by a second signal, {name}")
+            _write_in_time(f"second signal, {name}: {self._cut()}")
         finally:
             os._exit(128 + number)
 

@@ -7,7 +7,7 @@ end. The record that it writes there lets clients find it (`bgpy.state.records`)
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from bgpy.address import Address
 from bgpy.late import json
@@ -39,9 +39,10 @@ class Claim:
             files.replace(self.folder.token, token)
         files.replace(self.folder.record, json().dumps(asdict(record), indent=1))
 
-    def release(self) -> None:
+    def release(self, ended: str = "") -> None:
         """Remove record and token and release the lock; the log stays. Harmless if repeated.
 
+        With `ended`, how the server ended, its record is kept aside for those who ask that.
         In a forked child this only closes the child's copy of the lock.
         """
         if self.lock_fd < 0:
@@ -49,7 +50,7 @@ class Claim:
         if os.getpid() == self._owner:
             if self._is_in_place():
                 with guarded(self.folder.guard):
-                    records.remove(self.folder)
+                    records.remove(self.folder, self._last(ended))
                     # Explicitly: closing alone leaves it held by children that were forked.
                     unlock(self.lock_fd)
             else:  # the folder was removed, or is another server's by now
@@ -79,10 +80,16 @@ class Claim:
                 raise
             return False
 
-    def drop(self) -> None:
-        """Remove record and token without waiting for the guard: this process exits now."""
+    def drop(self, ended: str) -> None:
+        """As `release`, without waiting for the guard: this process exits now."""
         if self.lock_fd >= 0 and os.getpid() == self._owner:
-            records.remove(self.folder)
+            records.remove(self.folder, self._last(ended))
+
+    def _last(self, ended: str) -> Record | None:
+        """The record to keep of a server that ended so; None if it never was there."""
+        if self._published is None or not ended:
+            return None
+        return replace(self._published[0], ended=ended)
 
     def close_in_child(self) -> None:
         """Close this process's copy of the lock, so that only the server itself holds it."""

@@ -13,7 +13,7 @@
                 ├── lock               held by the server as long as it lives
                 ├── record.json        identifies that server (`Record`)
                 ├── token              its token
-                ├── ended.json         the record of the last one, if it was killed or crashed
+                ├── ended.json         the record of the last one, with how it ended if it knew
                 └── log                what it printed; stays when it ends
 
 A record is *alive* when the lock is held **and** its process isn't known to be gone: the lock
@@ -23,10 +23,11 @@ namespace, this process has no descriptor left), the lock decides. To test the l
 takes it for a moment, under the guard only: a server that starts just then waits for the
 guard, instead of mistaking the tester for a running server.
 
-A server that crashes or is killed leaves record and token. Whoever looks at its address puts them
-away, and each server that starts does so for all addresses: the token is removed, the record
-becomes ``ended.json``, from which ``bgpy doctor`` tells how that server ended, until the next one
-is there.
+A server that ends itself removes its token and leaves its record as ``ended.json``, in which it
+says how it ended. One that crashes or is killed leaves record and token. Whoever looks at its
+address puts them away, and each server that starts does so for all addresses: the token is
+removed, the record becomes ``ended.json``. From that file ``bgpy doctor`` tells how the last
+server ended, until the next one is there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 from bgpy.address import Address, wildcards
 from bgpy.late import json
@@ -71,6 +72,8 @@ class Record:
     """The working directory of the process, that of its starter."""
     script: str = ""
     """The script that has started the server; empty where there was none."""
+    ended: str = ""
+    """How and when the server ended, for people; empty while it runs, or if it couldn't say."""
 
     @classmethod
     def of_this_process(
@@ -116,6 +119,8 @@ class Record:
 
     def fate(self) -> str:
         """What became of a server that is dead and has left this record, for people."""
+        if self.ended:
+            return f"it {self.ended}"
         if self._is_of_another_boot():
             return (
                 f"it (process {self.pid}) ran before this machine was last started, and ended "
@@ -175,6 +180,17 @@ def find_dead(address: tuple[str, int]) -> Record | None:
     if find(address) is not None:
         return None
     left = map(last, _private(address))
+    return next((record for record in left if record is not None), None)
+
+
+def find_ended(address: tuple[str, int]) -> Record | None:
+    """Give the record of the last server at a (parsed) address, however it ended.
+
+    None if a server runs there, or none is known. Errors as in `find`.
+    """
+    if find(address) is not None:
+        return None
+    left = (_read(place.ended) for place in _private(address))
     return next((record for record in left if record is not None), None)
 
 
@@ -274,7 +290,8 @@ def load(place: Folder) -> Record | None:
 
 def last(place: Folder) -> Record | None:
     """The record of the server there, else that of the last one if it was killed or crashed."""
-    return load(place) or _read(place.ended)
+    record = load(place) or _read(place.ended)
+    return None if record is None or record.ended else record
 
 
 def _read(path: str) -> Record | None:
@@ -289,7 +306,7 @@ def _read(path: str) -> Record | None:
 
 def _has_its_kinds(record: Record) -> bool:
     identity = (record.host, record.start_time, record.boot_id, record.incarnation)
-    texts = (*identity, record.started, record.folder, record.script)
+    texts = (*identity, record.started, record.folder, record.script, record.ended)
     numbers = (record.port, record.pid, record.pid_namespace)
     return all(type(each) is int for each in numbers) and all(type(each) is str for each in texts)
 
@@ -301,9 +318,18 @@ def _is_alive(record: Record, place: Folder) -> bool:
         return is_held(place.lock)
 
 
-def remove(place: Folder) -> None:
-    """Remove record and token, and the leftovers of interrupted writes."""
+def remove(place: Folder, but: Record | None = None) -> None:
+    """Remove record and token, and the leftovers of interrupted writes.
+
+    Only `but`, the record of the server that ends here, is kept, for who asks how it ended.
+    """
     # The record first: no client finds a record whose token is missing.
     files.remove(place.record)
     files.remove(place.token)
     files.remove(place.ended)
+    if but is not None:
+        try:
+            files.replace(place.ended, json().dumps(asdict(but), indent=1))
+        except OSError as error:  # StartupError is one; a full disk keeps no server from its end
+            if is_strike(error):
+                raise

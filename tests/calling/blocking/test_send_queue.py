@@ -336,7 +336,7 @@ class Walk:
         assert bytes(byte for _, byte in before[:taken]) == sock.sent[sent:]
         self.left += before[:taken]
         self.waiting = rest
-        self._check(step, raised)
+        self._check(step, raised, taken)
         return True
 
     def _call(self, method: Any, args: list[Any], strike: Any) -> str:
@@ -354,7 +354,7 @@ class Walk:
     def _is(self, rest: list[tuple[Call, int]]) -> bool:
         return b"".join(piece for _, piece, _ in self.queue.waiting) == bytes(b for _, b in rest)
 
-    def _check(self, step: Step, raised: str) -> None:
+    def _check(self, step: Step, raised: str, taken: int) -> None:
         queue, waiting = self.queue, self.waiting
         assert self._is(waiting)
         if step.name in ("send", "push") and not raised:
@@ -363,7 +363,7 @@ class Walk:
             left = sum(each is call for each, _ in self.left)
             assert (call.begun, call.left) == (left > 0, left == len(data))
             assert queue.holds(call) == any(each is call for each, _ in waiting)
-        if not waiting and step.name in ("send", "push", "clear") and not raised:
+        if not waiting and not raised and (taken or step.name == "clear"):
             self.counted = True
         count, size = len(queue.waiting), len(waiting)
         if self.counted:
@@ -384,18 +384,37 @@ class Walk:
 STRUCK = "a handler's"
 
 
-@settings(max_examples=300)
+def walk(steps: list[Step], plain: bool) -> None:
+    """Do them all, or those before one that leaves the queue torn."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in LIMITS.items():
+            patch.setattr(send_queue, name, value)
+        both = Walk(plain)
+        patch.setattr(send_queue, "poll", both.ask)
+        with both.sock:
+            for step in steps:
+                if not both.do(step):
+                    break
+
+
+@settings(max_examples=200)
 @given(STEPS, st.booleans())
 def test_queue_is_what_a_plain_list_would_be_whatever_the_socket_takes(
     steps: list[Step], plain: bool
 ) -> None:
     """Struck anywhere too: what left, what waits, what is known of each call, and the size."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in LIMITS.items():
-            patch.setattr(send_queue, name, value)
-        walk = Walk(plain)
-        patch.setattr(send_queue, "poll", walk.ask)
-        with walk.sock:
-            for step in steps:
-                if not walk.do(step):
-                    break
+    walk(steps, plain)
+
+
+@pytest.mark.parametrize("name", ["send", "gather", "gather_one", "push", "take_back"])
+@pytest.mark.parametrize("strike", [KeyboardInterrupt, TimeoutError])
+def test_queue_that_is_struck_once_at_each_instruction_goes_on_or_is_torn(
+    name: str, strike: type[BaseException]
+) -> None:
+    """The same, for each of them: the exception is raised, and all is counted once it is empty."""
+    before = [Step("gather", [5, 20], [], 0, None)] if name != "send" else []
+    after = [Step("push", [1], [100] * 9, 0, None), Step("gather", [7], [], 0, None)]
+    sizes = [5] if name == "send" else [5, 20]
+    for at in range(1, 150):
+        struck = Step(name, sizes, [3], 0, (at, strike))
+        walk([*before, struck, *after], plain=True)

@@ -161,13 +161,8 @@ class Channel(Reading):
 
     def _check(self) -> None:
         """With the lock held: raise `Unusable` where no request may be sent any more."""
-        if not self._takes_requests:
-            raise Unusable
-
-    @property
-    def _takes_requests(self) -> bool:
-        """Whether a request may be sent: behind a goodbye only what was gathered before leaves."""
-        return not (self._sends.torn or self.leaving or self.conversation.ended is not None)
+        if self._sends.torn or self.leaving or self.conversation.ended is not None:
+            raise Unusable  # behind a goodbye only what was gathered before leaves
 
     @property
     def _can_send(self) -> bool:
@@ -301,9 +296,9 @@ class Channel(Reading):
         conversation, sends = self.conversation, self._sends
         try:
             with self._lock:
+                self._check()
                 if (
-                    not self._takes_requests
-                    or not self._turns.asked
+                    not self._turns.asked
                     or len(head) > self.connection.plain_head
                     or monotonic() - self._last_used > LOOK_AFTER
                 ):
@@ -313,6 +308,8 @@ class Channel(Reading):
                 sends.gather_one(call, pack_start(EXECUTE, len(head), number) + head)
                 if sends.leaves(len(conversation.pending)):
                     sends.push()
+        except Unusable:
+            return False
         except BaseException as error:
             self._failed(call, error)
         return True
