@@ -19,6 +19,7 @@ from click.testing import CliRunner
 import bgpy as bgpy_package
 from bgpy import Client, Handle, __version__, respond, token_create
 from bgpy.cli.commands import program
+from bgpy.state import folders
 from tests.support.command import COMMAND
 from tests.support.gate import Gate
 from tests.support.tasks.counting import TASKS
@@ -277,6 +278,9 @@ def test_wrong_usage_is_exit_code_2(bgpy: Run, args: tuple[str, ...]) -> None:
         (("stop", "127.0.0.1:1"), "'bgpy terminate ADDRESS'"),
         (("start",), "'bgpy server ADDRESS'"),
         (("ps",), "the state folder"),
+        (("server", "-d"), "run_background()"),
+        (("server", "127.0.0.1:1", "--background"), "run_background()"),
+        (("server", "127.0.0.1", "--port", "4"), "127.0.0.1:54321"),
         (("status", "127.0.0.1:1"), "'bgpy doctor ADDRESS'"),
         (("terminate", "24321"), "write 127.0.0.1:24321"),
         (("server", "tasks.py"), "'bgpy server -i tasks.py'"),
@@ -288,6 +292,11 @@ def test_wrong_usage_names_the_way_out(args: tuple[str, ...], way_out: str) -> N
     done = CliRunner().invoke(program, args)
     assert done.exit_code == 2
     assert way_out in done.stderr
+
+
+def test_list_of_servers_is_where_their_folders_are() -> None:
+    """The path itself: the documentation isn't installed."""
+    assert folders.below_machine("servers") in CliRunner().invoke(program, ["list"]).stderr
 
 
 def test_nothing_there_is_exit_code_3(bgpy: Run, free_port: int) -> None:

@@ -235,6 +235,16 @@ def test_decode_names_what_is_missing_when_an_object_cannot_be_rebuilt(
     assert type(caught.value) is DecodeError
 
 
+def test_decode_says_what_to_do_when_a_module_is_missing() -> None:
+    """As the caller's, of a class of the init file; not where something else is wrong."""
+    with pytest.raises(DecodeError, match="'no_such_module' importable on this side") as caught:
+        decode(b"cno_such_module\nthing\n.", [], False, "response")
+    assert caught.value.advice is not None
+    with pytest.raises(DecodeError) as other:
+        decode(b"garbage", [], False, "response")
+    assert other.value.advice is None
+
+
 class RaisesOurs:
     """An object that fails with one of bgpy's errors when it is rebuilt."""
 

@@ -43,10 +43,10 @@ class Server:
     `token` defaults to ``BGPY_TOKEN``; without either the server generates a token and keeps
     it in a file that only this account can read, so that the account's clients find it while
     the server runs. `log_level` is a level of ``logging``, by name or number. `log_file` of a
-    background server defaults to one in its state folder. `init_file` is a Python file
-    with the three functions; without it a client sends them (`Client.initialize`). Paths
-    are strings or any `os.PathLike`. `limits` default to those set by ``BGPY_MAX_MESSAGE``
-    and the like, else to `Limits()`.
+    background server defaults to one in its state folder; missing folders of its
+    path are made. `init_file` is a Python file with the three functions; without it a client
+    sends them (`Client.initialize`). Paths are strings or any `os.PathLike`. `limits` default to
+    those set by ``BGPY_MAX_MESSAGE`` and the like, else to `Limits()`.
 
     If other machines can reach the server, it uses TLS, with a certificate of its own or
     that of `certfile` and `keyfile` (PEM). Clients on this machine may connect without TLS,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from bgpy.config import LOG_LEVEL
+from bgpy.config import ENV_HOME, LOG_LEVEL
 from bgpy.errors import AuthenticationError, BgpyError, ConnectError, NotRunning
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ TO_TERMINATE = "'bgpy terminate ADDRESS' ends a server"
 TO_ASK = (
     "'bgpy doctor ADDRESS' tells whether a server answers, what it does, and how the last one ended"
 )
-TO_FIND = "the state folder (docs/limits.md) has a folder for each server; " + TO_ASK
+TO_FIND = "the state folder has a folder for each server, {servers}; " + TO_ASK
+TO_PLACE = "host and port are the ADDRESS, as in 127.0.0.1:54321"
 
 ELSEWHERE = {
     **dict.fromkeys(("start", "run", "serve", "launch"), TO_START),
@@ -38,6 +39,12 @@ ELSEWHERE = {
     **dict.fromkeys(("ps", "list", "ls"), TO_FIND),
 }
 """What does what a command would do that bgpy doesn't have."""
+
+OTHERWISE = {
+    **dict.fromkeys(("-d", "-b", "--background", "--daemon", "--daemonize", "--detach"), TO_START),
+    **dict.fromkeys(("-p", "--port", "--host", "--bind", "--address"), TO_PLACE),
+}
+"""The same, of options."""
 
 
 class Commands(click.Group):
@@ -48,8 +55,29 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As that of click, whose error doesn't know what a word may mean."""
         if args and args[0] in ELSEWHERE and self.get_command(ctx, args[0]) is None:
-            ctx.fail(f"No such command {args[0]!r}: {ELSEWHERE[args[0]]}.")
+            way_out = ELSEWHERE[args[0]].replace("{servers}", _servers())
+            ctx.fail(f"No such command {args[0]!r}: {way_out}.")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As that of click; an option that no command has is answered as well."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            if (way_out := OTHERWISE.get(error.option_name)) is None:
+                raise
+            text = f"No such option {error.option_name!r}: {way_out}."
+            raise click.UsageError(text, error.ctx) from None
+
+
+def _servers() -> str:
+    """The folder that holds those of the servers, or the variable that names it."""
+    from bgpy.state import folders
+
+    try:
+        return folders.below_machine("servers")
+    except BgpyError:
+        return f"below {ENV_HOME}"
 
 
 def _ask(context: click.Context, option: click.Parameter, asked: bool) -> str | None:

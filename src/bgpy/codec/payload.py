@@ -129,7 +129,8 @@ def decode(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool, wh
     except Exception as error:
         if is_strike_amid(error):
             raise
-        raise DecodeError(f"{what} can't be rebuilt here: {_reason(error)}") from error
+        problem = f"{what} can't be rebuilt here: {_reason(error)}"
+        raise DecodeError(problem, advice=_advice(error)) from error
 
 
 def within(payload: Payload, most: int) -> Payload:
@@ -250,6 +251,15 @@ def _without_version(head: bytes | memoryview, what: str) -> memoryview:
             advice=f"use the same Python on both sides, or {_INSTEAD.get(what, _IN_A_MODULE)}",
         )
     return memoryview(head)[2:]
+
+
+def _advice(error: BaseException) -> str | None:
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    return (
+        f"make {error.name!r} importable on this side too: install it, or put the folder that it "
+        "lies in on sys.path"
+    )
 
 
 def _reason(error: BaseException) -> str:
