@@ -278,6 +278,45 @@ def test_doctor_says_how_a_server_ended_as_it_was(
     assert records.find_dead(parse(place)) is None
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_doctor_quotes_the_line_that_names_the_crash(
+    started: Callable[..., Handle], free_port: int
+) -> None:
+    """Not the last one of what faulthandler writes, which lists modules."""
+    handle = started("127.0.0.1", free_port)
+    os.kill(handle.pid, signal.SIGSEGV)
+    assert handle.wait(30)
+    with open(str(handle.log_file), "a") as log:
+        log.write("Extension modules: numpy.core._multiarray_umath\n")
+    done = _doctor(handle.address)
+    assert "log ends  Fatal Python error: Segmentation fault\n" in done.output, done.output
+
+
+def test_doctor_names_the_init_file_that_the_command_line_was_given(
+    free_port: int, tmp_path: Path
+) -> None:
+    """And the log by its whole path: who asks is in another folder."""
+    place = f"127.0.0.1:{free_port}"
+    (tmp_path / "own_tasks.py").write_text(
+        "def init_task(): pass\n"
+        "def exec_task(client_socket, state, args): pass\n"
+        "def exit_task(client_socket, state, args): pass\n"
+    )
+    options = ("-i", "own_tasks.py", "-f", "own.log")
+    command = [sys.executable, "-m", "bgpy", "server", place, *options]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: records.find(parse(place)) is not None, "it is there")
+        done = _doctor(place)
+    finally:
+        process.kill()
+        process.wait(30)
+    folder = os.path.realpath(tmp_path)
+    assert f"started   {os.path.join(folder, 'own_tasks.py')}, in {folder}, at 20" in done.output
+    assert f"log       {os.path.join(folder, 'own.log')}\n" in done.output
+    assert "__main__" not in done.output
+
+
 def test_doctor_puts_away_what_dead_servers_left_and_tells_of_it(
     started: Callable[..., Handle], free_port: int
 ) -> None:

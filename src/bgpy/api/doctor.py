@@ -160,7 +160,8 @@ def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
         facts.append(("started", record.origin()))
     if line:
         # Not as its cause of death: a crash may leave no line, and this one be about another call.
-        facts += [("log", str(log_file)), ("log ends", line)]
+        crash = None if record is not None and record.ended else reports.crash_line(log_file)
+        facts += [("log", str(log_file)), ("log ends", crash or line)]
     return when, facts
 
 
