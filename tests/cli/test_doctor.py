@@ -317,6 +317,30 @@ def test_doctor_names_the_init_file_that_the_command_line_was_given(
     assert "__main__" not in done.output
 
 
+def test_doctor_advises_what_started_the_last_server(free_port: int, tmp_path: Path) -> None:
+    """A server without its tasks would be of no use to the script."""
+    init_file, script = tmp_path / "own tasks.py", tmp_path / "run.py"
+    place = Address("127.0.0.1", free_port)
+    record = records.Record.of_this_process(
+        place, b"", "1", init_file=str(init_file), script=str(script)
+    )
+    claim = claims.claim(place)
+    claim.write(record, None)
+    claim.release("ended in order")
+    done = _doctor(place)
+    assert f"Run what started it again: {script} (it ran in {os.getcwd()})" in done.output
+    assert f"bgpy server {place} -i '{init_file}'" in done.output
+    assert f"'bgpy server {place}' starts a server there" not in done.output
+
+
+def test_doctor_names_the_tunnel_where_the_token_is_of_a_server_elsewhere(free_port: int) -> None:
+    """On loopback, with a token that 'bgpy add' kept: the tunnel is closed."""
+    keep_token(("127.0.0.1", free_port), TOKEN)
+    done = _doctor(f"127.0.0.1:{free_port}")
+    assert done.exit_code == 3
+    assert f"open it again, such as 'ssh -L {free_port}:127.0.0.1:{free_port} HOST'" in done.output
+
+
 def test_doctor_puts_away_what_dead_servers_left_and_tells_of_it(
     started: Callable[..., Handle], free_port: int
 ) -> None:
