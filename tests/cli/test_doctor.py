@@ -458,3 +458,16 @@ def test_doctor_refuses_tls_where_there_is_none(tmp_path: Path) -> None:
     done = _doctor(f"unix:{tmp_path}/x", "--tls")
     assert done.exit_code == 2
     assert "leave --tls out" in done.output
+
+
+def test_doctor_names_the_web_server_that_has_the_port() -> None:
+    """Also one that answers with a bare page, as Python's own does; other text is told as text."""
+    for first, said in (
+        (b"<!DOCTYPE HTML>\n<html>", "this looks like HTTP"),
+        (b"220 mail.example\r\n", "its first bytes are '220 mail'"),
+        (b"\x00\x01\x02\x03\x04\x05\x06\x07", "its first bytes are 00 01 02"),
+    ):
+        with thief_that(partial(answer, data=first)) as port:
+            done = _doctor(f"127.0.0.1:{port}")
+        assert done.exit_code == 4
+        assert said in done.output, done.output
