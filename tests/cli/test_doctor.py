@@ -278,6 +278,69 @@ def test_doctor_says_how_a_server_ended_as_it_was(
     assert records.find_dead(parse(place)) is None
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_doctor_quotes_the_line_that_names_the_crash(
+    started: Callable[..., Handle], free_port: int
+) -> None:
+    """Not the last one of what faulthandler writes, which lists modules."""
+    handle = started("127.0.0.1", free_port)
+    os.kill(handle.pid, signal.SIGSEGV)
+    assert handle.wait(30)
+    with open(str(handle.log_file), "a") as log:
+        log.write("Extension modules: numpy.core._multiarray_umath\n")
+    done = _doctor(handle.address)
+    assert "log ends  Fatal Python error: Segmentation fault\n" in done.output, done.output
+
+
+def test_doctor_names_the_init_file_that_the_command_line_was_given(
+    free_port: int, tmp_path: Path
+) -> None:
+    """And the log by its whole path: who asks is in another folder."""
+    place = f"127.0.0.1:{free_port}"
+    (tmp_path / "own_tasks.py").write_text(
+        "def init_task(): pass\n"
+        "def exec_task(client_socket, state, args): pass\n"
+        "def exit_task(client_socket, state, args): pass\n"
+    )
+    options = ("-i", "own_tasks.py", "-f", "own.log")
+    command = [sys.executable, "-m", "bgpy", "server", place, *options]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: records.find(parse(place)) is not None, "it is there")
+        done = _doctor(place)
+    finally:
+        process.kill()
+        process.wait(30)
+    folder = os.path.realpath(tmp_path)
+    assert f"started   {os.path.join(folder, 'own_tasks.py')}, in {folder}, at 20" in done.output
+    assert f"log       {os.path.join(folder, 'own.log')}\n" in done.output
+    assert "__main__" not in done.output
+
+
+def test_doctor_advises_what_started_the_last_server(free_port: int, tmp_path: Path) -> None:
+    """A server without its tasks would be of no use to the script."""
+    init_file, script = tmp_path / "own tasks.py", tmp_path / "run.py"
+    place = Address("127.0.0.1", free_port)
+    record = records.Record.of_this_process(
+        place, b"", "1", init_file=str(init_file), script=str(script)
+    )
+    claim = claims.claim(place)
+    claim.write(record, None)
+    claim.release("ended in order")
+    done = _doctor(place)
+    assert f"Run what started it again: {script} (it ran in {os.getcwd()})" in done.output
+    assert f"bgpy server {place} -i '{init_file}'" in done.output
+    assert f"'bgpy server {place}' starts a server there" not in done.output
+
+
+def test_doctor_names_the_tunnel_where_the_token_is_of_a_server_elsewhere(free_port: int) -> None:
+    """On loopback, with a token that 'bgpy add' kept: the tunnel is closed."""
+    keep_token(("127.0.0.1", free_port), TOKEN)
+    done = _doctor(f"127.0.0.1:{free_port}")
+    assert done.exit_code == 3
+    assert f"open it again, such as 'ssh -L {free_port}:127.0.0.1:{free_port} HOST'" in done.output
+
+
 def test_doctor_puts_away_what_dead_servers_left_and_tells_of_it(
     started: Callable[..., Handle], free_port: int
 ) -> None:
@@ -395,3 +458,16 @@ def test_doctor_refuses_tls_where_there_is_none(tmp_path: Path) -> None:
     done = _doctor(f"unix:{tmp_path}/x", "--tls")
     assert done.exit_code == 2
     assert "leave --tls out" in done.output
+
+
+def test_doctor_names_the_web_server_that_has_the_port() -> None:
+    """Also one that answers with a bare page, as Python's own does; other text is told as text."""
+    for first, said in (
+        (b"<!DOCTYPE HTML>\n<html>", "this looks like HTTP"),
+        (b"220 mail.example\r\n", "its first bytes are '220 mail'"),
+        (b"\x00\x01\x02\x03\x04\x05\x06\x07", "its first bytes are 00 01 02"),
+    ):
+        with thief_that(partial(answer, data=first)) as port:
+            done = _doctor(f"127.0.0.1:{port}")
+        assert done.exit_code == 4
+        assert said in done.output, done.output

@@ -6,6 +6,7 @@ import io
 import marshal
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from bgpy.config import Limits, Options
 from bgpy.errors import StartupError
 from bgpy.process.bootstrap import LINE_MAGIC, TEXT
-from bgpy.process.readiness import Ready, messages, options_of, pack
+from bgpy.process.readiness import Ready, messages, options_of, pack, script
 
 
 def heard(reader: int) -> list[tuple[object, ...]]:
@@ -99,3 +100,24 @@ def test_messages_skips_line_when_it_is_cut_short() -> None:
     line = LINE_MAGIC + marshal.dumps(("started", 1)).hex().encode() + b"\n"
     for length in range(len(line)):
         assert list(messages(io.BytesIO(line[:length]))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "session", "said"),
+    [
+        ("run.py", "", "{folder}/run.py"),
+        ("bgpy", "", ""),
+        ("ipykernel_launcher.py", "", "a notebook"),
+        ("ipykernel_launcher.py", "/me/fit.ipynb", "/me/fit.ipynb"),
+        ("none.py", "", ""),
+    ],
+)
+def test_script_is_what_the_user_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, session: str, said: str
+) -> None:
+    """Not the command line of bgpy, nor the launcher of a notebook's kernel."""
+    if name != "none.py":
+        (tmp_path / name).touch()
+    monkeypatch.setattr("sys.argv", [str(tmp_path / name)])
+    monkeypatch.setenv("JPY_SESSION_NAME", session)
+    assert script() == said.format(folder=tmp_path).replace(f"{tmp_path}/", f"{tmp_path}{os.sep}")

@@ -39,6 +39,9 @@ def test_log_tells_of_an_end_if_a_report_of_it_was_written(
     log = tmp_path / "log"
     log.write_bytes(text.encode())
     assert reports.end_told_by(str(log)) == told
+    line = reports.crash_line(str(log))
+    assert (line is not None) is bool(told and "crashed" in told)
+    assert line is None or line in text.splitlines()
 
 
 def test_log_tells_nothing_where_it_cannot_be_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from dataclasses import dataclass, field
 from time import monotonic
@@ -63,6 +64,8 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
         findings.advice = (
             _other_way(place, tls, error)
             or _other_token(place, tls, found, error)
+            or _other_machine(place, found, error)
+            or _started_again(place, error)
             or _advice(place, error, windows_host())
         )
         return findings
@@ -160,7 +163,8 @@ def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
         facts.append(("started", record.origin()))
     if line:
         # Not as its cause of death: a crash may leave no line, and this one be about another call.
-        facts += [("log", str(log_file)), ("log ends", line)]
+        crash = None if record is not None and record.ended else reports.crash_line(log_file)
+        facts += [("log", str(log_file)), ("log ends", crash or line)]
     return when, facts
 
 
@@ -205,6 +209,44 @@ def _other_token(
     if found.source is Source.ENVIRONMENT:
         return [f"Unset BGPY_TOKEN: {known.source.value} is right."]
     return [f"Give no token (leave --token out): {known.source.value} is right."]
+
+
+def _other_machine(place: Address, found: FoundToken | None, error: BgpyError) -> list[str]:
+    """The advice where nothing listens on loopback, and the token is of a server elsewhere."""
+    kept = found is not None and found.source is Source.KEPT
+    if not (isinstance(error, NotRunning) and kept) or place.path is not None:
+        return []
+    if not is_loopback_host(dialled(place).host):
+        return []
+    return [
+        "Its token was kept by 'bgpy add', so the server is probably on another machine: if a",
+        f"tunnel leads there, open it again, such as 'ssh -L {place.port}:127.0.0.1:{place.port} "
+        "HOST'.",
+        f"If the server is to run here, {_start_here(place)}",
+    ]
+
+
+def _started_again(place: Address, error: BgpyError) -> list[str]:
+    """The advice where the last server's record tells what had started it, and with which tasks."""
+    if not isinstance(error, NotRunning):
+        return []
+    left = [records.find_ended(there) for there in (place, *wildcards(place))]
+    record = max((each for each in left if each), key=lambda each: each.started, default=None)
+    if record is None:
+        return []
+    there = Address(record.host, record.port)
+    advice = []
+    if record.script:
+        within = f" (it ran in {record.folder})" if record.folder else ""
+        advice.append(f"Run what started it again: {record.script}{within}.")
+    if record.init_file:
+        command = f"bgpy server {there} -i {shlex.quote(record.init_file)}"
+        advice.append(f"'{command}' starts a server with its init file there.")
+    return advice
+
+
+def _start_here(place: Address) -> str:
+    return f"'bgpy server {place}' starts a server there."
 
 
 def _own_server(place: Address, tls: bool | None) -> list[str]:
@@ -288,7 +330,7 @@ def _not_running(place: Address, local: bool, windows: str | None) -> list[str]:
         return [f"Start the server: 'bgpy server {place}'."]
     if not place.port:
         return ["Port 0 means any free port: use the port that the server took, from its log."]
-    advice = [f"'bgpy server {place}' starts a server there."]
+    advice = [_start_here(place)]
     if not local:
         advice.append(
             f"A server on 127.0.0.1 can't be reached from here: let it listen on "

@@ -184,8 +184,8 @@ class Host:
             self.address,
             server.welcome.incarnation,
             __version__,
-            self.log_file,
-            self._options.init_file,
+            self.log_file and os.path.abspath(self.log_file),
+            self._options.init_file and os.path.abspath(self._options.init_file),
             self.script,
         )
 

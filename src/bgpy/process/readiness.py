@@ -48,9 +48,25 @@ def pack(options: Options, token: str, module: str) -> bytes:
 
 
 def script() -> str:
-    """The path of the script that this process runs; empty where it runs none."""
+    """The path of the script that this process runs; empty where it runs none.
+
+    bgpy's own command line is none: it is the same for all servers. In a notebook it is that of
+    the notebook, where Jupyter tells it.
+    """
     first = sys.argv[0] if sys.argv else ""
-    return os.path.abspath(first) if os.path.isfile(first) else ""
+    if os.path.basename(first) == "ipykernel_launcher.py":
+        return os.environ.get("JPY_SESSION_NAME") or "a notebook"
+    if not os.path.isfile(first) or _is_own_command(first):
+        return ""
+    return os.path.abspath(first)
+
+
+def _is_own_command(path: str) -> bool:
+    """Whether that is ``python -m bgpy`` or the script ``bgpy`` that pip makes."""
+    # By the file: a server has made another module its ``__main__`` by now.
+    module = os.path.join(os.path.dirname(os.path.dirname(__file__)), "__main__.py")
+    is_module = os.path.realpath(path) == os.path.realpath(module)
+    return is_module or os.path.basename(path) in ("bgpy", "bgpy.exe")
 
 
 def options_of(settings: Settings) -> Options:

@@ -35,6 +35,27 @@ _SIGNALS = {
 
 def end_told_by(log_file: str | None) -> str | None:
     """How the last server that wrote that log ended, for people; None if the log doesn't tell."""
+    report = _last_report(log_file)
+    if report is None:
+        return None
+    crash, second = (each and each.decode(errors="replace") for each in report.groups())
+    if second:
+        return f"a second signal, {second}, ended it at once"
+    signal = _SIGNALS.get(str(crash))
+    return f"it crashed: {crash} ({signal})" if signal else f"it crashed: {crash}"
+
+
+def crash_line(log_file: str | None) -> str | None:
+    """The line in which `faulthandler` names the crash; None if the log has none.
+
+    The stacks and the list of extension modules that follow it say less.
+    """
+    report = _last_report(log_file)
+    return report[0].decode(errors="replace") if report is not None and report[1] else None
+
+
+def _last_report(log_file: str | None) -> re.Match[bytes] | None:
+    """The last report of an end that the last server which wrote that log has left."""
     if log_file is None:
         return None
     try:
@@ -47,10 +68,4 @@ def end_told_by(log_file: str | None) -> str | None:
             raise
         return None
     reports = list(_REPORT.finditer(text[max(text.rfind(BEGAN), 0) :]))
-    if not reports:
-        return None
-    crash, second = (each and each.decode(errors="replace") for each in reports[-1].groups())
-    if second:
-        return f"a second signal, {second}, ended it at once"
-    signal = _SIGNALS.get(str(crash))
-    return f"it crashed: {crash} ({signal})" if signal else f"it crashed: {crash}"
+    return reports[-1] if reports else None

@@ -134,16 +134,27 @@ def _check_magic(data: bytearray) -> None:
     if data[:8] == MAGIC[: len(data)]:
         return
     spoken = _recognised(bytes(data))
-    seen = f"this looks like {spoken}" if spoken else f"its first bytes are {data[:8].hex(' ')}"
+    seen = (
+        f"this looks like {spoken}" if spoken else f"its first bytes are {_shown(bytes(data[:8]))}"
+    )
     error = NotBgpy(f"the other side doesn't speak bgpy's protocol: {seen}")
     error.speaks = spoken
     raise error
+
+
+def _shown(data: bytes) -> str:
+    """Bytes as text in quotes where they are text, else in hexadecimal."""
+    text = data.decode("latin-1")
+    plain = text.isascii() and all(each.isprintable() or each in "\r\n\t" for each in text)
+    return repr(text) if plain else data.hex(" ")
 
 
 def _recognised(data: bytes) -> str | None:
     """The protocol that the first bytes belong to; None if they show none."""
     if data.startswith((b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"HTTP/", b"CONNECT ")):
         return "HTTP"
+    if data[:5].lower() in (b"<!doc", b"<html"):
+        return "HTTP"  # a server that answers what it can't read with a bare page, as of HTTP/0.9
     if data[:2] in (b"\x16\x03", b"\x15\x03"):
         return "TLS"
     return "SSH" if data.startswith(b"SSH-") else None
