@@ -214,10 +214,11 @@ class _File:
         self._room = room
 
     def write(self, piece: Any) -> int:
+        size = memoryview(piece).nbytes  # an array's own memory comes as a `PickleBuffer`
         if self._room is not None:
-            self._room.take(len(piece))
+            self._room.take(size)
         self.pieces.append(bytes(piece))
-        return len(piece)
+        return size
 
 
 class _Plain(pickle.Pickler):

@@ -190,10 +190,15 @@ def test_short_road_is_closed_behind_a_goodbye(ends: Ends) -> None:
         call_alone(channel)
 
 
-def submit_small(channel: Channel, head: bytes = b"args") -> CallFuture | None:
-    """As a client's thread submits; the future, if the short road took the call."""
+def submit_small(channel: Channel, head: bytes = b"args", since: float = 0.0) -> CallFuture | None:
+    """As a client's thread submits, `since` seconds after the last reply.
+
+    The future, if the short road took the call.
+    """
+    channel._last_used = monotonic() - since
     future = bare_future()
-    return future if channel.submit_small(future, head) else None
+    taken = channel.submit_small(future, head)
+    return future if taken else None
 
 
 @pytest.fixture
@@ -231,11 +236,11 @@ def test_short_road_of_futures_is_left_where_anything_is_unusual(
 ) -> None:
     """Nothing was done."""
     channel, _ = stood_by
-    before = list(channel.conversation.pending)
+    before, since = list(channel.conversation.pending), 0.0
     with channel._lock:
         match unusual:
             case "paused":
-                channel._last_used -= 1.0
+                since = 1.0
             case "large":
                 channel.connection.plain_head = 3
             case "leaving":
@@ -246,7 +251,7 @@ def test_short_road_of_futures_is_left_where_anything_is_unusual(
                 channel._sends.torn = True
             case _:
                 channel._turns.asked = False
-    assert submit_small(channel) is None
+    assert submit_small(channel, since=since) is None
     assert list(channel.conversation.pending) == before
     assert not channel.has_unsent
 
