@@ -105,6 +105,7 @@ def test_server_ends_in_order_when_a_task_has_changed_the_directory(
     assert mortal.wait(20.0)
     assert mortal.log_file is not None
     assert {each.name for each in Path(mortal.log_file).parent.iterdir()} == {
+        "ended.json",
         "guard",
         "lock",
         "log",

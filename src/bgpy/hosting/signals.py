@@ -26,7 +26,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from bgpy.process.logs import unfinished, write_out
+from bgpy.process.logs import write_out
 from bgpy.tasks.interrupts import Place, held, place_of
 
 log = logging.getLogger("bgpy.server")
@@ -110,8 +110,7 @@ class Kept:
 
     def put_back(self) -> None:
         """Restore what the last task may have changed, and write out what it has begun to print."""
-        if unfinished:
-            write_out()
+        write_out()
         handle = self._handle
         is_kept = _get_handler(_INT) is handle and _get_handler(_TERM) is handle
         if is_kept and not held and monotonic() < self._look_at:

@@ -99,8 +99,8 @@ def redirect(fd: int) -> None:
     _copy_early_output(fd)
     os.dup2(fd, 1)
     os.dup2(fd, 2)
-    sys.stdout = sys.__stdout__ = _stream(sys.stdout, 1, LogStream)  # type: ignore[assignment, misc]
-    sys.stderr = sys.__stderr__ = _stream(sys.stderr, 2, io.TextIOWrapper)  # type: ignore[assignment, misc]
+    sys.stdout = sys.__stdout__ = _stream(sys.stdout, 1, False)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _stream(sys.stderr, 2, True)  # type: ignore[misc]
     if sys.platform != "win32":
         _buffer_c_output_by_line()
 
@@ -269,44 +269,28 @@ def _copy_early_output(fd: int) -> None:
         return
 
 
-unfinished: list[TextIO] = []
-"""Standard output while it holds the beginning of a line; empty else.
-
-Any thread appends, after it has written; the task thread takes out, and flushes after that. So what
-is written before the look is flushed, and what is written later appends again.
-"""
-
-
-class LogStream(io.TextIOWrapper):
-    """Standard output: whole lines are written at once, the beginning of one after the task."""
-
-    def write(self, text: str, /) -> int:
-        """Write `text`, and note whether the end of its line is missing."""
-        count = super().write(text)
-        if text[-1:] != "\n" and not unfinished:
-            unfinished.append(self)
-        return count
-
-
 def write_out() -> None:
-    """Write out the beginnings of lines; what the disk doesn't take now stays for later."""
-    while unfinished:
-        try:
-            unfinished.pop().flush()
-        except (OSError, ValueError) as error:  # no room, or a task has closed it
-            if isinstance(error, OSError) and is_strike(error):
-                raise
+    """Write out the beginning of a line on standard output; what the disk doesn't take stays.
+
+    The stream stays the C one: `print` of several values is then whole among other threads.
+    """
+    try:
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()
+    except (OSError, ValueError) as error:  # no room, or a task has closed it
+        if isinstance(error, OSError) and is_strike(error):
+            raise
 
 
-def _stream(old: TextIO | None, descriptor: int, kind: type[io.TextIOWrapper]) -> TextIO:
+def _stream(old: TextIO | None, descriptor: int, at_once: bool) -> io.TextIOWrapper:
     """A standard stream without a buffer of bytes, which takes every text."""
-    return kind(
+    return io.TextIOWrapper(
         io.FileIO(descriptor, "w", closefd=False),
         encoding=getattr(old, "encoding", None) or "utf-8",
         errors="backslashreplace",
         line_buffering=True,
         # PYTHONUNBUFFERED would write each part of a line by itself; of errors each part matters.
-        write_through=kind is not LogStream,
+        write_through=at_once,
     )
 
 
