@@ -225,3 +225,17 @@ def test_task_gets_a_client_of_another_server(start: Start) -> None:
         assert returned.call({"run": count}) == 2
     finally:
         handle.kill()
+
+
+def test_deep_copy_of_a_client_that_leads_back_to_itself_is_one(start: Start) -> None:
+    """By what a subclass has added."""
+
+    class Own(Client):
+        pass
+
+    handle, _ = start()
+    with Own(handle.address) as client:
+        client.me = [client]  # type: ignore[attr-defined]
+        made = copy.deepcopy(client)
+        assert made.me == [made]  # type: ignore[attr-defined]
+        assert made.me[0] is made  # type: ignore[attr-defined]

@@ -10,7 +10,10 @@ from bgpy.wire.messages import Failure, Pong, Reason, Receipt, ReceiptCode
 
 
 def test_every_reason_but_the_task_s_own_has_its_error() -> None:
-    """One that a later version adds is told in words, as a `RemoteError`."""
+    """One that a later version adds is told in words, as a `RemoteError`.
+
+    What an ending server refuses has its own in `bgpy.calling.conversation`.
+    """
     assert {*_ERRORS, Reason.NOT_STARTED, Reason.TASK} == set(Reason)
     with pytest.raises(errors.RemoteError, match="why"):
         value_of(Failure(1, 250, text="why"), "EXEC")
@@ -21,7 +24,6 @@ def test_every_reason_but_the_task_s_own_has_its_error() -> None:
     [
         (Reason.NOT_INITIALIZED, errors.NotInitialized),
         (Reason.NO_RESPONSE, errors.NoResponse),
-        (Reason.NOT_STARTED, errors.ServerGone),
         (Reason.PROTOCOL, errors.RemoteProtocolError),
         (Reason.TOO_LARGE, errors.MessageTooLarge),
         (Reason.DECODE, errors.DecodeError),

@@ -64,4 +64,6 @@ def test_fixture_starts_servers_that_end_with_their_test(tmp_path: Path) -> None
     assert "assert 2 == 1" in done.stdout
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 3
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    # They have ended; who inherits them may not have taken note yet.
+    left = [each.info for each in psutil.process_iter(["pid", "status"]) if each.pid in pids]
+    assert all(each["status"] == psutil.STATUS_ZOMBIE for each in left), left

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,22 +17,28 @@ def process() -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
 
 
-def test_reaper_kills_the_process_when_its_input_ends(
-    process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def over() -> tuple[str, str]:
+    """A process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        found = ProcessId.of(process.pid)
+    return str(found.pid), found.start_time or ""
+
+
+def test_reaper_kills_the_process_when_the_test_has_ended(
+    process: subprocess.Popen[bytes], over: tuple[str, str]
 ) -> None:
     """The one with that pid and that start time."""
     found = ProcessId.of(process.pid)
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO()))
     with process:
-        reaper.main(str(found.pid), found.start_time or "")
+        reaper.main(str(found.pid), found.start_time or "", *over)
         assert process.wait(60) != 0
 
 
 def test_reaper_leaves_another_process_of_that_pid(
-    process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+    process: subprocess.Popen[bytes], over: tuple[str, str]
 ) -> None:
     """The system gives pids anew."""
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO()))
-    reaper.main(str(process.pid), "of another one")
+    reaper.main(str(process.pid), "of another one", *over)
     process.communicate(b"\n", timeout=60)
     assert process.returncode == 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bgpy import AlreadyResponded, ClientSocket, EncodeError, NoResponse, respond
+from bgpy import AlreadyResponded, ClientSocket, EncodeError, NoResponse, RemoteError, respond
 from bgpy.testing import RecordingSocket
 
 
@@ -115,3 +116,21 @@ def test_deferred_that_is_dropped_ends_the_call() -> None:
     gc.collect()
     with pytest.raises(NoResponse, match="dropped it unanswered"):
         client_socket.result(timeout=60)
+
+
+def test_all_that_wait_for_a_deferred_answer_get_it() -> None:
+    """Whoever asks first."""
+    client_socket = RecordingSocket()
+    deferred = client_socket.defer()
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(client_socket.result, 60) for _ in range(4)]
+        deferred.respond(5)
+        assert [each.result(60) for each in waiting] == [5] * 4
+
+
+def test_failure_is_what_a_caller_would_get() -> None:
+    """One that can't be pickled is told in words."""
+    client_socket = RecordingSocket()
+    client_socket.defer().fail(LookupError(threading.Lock()))
+    with pytest.raises(RemoteError, match="LookupError"):
+        client_socket.result()

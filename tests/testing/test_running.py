@@ -110,6 +110,44 @@ with running_server() as (client, handle):
     assert not psutil.pid_exists(pid)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+@pytest.mark.parametrize("end", ["pass", "os._exit(3)"])
+def test_server_ends_though_a_child_of_the_test_goes_on(
+    end: str, script: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Neither the block nor the server waits for what the test has forked."""
+    process = script(f"""
+import os, time
+from bgpy.testing import running_server
+with running_server() as (client, handle):
+    child = os.fork()
+    if not child:
+        os.close(1)
+        os.close(2)
+        time.sleep(600)
+        os._exit(0)
+    print(handle.pid, child, flush=True)
+    {end}
+""")
+    assert process.stdout is not None
+    pid, child = map(int, process.stdout.readline().split())
+    try:
+        assert process.wait(60) in (0, 3)
+        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=60)
+        assert not psutil.pid_exists(pid)
+        assert psutil.pid_exists(child)
+    finally:
+        psutil.Process(child).kill()
+
+
+def test_server_that_others_can_reach_is_called_as_it_wants() -> None:
+    """By TLS where it refuses all else."""
+    with running_server(
+        init_task, exec_task, exit_task, host="0.0.0.0", port=0, plain_loopback=False
+    ) as (client, _):
+        assert client.call({"add": 2}) == 3
+
+
 def test_testing_does_not_import_pytest() -> None:
     """Only the module with the fixture does."""
     code = "import sys, bgpy.testing; print('pytest' in sys.modules)"

@@ -116,13 +116,13 @@ class Client:
         return _arrive, (type(self), self._settings(), pass_on(self._given)), added or None
 
     def __copy__(self) -> Self:
-        return self._copied(lambda value: value)
+        return self._copied({}, lambda value: value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self._copied(lambda value: deepcopy(value, memo))
+        return self._copied(memo, lambda value: deepcopy(value, memo))
 
-    def _copied(self, copied: Callable[[Any], Any]) -> Self:
-        made = type(self).__new__(type(self))
+    def _copied(self, memo: dict[int, Any], copied: Callable[[Any], Any]) -> Self:
+        made = memo[id(self)] = type(self).__new__(type(self))  # what leads back finds it
         made._set_up(self._settings(), self._given)
         for name, value in vars(self).items():
             if name not in _OWN:

@@ -180,10 +180,14 @@ class Server:
             raise told from error
 
     def _terminate(self, host: str, port: int, timeout: float | None) -> None:
+        with self._client(host, port) as client:
+            client.terminate(timeout=timeout)
+
+    def _client(self, host: str, port: int, timeout: float | None = None) -> Client:
+        """A client of this server, which is at that address."""
         # A server beyond loopback may refuse plain connections; it always accepts TLS.
         plain = _encryption(self._options, address.Address(host, port)) is Encryption.NONE
-        with _client()(host, port, self._token, tls=None if plain else True) as client:
-            client.terminate(timeout=timeout)
+        return _client()(host, port, self._token, timeout=timeout, tls=None if plain else True)
 
 
 def _encryption(options: Options, place: address.Address) -> Encryption | None:

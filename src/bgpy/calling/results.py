@@ -17,7 +17,6 @@ from bgpy.errors import (
     NotInitialized,
     PythonMismatch,
     RemoteProtocolError,
-    ServerGone,
     ServerOverloaded,
 )
 from bgpy.wire.messages import Failure, Reason, Receipt, ReceiptCode, Reply
@@ -76,8 +75,6 @@ def value_of(answer: Answer, received: str) -> Any:
 
 
 def _error_of(failure: Failure) -> Exception:
-    if failure.reason == Reason.NOT_STARTED:
-        return ServerGone.at("not started", failure.text)
     kind = _ERRORS.get(failure.reason)
     if kind is not None:
         return kind(failure.text, advice=_ADVICE.get(failure.reason))

@@ -1,7 +1,8 @@
-"""``python -m bgpy.testing.reaper PID START_TIME``: kill that process when the input ends.
+"""``python -m bgpy.testing.reaper SERVER ITS_START TEST ITS_START``: end a server after its test.
 
-The input is a pipe that nobody writes to. It ends when its other end is closed, or when the
-process that holds it is gone, for whatever reason.
+It waits for the end of the test's process, and kills the server then. No pipe tells it of that
+end: whatever the test has forked would hold a copy of it. A test that has ended its server kills
+this process.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from bgpy.state import records
 from bgpy.system.processes import ProcessId
 
 
-def main(pid: str, start_time: str) -> None:
-    """Wait for the end of the input, then kill the process if it still is the one meant."""
+def main(pid: str, start_time: str, test_pid: str, test_start_time: str) -> None:
+    """Wait until the test's process is gone, then kill the server if it still is the one meant."""
+    ProcessId(int(test_pid), test_start_time).wait()
     server = ProcessId(int(pid), start_time)
-    sys.stdin.buffer.read()
     if not server.is_gone():
         server.kill()
         # Its record would tell of a crash.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bgpy.codec import payload
+from bgpy.codec import failures, payload
 from bgpy.errors import NoResponse
 from bgpy.system.latch import Latch
 from bgpy.tasks.client_socket import ClientSocket
@@ -42,9 +42,9 @@ class RecordingSocket(ClientSocket):
     def result(self, timeout: float = 0.0) -> Any:
         """Return what the caller's call would: the response.
 
-        Raises the exception that ``Deferred.fail`` was given, and `NoResponse` if the task
-        hasn't responded. Where the task has called ``defer()``, this waits at most `timeout`
-        seconds for the answer and then raises `TimeoutError`.
+        Raises the exception that ``Deferred.fail`` was given, as a caller would get it, and
+        `NoResponse` if the task hasn't responded. Where the task has called ``defer()``, this
+        waits at most `timeout` seconds for the answer and then raises `TimeoutError`.
         """
         kept = self._kept
         if not self.waits:
@@ -53,8 +53,9 @@ class RecordingSocket(ClientSocket):
         while not kept.ended:
             if self.deferred is None:
                 raise NoResponse(SILENT)
-            if not kept.latch.wait(max(deadline - time.monotonic(), 0.0)):
+            if not kept.latch.wait(max(deadline - time.monotonic(), 0.0)) and not kept.ended:
                 raise TimeoutError(f"the deferred answer has not come within {timeout:g} s")
+        kept.latch.open()  # for the next one that waits
         if kept.failure is not None:
             raise kept.failure
         return kept.response
@@ -85,7 +86,9 @@ class _Kept:
         self._end()
 
     def fail(self, call: RecordingSocket, failure: BaseException) -> None:
-        self.failure = failure
+        told = failures.describe(failure)  # as it would reach the caller
+        packed = told.payload or (b"", (), False)
+        self.failure = failures.rebuild(told.type_name, told.text, told.traceback, *packed)
         self._end()
 
     def drop(self, call: RecordingSocket) -> None:

@@ -62,10 +62,8 @@ def running_server(
     handle = made.run_background()
     try:
         with (
-            _reaper_of(handle.pid),
-            Client(
-                handle.address, token=made.token, timeout=timeout, tls=options.get("tls")
-            ) as client,
+            _reaped(handle.pid),
+            made._client(handle.host, handle.port, timeout) as client,
         ):
             try:
                 if tasks != (None, None, None):
@@ -84,19 +82,26 @@ def running_server(
         handle.kill()
 
 
-def _reaper_of(pid: int) -> subprocess.Popen[bytes]:
-    """A process that kills the server when the pipe to this process ends."""
-    found = ProcessId.of(pid)
+@contextmanager
+def _reaped(pid: int) -> Iterator[None]:
+    """Have the server killed if this process ends within the block, for whatever reason."""
+    server, test = ProcessId.of(pid), ProcessId.of(os.getpid())
     options: dict[str, Any] = {}
     # What ends the group of the test, such as Ctrl-C, must leave it.
     if sys.platform == "win32":
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
     else:
         options["start_new_session"] = True
-    return subprocess.Popen(
-        [sys.executable, "-m", REAPER, str(pid), found.start_time or ""],
-        stdin=subprocess.PIPE,
+    processes = [str(server.pid), server.start_time or "", str(test.pid), test.start_time or ""]
+    reaper = subprocess.Popen(
+        [sys.executable, "-m", REAPER, *processes],
+        stdin=subprocess.DEVNULL,
         # This process may have found bgpy on a path that is its own.
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
         **options,
     )
+    try:
+        yield
+    finally:
+        reaper.kill()
+        reaper.wait()

@@ -53,7 +53,7 @@ END = 10.0
 
 CLOSED = "the client was closed"
 
-ENDS = (Reason.TASK, Reason.NO_RESPONSE, Reason.NOT_STARTED)
+ENDS = (Reason.TASK, Reason.NO_RESPONSE)
 """Failures of an exit after which the server ends all the same."""
 
 Make = Callable[[int], Message]
