@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bgpy.codec.fingerprint import of_code, of_tasks
+from tests.support.touchy import Touchy
 
 SCRIPT = """
 import enum, functools, os
@@ -154,3 +155,10 @@ def test_of_code_looks_into_what_is_deep_and_large() -> None:
     circle.__module__ = "__main__"
     assert of_tasks({"f": circle}).keys() == {"f"}
     assert of_code(circle.__code__) == of_code(circle.__code__)
+
+
+def test_objects_are_not_asked_what_they_are() -> None:
+    """A proxy of something that isn't there raises whatever it is asked."""
+    scope: dict[str, Any] = {"__name__": "__main__", "proxy": Touchy(), "Kind": Touchy}
+    exec("def exec_task(c, s, a, default=proxy): return proxy, [Kind, proxy]", scope)
+    assert of_tasks(scope).keys() >= {"exec_task", "__main__.proxy"}

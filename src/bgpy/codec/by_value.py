@@ -19,6 +19,7 @@ import re
 import sys
 import typing
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
@@ -36,7 +37,9 @@ _Cached = type(functools.cache(len))
 _NAME = re.compile(r"[^\W\d]\w*")
 _GUARD = re.compile(r"^if\s+.*__name__", re.MULTILINE)
 
-_numbers: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+_numbers: dict[int, tuple[weakref.ref[Any], str]] = {}
+"""By its `id`, since its own ``__eq__`` and ``__hash__`` may say anything, each object that went
+from here by a number, and that number; entries are put and taken whole."""
 
 
 class _Script:
@@ -214,9 +217,14 @@ def tracked(kind: type) -> str | None:
     cloudpickle keeps it, so that a class which comes back is the same one.
     """
     module = sys.modules.get("cloudpickle.cloudpickle")
-    found: str | None = None
-    if module is not None:
-        found = module._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(kind)
+    if module is None:
+        return None
+    try:
+        found: str | None = module._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(kind)
+    except Exception as error:  # its metaclass lets nobody look it up
+        if is_strike_amid(error):
+            raise
+        return None
     return found
 
 
@@ -231,8 +239,9 @@ def of_tracked(number: str) -> type | None:
 
 def _names(obj: Any, main: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """The name of `obj` in its script, and what else of it code will look for by name."""
-    qualname = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
-    if not isinstance(qualname, str):
+    told = (getattr(obj, "__qualname__", None), getattr(obj, "__name__", None))
+    qualname = next((each for each in told if isinstance(each, str)), None)
+    if qualname is None:
         return None, {}
     name = qualname if main.get(qualname) is obj else None
     others = {each: main[each] for each in _annotated(obj) if _is_type(main.get(each))}
@@ -295,16 +304,22 @@ def _last_line(code: CodeType) -> int:
 
 def _number(obj: Any) -> str | None:
     """By which the other side knows `obj` again; None where it can't be kept."""
+    key = id(obj)
+    known = _numbers.get(key)
+    if known is not None and known[0]() is obj:
+        return known[1]
     try:
-        number = _numbers.get(obj)
-        if number is None:
-            number = _numbers.setdefault(obj, uuid.uuid4().hex)
-            arrival.note(number, obj)
-        return number
+        # With the table, which the end of the program may have taken from this module.
+        following = weakref.ref(obj, functools.partial(_numbers.pop, key))
     except TypeError as error:
         if is_strike(error):
             raise
         return None
+    if known is not None:
+        _numbers.pop(key, None)  # of an object that is gone
+    _, number = _numbers.setdefault(key, (following, uuid.uuid4().hex))
+    arrival.note(number, obj)
+    return number
 
 
 # What is made by a call: function, arguments, state, and how that is set

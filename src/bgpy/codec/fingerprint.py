@@ -19,7 +19,7 @@ import enum
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from bgpy.late import hashing
 from bgpy.system.strikes import is_strike_amid
@@ -34,6 +34,8 @@ MOST_ITEMS = 10_000
 """Of a larger constant only type and size count: it is data, not code."""
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
+_CONTAINERS = (tuple, list, set, frozenset, dict)
+_Cached = type(functools.cache(len))
 _NOT_OF_CLASSES = {
     *("__dict__", "__weakref__", "__module__", "__doc__", "__slotnames__", "_abc_impl"),
     *("__firstlineno__", "__static_attributes__"),
@@ -77,7 +79,7 @@ def _code(code: CodeType) -> bytes:
     consts = [
         _code(each)
         if isinstance(each, CodeType)
-        else _plain(None if line is not None and each == line else each)
+        else _plain(None if type(each) is int and each == line else each)
         for each in code.co_consts
     ]
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
@@ -105,26 +107,26 @@ class _Walk:
     def value(self, value: Any, depth: int = 0) -> bytes:
         """What there is to say of a value where it is used."""
         kind = type(value)
-        if kind in _PLAIN:
+        if _is_one_of(kind, _PLAIN):
             return _joined(kind.__name__, [_text(repr(value))])
         if depth > DEEPEST_VALUE:
             return b"deeper"
         name = self._name_in_script(value)
         if name is not None:
             return _joined("name", [_text(name)])
-        if isinstance(value, (FunctionType, type)):
+        if _is_code(value):
             if _is_of_module(value):
                 return _joined("name", [_text(f"{value.__module__}.{value.__qualname__}")])
             return self._once(f"{value.__qualname__} {id(value)}", value, depth)
-        if isinstance(value, ModuleType):
+        if issubclass(type(value), ModuleType):
             return _joined("module", [_text(value.__name__)])
         return self._composed(value, depth + 1)
 
     def definition(self, value: Any, depth: int = 0) -> bytes:
         """What a function, class or constant of a script's is made of."""
-        if isinstance(value, FunctionType):
+        if type(value) is FunctionType:
             return self._function(value, depth)
-        if isinstance(value, type):
+        if issubclass(type(value), type):
             return self._class(value, depth)
         return self._composed(value, depth + 1)
 
@@ -136,24 +138,25 @@ class _Walk:
         return self.definition(value, depth)
 
     def _composed(self, value: Any, depth: int) -> bytes:
+        # By its type: what an object says of itself runs the user's code, as a proxy's would.
         kind = type(value)
-        if kind in _PLAIN:
+        if _is_one_of(kind, _PLAIN):
             return self.value(value)
-        if isinstance(value, enum.Enum):
+        if issubclass(kind, enum.Enum):
             return _joined("enum", [_text(value.name), self.value(kind, depth)])
-        if kind in (tuple, list, set, frozenset, dict):
+        if _is_one_of(kind, _CONTAINERS):
             return self._container(value, depth)
-        if isinstance(value, functools.partial):
+        if issubclass(kind, functools.partial):
             return self._of("partial", depth, value.func, value.args, value.keywords)
-        if isinstance(value, MethodType):
+        if kind is MethodType:
             return self._of("method", depth, value.__func__, value.__self__)
-        if isinstance(value, BuiltinFunctionType):
+        if kind is BuiltinFunctionType:
             return _joined("name", [_text(f"{value.__module__}.{value.__qualname__}")])
-        if isinstance(value, (classmethod, staticmethod)) or hasattr(value, "cache_parameters"):
+        if issubclass(kind, (classmethod, staticmethod, _Cached)):
             return _joined(kind.__name__, [self.definition(value.__wrapped__, depth)])
-        if isinstance(value, property):
+        if issubclass(kind, property):
             return self._of("property", depth, value.fget, value.fset, value.fdel)
-        if isinstance(value, functools.cached_property):
+        if issubclass(kind, functools.cached_property):
             return self._of("cached_property", depth, value.func)
         # Any other object tells by its type; called as a task it is what its class is.
         return self._of("object", depth, kind)
@@ -193,9 +196,9 @@ class _Walk:
 
     def _use(self, name: str, value: Any) -> None:
         """A global of the script: looked at later, unless it is only a name for something else."""
-        if isinstance(value, ModuleType) or self._name_in_script(value) is not None:
+        if issubclass(type(value), ModuleType) or self._name_in_script(value) is not None:
             return
-        if isinstance(value, (FunctionType, type)) and _is_of_module(value):
+        if _is_code(value) and _is_of_module(value):
             return
         self._note(f"{SCRIPT}.{name}", value)
 
@@ -216,13 +219,22 @@ class _Walk:
 
     def _name_in_script(self, value: Any) -> str | None:
         """The name under which a script's function or class is looked at, which it is then."""
-        if not isinstance(value, (FunctionType, type)) or value.__module__ not in _SCRIPTS:
+        if not _is_code(value) or value.__module__ not in _SCRIPTS:
             return None
         if not value.__qualname__.isidentifier():
             return None  # a lambda, or a part of another function or class
         name = f"{SCRIPT}.{value.__qualname__}"
         self._note(name, value)
         return name
+
+
+def _is_code(value: object) -> TypeGuard[FunctionType | type]:
+    return issubclass(type(value), (FunctionType, type))
+
+
+def _is_one_of(kind: type, kinds: Iterable[type]) -> bool:
+    """Whether `kind` is among `kinds`; `in` would ask what its metaclass compares as equal."""
+    return any(kind is each for each in kinds)
 
 
 def _is_of_module(value: Any) -> bool:

@@ -269,12 +269,14 @@ class _Loader:
 
 def _namespaces(function: Any) -> list[dict[str, Any]]:
     """Where the names that a function uses are looked up, and the function itself."""
-    inner = getattr(function, "__wrapped__", None) or getattr(function, "func", function)
+    inner = getattr(function, "__wrapped__", None)  # which may be anything, and false
+    inner = getattr(function, "func", function) if inner is None else inner
     inner = getattr(inner, "__func__", inner)
     namespaces = [{"function": inner, "type": type(inner)}]
     if hasattr(inner, "__globals__"):
         namespaces.append(inner.__globals__)
-    for cell in getattr(inner, "__closure__", None) or ():
+    cells = getattr(inner, "__closure__", None)
+    for cell in cells if type(cells) is tuple else ():
         try:
             namespaces.append({"cell": cell.cell_contents})
         except ValueError:
