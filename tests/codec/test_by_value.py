@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from bgpy.codec import by_value
-from bgpy.codec.by_value import of_tracked, tracked
+from bgpy.codec.arrival import of_tracked
+from bgpy.codec.by_value import tracked
 
 
 def _there(obj: Any) -> Any:

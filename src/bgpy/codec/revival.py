@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-from bgpy.codec.by_value import of_tracked
+from bgpy.codec.arrival import of_tracked
 from bgpy.codec.renamed import find
 from bgpy.system.strikes import is_strike_amid
 
