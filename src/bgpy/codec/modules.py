@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from types import CodeType, ModuleType
 from typing import Any, cast
 
@@ -74,8 +74,8 @@ def _spec_of(name: str) -> Any:
     return getattr(sys.modules.get(name), "__spec__", None)
 
 
-def named_in(head: bytes) -> list[str]:
-    """The modules of the user's that a pickle names, as it says in its first 64 KiB."""
+def texts_in(head: bytes) -> set[str]:
+    """The short texts in the first 64 KiB of a pickle, among them all names of code in it."""
     texts = b"".join(_NAMED.findall(head, 0, MOST_SEARCHED))
     # All at once: a pickle has many names, few of which are modules'.
     names = set(texts.translate(_TO_LINES).decode("ascii").split("\n"))
@@ -83,7 +83,12 @@ def named_in(head: bytes) -> list[str]:
         for found in _LETTERS.finditer(head, 0, MOST_SEARCHED):
             text = head[found.end() : found.end() + found[1][0]]
             names.add(text.decode(errors="replace"))
-    return [name for name in names & sys.modules.keys() if source_of(name) is not None]
+    return names
+
+
+def named_in(texts: Set[str]) -> list[str]:
+    """The modules of the user's among those texts."""
+    return [name for name in texts & sys.modules.keys() if source_of(name) is not None]
 
 
 def _reached(names: Iterable[str]) -> dict[str, ModuleSource]:
