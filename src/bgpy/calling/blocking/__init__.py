@@ -3,6 +3,7 @@
 ::
 
     caller ─┬─ submitting ─ futures    calls that nobody waits for at once
+            │      ├─ finishers        the threads that tell of them, and call back
             │      └─ sender           the thread that sends what stayed behind
             └─ access                  the shared connection, or one of its own
                  ├─ connector ─► connecting ─► dialling    from an address to a proved connection
@@ -12,6 +13,7 @@
                            ├─ turns        whose turn it is to read
                            └─ standby      the thread that reads where none that waits does
 
+    helper     a thread that is rung, works and rests: finishers, sender, standby
     shared     what the connections of one client have in common
     program    forks, and the program's end
     threads    how threads are started; which are inside of a client

@@ -84,7 +84,7 @@ class Reading(ABC):
         self._receive = self._sock.recv_into
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._last_used = monotonic()
-        self._standby = Standby()
+        self._standby = Standby(self)
         self._short = short_roads()
 
     @property
@@ -307,7 +307,7 @@ class Reading(ABC):
         if call.waker is not None:
             call.waker.open()
         elif isinstance(call, CallFuture) and call.answer is not None:
-            call.arrived(call.answer, self._shared.finishers)
+            self._shared.finishers.settle(call, call.answer)
 
     def _end_lost(self, reason: str) -> None:
         """End a connection that the server or the network has ended, without a goodbye.

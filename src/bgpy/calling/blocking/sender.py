@@ -7,20 +7,16 @@ thread has begun to send and waits for no longer.
 from __future__ import annotations
 
 import heapq
-import logging
 import weakref
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Protocol
 
-from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.channel import ASK, Channel
+from bgpy.calling.blocking.helper import Helper
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Call
 from bgpy.system.deadlines import seconds_left
-
-log = logging.getLogger("bgpy.client")
 
 
 class Work(Protocol):
@@ -28,10 +24,6 @@ class Work(Protocol):
 
     def send_posted(self, seconds: float) -> bool:
         """Send what can leave within `seconds`; whether something is left."""
-
-
-SenderBell = SimpleQueue["Work | weakref.ref[Work]"]
-"""How the sender is rung by its client, and told of the client's end."""
 
 
 class Timers:
@@ -70,83 +62,48 @@ class Timers:
         return found
 
 
-class Sender:
+class Sender(Helper[Work]):
     """A client's thread for that; it holds nothing of the client while there is nothing to do.
 
-    It ends when the client is closed, as those of `Finishers` do, or collected.
+    It goes on, when the client is closed or collected, until the deadlines of its futures are
+    over.
     """
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, owner: Work, shared: Shared) -> None:
+        super().__init__(owner)
         self._shared = shared
-        self._rung: SenderBell = SimpleQueue()
-        self._started = False
-        self._closed = False
         self.timers = Timers()
 
-    def ring(self, work: Work) -> bool:
-        """Have the thread call `work.send_posted`; False where it can't be started.
+    def ring(self, what: Work) -> bool:
+        """Have the thread call `send_posted`; False where it can't be started.
 
-        May be called anywhere. One ring that it has not heard yet is enough: it looks after
-        it has taken that out. Where two start it at the same time there are two, and each
-        does what it finds.
+        May be called anywhere. One ring that it has not heard yet is enough: it looks after it
+        has taken that out.
         """
-        self._closed = False
-        if self._rung.empty():
-            self._rung.put(work)
-        if not self._started:
-            # Told by C code alone when the client is collected: see `standby`.
-            if not threads.start(self._run, weakref.ref(work, self._rung.put)):
-                self._rung = SimpleQueue()  # nobody takes it out, and it holds the client
-                return False
-            self._started = True
-        return True
+        return self.start() if self._to_do else super().ring(what)
 
-    def rest(self, work: Work) -> None:
-        """Have the thread end when nothing is left to do: the client is closed."""
-        self._closed = True
-        if self._started:
-            self._rung.put(work)
-
-    def _run(self, ended: weakref.ref[Work]) -> None:
-        while True:
+    def do(self, what: Work) -> None:
+        """Send for a while, and have the rest sent after a look at the deadlines."""
+        left = True
+        try:
             with self._shared.here.inside:
-                self._send()
-            self._started = False
-            if self._rung.empty():
-                return
-            self._started = True
-
-    def _send(self) -> None:
-        """Serve a client until it is closed or collected, and its futures' deadlines are over."""
-        work: Work | None = None
-        while True:
-            with self._shared.lock:
-                seconds = self.timers.seconds()
-            if work is None and self._closed and seconds is None:
-                return
-            try:
-                found = self._rung.get(work is None, seconds)
-                if isinstance(found, weakref.ref):
-                    self._closed = True
-                else:
-                    work = found
-                del found
-            except Empty:
-                pass
-            try:
-                if work is not None and not work.send_posted(min(TICK, seconds or TICK)):
-                    work = None
-                self._expire()
-            except BaseException:  # out of memory: what is posted stays so
-                log.debug("the thread that sends failed", exc_info=True)
-
-    def _expire(self) -> None:
-        """Futures whose time is over ask the server, and give up a moment later."""
-        with self._shared.lock:
-            due = self.timers.due(monotonic())
-        for channel, call in due:
-            if call.asked:
-                channel.give_up_future(call)
-            elif channel.expire_future(call):
                 with self._shared.lock:
-                    self.timers.add(monotonic() + ASK, channel, call)
+                    seconds = self.timers.seconds()
+                left = what.send_posted(TICK if seconds is None else min(TICK, seconds))
+        finally:
+            if left:  # if it failed, since memory was out, what is posted stays so
+                self.leave(what)
+
+    def pause(self) -> float | None:
+        """Futures whose time is over ask the server, and give up a moment later."""
+        with self._shared.here.inside:
+            with self._shared.lock:
+                due = self.timers.due(monotonic())
+            for channel, call in due:
+                if call.asked:
+                    channel.give_up_future(call)
+                elif channel.expire_future(call):
+                    with self._shared.lock:
+                        self.timers.add(monotonic() + ASK, channel, call)
+            with self._shared.lock:
+                return self.timers.seconds()

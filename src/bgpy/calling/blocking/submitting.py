@@ -55,7 +55,7 @@ class Submitter:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._shared = access.shared
-        self._sender = Sender(access.shared)
+        self._sender = Sender(self, access.shared)
         self.posted = access.posted
         self._in_hand: deque[Lock] = deque()
         self._shared.push_on = weakref.WeakMethod(self.ring)
@@ -187,7 +187,7 @@ class Submitter:
 
     def rest(self) -> None:
         """The client is closed: no thread of its futures stays."""
-        self._sender.rest(self)
+        self._sender.rest()
         self._shared.finishers.rest()
 
     def _push(self, channel: Channel) -> bool:
@@ -226,7 +226,7 @@ class Submitter:
     def _settle(self, posted: Posted, answer: Answer) -> None:
         if isinstance(answer, BgpyError):
             answer = own_copy(answer)
-        posted.call.arrived(answer, self._shared.finishers)
+        self._shared.finishers.settle(posted.call, answer)
 
     def _submit_first_alone(self) -> None:
         """The first one posted, if nobody else takes it, over a connection of its own.
