@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from time import monotonic
 
@@ -90,6 +91,31 @@ def test_sender_sends_until_nothing_is_left(fails: bool) -> None:
     assert sender.ring(again)
     assert again.done.wait(LONG)
     sender.rest(work)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_sender_ends_when_its_client_is_closed_while_it_sends(times: int) -> None:
+    """It doesn't go round and round for a ring that it leaves where it is."""
+    sender = Sender(Shared())
+    ended = threading.Event()
+
+    class Closes(Work):
+        def send_posted(self, seconds: float) -> bool:
+            for _ in range(times if self.left else 0):
+                sender.rest(self)
+            self.left = 0
+            return False
+
+    def run() -> None:
+        sender._run(weakref.ref(work, sender._rung.put))
+        ended.set()
+
+    work = Closes(1)
+    sender._started = True
+    sender._rung.put(work)
+    threading.Thread(target=run, daemon=True).start()
+    assert ended.wait(LONG), "the thread goes on though its client is closed"
+    assert sender._rung.empty()
 
 
 def test_sender_that_can_not_be_started_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,15 +117,21 @@ class Sender:
             self._started = True
 
     def _send(self) -> None:
-        """Serve a client until it is closed or collected, and its futures' deadlines are over."""
+        """Serve a client until it is closed or collected, and its futures' deadlines are over.
+
+        Also until no ring is left: who closes rings too, perhaps while this thread sends, and
+        `_run` would come back at once for a ring that nobody takes out, again and again.
+        """
         work: Work | None = None
         while True:
             with self._shared.lock:
                 seconds = self.timers.seconds()
-            if work is None and self._closed and seconds is None:
+            over = self._closed and seconds is None
+            if work is None and over and self._rung.empty():
                 return
             try:
-                found = self._rung.get(work is None, seconds)
+                # Where there are two such threads, the other one may have taken the last ring.
+                found = self._rung.get(work is None and not over, seconds)
                 if isinstance(found, weakref.ref):
                     self._closed = True
                 else:
