@@ -93,6 +93,23 @@ def test_sender_sends_until_nothing_is_left(fails: bool) -> None:
     sender.rest()
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_sender_ends_when_its_client_is_closed_while_it_sends(times: int) -> None:
+    """It doesn't go round and round for a ring that it leaves where it is."""
+
+    class Closes(Work):
+        def send_posted(self, seconds: float) -> bool:
+            for _ in range(times):
+                sender.rest()
+            return super().send_posted(seconds)
+
+    work = Closes(1)
+    sender = Sender(work, Shared())
+    assert sender.ring(work)
+    wait_until(lambda: not sender.is_running, "its thread ends")
+    assert work.left == 0
+
+
 def test_sender_that_can_not_be_started_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its client does without."""
     work = Work(1)
