@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from bgpy.calling.blocking import threads
+from bgpy.calling.blocking import helper, threads
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.sender import Sender, Timers
 from bgpy.calling.blocking.shared import Shared
@@ -38,9 +38,9 @@ def test_timers_give_what_is_due_in_order(ends: tuple[Channel, Far]) -> None:
     seconds = timers.seconds()
     assert seconds is not None
     assert 0 < seconds <= 10
-    assert timers.due(now) == []
-    assert timers.due(now + 20) == [(channel, calls[1]), (channel, calls[0])]
-    assert timers.due(now + 40) == [(channel, calls[2])]
+    assert timers.due(now) is None
+    assert due(timers, now + 20) == [calls[1], calls[0]]
+    assert due(timers, now + 40) == [calls[2]]
 
 
 def test_timers_forget_calls_that_are_done_or_gone(ends: tuple[Channel, Far]) -> None:
@@ -52,8 +52,57 @@ def test_timers_forget_calls_that_are_done_or_gone(ends: tuple[Channel, Far]) ->
         timers.add(now + 10, channel, call)
     done.answer = timed_out(1.0, "unknown")
     del gone, call
-    assert timers.due(now + 10) == [(channel, last)]
+    assert due(timers, now + 10) == [last]
     assert timers.seconds() is None
+
+
+def test_timer_stays_until_it_was_seen_to(ends: tuple[Channel, Far]) -> None:
+    """Also while an earlier one comes; of a call that was asked for only the later one counts."""
+    channel, _ = ends
+    timers, call, other = Timers(), Call(), Call()
+    now = monotonic()
+    timers.add(now + 10, channel, call)
+    first = timers.due(now + 10)
+    assert first is timers.due(now + 10)
+    assert first is not None
+    timers.add(now + 5, channel, other)
+    call.asked = True
+    timers.add(now + 20, channel, call)
+    timers.done(first)
+    assert due(timers, now + 10) == [other]
+    assert due(timers, now + 20) == [call]
+
+
+def test_sender_that_fails_at_a_deadline_sees_to_it_again(
+    ends: tuple[Channel, Far], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When memory was out, the call would else wait for ever."""
+    channel, _ = ends
+    call, work, fails = Call(0.01), Work(1), [True]
+
+    def expire(call: Call) -> bool:
+        if fails.pop():
+            fails.append(False)
+            raise MemoryError
+        call.answer = timed_out(0.01, "unknown")
+        return False
+
+    monkeypatch.setattr(channel, "expire_future", expire)
+    monkeypatch.setattr(helper, "AGAIN", 0.01)
+    sender = Sender(work, channel._shared)
+    sender.timers.add(monotonic(), channel, call)
+    assert sender.ring(work)
+    wait_until(lambda: call.answer is not None, "its time is over")
+    sender.rest()
+
+
+def due(timers: Timers, now: float) -> list[Call | None]:
+    """All that are due then, one after another."""
+    found = []
+    while (timer := timers.due(now)) is not None:
+        found.append(timer.call())
+        timers.done(timer)
+    return found
 
 
 class Work:

@@ -27,6 +27,7 @@ from bgpy import (
 from bgpy.address import parse
 from bgpy.calling.blocking import submitting
 from bgpy.calling.blocking.access import Access, Posted
+from bgpy.calling.blocking.alone import InHand
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.program import Program
@@ -342,27 +343,66 @@ def submit_now(mine: Submitter, answers: list[Answer | Exception]) -> object:
 def test_all_that_was_posted_goes_alone_where_the_sender_can_not_be_started(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In order; who ends the program finds each behind a lock as long as it is in hand."""
+    """In order, inside of the client."""
     mine, _, _ = ends
     monkeypatch.setattr(mine._sender, "ring", lambda _: False)
     seen: list[object] = []
 
     def alone(one: Posted) -> None:
-        assert [lock.locked() for lock in mine._in_hand] == [True]
+        assert mine._access.is_inside()
         seen.append(one)
 
-    monkeypatch.setattr(mine, "_submit_alone", alone)
+    monkeypatch.setattr(mine.alone, "submit", alone)
     both = [posted(), posted()]
     mine.posted.append(both[0])
     mine._access.connector.channel = None
     mine._post(both[1])
-    mine._submit_first_alone()  # another thread was faster
     assert seen == both
-    assert not mine._in_hand
+
+
+def test_handlers_call_goes_alone_where_no_thread_can_be_had(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread may be anywhere, so it takes no lock, and leaves what others posted."""
+    mine, _, _ = ends
+    monkeypatch.setattr(mine._sender, "start", lambda: False)
+    seen: list[object] = []
+    monkeypatch.setattr(mine.alone, "submit", seen.append)
+    both = [posted(), posted()]
+    mine.posted.append(both[0])
+    with mine._access.here.inside, mine._shared.lock:
+        mine._post(both[1])
+    assert seen == both[1:]
+    assert list(mine.posted) == both[:1]
+
+
+def test_who_waits_sees_to_what_is_posted_still(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was struck, or could get no thread, may not come again."""
+    mine, _, _ = ends
+    monkeypatch.setattr(mine._access, "is_inside", lambda: inside)
+    waits = posted()
+    mine.posted.append(waits)
+    for inside in (True, False):
+        rung = Rung(mine, monkeypatch)
+        mine._waited_for(waits.call)
+        assert rung.count == (not inside)
+    mine.posted.clear()
+
+
+def test_call_that_a_struck_thread_has_in_hand_is_not_admitted_too(ends: Ends) -> None:
+    """It would run twice; the others are."""
+    mine, channel, _ = ends
+    both = [posted(), posted()]
+    mine.posted.extend(both)
     lock = threading.Lock()
-    mine._in_hand.append(lock)
-    mine.wait_for_others(monotonic() + LONG)  # nobody's
-    assert lock.locked()
+    mine.alone.in_hand.append(InHand(lock, both[0]))
+    with mine._shared.lock:
+        mine.admit(channel)
+    assert list(channel.conversation.pending.values()) == [both[1].call]
+    mine._waited_for(both[1].call)
+    assert both[0].call.done()
 
 
 def test_short_road_is_taken_inside_of_the_client(

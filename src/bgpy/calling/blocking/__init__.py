@@ -4,7 +4,8 @@
 
     caller ─┬─ submitting ─ futures    calls that nobody waits for at once
             │      ├─ finishers        the threads that tell of them, and call back
-            │      └─ sender           the thread that sends what stayed behind
+            │      ├─ sender           the thread that sends what stayed behind
+            │      └─ alone            where no thread can be had
             └─ access                  the shared connection, or one of its own
                  ├─ connector ─► connecting ─► dialling    from an address to a proved connection
                  └─ channel            what is sent over a connection

@@ -274,7 +274,7 @@ class Caller:
 
     def wait_for_others(self, deadline: float) -> None:
         """Wait for the calls that other threads make over connections of their own."""
-        self._submitter.wait_for_others(deadline)
+        self._submitter.alone.wait_for_others(deadline)
 
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import weakref
 from time import monotonic
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bgpy.calling.blocking.channel import ASK, Channel
 from bgpy.calling.blocking.helper import Helper
@@ -26,40 +26,56 @@ class Work(Protocol):
         """Send what can leave within `seconds`; whether something is left."""
 
 
+class Timer(NamedTuple):
+    """When something is to be done for a call: it is asked for, or given up if it `was_asked`."""
+
+    deadline: float
+    number: int
+    channel: weakref.ref[Channel]
+    call: weakref.ref[Call]
+    was_asked: bool
+
+    def finds(self) -> tuple[Channel, Call] | None:
+        """Whom it is for; None if that is over."""
+        channel, call = self.channel(), self.call()
+        if channel is None or call is None or call.answer is not None:
+            return None
+        return (channel, call) if call.asked is self.was_asked else None
+
+
 class Timers:
-    """The deadlines of futures. They keep nothing alive: what is under way is its channel's."""
+    """The deadlines of futures. They keep nothing alive: what is under way is its channel's.
+
+    All is called with the client's lock held.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, weakref.ref[Channel], weakref.ref[Call]]] = []
+        self._heap: list[Timer] = []
         self._count = 0
 
     def add(self, deadline: float, channel: Channel, call: Call) -> bool:
-        """Have `call` be `due` at `deadline`; whether that is the next of all.
-
-        Like the others, with the client's lock held.
-        """
+        """Have `call` be `due` at `deadline`; whether that is the next of all."""
         self._count += 1
-        heapq.heappush(self._heap, (deadline, self._count, weakref.ref(channel), weakref.ref(call)))
-        return self._heap[0][3]() is call
+        timer = Timer(deadline, self._count, weakref.ref(channel), weakref.ref(call), call.asked)
+        heapq.heappush(self._heap, timer)
+        return self._heap[0] is timer
 
     def seconds(self) -> float | None:
         """Seconds until the next deadline."""
-        while self._heap:
-            call = self._heap[0][3]()
-            if call is not None and call.answer is None:
-                break
+        while self._heap and self._heap[0].finds() is None:
             heapq.heappop(self._heap)
-        return seconds_left(self._heap[0][0]) if self._heap else None
+        return seconds_left(self._heap[0].deadline) if self._heap else None
 
-    def due(self, now: float) -> list[tuple[Channel, Call]]:
-        """Those whose time is over, taken out."""
-        found = []
-        while self._heap and self._heap[0][0] <= now:
-            _, _, find, find_call = heapq.heappop(self._heap)
-            channel, call = find(), find_call()
-            if channel is not None and call is not None and call.answer is None:
-                found.append((channel, call))
-        return found
+    def due(self, now: float) -> Timer | None:
+        """The first whose time is over; it stays until `done` with it."""
+        if self.seconds() is None or self._heap[0].deadline > now:
+            return None
+        return self._heap[0]
+
+    def done(self, timer: Timer) -> None:
+        """What was `due` has been seen to."""
+        if self._heap[0] is timer:
+            heapq.heappop(self._heap)
 
 
 class Sender(Helper[Work]):
@@ -97,13 +113,19 @@ class Sender(Helper[Work]):
     def pause(self) -> float | None:
         """Futures whose time is over ask the server, and give up a moment later."""
         with self._shared.here.inside:
+            while True:
+                with self._shared.lock:
+                    due = self.timers.due(monotonic())
+                    if due is None:
+                        return self.timers.seconds()
+                if (found := due.finds()) is not None:
+                    self._expire(*found)
+                with self._shared.lock:
+                    self.timers.done(due)
+
+    def _expire(self, channel: Channel, call: Call) -> None:
+        if call.asked:
+            channel.give_up_future(call)
+        elif channel.expire_future(call):
             with self._shared.lock:
-                due = self.timers.due(monotonic())
-            for channel, call in due:
-                if call.asked:
-                    channel.give_up_future(call)
-                elif channel.expire_future(call):
-                    with self._shared.lock:
-                        self.timers.add(monotonic() + ASK, channel, call)
-            with self._shared.lock:
-                return self.timers.seconds()
+                self.timers.add(monotonic() + ASK, channel, call)

@@ -17,18 +17,16 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections import deque
 from collections.abc import Callable
-from threading import Lock
 from typing import Any
 
 from bgpy.calling.blocking.access import (
     Access,
     Posted,
-    Terms,
     is_own_server,
     waits_for_itself,
 )
+from bgpy.calling.blocking.alone import Alone
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connector import own_copy
 from bgpy.calling.blocking.futures import CallFuture
@@ -57,7 +55,7 @@ class Submitter:
         self._shared = access.shared
         self._sender = Sender(self, access.shared)
         self.posted = access.posted
-        self._in_hand: deque[Lock] = deque()
+        self.alone = Alone(access)
         self._shared.push_on = weakref.WeakMethod(self.ring)
 
     def submit(
@@ -77,16 +75,21 @@ class Submitter:
         return future
 
     def _post(self, posted: Posted) -> None:
-        if Program.ends or not self._shared.finishers.start():
-            self._submit_alone(posted)
+        here, channel = self._access.here, self._access.connector.channel
+        inside = here.inside.locked()
+        if (
+            Program.ends
+            or not self._shared.finishers.start()
+            or (inside and not self._sender.start())  # nor may it take the lock
+        ):
+            self.alone.submit(posted)
             return
         self.posted.append(posted)
-        here, channel = self._access.here, self._access.connector.channel
-        if channel is None or here.inside.locked():
-            self.ring()
+        if inside:
+            self._sender.ring(self)  # if it can't be had after all: see `_waited_for`
             return
         with here.inside:
-            if not channel.usable():
+            if channel is None or not channel.usable():
                 self.ring()  # the sender connects anew, and finds out about a restart
                 return
             try:
@@ -140,7 +143,7 @@ class Submitter:
                 if channel is not None:
                     self._access.connector.drop(channel, STRUCK_SENDING)
             except NoReader:
-                self._submit_first_alone()
+                self.alone.submit_first()
             except Exception as error:
                 if is_strike(error):
                     raise  # in the thread that closes: all stays posted
@@ -156,6 +159,9 @@ class Submitter:
         while posted:
             first = posted[0]
             call = first.call
+            if self.alone.in_hand and self.alone.has(first):
+                posted.popleft()  # it is that thread's, which was struck before it took it out
+                continue
             if first.channel is not channel and call.answer is None:
                 if channel.generation > first.told:
                     restarted = self._access.acquaintance.restarted(channel.generation)
@@ -183,7 +189,7 @@ class Submitter:
         """Have the sender send what stays behind; without a sender, do it here."""
         if not self._sender.ring(self):
             while self.posted:
-                self._submit_first_alone()
+                self.alone.submit_first()
 
     def rest(self) -> None:
         """The client is closed: no thread of its futures stays."""
@@ -228,52 +234,19 @@ class Submitter:
             answer = own_copy(answer)
         self._shared.finishers.settle(posted.call, answer)
 
-    def _submit_first_alone(self) -> None:
-        """The first one posted, if nobody else takes it, over a connection of its own.
-
-        The thread that ends the program waits for those that others have in hand: each is
-        behind a lock, which is noted before the call is taken out and held by ``with`` until
-        it is over. So who finds nothing posted finds the lock.
-        """
-        lock = Lock()
-        with lock:
-            self._in_hand.append(lock)
-            try:
-                posted = self.posted.popleft()
-            except IndexError as error:
-                if is_strike(error):
-                    raise
-                # Another thread was faster.
-            else:
-                self._submit_alone(posted)
-            self._in_hand.remove(lock)
-
-    def wait_for_others(self, deadline: float) -> None:
-        """Wait for the calls that other threads have in hand."""
-        for lock in self._in_hand.copy():
-            # It is nobody's after that.
-            lock.acquire(timeout=seconds_left(deadline, 0.0))
-
-    def _submit_alone(self, posted: Posted) -> None:
-        """Over a connection of its own, here and now: no other thread can be had."""
-        terms = Terms(posted.call.timeout, posted.deadline, posted.told, waits=True, notice=True)
-        payload, timeout = posted.payload, posted.call.timeout
-        try:
-            answer = self._access.alone(
-                lambda channel, deadline: channel.call(payload, current.chain(), timeout, deadline),
-                terms,
-            )
-        except BgpyError as error:
-            answer = error
-        if posted.call.settle(answer):
-            posted.call.finish()
-
     def _waited_for(self, future: CallFuture) -> bool:
         """In a thread that waits for `future`; whether to do this again within a tick.
 
-        In a task, raises `CallingSelf` where the wait could never end, as soon as there is a
+        What a thread has left that was struck while it saw to that call is done here. In a
+        task, raises `CallingSelf` where the wait could never end, as soon as there is a
         connection that tells; otherwise the server learns who waits for that call.
         """
+        inside = self._access.is_inside()  # if so this is a handler's, which may not take the lock
+        if self.posted and not inside:
+            with self._access.here.inside:
+                self.ring()
+        if self.alone.in_hand:
+            self.alone.tidy()
         if not current.is_task_thread():
             return False
         channel = self._access.connector.channel
@@ -281,7 +254,7 @@ class Submitter:
             return True
         if is_own_server(channel):
             raise waits_for_itself()
-        if not self._access.is_inside():  # else this is a handler's, which may not take the lock
+        if not inside:
             with self._access.here.inside:
                 channel.waited_for(future)
         return True
