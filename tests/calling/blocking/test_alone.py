@@ -11,10 +11,11 @@ from typing import Any, cast
 import pytest
 
 from bgpy.address import parse
-from bgpy.calling.blocking.access import Access, Posted
+from bgpy.calling.blocking.access import Access
 from bgpy.calling.blocking.alone import Alone, InHand
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import NotRunning, ServerGone
 from bgpy.wire.messages import Pong

@@ -26,10 +26,11 @@ from bgpy import (
 )
 from bgpy.address import parse
 from bgpy.calling.blocking import submitting
-from bgpy.calling.blocking.access import Access, Posted
+from bgpy.calling.blocking.access import Access
 from bgpy.calling.blocking.alone import InHand
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.submitting import Submitter

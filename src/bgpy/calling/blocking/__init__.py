@@ -6,6 +6,7 @@
             │      ├─ finishers        the threads that tell of them, and call back
             │      ├─ sender           the thread that sends what stayed behind
             │      └─ alone            where no thread can be had
+            │      posted              what was submitted, until a connection has taken it
             └─ access                  the shared connection, or one of its own
                  ├─ connector ─► connecting ─► dialling    from an address to a proved connection
                  └─ channel            what is sent over a connection

@@ -16,8 +16,9 @@ from contextlib import suppress
 from threading import Lock
 from typing import NamedTuple
 
-from bgpy.calling.blocking.access import Access, Posted, Terms
+from bgpy.calling.blocking.access import Access
 from bgpy.calling.blocking.channel import Channel
+from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.conversation import Answer
 from bgpy.errors import BgpyError, ServerGone
 from bgpy.system.deadlines import seconds_left
@@ -56,8 +57,8 @@ class Alone:
 
     def submit(self, posted: Posted) -> None:
         """See to that call, here and now."""
-        terms = Terms(posted.call.timeout, posted.deadline, posted.told, waits=True, notice=True)
-        payload, timeout = posted.payload, posted.call.timeout
+        terms = posted.terms._replace(waits=True)
+        payload, timeout = posted.payload, terms.timeout
 
         def ask(channel: Channel, deadline: float | None) -> Answer:
             posted.channel = channel

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.access import Access, Ask, Terms
+from bgpy.calling.blocking.access import Access, Ask
 from bgpy.calling.blocking.channel import Channel, chain_block
 from bgpy.calling.blocking.connecting import Target, prepare
 from bgpy.calling.blocking.futures import CallFuture
@@ -28,6 +28,7 @@ from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.blocking.submitting import Submitter
 from bgpy.calling.conversation import EXITING, Acquaintance, Answer, timed_out
 from bgpy.calling.results import value_of
+from bgpy.calling.terms import Terms
 from bgpy.errors import BgpyError, CallTimeout, RemoteProtocolError, ServerGone
 from bgpy.late import json
 from bgpy.memory import Payload

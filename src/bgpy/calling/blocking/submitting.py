@@ -20,21 +20,18 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from bgpy.calling.blocking.access import (
-    Access,
-    Posted,
-    is_own_server,
-    waits_for_itself,
-)
+from bgpy.calling.blocking.access import Access, is_own_server
 from bgpy.calling.blocking.alone import Alone
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connector import own_copy
 from bgpy.calling.blocking.futures import CallFuture
+from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.sender import Sender
 from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.conversation import Answer, timed_out
+from bgpy.calling.terms import Verdict, Way, waits_for_itself, way_of_future
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
 from bgpy.memory import Payload
 from bgpy.system.deadlines import is_over, seconds_left
@@ -77,15 +74,14 @@ class Submitter:
     def _post(self, posted: Posted) -> None:
         here, channel = self._access.here, self._access.connector.channel
         inside = here.inside.locked()
-        if (
-            Program.ends
-            or not self._shared.finishers.start()
-            or (inside and not self._sender.start())  # nor may it take the lock
-        ):
+        tells = Program.ends or self._shared.finishers.start()
+        sends = not inside or self._sender.start()
+        way = way_of_future(Program.ends, inside, tells, sends)
+        if way is Way.ALONE:
             self.alone.submit(posted)
             return
         self.posted.append(posted)
-        if inside:
+        if way is Way.QUEUED:
             self._sender.ring(self)  # if it can't be had after all: see `_waited_for`
             return
         with here.inside:
@@ -104,7 +100,7 @@ class Submitter:
                 channel.lost(error)
                 stays = True
             if stays:
-                self._see_off(channel, posted.deadline)
+                self._see_off(channel, posted.terms.deadline)
 
     def _see_off(self, channel: Channel, deadline: float | None) -> None:
         """Have the sender push what stays; wait for room in the send queue where there is none.
@@ -163,7 +159,7 @@ class Submitter:
                 posted.popleft()  # it is that thread's, which was struck before it took it out
                 continue
             if first.channel is not channel and call.answer is None:
-                if channel.generation > first.told:
+                if first.terms.verdict(channel.generation, False) is Verdict.RESTARTED:
                     restarted = self._access.acquaintance.restarted(channel.generation)
                     self._settle(first, restarted)
                     posted.popleft()
@@ -179,8 +175,8 @@ class Submitter:
                 except BgpyError as error:  # too large
                     self._settle(first, error)
                     channel.conversation.abandon(call)
-            if first.deadline is not None and self._sender.timers.add(
-                first.deadline, channel, call
+            if first.terms.deadline is not None and self._sender.timers.add(
+                first.terms.deadline, channel, call
             ):
                 self._sender.ring(self)  # which waits for a later one, or for none
             posted.popleft()
@@ -212,7 +208,7 @@ class Submitter:
         """
         with self._shared.lock:
             for each in self.posted.copy():
-                if is_over(each.deadline):
+                if is_over(each.terms.deadline):
                     self._settle(each, timed_out(each.call.timeout, "not started"))
                     self.posted.remove(each)
         return bool(self.posted)
