@@ -19,6 +19,7 @@ from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
 from bgpy.calling.conversation import Acquaintance
 from bgpy.calling.terms import Terms, Verdict, Way, way
+from bgpy.config import ENV_ROAD
 from bgpy.errors import CallingSelf, CallTimeout, ServerRestarted
 from bgpy.memory import Payload
 from bgpy.tasks.current import serving
@@ -251,7 +252,7 @@ def test_short_road_is_closed_at_the_programs_end_and_where_it_is_switched_off(
         patch.setattr(Program, "ends", True)
         assert mine.short_road(SMALL, None) is None
     assert mine.short_road(SMALL, None) is not None
-    monkeypatch.setattr(module, "short_roads", lambda: False)
-    closed = access()
-    closed.connector.channel = channel
-    assert closed.short_road((b"", (), False), None) is None
+    monkeypatch.setenv(ENV_ROAD, "general")
+    with far_end() as (general, _):
+        mine.connector.channel = general
+        assert mine.short_road((b"", (), False), None) is None

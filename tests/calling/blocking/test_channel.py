@@ -158,13 +158,11 @@ def test_short_road_is_left_where_another_is_about_to_read(ends: Ends) -> None:
     assert not channel.conversation.pending
 
 
-def test_short_road_is_left_after_a_pause_and_by_what_is_large(ends: Ends) -> None:
+def test_short_road_is_left_after_a_pause(ends: Ends) -> None:
     """Nothing was sent."""
     channel, _ = ends
     channel._last_used = monotonic() - 1.0
     assert channel.call_alone(b"args") is None
-    channel.connection.plain_head = 3
-    assert call_alone(channel) is None
     assert not channel.conversation.pending
     assert channel._turns.reader is None
 
@@ -230,7 +228,7 @@ def test_short_road_of_futures_gathers_behind_what_is_under_way(stood_by: Ends) 
         assert (answer.head if isinstance(answer, Reply) else answer) == b"v%d" % request.request
 
 
-@pytest.mark.parametrize("unusual", ["paused", "large", "leaving", "ended", "torn", "no standby"])
+@pytest.mark.parametrize("unusual", ["paused", "leaving", "ended", "torn", "no standby"])
 def test_short_road_of_futures_is_left_where_anything_is_unusual(
     stood_by: Ends, unusual: str
 ) -> None:
@@ -241,8 +239,6 @@ def test_short_road_of_futures_is_left_where_anything_is_unusual(
         match unusual:
             case "paused":
                 since = 1.0
-            case "large":
-                channel.connection.plain_head = 3
             case "leaving":
                 channel.leaving = "the client was closed"
             case "ended":

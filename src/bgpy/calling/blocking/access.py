@@ -21,11 +21,9 @@ from bgpy.calling.blocking.program import FAREWELL, Program
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.conversation import Acquaintance, timed_out
 from bgpy.calling.terms import Terms, Verdict, Way, calls_itself, way
-from bgpy.config import short_roads
 from bgpy.memory import Payload
 from bgpy.system.deadlines import seconds_left
 from bgpy.tasks import current
-from bgpy.wire.small import SMALL_CALL
 
 OVER = "the call is over"
 
@@ -43,7 +41,6 @@ class Access:
         self.connector = Connector(target, connect_timeout, self.shared, acquaintance)
         self.posted: deque[Posted] = deque()
         """Submitted calls that no connection has taken: they go before what comes later."""
-        self._small = SMALL_CALL if short_roads() else -1
 
     def is_inside(self) -> bool:
         """Whether this thread may neither take the client's lock nor wait for its threads."""
@@ -62,7 +59,7 @@ class Access:
             timeout is None
             and channel is not None
             and isinstance(head, bytes)
-            and len(head) <= self._small
+            and len(head) <= channel.connection.small_head
             and channel.generation <= self.acquaintance.notified
             and not (buffers or code or self.posted or Program.ends)
             and not (self.here.inside.locked() or current.is_task_thread())

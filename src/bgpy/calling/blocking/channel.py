@@ -86,12 +86,7 @@ class Channel(Reading):
         try:
             with self._lock:
                 self._check()
-                if (
-                    monotonic() - self._last_used > LOOK_AFTER
-                    or len(head) > self.connection.plain_head
-                    or turns.reader is not None
-                    or not turns.enter(turn)
-                ):
+                if monotonic() - self._last_used > LOOK_AFTER or not turns.enter_alone(turn):
                     return None
                 self._numbers.last = number = self._numbers.last + 1
                 self.conversation.begin(call, number)
@@ -100,7 +95,7 @@ class Channel(Reading):
                 with turn:
                     if turns.reader is turn:
                         answer = self._read_alone(call)
-                        turns.reader = None
+                        turns.leave()
                         return answer
             return self._await(call, True, None)
         except Unusable:
@@ -297,11 +292,7 @@ class Channel(Reading):
         try:
             with self._lock:
                 self._check()
-                if (
-                    not self._turns.asked
-                    or len(head) > self.connection.plain_head
-                    or monotonic() - self._last_used > LOOK_AFTER
-                ):
+                if not self._turns.asked or monotonic() - self._last_used > LOOK_AFTER:
                     return False
                 self._numbers.last = number = self._numbers.last + 1
                 conversation.begin(call, number)

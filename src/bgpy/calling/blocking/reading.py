@@ -32,7 +32,6 @@ from bgpy.calling.blocking.turns import Turns
 from bgpy.calling.blocking.waiting import TICK, patience, set_tick
 from bgpy.calling.conversation import NOTHING, Answer, Call, Conversation, Farewell, Known
 from bgpy.calling.liveness import server_process
-from bgpy.config import short_roads
 from bgpy.errors import BgpyError
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.keepalive import GONE, is_silent
@@ -41,7 +40,7 @@ from bgpy.system.sockets import READABLE, RECEIVE_BUFFER, poll
 from bgpy.system.strikes import is_strike
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.messages import Message
-from bgpy.wire.small import REPLY, SMALL_CALL, unpack_start
+from bgpy.wire.small import REPLY, unpack_start
 
 log = logging.getLogger("bgpy.client")
 
@@ -85,7 +84,6 @@ class Reading(ABC):
         self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self._last_used = monotonic()
         self._standby = Standby(self)
-        self._short = short_roads()
 
     @property
     def has_ended(self) -> bool:
@@ -271,14 +269,14 @@ class Reading(ABC):
         The short road of many that come together; gives their bytes, and stops at all else.
         """
         buffer, pending, at = self._buffer, self.conversation.pending, 0
-        whole = count if self._short and self._frames.idle else 0
+        whole, small = count if self._frames.idle else 0, self.connection.small_head
         while whole - at > HEADER_SIZE:
             start, length, request = unpack_start(buffer, at)
             end = at + HEADER_SIZE + length
             call = pending.get(request)
             if (
                 start != REPLY
-                or length > SMALL_CALL
+                or length > small
                 or end > whole
                 or call.__class__ is not CallFuture
                 or call.answer is not None
