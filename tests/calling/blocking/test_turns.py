@@ -19,7 +19,7 @@ SCENARIOS = [
 @pytest.fixture(autouse=True)
 def soon_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two answers instead of eight before the standby rests: the same states, fewer of them."""
-    monkeypatch.setattr(turns, "ALONE", 2)
+    monkeypatch.setattr(turns, "ANSWERS_ALONE", 2)
 
 
 @pytest.mark.parametrize(("calls", "strikes", "timeouts", "least"), SCENARIOS)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-ALONE = 8
+ANSWERS_ALONE = 8
 """Answers in a row after which nothing was under way, before the standby rests: a thread
 that calls alone is faster when it reads for itself."""
 
@@ -87,7 +87,7 @@ class Turns(Generic[Turn]):
             self._alone = 0
             return False
         self._alone += 1
-        if self._alone < ALONE and not at_once:
+        if self._alone < ANSWERS_ALONE and not at_once:
             return False
         self.reader = None
         self.asked = False
