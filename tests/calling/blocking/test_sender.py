@@ -32,9 +32,9 @@ def test_timers_give_what_is_due_in_order(ends: tuple[Channel, Far]) -> None:
     timers, calls = Timers(), [Call() for _ in range(3)]
     now = monotonic()
     assert timers.seconds() is None
-    assert timers.add(now + 20, channel, calls[0])
-    assert timers.add(now + 10, channel, calls[1])
-    assert not timers.add(now + 30, channel, calls[2])
+    assert timers.add(now + 20, channel.link, calls[0])
+    assert timers.add(now + 10, channel.link, calls[1])
+    assert not timers.add(now + 30, channel.link, calls[2])
     seconds = timers.seconds()
     assert seconds is not None
     assert 0 < seconds <= 10
@@ -49,7 +49,7 @@ def test_timers_forget_calls_that_are_done_or_gone(ends: tuple[Channel, Far]) ->
     timers, done, gone, last = Timers(), Call(), Call(), Call()
     now = monotonic()
     for call in (done, gone, last):
-        timers.add(now + 10, channel, call)
+        timers.add(now + 10, channel.link, call)
     done.answer = timed_out(1.0, "unknown")
     del gone, call
     assert due(timers, now + 10) == [last]
@@ -61,13 +61,13 @@ def test_timer_stays_until_it_was_seen_to(ends: tuple[Channel, Far]) -> None:
     channel, _ = ends
     timers, call, other = Timers(), Call(), Call()
     now = monotonic()
-    timers.add(now + 10, channel, call)
+    timers.add(now + 10, channel.link, call)
     first = timers.due(now + 10)
     assert first is timers.due(now + 10)
     assert first is not None
-    timers.add(now + 5, channel, other)
+    timers.add(now + 5, channel.link, other)
     call.asked = True
-    timers.add(now + 20, channel, call)
+    timers.add(now + 20, channel.link, call)
     timers.done(first)
     assert due(timers, now + 10) == [other]
     assert due(timers, now + 20) == [call]
@@ -87,10 +87,10 @@ def test_sender_that_fails_at_a_deadline_sees_to_it_again(
         call.answer = timed_out(0.01, "unknown")
         return False
 
-    monkeypatch.setattr(channel, "expire_future", expire)
+    monkeypatch.setattr(channel.link, "expire_future", expire)
     monkeypatch.setattr(helper, "AGAIN", 0.01)
-    sender = Sender(work, channel._shared)
-    sender.timers.add(monotonic(), channel, call)
+    sender = Sender(work, channel.link.shared)
+    sender.timers.add(monotonic(), channel.link, call)
     assert sender.ring(work)
     wait_until(lambda: call.answer is not None, "its time is over")
     sender.rest()
@@ -175,11 +175,11 @@ def test_sender_asks_for_a_call_whose_time_is_over_and_gives_it_up(
     """A moment later, where the server doesn't say how far it came."""
     channel, far = ends
     work, call = Work(1), Call(0.01)
-    sender = Sender(work, channel._shared)
+    sender = Sender(work, channel.link.shared)
     channel.conversation.begin(call, 1)
     call.begun = call.left = True
     with channel._lock:
-        assert sender.timers.add(monotonic() + 0.01, channel, call)
+        assert sender.timers.add(monotonic() + 0.01, channel.link, call)
     assert sender.ring(work)
     assert work.done.wait(LONG)
     assert far.read().target == 1  # type: ignore[attr-defined]

@@ -42,7 +42,7 @@ def test_standby_serves_each_time_it_is_rung_in_one_thread() -> None:
         assert channel.served.acquire(timeout=LONG)
     assert len({each.ident for each in channel.threads}) == 1
     channel.has_ended = True
-    standby.tell_end(channel)
+    standby.tell_end()
     assert channel.served.acquire(timeout=LONG)
 
 
@@ -78,7 +78,7 @@ def test_standby_that_can_not_be_started_says_so(monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         patch.setattr(threads, "start", lambda *_: False)
         assert not standby.ring(channel)
-        standby.tell_end(channel)
+        standby.tell_end()
     assert not standby._to_do
     assert standby.ring(channel)
     assert channel.served.acquire(timeout=LONG)

@@ -30,9 +30,9 @@ from bgpy.calling.blocking.access import Access
 from bgpy.calling.blocking.alone import InHand
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.link import STRUCK_SENDING
 from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
-from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.submitting import Submitter
 from bgpy.calling.conversation import Acquaintance, Answer
 from bgpy.memory import Payload
@@ -178,7 +178,7 @@ def test_handler_that_raises_while_the_client_closes_costs_no_submitted_call(
         with pytest.raises(ValueError, match="a handler's"):
             mine.admit_all(monotonic() + LONG)
     mine.admit_all(monotonic() + LONG)
-    channel.push()
+    channel.link.push()
     assert isinstance(far.read(), Execute)
 
 
@@ -243,9 +243,9 @@ def test_call_leaves_or_stays_posted_and_then_the_sender_is_rung(
         mine._access.connector.channel = None
     elif case == "gone while idle":
         far.sock.close()
-        channel._last_used = monotonic() - LONG
+        channel.link.last_used = monotonic() - LONG
     elif case == "leaving":
-        channel.leaving = "on its way"
+        channel.link.leaving = "on its way"
     elif case == "torn":
         channel._sends.torn = True
     elif case == "restarted":
@@ -296,7 +296,7 @@ def test_submit_waits_for_room_until_there_is_some_or_its_time_is_over(
             far.sock.recv(2**20)
         return reads
 
-    monkeypatch.setattr(channel, "wait_writable", wait_writable)
+    monkeypatch.setattr(channel.link, "wait_writable", wait_writable)
     for _ in range(18):
         submit(mine, bytes(60_000), timeout)
     assert channel.is_full != reads
@@ -433,7 +433,7 @@ def test_sender_hears_of_what_was_posted_while_it_sent(
     monkeypatch.setattr(mine, "admit_all", lambda: None)
     for left in (True, False):
         given = iter(pushes)
-        monkeypatch.setattr(channel, "push", lambda given=given: next(given))
+        monkeypatch.setattr(channel.link, "push", lambda given=given: next(given))
         mine.posted.extend([posted()] * left)
         assert mine.send_posted(0.0) == (left or pushes[-1])
         mine.posted.clear()
@@ -456,7 +456,7 @@ def test_connection_that_was_struck_is_dropped_and_the_next_one_takes_all(
         mine.posted.append(posted())
         mine.admit_all()
         assert dropped == [(struck, STRUCK_SENDING)]
-    channel.push()
+    channel.link.push()
     assert isinstance(far.read(), Execute)
 
 
@@ -492,7 +492,7 @@ def test_connection_that_is_lost_while_it_sends_costs_no_exception(
     mine, channel, far = ends
     Rung(mine, monkeypatch)
     far.sock.close()
-    channel._last_used = monotonic() + LONG  # not looked at before
+    channel.link.last_used = monotonic() + LONG  # not looked at before
     one = posted()
     mine._post(one)
     assert channel.has_ended

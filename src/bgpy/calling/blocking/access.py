@@ -96,7 +96,7 @@ class Access:
             channel = self.connector.alone(deadline)
         except TooLate as error:
             raise timed_out(terms.timeout, "not started") from error
-        channel.generation = self.acquaintance.generation_of(channel.welcome.incarnation)
+        channel.generation = self.acquaintance.generation_of(channel.link.welcome.incarnation)
         try:
             self.check(channel, terms)
             return ask(channel, deadline)
@@ -109,4 +109,4 @@ class Access:
 
 def is_own_server(channel: Channel) -> bool:
     """Whether this thread runs the tasks of the server at the other end."""
-    return current.is_task_thread_of(channel.welcome.incarnation)
+    return current.is_task_thread_of(channel.link.welcome.incarnation)

@@ -11,8 +11,8 @@ import weakref
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from bgpy.calling.blocking.channel import ASK, Channel
 from bgpy.calling.blocking.helper import Helper
+from bgpy.calling.blocking.link import ASK, Link
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Call
@@ -31,20 +31,20 @@ class Timer(NamedTuple):
 
     deadline: float
     number: int
-    channel: weakref.ref[Channel]
+    link: weakref.ref[Link]
     call: weakref.ref[Call]
     was_asked: bool
 
-    def finds(self) -> tuple[Channel, Call] | None:
+    def finds(self) -> tuple[Link, Call] | None:
         """Whom it is for; None if that is over."""
-        channel, call = self.channel(), self.call()
-        if channel is None or call is None or call.answer is not None:
+        link, call = self.link(), self.call()
+        if link is None or call is None or call.answer is not None:
             return None
-        return (channel, call) if call.asked is self.was_asked else None
+        return (link, call) if call.asked is self.was_asked else None
 
 
 class Timers:
-    """The deadlines of futures. They keep nothing alive: what is under way is its channel's.
+    """The deadlines of futures. They keep nothing alive: what is under way is its connection's.
 
     All is called with the client's lock held.
     """
@@ -53,10 +53,10 @@ class Timers:
         self._heap: list[Timer] = []
         self._count = 0
 
-    def add(self, deadline: float, channel: Channel, call: Call) -> bool:
+    def add(self, deadline: float, link: Link, call: Call) -> bool:
         """Have `call` be `due` at `deadline`; whether that is the next of all."""
         self._count += 1
-        timer = Timer(deadline, self._count, weakref.ref(channel), weakref.ref(call), call.asked)
+        timer = Timer(deadline, self._count, weakref.ref(link), weakref.ref(call), call.asked)
         heapq.heappush(self._heap, timer)
         return self._heap[0] is timer
 
@@ -123,9 +123,9 @@ class Sender(Helper[Work]):
                 with self._shared.lock:
                     self.timers.done(due)
 
-    def _expire(self, channel: Channel, call: Call) -> None:
+    def _expire(self, link: Link, call: Call) -> None:
         if call.asked:
-            channel.give_up_future(call)
-        elif channel.expire_future(call):
+            link.give_up_future(call)
+        elif link.expire_future(call):
             with self._shared.lock:
-                self.timers.add(monotonic() + ASK, channel, call)
+                self.timers.add(monotonic() + ASK, link, call)

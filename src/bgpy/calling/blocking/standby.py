@@ -1,20 +1,21 @@
 """The standby: a thread that reads a connection where no thread that waits does.
 
 It is started by the first that would have to sleep, and rests while nothing is under way
-(`helper`); it doesn't keep its channel alive then. No signal handler runs in it, so it is the
+(`helper`); it doesn't keep its connection alive then. No signal handler runs in it, so it is the
 one that finds and tidies what a thread left that was struck down.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Protocol
 
 from bgpy.calling.blocking.helper import Helper
 
 
-class Reader(Protocol):
-    """What the standby reads for: a channel."""
+class Reads(Protocol):
+    """What the standby reads for: one side of a connection."""
 
     @property
     def has_ended(self) -> bool:
@@ -24,21 +25,23 @@ class Reader(Protocol):
         """Read while anything is under way, with `turn` held."""
 
 
-class Standby(Helper[Reader]):
-    """Of one channel; it is rung, and told the end, with the client's lock held."""
+class Standby(Helper[Reads]):
+    """Of one connection; it is rung, and told the end, with the client's lock held."""
 
-    def __init__(self, channel: Reader) -> None:
-        super().__init__(channel)
+    def __init__(self, reader: Reads) -> None:
+        super().__init__(reader)
+        self._reader = weakref.ref(reader)
         self._turn = threading.Lock()
 
-    def do(self, what: Reader) -> None:
-        """Read for that channel."""
+    def do(self, what: Reads) -> None:
+        """Read by that one's turn."""
         with self._turn:
             what.serve(self._turn)
         if what.has_ended:
             self.rest()
 
-    def tell_end(self, channel: Reader) -> None:
+    def tell_end(self) -> None:
         """The connection has ended: if there is a standby it does what is left, and ends."""
-        if self.is_running:
-            self.ring(channel)
+        reader = self._reader()
+        if reader is not None and self.is_running:
+            self.ring(reader)

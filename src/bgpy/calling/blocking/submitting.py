@@ -25,9 +25,9 @@ from bgpy.calling.blocking.alone import Alone
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connector import own_copy
 from bgpy.calling.blocking.futures import CallFuture
+from bgpy.calling.blocking.link import STRUCK_SENDING
 from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
-from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.sender import Sender
 from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.conversation import Answer, timed_out
@@ -109,7 +109,7 @@ class Submitter:
         """
         self.ring()
         while channel.is_full and seconds_left(deadline, 1.0):
-            channel.wait_writable(seconds_left(deadline, 1.0))
+            channel.link.wait_writable(seconds_left(deadline, 1.0))
             self._push(channel)
 
     def send_posted(self, seconds: float) -> bool:
@@ -120,7 +120,7 @@ class Submitter:
             return False
         if not self._push(channel):
             return bool(self.posted)
-        channel.wait_writable(seconds)
+        channel.link.wait_writable(seconds)
         return self._push(channel) or bool(self.posted)
 
     def admit_all(self, last: float | None = None) -> None:
@@ -176,7 +176,7 @@ class Submitter:
                     self._settle(first, error)
                     channel.conversation.abandon(call)
             if first.terms.deadline is not None and self._sender.timers.add(
-                first.terms.deadline, channel, call
+                first.terms.deadline, channel.link, call
             ):
                 self._sender.ring(self)  # which waits for a later one, or for none
             posted.popleft()
@@ -194,7 +194,7 @@ class Submitter:
 
     def _push(self, channel: Channel) -> bool:
         try:
-            return channel.push()
+            return channel.link.push()
         except OSError as error:
             if is_strike(error):
                 raise
