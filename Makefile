@@ -25,6 +25,10 @@ ENDURANCE_SECONDS ?= 600
 WORKERS ?= 4
 AFTER ?= .
 
+# Each server and command of the tests is a new interpreter: without bytecode each would compile
+# bgpy anew, which more than doubles what it costs.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What `make test`, `make coverage` and `make test-general` run; empty means all.
 TESTS ?=
 

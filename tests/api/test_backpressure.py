@@ -61,7 +61,7 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
     for client in clients:
         channel = client._caller.channel
         if channel is not None:
-            channel._sock.shutdown(socket.SHUT_RDWR)
+            channel.link.sock.shutdown(socket.SHUT_RDWR)
         client.close()
 
 

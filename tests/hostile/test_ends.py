@@ -224,7 +224,7 @@ def test_wait_for_the_end_returns_when_it_has_been_read_before(served: Served) -
     served.client.ping()
     channel = served.client._caller.channel
     assert channel is not None
-    channel._sock.shutdown(socket.SHUT_RDWR)
+    channel.link.sock.shutdown(socket.SHUT_RDWR)
     assert isinstance(channel.request(Ping, None, None), ServerGone)
     assert channel.wait_closed(None)
 
