@@ -15,6 +15,7 @@ from bgpy import Client, Handle, Server
 
 # How long an example takes is nothing that a test may fail for.
 settings.register_profile("suite", deadline=None)
+settings.register_profile("thorough", deadline=None, max_examples=3000)
 settings.load_profile("suite")
 
 
