@@ -32,13 +32,20 @@ unexport PYTHONDONTWRITEBYTECODE
 # What `make test`, `make coverage` and `make test-general` run; empty means all.
 TESTS ?=
 
-.PHONY: demo test test-wine test-general coverage package check reference fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
+.PHONY: demo test test-wine test-general properties coverage package check reference fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
 
 demo: $(if $(wildcard $(STAMP)),$(STAMP),$(RUNS))
 	$(BIN)/python examples/quickstart.py
 
+# A file is one worker's; the longest come first (tests/support/order.py), not the fullest.
+AT_ONCE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest $(AT_ONCE) $(TESTS)
+
+# What must hold for any input, with thousands of inputs for each; some minutes.
+properties: $(STAMP)
+	$(BIN)/python -m pytest $(AT_ONCE) --hypothesis-profile thorough -m hypothesis $(TESTS)
 
 # What can run on Windows' Python under Wine, where tools/pythons/make.sh has put that. Not
 # here: what starts many processes, since each takes Wine some seconds. The workflow runs all
@@ -49,7 +56,7 @@ test-wine:
 
 # The same without the short roads of small calls (docs/design/0026).
 test-general: $(STAMP)
-	BGPY_ROAD=general $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
+	BGPY_ROAD=general $(BIN)/python -m pytest $(AT_ONCE) $(TESTS)
 
 # Lines and branches that the tests reach, in their servers' processes too.
 coverage: $(STAMP)

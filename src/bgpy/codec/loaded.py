@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -99,7 +99,8 @@ def _read(module: ModuleType, spec: ModuleSpec) -> ModuleSource:
         text = opened.read()
         stat = os.fstat(opened.fileno())
     source = ModuleSource(spec.name, text, file, spec.submodule_search_locations is not None)
-    if stat.st_mtime < _began:
+    # What another loader makes of a file (pytest of its asserts) is not what the file compiles to.
+    if stat.st_mtime < _began or type(spec.loader) is not SourceFileLoader:
         return source
     return _as_loaded(source, module, spec, stat)
 
