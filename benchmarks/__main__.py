@@ -13,10 +13,8 @@ from benchmarks.harness.machine import describe
 from benchmarks.harness.measures import Run
 from benchmarks.harness.results import Results
 from benchmarks.harness.settings import FULL, QUICK
-from benchmarks.peers import ORDINARY, PEERS
+from benchmarks.peers import PEERS
 from benchmarks.report import chart, pages
-
-OTHERS = ("ray.json", "031.json")
 
 
 def main() -> None:
@@ -32,19 +30,17 @@ def main() -> None:
             results.save(options.save)
     print(pages.text(results))
     if options.write:
-        _write(results, options.write, options.others)
+        _write(results, options.write)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="under a minute, for a first look")
-    add("--peers", default=",".join(ORDINARY), help=f"some of {', '.join(PEERS)}")
-    add("--python", action="append", default=[], metavar="PEER=PATH", help="its interpreter")
+    add("--quick", action="store_true", help="two short rounds, for a first look")
+    add("--peers", default=",".join(PEERS), help="some of %(default)s")
     add("--save", type=Path, metavar="FILE", help="keep the figures as JSON")
     add("--read", type=Path, metavar="FILE", help="show kept figures, measure nothing")
     add("--write", type=Path, metavar="FOLDER", help="write benchmarks.md and benchmarks.svg")
-    add("--others", type=Path, metavar="FOLDER", help="kept figures of the heavy peers, to add")
     return parser
 
 
@@ -55,22 +51,19 @@ def _measure(options: argparse.Namespace) -> Results:
     unknown = [name for name in names if name not in PEERS]
     if unknown:
         sys.exit(f"unknown peers: {', '.join(unknown)}; there are {', '.join(PEERS)}")
-    pythons = dict(each.split("=", 1) for each in options.python)
     start = time.monotonic()
     with home(say):
-        results = Run(settings, names, pythons, say).run()
+        results = Run(settings, {name: PEERS[name].can for name in names}, say).run()
     say(f"measured in {time.monotonic() - start:.0f} s\n")
     results.machine = describe()
     results.about = dataclasses.asdict(settings)
     return results
 
 
-def _write(results: Results, folder: Path, others: Path | None) -> None:
-    kept = [] if others is None else [others / name for name in OTHERS]
-    runs = [Results.read(path) for path in kept if path.exists()]
+def _write(results: Results, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmarks.md").write_text(pages.page(results, runs), encoding="utf-8")
-    drawing = chart.draw(chart.round_trips([results, *runs]))
+    (folder / "benchmarks.md").write_text(pages.page(results), encoding="utf-8")
+    drawing = chart.draw(chart.round_trips(results))
     (folder / "benchmarks.svg").write_text(drawing, encoding="utf-8")
 
 

@@ -7,9 +7,8 @@ from typing import NamedTuple
 from benchmarks.harness.results import Results, Spread
 from benchmarks.harness.settings import ARRAY_SIZE
 from benchmarks.peers import PEERS
-from benchmarks.report.bars import BARS, MEBIBYTE
+from benchmarks.report.bars import MEBIBYTE, NOTHING, OTHERS, ROAD, Bar
 
-NOTHING = "–"
 _STARTS = {
     "bgpy": "bgpy, tasks by reference",
     "bgpy, by value": "bgpy, tasks by value",
@@ -54,10 +53,24 @@ class Table(NamedTuple):
         return f"### {self.title}\n\n{body}"
 
 
-def bars(results: Results) -> Table:
-    """The bars, and what the run gives."""
-    rows = [[bar.figure, bar.wanted(), bar.measured(results), bar.verdict(results)] for bar in BARS]
-    return Table("Bars", ["figure", "bar", "measured", "verdict"], rows)
+def road_bars(results: Results) -> Table:
+    """The bars of a small call, and what the run gives."""
+    return bars("The road of a small call", ROAD, results)
+
+
+def other_bars(results: Results) -> Table:
+    """The rest of them."""
+    return bars("Arrays, busy servers, starting, memory", OTHERS, results)
+
+
+def bars(title: str, held: list[Bar], results: Results) -> Table:
+    """Bars, and what the run gives; no column of spreads where none has any."""
+    rows = [[bar.figure, bar.wanted(), *bar.cells(results)] for bar in held]
+    header = ["figure", "bar", "measured", "lowest to highest", "verdict"]
+    if all(row[3] == NOTHING for row in rows):
+        rows = [row[:3] + row[4:] for row in rows]
+        header = header[:3] + header[4:]
+    return Table(title, header, rows)
 
 
 def tables(results: Results) -> list[Table]:

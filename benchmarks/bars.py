@@ -1,0 +1,59 @@
+"""``python -m benchmarks.bars``: does the road of a small call meet its bars? Minutes.
+
+The peers that the bars name take turns, all in one run: each round gives each new processes, a
+server and a client pinned together to one core, and measures short slices of all of them in
+several turns. A ratio is made within each turn; the table shows the median of them all with the
+lowest and the highest. A round takes some 12 seconds. BGPY_ROAD=general measures bgpy without
+its short roads, PYTHONPATH=FOLDER/src that of another checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.harness.home import home, say
+from benchmarks.harness.measures import Run
+from benchmarks.harness.settings import ROAD
+from benchmarks.report import tables
+
+WANTED = {
+    "raw": {"call"},
+    "bgpy": {"call", "pipeline", "clients"},
+    "bgpy_unix": {"call"},
+    "managers": {"call", "pipeline", "clients"},
+    "raw_tls": {"call"},
+    "bgpy_tls": {"call"},
+}
+"""What the bars are made of: per peer the slices."""
+
+
+def main() -> None:
+    """Run as the command line says."""
+    if not sys.platform.startswith("linux"):
+        sys.exit("the benchmarks need Linux: they pin processes and read their CPU clocks")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bars",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--rounds", type=int, default=ROAD.rounds, help="(%(default)s) 3 for a first look")
+    add("--save", type=Path, metavar="FILE", help="keep the figures as JSON")
+    options = parser.parse_args()
+    start = time.monotonic()
+    with home(say):
+        settings = dataclasses.replace(ROAD, rounds=options.rounds)
+        results = Run(settings, WANTED, say).run()
+    say(f"measured in {time.monotonic() - start:.0f} s\n")
+    if options.save:
+        results.save(options.save)
+    found = [tables.road_bars(results), tables.calls(results, "pinned")]
+    print("\n\n".join([*(table.text() for table in found), *results.notes]))
+
+
+if __name__ == "__main__":
+    main()
