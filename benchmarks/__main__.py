@@ -36,8 +36,8 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="two short rounds, for a first look")
-    add("--peers", default=",".join(PEERS), help="some of %(default)s")
+    add("--quick", action="store_true", help="two short rounds, without the slowest peers")
+    add("--peers", help=f"some of {','.join(PEERS)}, which is the default")
     add("--save", type=Path, metavar="FILE", help="keep the figures as JSON")
     add("--read", type=Path, metavar="FILE", help="show kept figures, measure nothing")
     add("--write", type=Path, metavar="FOLDER", help="write benchmarks.md and benchmarks.svg")
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(options: argparse.Namespace) -> Results:
     settings = QUICK if options.quick else FULL
     settings = dataclasses.replace(settings, idle_clients=open_files(settings.idle_clients))
-    names = options.peers.split(",")
+    names = _names(options)
     unknown = [name for name in names if name not in PEERS]
     if unknown:
         sys.exit(f"unknown peers: {', '.join(unknown)}; there are {', '.join(PEERS)}")
@@ -58,6 +58,12 @@ def _measure(options: argparse.Namespace) -> Results:
     results.machine = describe()
     results.about = dataclasses.asdict(settings)
     return results
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    if options.peers:
+        return list(options.peers.split(","))
+    return [name for name, peer in PEERS.items() if not (options.quick and peer.environment)]
 
 
 def _write(results: Results, folder: Path) -> None:

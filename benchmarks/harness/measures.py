@@ -171,7 +171,9 @@ class Run:
     def _slices(self, turn: int, names: Sequence[str]) -> None:
         for kind in slices(self._settings):
             order = [name for name in names if kind.needs in self._wanted[name]]
-            for number in range(turn * kind.turns, (turn + 1) * kind.turns):
+            # Nobody takes turns with one alone.
+            turns = kind.turns if len(names) > 1 else 1
+            for number in range(turn * kind.turns, turn * kind.turns + turns):
                 first = number % max(1, len(order))
                 for name in order[first:] + order[:first]:
                     self._slice(number, name, kind)

@@ -136,7 +136,7 @@ PEERS = {
         "ray_actor",
         "ray",
         "one actor in a local cluster of its own with a token, `ray.get` of a remote method; the "
-        "cluster's other processes are never pinned",
+        "cluster's other processes are never pinned, and the memory of arrays is theirs",
         ALL - {"clients", "connect"},
         environment="ray",
     ),

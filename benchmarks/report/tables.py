@@ -172,7 +172,7 @@ def _arrays(results: Results, place: str) -> Table:
     rows = []
     for name in results.figures.get(put, {}):
         grown = _median(results.spread(peak, name))
-        above = None if grown is None else grown - ARRAY_SIZE
+        above = None if grown is None else max(0.0, grown - ARRAY_SIZE)
         rows.append(
             [
                 PEERS[name].title,
@@ -272,7 +272,7 @@ def _spread(spread: Spread | None, scale: float = 1.0) -> list[str]:
 
 
 def _times(spread: Spread | None) -> str:
-    return NOTHING if spread is None else f"{spread.median:.2f}"
+    return _number(_median(spread))
 
 
 def _number(value: float | None, scale: float = 1.0) -> str:
