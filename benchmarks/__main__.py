@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: measure, print the tables, and write page and chart if asked."""
+"""``python -m benchmarks``: bgpy and its peers, measured in turns in one run.
+
+Prints the tables, and writes page and chart if asked. A peer that is not installed is left out.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.harness.home import home, open_files, say
+from benchmarks.harness.home import home, need_linux, open_files, say
 from benchmarks.harness.machine import describe
-from benchmarks.harness.measures import Run
+from benchmarks.harness.measures import Contestant, Run
 from benchmarks.harness.results import Results
 from benchmarks.harness.settings import FULL, QUICK
 from benchmarks.peers import PEERS
@@ -19,8 +22,7 @@ from benchmarks.report import chart, pages
 
 def main() -> None:
     """Run as the command line says."""
-    if not sys.platform.startswith("linux"):
-        sys.exit("the benchmarks need Linux: they pin processes and read their CPU clocks")
+    need_linux()
     options = _parser().parse_args()
     if options.read:
         results = Results.read(options.read)
@@ -34,10 +36,10 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="two short rounds, without the slowest peers")
-    add("--peers", help=f"some of {','.join(PEERS)}, which is the default")
+    add("--peers", metavar="NAME,...", help=f"not all, but some of {', '.join(PEERS)}")
     add("--save", type=Path, metavar="FILE", help="keep the figures as JSON")
     add("--read", type=Path, metavar="FILE", help="show kept figures, measure nothing")
     add("--write", type=Path, metavar="FOLDER", help="write benchmarks.md and benchmarks.svg")
@@ -52,8 +54,9 @@ def _measure(options: argparse.Namespace) -> Results:
     if unknown:
         sys.exit(f"unknown peers: {', '.join(unknown)}; there are {', '.join(PEERS)}")
     start = time.monotonic()
+    contestants = {name: Contestant(name, PEERS[name].can) for name in names}
     with home(say):
-        results = Run(settings, {name: PEERS[name].can for name in names}, say).run()
+        results = Run(settings, contestants).run()
     say(f"measured in {time.monotonic() - start:.0f} s\n")
     results.machine = describe()
     results.about = dataclasses.asdict(settings)

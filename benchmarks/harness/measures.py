@@ -15,22 +15,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import itertools
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from benchmarks.harness import process
+from benchmarks.harness import process, programs
 from benchmarks.harness.bench import Bench, PeerFailed
-from benchmarks.harness.environments import is_installed, python
+from benchmarks.harness.environments import is_installed
+from benchmarks.harness.home import say
 from benchmarks.harness.results import Results
 from benchmarks.harness.settings import Settings
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Peer
 
 PATIENCE = 90.0
 """Seconds after which a slice counts as hung."""
@@ -87,29 +87,37 @@ def slices(settings: Settings) -> list[Slice]:
     return [each for each in found if all(each.request.values())]
 
 
-class Run:
-    """One run: `wanted` has the peers' names, and for each what is measured of it.
+class Contestant(NamedTuple):
+    """Who is measured: a peer, what of it, and variables for its processes beside this one's."""
 
-    Peers that are not installed are left out, with a note.
+    peer: str
+    what: Collection[str]
+    environment: Mapping[str, str] = MappingProxyType({})
+
+
+class Run:
+    """One run of contestants; figures go by the names that they have here.
+
+    Those that are not installed are left out, with a note.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        wanted: Mapping[str, Collection[str]],
-        say: Say,
+        self, settings: Settings, contestants: Mapping[str, Contestant], say: Say = say
     ) -> None:
         self._settings = settings
-        self._wanted = {name: what for name, what in wanted.items() if is_installed(name)}
-        self._together = [name for name in self._wanted if not PEERS[name].environment]
-        self._alone = [name for name in self._wanted if PEERS[name].environment]
+        self._contestants = {
+            name: each for name, each in contestants.items() if is_installed(each.peer)
+        }
+        self._together = [name for name in self._contestants if not self._peer(name).environment]
+        self._alone = [name for name in self._contestants if self._peer(name).environment]
         self._failed: set[str] = set()
         self._say = say
         self._cores = sorted(os.sched_getaffinity(0))
         self._benches: dict[str, Bench] = {}
         self.results = Results()
-        for name in wanted.keys() - self._wanted.keys():
-            self.results.note(f"{PEERS[name].title} is not installed here and was left out.")
+        for name in contestants.keys() - self._contestants.keys():
+            title = PEERS[contestants[name].peer].title
+            self.results.note(f"{title} is not installed here and was left out.")
 
     def run(self) -> Results:
         """Measure everything; whatever fails is noted and left out."""
@@ -133,7 +141,8 @@ class Run:
         self._end()
         for name in names:
             if name not in self._failed:
-                self._benches[name] = Bench(name, python(name))
+                contestant = self._contestants[name]
+                self._benches[name] = Bench(contestant.peer, contestant.environment)
         for name, bench in list(self._benches.items()):
             try:
                 bench.start(PATIENCE)
@@ -148,8 +157,9 @@ class Run:
             self._benches.popitem()[1].end()
 
     def _drop(self, name: str, error: Exception) -> None:
-        self._say(f"{PEERS[name].title} failed and is left out from here on: {error}")
-        self.results.note(f"{PEERS[name].title} failed during the run and was left out then.")
+        title = self._peer(name).title if name in PEERS else name
+        self._say(f"{title} failed and is left out from here on: {error}")
+        self.results.note(f"{title} failed during the run and was left out then.")
         self._failed.add(name)
         self._benches.pop(name).end()
 
@@ -158,25 +168,30 @@ class Run:
         if turn == 0 and self._settings.memory:
             self._fresh_memory()
         self._slices(turn, self._together)
-        if self._settings.pings and "bgpy" in self._benches:
+        if self._settings.pings:
             self._pings()
         for name in self._alone:
             self._start([name])
             self._slices(turn, [name])
         self._end()
         if self._settings.programs:
-            with self._pinned():
-                self._programs(turn)
+            self._programs(turn)
 
     def _slices(self, turn: int, names: Sequence[str]) -> None:
         for kind in slices(self._settings):
-            order = [name for name in names if kind.needs in self._wanted[name]]
+            order = self._able(kind.needs, names)
             # Nobody takes turns with one alone.
             turns = kind.turns if len(names) > 1 else 1
             for number in range(turn * kind.turns, turn * kind.turns + turns):
                 first = number % max(1, len(order))
                 for name in order[first:] + order[:first]:
                     self._slice(number, name, kind)
+
+    def _peer(self, name: str) -> Peer:
+        return PEERS[self._contestants[name].peer]
+
+    def _able(self, what: str, names: Iterable[str]) -> list[str]:
+        return [name for name in names if what in self._contestants[name].what]
 
     def _slice(self, number: int, name: str, kind: Slice) -> None:
         figures = self._ask(name, kind.pinned, kind.request)
@@ -198,60 +213,22 @@ class Run:
         return figures
 
     def _pings(self) -> None:
-        for load in LOADS:
-            for place in ("pinned", "free"):
+        for load, place in itertools.product(LOADS, ("pinned", "free")):
+            for name in self._able("ping", self._together):
                 request = {"do": "ping", "load": load, "seconds": self._settings.pings}
-                answer = self._ask("bgpy", place == "pinned", request)
-                self.results.extend(f"ping.{place}.{load}", "bgpy", answer.get("times", []))
-
-    @contextlib.contextmanager
-    def _pinned(self) -> Iterator[None]:
-        os.sched_setaffinity(0, self._cores[-1:])
-        try:
-            yield
-        finally:
-            os.sched_setaffinity(0, self._cores)
+                answer = self._ask(name, place == "pinned", request)
+                self.results.extend(f"ping.{place}.{load}", name, answer.get("times", []))
 
     def _programs(self, turn: int) -> None:
-        for name, command in self._short().items():
-            times = [_seconds(command) for _ in range(self._settings.programs)]
-            self.results.add(f"program.{name}", "bgpy", turn, sorted(times)[len(times) // 2])
-        for name, (peer, *variant) in self._starts().items():
-            command = [python(peer), "-m", "benchmarks.harness.startup", peer, *variant]
-            try:
-                seconds = json.loads(_output(command))["seconds"]
-            except (subprocess.SubprocessError, ValueError):
-                self.results.note(f"Starting {name} failed.")
-                continue
-            self.results.add("start", name, turn, seconds)
-
-    def _short(self) -> dict[str, list[str]]:
-        own = sys.executable
-        return {
-            "bare": [own, "-c", "pass"],
-            "import": [own, "-c", "import bgpy"],
-            "names": [own, "-c", "from bgpy import Client, Server, respond"],
-            "version": [str(Path(own).parent / "bgpy"), "version"],
-        }
-
-    def _starts(self) -> dict[str, tuple[str, ...]]:
-        own: dict[str, dict[str, tuple[str, ...]]] = {
-            "bgpy": {"bgpy": ("bgpy",), "bgpy, by value": ("bgpy", "value")},
-            "managers": {
-                "managers": ("managers", "fork"),
-                "managers, spawn": ("managers", "spawn"),
-            },
-        }
-        found: dict[str, tuple[str, ...]] = {}
-        for name, what in self._wanted.items():
-            if name not in self._failed and "start" in what:
-                found.update(own.get(name, {name: (name,)}))
-        return found
+        starters = self._able("start", self._contestants)
+        with programs.pinned(self._cores):
+            programs.short(self.results, turn, self._settings.programs)
+            programs.starts(self.results, turn, [n for n in starters if n not in self._failed])
 
     def _fresh_memory(self) -> None:
         """The servers' memory after a few calls, and an idle interpreter's beside it."""
         for name in list(self._benches):
-            if "connect" in PEERS[name].can:
+            if "connect" in self._peer(name).can:
                 self._ask(name, False, {"do": "connect", "seconds": 0.0})
             if name in self._benches:
                 self._memory_of(name, self._benches[name].server_pid)
@@ -270,26 +247,8 @@ class Run:
     def _idle(self) -> None:
         """In a server of its own, so that nothing else has touched its memory."""
         count = self._settings.idle_clients
-        if not count or "bgpy" not in self._wanted:
-            return
-        self._start(["bgpy"])
-        answer = self._ask("bgpy", False, {"do": "idle", "clients": count})
-        for value in answer.values():
-            self.results.add("idle", "bgpy", 0, value)
-
-
-def _seconds(command: list[str]) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
-    return time.perf_counter() - start
-
-
-def _output(command: list[str]) -> str:
-    done = subprocess.run(
-        command,
-        check=True,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=PATIENCE,
-    )
-    return done.stdout.decode()
+        for name in self._able("idle", self._contestants) if count else []:
+            self._start([name])
+            answer = self._ask(name, False, {"do": "idle", "clients": count})
+            for value in answer.values():
+                self.results.add("idle", name, 0, value)

@@ -61,6 +61,7 @@ PEERS = {
         "background",
         "bgpy",
         "`run_background()`, a token, `client.call`; `client.submit` where calls are pipelined",
+        ALL | {"ping", "idle"},
     ),
     "bgpy_unix": Peer(
         "bgpy, Unix",
