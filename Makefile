@@ -11,8 +11,9 @@ RUNS := $(VENV)/runs
 
 # The benchmarks have environments of their own: $(BENCH)-NAME for some peers, $(BENCH) else.
 BENCH := .venv-bench
-ROUNDS ?= 9
 FIGURES := build/bench
+# Of the benchmarks: more are surer, fewer are sooner.
+ROUNDS ?=
 
 PACKAGE := .venv-package
 FUZZ := .venv-fuzz
@@ -97,15 +98,15 @@ siege: $(STAMP)
 # Some 20 minutes; writes docs/benchmarks.md and docs/benchmarks.svg.
 bench: $(BENCH)/installed bench-peers
 	$(BENCH)/bin/python -m compileall -q src  # as an installed package is
-	$(BENCH)/bin/python -m benchmarks --save $(FIGURES)/all.json --write docs
+	$(BENCH)/bin/python -m benchmarks $(ROUNDS:%=--rounds %) --save $(FIGURES)/all.json --write docs
 
 bench-quick: $(BENCH)/installed
 	$(BENCH)/bin/python -m compileall -q src
-	$(BENCH)/bin/python -m benchmarks --quick
+	$(BENCH)/bin/python -m benchmarks --quick $(ROUNDS:%=--rounds %)
 
 # The road of a small call against its bars: 2 minutes.
 bench-bars: $(STAMP)
-	$(BIN)/python -m benchmarks.bars --rounds $(ROUNDS)
+	$(BIN)/python -m benchmarks.bars $(ROUNDS:%=--rounds %)
 
 # Two checkouts against each other: make bench-compare BEFORE=../before AFTER=.
 bench-compare: $(STAMP)

@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="two short rounds, without the slowest peers")
+    add("--rounds", type=int, help=f"({FULL.rounds}; {QUICK.rounds} with --quick)")
     add("--peers", metavar="NAME,...", help=f"not all, but some of {', '.join(PEERS)}")
     add("--save", type=Path, metavar="FILE", help="keep the figures as JSON")
     add("--read", type=Path, metavar="FILE", help="show kept figures, measure nothing")
@@ -48,7 +49,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measure(options: argparse.Namespace) -> Results:
     settings = QUICK if options.quick else FULL
-    settings = dataclasses.replace(settings, idle_clients=open_files(settings.idle_clients))
+    settings = dataclasses.replace(
+        settings,
+        rounds=options.rounds or settings.rounds,
+        idle_clients=open_files(settings.idle_clients),
+    )
     names = _names(options)
     unknown = [name for name in names if name not in PEERS]
     if unknown:

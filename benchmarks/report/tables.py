@@ -106,7 +106,7 @@ def calls(results: Results, place: str) -> Table:
         for name in results.figures.get(f"{figure}.median", {})
     ]
     where = "client and server on one core" if place == "pinned" else "free to use all cores"
-    header = ["µs", "median", "rounds", "× raw", "p99", "CPU, both sides", "× raw"]
+    header = ["µs", "median", "lowest to highest", "× raw", "p99", "CPU, both sides", "× raw"]
     return Table(f"One small dict there and back, {where}", header, rows)
 
 
@@ -114,14 +114,14 @@ def _pipelining(results: Results) -> Table:
     figure = "pipeline.pinned.rate"
     rows = [
         [
-            PEERS[name].title + (", one by one" if name == "managers" else ""),
+            PEERS[name].title + (", one by one" if name.startswith("managers") else ""),
             *_spread(results.spread(figure, name)),
             _times(results.ratio(figure, name, "managers")),
         ]
         for name in results.figures.get(figure, {})
     ]
     title = "Small calls, 500 under way at once, on one core"
-    return Table(title, ["calls per second", "median", "rounds", "× managers"], rows)
+    return Table(title, ["calls per second", "median", "lowest to highest", "× managers"], rows)
 
 
 def _crowds(results: Results) -> Table:
@@ -164,7 +164,7 @@ def _connecting(results: Results) -> Table:
         for name in results.figures.get(figure, {})
     ]
     title = "Connect, authenticate, one small call, on one core"
-    return Table(title, ["µs", "median", "rounds", "× raw"], rows)
+    return Table(title, ["µs", "median", "lowest to highest", "× raw"], rows)
 
 
 def _arrays(results: Results, place: str) -> Table:
@@ -184,7 +184,16 @@ def _arrays(results: Results, place: str) -> Table:
             ]
         )
     where = "client and server on one core" if place == "pinned" else "free to use all cores"
-    header = ["GB/s", "there", "rounds", "× raw", "back", "rounds", "× raw", "peak above, MiB"]
+    header = [
+        "GB/s",
+        "there",
+        "lowest to highest",
+        "× raw",
+        "back",
+        "lowest to highest",
+        "× raw",
+        "peak above, MiB",
+    ]
     return Table(f"A numpy array of 64 MiB, {where}", header, rows)
 
 
@@ -200,7 +209,7 @@ def _starting(results: Results) -> Table:
         ]
         for name in results.figures.get("start", {})
     ]
-    header = ["ms", "median", "rounds", "× bare interpreter"]
+    header = ["ms", "median", "lowest to highest", "× bare interpreter"]
     return Table("From starting a server to its first reply, on one core", header, rows)
 
 
@@ -221,7 +230,9 @@ def _programs(results: Results) -> Table:
         if results.values(f"program.{name}", "bgpy")
     ]
     return Table(
-        "Short programs, on one core", ["ms", "median", "rounds", "× bare interpreter"], rows
+        "Short programs, on one core",
+        ["ms", "median", "lowest to highest", "× bare interpreter"],
+        rows,
     )
 
 
