@@ -61,7 +61,7 @@ def main() -> None:
     say(f"measured in {time.monotonic() - start:.0f} s\n")
     if options.save:
         results.save(options.save)
-    found = [tables.road_bars(results), tables.calls(results, "pinned")]
+    found = [tables.road_bars(results), *tables.tables(results)]
     print("\n\n".join([*(table.text() for table in found), *results.notes]))
 
 

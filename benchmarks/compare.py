@@ -33,6 +33,7 @@ ROWS = [
     ("CPU time per small call, both sides, µs", "call.pinned.cpu", MICROSECONDS),
     ("pipelined, thousand calls a second", "pipeline.pinned.rate", THOUSANDS),
     ("100 clients at once, thousand calls a second", "clients100.pinned.rate", THOUSANDS),
+    ("their CPU time per call, all sides, µs", "clients100.pinned.cpu", MICROSECONDS),
     ("connect and first call, µs", "connect.pinned.median", MICROSECONDS),
     ("an idle client, bytes of the server's memory", "idle", BYTES),
 ]

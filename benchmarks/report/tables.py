@@ -80,6 +80,7 @@ def tables(results: Results) -> list[Table]:
         calls(results, "free"),
         _pipelining(results),
         _crowds(results),
+        _crowds_free(results),
         _connecting(results),
         _arrays(results, "pinned"),
         _arrays(results, "free"),
@@ -137,20 +138,38 @@ def _crowds(results: Results) -> Table:
                 _number(_median(results.spread(f"clients{number}.pinned.rate", name)))
                 for number in numbers
             ),
+            _times(results.ratio(f"{most}.pinned.rate", name, "managers")),
             _times(results.spread(f"{most}.pinned.slowest", name)),
-            _number(_median(results.spread(f"{most}.free.rate", name))),
-            _times(results.spread(f"{most}.free.slowest", name)),
+            _number(_median(results.spread(f"{most}.pinned.cpu", name)), 1e6),
         ]
         for name in results.figures[f"{most}.pinned.rate"]
     ]
     header = [
         "calls per second",
         *(f"{number} on one core" for number in numbers),
+        "× managers",
         "slowest / mean",
-        f"{numbers[-1]} on all cores",
-        "slowest / mean",
+        "CPU per call, all sides, µs",
     ]
     return Table("Clients at once, each a process that calls one by one", header, rows)
+
+
+def _crowds_free(results: Results) -> Table:
+    figures = [name for name in results.figures if name.endswith(".free.rate")]
+    crowds = [name for name in figures if name.startswith("clients")]
+    rows = [
+        [
+            PEERS[name].title,
+            *_spread(results.spread(figure, name)),
+            _times(results.ratio(figure, name, "managers")),
+            _times(results.spread(figure.replace("rate", "slowest"), name)),
+        ]
+        for figure in crowds
+        for name in results.figures[figure]
+    ]
+    count = crowds[0][7:-10] if crowds else ""
+    header = ["calls per second", "median", "lowest to highest", "× managers", "slowest / mean"]
+    return Table(f"{count} clients at once, free to use all cores", header, rows)
 
 
 def _connecting(results: Results) -> Table:
@@ -263,7 +282,8 @@ def _pings(results: Results) -> Table:
         ]
         rows.append([words, *cells])
     header = ["ms", "one core: median", "p99", "all cores: median", "p99"]
-    return Table("Ping to a busy bgpy server", header, rows if "bgpy" in results.versions else [])
+    measured = any(figure.startswith("ping.") for figure in results.figures)
+    return Table("Ping to a busy bgpy server", header, rows if measured else [])
 
 
 def _over_bare(results: Results, figure: str, name: str) -> Spread | None:

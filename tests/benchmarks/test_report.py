@@ -88,3 +88,15 @@ def test_chart_has_a_row_for_each_peer_fastest_first() -> None:
         if each.get("class", "").startswith("label")
     ]
     assert labels == [PEERS["raw"].title, PEERS["bgpy"].title]
+
+
+def test_table_of_clients_at_once_sets_the_largest_crowd_beside_managers() -> None:
+    """And there is no table of what was not measured, such as pings."""
+    results = Results()
+    for name, rate, cpu in (("managers", 10_000.0, 70e-6), ("bgpy", 13_000.0, 55e-6)):
+        for figure, value in (("rate", rate), ("slowest", 0.8), ("cpu", cpu)):
+            results.add(f"clients100.pinned.{figure}", name, 0, value)
+        results.add("clients10.pinned.rate", name, 0, 2 * rate)
+    (table,) = tables.tables(results)
+    assert table.header[1:3] == ["10 on one core", "100 on one core"]
+    assert table.rows[1] == ["bgpy, TCP", "26 000", "13 000", "1.30", "0.80", "55.0"]
