@@ -61,7 +61,8 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
     for client in clients:
         channel = client._caller.channel
         if channel is not None:
-            channel._sock.shutdown(socket.SHUT_RDWR)
+            channel.link.sock.shutdown(socket.SHUT_RDWR)
+            read_again(channel)  # of the end: closing waits for it
         client.close()
 
 

@@ -7,8 +7,11 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -108,6 +111,26 @@ def test_beginning_is_before_now() -> None:
     import time
 
     assert 0.0 <= loaded._beginning() < time.time()
+
+
+def test_source_is_the_files_when_another_loader_changes_what_it_compiles_to(
+    tmp_path: Path,
+) -> None:
+    """As pytest does with its asserts: a test file that was just written isn't said to be lost."""
+
+    class Rewrites(SourceFileLoader):
+        def source_to_code(self, data: Any, path: Any, **options: Any) -> Any:
+            return compile(bytes(data).replace(b"return VALUE", b"return -VALUE"), path, "exec")
+
+    path = tmp_path / "rewritten.py"
+    path.write_text(BEFORE)
+    spec = spec_from_file_location("rewritten", path, loader=Rewrites("rewritten", str(path)))
+    assert spec is not None
+    sys.modules["rewritten"] = module = module_from_spec(spec)
+    assert spec.loader is not None
+    spec.loader.exec_module(module)
+    assert module.Kind().value == -1
+    assert _source("rewritten") == ModuleSource("rewritten", BEFORE.encode(), str(path), False)
 
 
 def test_objects_of_a_module_are_not_asked_what_they_are(tmp_path: Path) -> None:

@@ -14,4 +14,4 @@ def read_again(channel: Channel) -> None:
     """Have the standby read what has come."""
     with channel._lock:
         channel._turns.asked = False
-        channel._ask_standby()
+        channel.reader.ask_standby()

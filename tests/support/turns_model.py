@@ -1,10 +1,12 @@
 """Two callers and the standby of a channel as a model whose every interleaving can be walked.
 
-`bgpy.calling.blocking.reading` mirrored with program counters: each step of a thread is one
-critical section, one look at shared data or one system call. Whose turn it is, is the real
-`Turns`. A server answers what was sent whenever it likes; a caller may be struck down by an
-interrupt at any step, and may lose its patience, so many times in all. What an interrupted
-thread would tidy up it doesn't: that is the worst case.
+`bgpy.calling.blocking.channel` and what it reads with, mirrored with program counters: each step
+of a thread is one critical section, one look at shared data or one system call. A call goes the
+short road or the general one, wherever both are open, and may be one that is submitted, which
+never reads and whose future is waited for. Whose turn it is, is the real `Turns`. A server
+answers what was sent whenever it likes; a caller may be struck down by an interrupt at any step,
+and may lose its patience, so many times in all. What an interrupted thread would tidy up it
+doesn't: that is the worst case.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class World(NamedTuple):
     turns: tuple[str | None, bool, int] = (None, False, 0)
     held: tuple[str, str] = ("", "")  # by whom each caller's turn is held
     pending: Flags = (False, False)
-    sent: Flags = (False, False)  # the server has yet to answer
+    unanswered: Flags = (False, False)  # the server has yet to answer
     inbox: Flags = (False, False)
     took: tuple[int, ...] = ()  # received, yet to be handed out
     answered: Flags = (False, False)
@@ -59,6 +61,8 @@ class Model:
     """What each thread may do next; a mutant changes one method."""
 
     turns_type: type[Turns[str]] = Turns
+    submitters: tuple[int, ...] = (1,)
+    """Which callers submit, too."""
 
     def steps(self, w: World) -> list[Step]:
         """All steps that may come next."""
@@ -67,8 +71,10 @@ class Model:
             found += [(f"{CALLERS[who]} {n}", s) for n, s in self.caller(w, who)]
         found += [(f"S {name}", state) for name, state in self.stand_by(w)]
         for who in (0, 1):
-            if w.sent[who] and not w.ended:
-                state = w._replace(sent=put(w.sent, who, False), inbox=put(w.inbox, who, True))
+            if w.unanswered[who] and not w.ended:
+                state = w._replace(
+                    unanswered=put(w.unanswered, who, False), inbox=put(w.inbox, who, True)
+                )
                 found.append(("answer", state))
         return found
 
@@ -108,7 +114,7 @@ class Model:
             latch=put(w.latch, who, False),
             # A request is one of its own; what comes for the one before is dropped.
             pending=put(w.pending, who, False),
-            sent=put(w.sent, who, False),
+            unanswered=put(w.unanswered, who, False),
             inbox=put(w.inbox, who, False),
             took=tuple(each for each in w.took if each != who),
         )
@@ -120,16 +126,38 @@ class Model:
     def begin(self, w: World, who: int) -> list[Step]:
         if w.ended:
             return [("unusable", self.go(w, who, "top"))]
-        lone = self.turns_of(w).reader is None
-        reads, w = self.enter(w, who)
-        if reads and lone and w.torn:
+        return self.begin_alone(w, who) + self.begin_among_others(w, who) + self.submit(w, who)
+
+    def begin_alone(self, w: World, who: int) -> list[Step]:
+        enters, w = self.call(w, lambda turns: turns.enter_alone(CALLERS[who]))
+        if not enters:
+            return []
+        if w.torn:
             raise Broken("the short road, which looks for no mark, would read on behind one")
+        return [("begins alone", self.go(self.sent(w, who), who, "take"))]
+
+    def begin_among_others(self, w: World, who: int) -> list[Step]:
+        reads, w = self.enter(w, who)
         if reads and w.torn:
             return [("finds it torn", self.go(self.end(w), who, "top"))]
-        after = w._replace(pending=put(w.pending, who, True), sent=put(w.sent, who, True))
+        after = self.sent(w, who)
         if reads:
             return [("begins to read", self.go(after, who, "take"))]
-        steps = [("asks", self.go(self.ask(after), who, "sleep"))]
+        return self.asks(after, who)
+
+    def submit(self, w: World, who: int) -> list[Step]:
+        """The short road is taken where the standby was asked, which is all that it needs."""
+        if who not in self.submitters:
+            return []
+        return self.asks(self.sent(w, who), who)
+
+    def sent(self, w: World, who: int) -> World:
+        return w._replace(
+            pending=put(w.pending, who, True), unanswered=put(w.unanswered, who, True)
+        )
+
+    def asks(self, w: World, who: int) -> list[Step]:
+        steps = [("asks", self.go(self.ask(w), who, "sleep"))]
         if w.strikes:
             # Within the critical section: the standby was rung, and that isn't noted.
             struck = self.half_asked(w)._replace(strikes=w.strikes - 1)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgpy.config import ENV_ROAD
 from bgpy.errors import (
     AuthenticationError,
     BgpyError,
@@ -38,6 +39,7 @@ from bgpy.wire.messages import (
     Reply,
     Status,
 )
+from bgpy.wire.small import SMALL_CALL
 from bgpy.wire.table import TO_CLIENT, TO_SERVER, encode
 from tests.support.connections import (
     BLOCK,
@@ -205,6 +207,20 @@ def test_execute_raises_when_nothing_can_be_sent() -> None:
         client.receive(header(kind=99))
     with pytest.raises(LocalProtocolError):
         client.execute(1, small, False)
+
+
+@pytest.mark.parametrize("road", ["short", "general"])
+def test_short_roads_are_for_small_heads_of_an_open_connection(
+    road: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One number says so on both sides; it is below any head before, after, and if switched off."""
+    monkeypatch.setenv(ENV_ROAD, road)
+    assert make_client().small_head == -1
+    for side in pair():
+        assert side.small_head == (min(SMALL_CALL, side.plain_head) if road == "short" else -1)
+        with pytest.raises(RemoteProtocolError):
+            side.receive(b"x" * 1000)
+        assert side.small_head == -1
 
 
 def header(kind: int = 2, tags: int = 0x10, count: int = 0, length: int = 0) -> bytes:

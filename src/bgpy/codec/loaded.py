@@ -105,8 +105,9 @@ def _read(module: ModuleType, spec: ModuleSpec) -> ModuleSource:
         text = opened.read()
         stat = os.fstat(opened.fileno())
     source = ModuleSource(spec.name, text, file, spec.submodule_search_locations is not None)
-    if stat.st_mtime < _began or not isinstance(spec.loader, SourceFileLoader):
-        return source  # nor can what a loader of its own makes of the file be told from an edit
+    # What another loader makes of a file (pytest of its asserts) is not what the file compiles to.
+    if stat.st_mtime < _began or type(spec.loader) is not SourceFileLoader:
+        return source
     return _as_loaded(source, module, spec, stat)
 
 

@@ -29,6 +29,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from bgpy.config import short_roads
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge, RemoteProtocolError
 from bgpy.memory import Allocate, Payload, Piece, Within
 from bgpy.wire.frames import (
@@ -48,6 +49,7 @@ from bgpy.wire.messages import (
     Message,
     Reason,
 )
+from bgpy.wire.small import SMALL_CALL
 from bgpy.wire.table import NUMBERS, TO_CLIENT, TO_SERVER, Encoders, encode
 
 _EXECUTE = NUMBERS[Execute]
@@ -101,6 +103,7 @@ class Connection:
         "_within",
         "plain_head",
         "reader",
+        "small_head",
     )
 
     def __init__(
@@ -123,6 +126,8 @@ class Connection:
         self._plain_size = 0
         self.plain_head = -1
         """Bytes of the largest head of one piece that keeps all limits; -1 while not open."""
+        self.small_head = -1
+        """The same, of what may take the short roads; -1 too where those are switched off."""
         self.reader: FrameReader[Message] | None = None
         """Takes what is received once the handshake is done; None before.
 
@@ -245,7 +250,7 @@ class Connection:
         if (self._state, ConnectionEvent.BROKEN) in TRANSITIONS:
             self._move(ConnectionEvent.BROKEN)
         self._encoders = {}
-        self.plain_head = -1
+        self.plain_head = self.small_head = -1
 
     def _shake_hands(self, data: memoryview | bytes) -> list[Message]:
         handshake = self._handshake
@@ -274,6 +279,7 @@ class Connection:
         # One piece of this size keeps both limits, whatever it holds.
         self._plain_size = _plain_size(limits.max_message, limits.max_buffers)
         self.plain_head = min(limits.max_message, SMALL)
+        self.small_head = min(self.plain_head, SMALL_CALL) if short_roads() else -1
         self._most_buffers = min(limits.max_buffers, MOST_BUFFERS)
         self._move(ConnectionEvent.PROVED)
 

@@ -11,12 +11,15 @@ import pytest
 
 from bgpy.address import parse
 from bgpy.calling.blocking import access as module
-from bgpy.calling.blocking.access import Access, Posted, Terms
+from bgpy.calling.blocking.access import Access
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.connector import TooLate
+from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
 from bgpy.calling.conversation import Acquaintance
+from bgpy.calling.terms import Terms, Verdict, Way, way
+from bgpy.config import ENV_ROAD
 from bgpy.errors import CallingSelf, CallTimeout, ServerRestarted
 from bgpy.memory import Payload
 from bgpy.tasks.current import serving
@@ -199,6 +202,37 @@ def test_short_road_is_for_small_calls_that_need_no_look_at_anything_else(
         assert mine.short_road(SMALL, None) == (channel, SMALL[0])
 
 
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("ends_program", [True, False])
+@pytest.mark.parametrize("generation", [0, 1])
+@pytest.mark.parametrize("server", [None, b"another", WELCOME.incarnation])
+def test_short_road_takes_no_call_that_its_terms_would_send_another_way(
+    ends: tuple[Channel, Far],
+    monkeypatch: pytest.MonkeyPatch,
+    inside: bool,
+    ends_program: bool,
+    generation: int,
+    server: bytes | None,
+) -> None:
+    """Whatever else it asks: what it doesn't look at would not matter."""
+    mine, (channel, _) = access(), ends
+    mine.connector.channel = channel
+    channel.generation = generation
+    monkeypatch.setattr(Program, "ends", ends_program)
+    with (
+        serving(server) if server is not None else nullcontext(),
+        mine.here.inside if inside else nullcontext(),
+    ):
+        taken = mine.short_road(SMALL, None) is not None
+        goes = way(Program.ends, inside) is Way.SHARED and all(
+            Terms(None, None, 0, waits, notice).verdict(generation, module.is_own_server(channel))
+            is Verdict.GO
+            for waits in (True, False)
+            for notice in (True, False)
+        )
+    assert taken == (goes and server is None)
+
+
 def test_short_road_is_open_again_when_the_restart_was_told(ends: tuple[Channel, Far]) -> None:
     """As it is for whoever was told."""
     mine, (channel, _) = access(), ends
@@ -218,7 +252,7 @@ def test_short_road_is_closed_at_the_programs_end_and_where_it_is_switched_off(
         patch.setattr(Program, "ends", True)
         assert mine.short_road(SMALL, None) is None
     assert mine.short_road(SMALL, None) is not None
-    monkeypatch.setattr(module, "short_roads", lambda: False)
-    closed = access()
-    closed.connector.channel = channel
-    assert closed.short_road((b"", (), False), None) is None
+    monkeypatch.setenv(ENV_ROAD, "general")
+    with far_end() as (general, _):
+        mine.connector.channel = general
+        assert mine.short_road((b"", (), False), None) is None

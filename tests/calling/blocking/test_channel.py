@@ -62,7 +62,7 @@ def call(channel: Channel, head: bytes = b"args", timeout: float | None = None) 
 
 def call_alone(channel: Channel, head: bytes = b"args") -> bytes | Answer | None:
     """As a client's thread calls where nothing else is under way, and soon after another."""
-    channel._last_used = monotonic()
+    channel.link.last_used = monotonic()
     return channel.call_alone(head)
 
 
@@ -150,7 +150,7 @@ def test_short_road_is_left_where_another_reads(ends: Ends, pool: ThreadPoolExec
 def test_short_road_is_left_where_another_is_about_to_read(ends: Ends) -> None:
     """The standby was asked, or this thread's turn was left from a call that was struck down."""
     channel, _ = ends
-    channel._turns.reader = channel._shared.here.turn
+    channel._turns.reader = channel.link.shared.here.turn
     assert call_alone(channel) is None
     channel._turns.reader = None
     channel._turns.note_asked()
@@ -158,13 +158,11 @@ def test_short_road_is_left_where_another_is_about_to_read(ends: Ends) -> None:
     assert not channel.conversation.pending
 
 
-def test_short_road_is_left_after_a_pause_and_by_what_is_large(ends: Ends) -> None:
+def test_short_road_is_left_after_a_pause(ends: Ends) -> None:
     """Nothing was sent."""
     channel, _ = ends
-    channel._last_used = monotonic() - 1.0
+    channel.link.last_used = monotonic() - 1.0
     assert channel.call_alone(b"args") is None
-    channel.connection.plain_head = 3
-    assert call_alone(channel) is None
     assert not channel.conversation.pending
     assert channel._turns.reader is None
 
@@ -185,7 +183,7 @@ def test_short_road_ends_with_the_connection(ends: Ends, pool: ThreadPoolExecuto
 def test_short_road_is_closed_behind_a_goodbye(ends: Ends) -> None:
     """Nothing is said after it."""
     channel, _ = ends
-    channel.leaving = "the client was closed"
+    channel.link.leaving = "the client was closed"
     with pytest.raises(Unusable):
         call_alone(channel)
 
@@ -195,7 +193,7 @@ def submit_small(channel: Channel, head: bytes = b"args", since: float = 0.0) ->
 
     The future, if the short road took the call.
     """
-    channel._last_used = monotonic() - since
+    channel.link.last_used = monotonic() - since
     future = bare_future()
     taken = channel.submit_small(future, head)
     return future if taken else None
@@ -210,7 +208,7 @@ def stood_by(ends: Ends) -> Ends:
         channel.admit(first, (b"first", (), False))
         channel.push_admitted()
     far.read()
-    channel._last_used = monotonic()
+    channel.link.last_used = monotonic()
     return ends
 
 
@@ -220,7 +218,7 @@ def test_short_road_of_futures_gathers_behind_what_is_under_way(stood_by: Ends) 
     heads = [b"%d" % number for number in range(5)]
     futures = [submit_small(channel, head) for head in heads]
     assert channel.has_unsent
-    channel.push()
+    channel.link.push()
     requests = [far.read() for _ in heads]
     assert [bytes(each.head) for each in requests if isinstance(each, Execute)] == heads
     far.say(*(Reply(each.request, b"v%d" % each.request) for each in reversed(requests)))
@@ -230,7 +228,7 @@ def test_short_road_of_futures_gathers_behind_what_is_under_way(stood_by: Ends) 
         assert (answer.head if isinstance(answer, Reply) else answer) == b"v%d" % request.request
 
 
-@pytest.mark.parametrize("unusual", ["paused", "large", "leaving", "ended", "torn", "no standby"])
+@pytest.mark.parametrize("unusual", ["paused", "leaving", "ended", "torn", "no standby"])
 def test_short_road_of_futures_is_left_where_anything_is_unusual(
     stood_by: Ends, unusual: str
 ) -> None:
@@ -241,10 +239,8 @@ def test_short_road_of_futures_is_left_where_anything_is_unusual(
         match unusual:
             case "paused":
                 since = 1.0
-            case "large":
-                channel.connection.plain_head = 3
             case "leaving":
-                channel.leaving = "the client was closed"
+                channel.link.leaving = "the client was closed"
             case "ended":
                 channel.conversation.note_end("it is late")
             case "torn":
@@ -292,7 +288,7 @@ def test_submit_that_is_interrupted_is_expected_no_longer(
     with channel._lock:
         channel._sends._size -= GATHERED
     future = submit_small(channel, b"next")
-    channel.push()
+    channel.link.push()
     while not isinstance(request := far.read(), Execute) or bytes(request.head) != b"next":
         far.say(Reply(request.request, b"nobody's"))
     far.say(Reply(request.request, b"value"))
@@ -328,7 +324,7 @@ def test_time_out_in_the_middle_of_sending_is_withdrawn_behind_the_rest(
     other = pool.submit(call, channel)
     first = far.read()
     pushed = threading.Event()
-    channel._shared.push_on = lambda: pushed.set
+    channel.link.shared.push_on = lambda: pushed.set
     answer = call(channel, LARGE, 0.01)
     assert isinstance(answer, CallTimeout)
     assert answer.progress == "unknown"
@@ -364,8 +360,8 @@ def test_thread_that_is_interrupted_while_sending_leaves_the_rest_to_the_sender(
     """Else the server would take a stopped message for a dead client."""
     channel, _ = ends
     pushed = threading.Event()
-    channel._shared.push_on = lambda: pushed.set
-    monkeypatch.setattr(channel, "wait_writable", struck)
+    channel.link.shared.push_on = lambda: pushed.set
+    monkeypatch.setattr(channel.link, "wait_writable", struck)
     with pytest.raises(KeyboardInterrupt):
         call(channel, LARGE)
     assert pushed.is_set()
@@ -373,8 +369,8 @@ def test_thread_that_is_interrupted_while_sending_leaves_the_rest_to_the_sender(
 
 def push(channel: Channel) -> None:
     """As the sender does."""
-    while channel.push():
-        channel.wait_writable(30.0)
+    while channel.link.push():
+        channel.link.wait_writable(30.0)
 
 
 # Threads that were struck down
@@ -398,7 +394,7 @@ def test_no_call_begins_behind_a_reader_that_was_struck_down(
     """What it had received is lost, maybe in the middle of a message."""
     channel, far = ends
     with monkeypatch.context() as patch:
-        patch.setattr(channel, "_receive", struck)
+        patch.setattr(channel.reader, "_receive", struck)
         patch.setattr(channel, "_struck", struck)
         if where == "the same thread":
             be_struck(channel)
@@ -421,7 +417,7 @@ def test_call_behind_a_reader_that_still_reads_waits_for_the_standby(
     channel, far = ends
     reading = pool.submit(call, channel)
     first = far.read()
-    wait_until(lambda: channel._torn, "the first one reads")
+    wait_until(lambda: channel.reader.torn, "the first one reads")
     waiting = pool.submit(call, channel)
     second = far.read()
     for request in (second, first):
@@ -441,7 +437,7 @@ def test_nothing_is_sent_behind_a_thread_that_was_struck_while_it_sent(
     channel._sends.torn = True
     with pytest.raises(Unusable):
         act(channel)  # type: ignore[operator]
-    assert not channel.push()
+    assert not channel.link.push()
     assert channel.has_ended
 
 
@@ -496,7 +492,7 @@ def test_chain_that_grows_while_a_task_waits_is_told(
     if sleeps:
         pool.submit(call, channel)
         far.read()
-        wait_until(lambda: channel._torn, "another thread reads")
+        wait_until(lambda: channel.reader.torn, "another thread reads")
     waiting = pool.submit(wait_in_a_task)
     request = far.read()
     assert isinstance(request, Execute)

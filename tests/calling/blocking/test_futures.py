@@ -16,28 +16,16 @@ from typing import Any
 
 import pytest
 
-from bgpy.calling.blocking import futures, threads
-from bgpy.calling.blocking.futures import UNWATCHED, CallFuture, Finishers, FutureThread
-from bgpy.errors import DecodeError, ServerGone
-from bgpy.wire.messages import Failure, Pong, Reason
+from bgpy.calling.blocking import futures
+from bgpy.calling.blocking.finishers import Finishers
+from bgpy.calling.blocking.futures import UNWATCHED, CallFuture
+from bgpy.errors import ServerGone
+from bgpy.wire.messages import Pong
+from tests.support.futures import FAILED, UNREADABLE, finishers, future, soon
 from tests.support.peers import wait_until
 from tests.support.strikes import Struck, strike
 
-UNREADABLE = Pong(2)
-FAILED = Failure(1, Reason.TASK, "KeyError", "text", "", b"", (), 0, False)
-
-
-def future() -> CallFuture:
-    def value(answer: object) -> object:
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, Failure):
-            raise KeyError(answer.text)
-        if answer == UNREADABLE:
-            raise DecodeError("response can't be rebuilt here")
-        return answer
-
-    return CallFuture(value, lambda future: False)
+__all__ = ["finishers"]
 
 
 def test_first_answer_stands() -> None:
@@ -76,7 +64,7 @@ def test_future_is_settled_when_its_lock_was_left_locked() -> None:
     thread = threading.Thread(target=mine._condition.acquire)
     thread.start()
     thread.join()
-    mine.arrived(Pong(1), finishers)
+    finishers.settle(mine, Pong(1))
     assert mine.result(30) == Pong(1)
 
 
@@ -89,7 +77,7 @@ def test_callback_is_called_once_whenever_it_is_added() -> None:
     mine.add_done_callback(lambda future: called.append(1))
     mine.add_done_callback(lambda future: 1 / 0)
     mine.add_done_callback(lambda future: done.set())
-    mine.arrived(Pong(1), finishers)
+    finishers.settle(mine, Pong(1))
     assert done.wait(30)
     mine.add_done_callback(lambda future: called.append(2))
     assert called == [1, 2]
@@ -100,7 +88,7 @@ def test_as_completed_sees_a_future_that_is_settled_meanwhile() -> None:
     owner = threading.Event()
     mine, finishers = future(), Finishers(owner)
     assert finishers.start()
-    threading.Timer(0.05, mine.arrived, (Pong(1), finishers)).start()
+    threading.Timer(0.05, finishers.settle, (mine, Pong(1))).start()
     assert list(as_completed([mine], 30)) == [mine]
 
 
@@ -114,26 +102,11 @@ def test_future_takes_no_result_of_others_and_is_not_cancelled() -> None:
     assert mine.running()
 
 
-@pytest.fixture
-def finishers() -> Iterator[Finishers]:
-    """A thread for callbacks."""
-    owner = threading.Event()
-    finishers = Finishers(owner)
-    assert finishers.start()
-    yield finishers
-    finishers.rest()
-
-
-def soon(does: Callable[[], object]) -> None:
-    """Have it done by another thread, while this one waits or just before."""
-    threading.Thread(target=does).start()
-
-
 @pytest.mark.parametrize("answer", [FAILED, ServerGone("gone"), UNREADABLE])
 def test_wait_returns_at_the_first_failure(answer: Any, finishers: Finishers) -> None:
     """Also where only making the value shows that it failed, and others are not done."""
     first, second, third = future(), future(), future()
-    first.arrived(Pong(1), finishers)
+    finishers.settle(first, Pong(1))
     got: list[object] = []
     # Without a time-out, at which it would say the same.
     waiting = threading.Thread(
@@ -141,7 +114,7 @@ def test_wait_returns_at_the_first_failure(answer: Any, finishers: Finishers) ->
     )
     waiting.start()
     wait_until(lambda: bool(second._waiters and third._waiters), "it waits")
-    second.arrived(answer, finishers)
+    finishers.settle(second, answer)
     waiting.join(20)
     assert got == [({first, second}, {third})]
     # And where it has failed before.
@@ -151,9 +124,9 @@ def test_wait_returns_at_the_first_failure(answer: Any, finishers: Finishers) ->
 def test_wait_for_a_failure_waits_for_all_when_none_fails(finishers: Finishers) -> None:
     """A value is no failure, and a wait that is over says which are done."""
     first, second = future(), future()
-    first.arrived(Pong(1), finishers)
+    finishers.settle(first, Pong(1))
     assert wait([first, second], 0.01, FIRST_EXCEPTION) == ({first}, {second})
-    soon(lambda: second.arrived(Pong(1), finishers))
+    soon(lambda: finishers.settle(second, Pong(1)))
     assert wait([first, second], 30, FIRST_EXCEPTION) == ({first, second}, set())
 
 
@@ -161,7 +134,7 @@ def test_wait_for_a_failure_waits_for_all_when_none_fails(finishers: Finishers) 
 def test_wait_for_any_returns_at_the_first_that_is_done(answer: Any, finishers: Finishers) -> None:
     """However it is done."""
     first, second = future(), future()
-    soon(lambda: first.arrived(answer, finishers))
+    soon(lambda: finishers.settle(first, answer))
     assert wait([first, second], 30, FIRST_COMPLETED) == ({first}, {second})
     assert wait([first, first], 30) == ({first}, set())
 
@@ -169,13 +142,13 @@ def test_wait_for_any_returns_at_the_first_that_is_done(answer: Any, finishers: 
 def test_as_completed_gives_each_once_in_the_order_of_their_ends(finishers: Finishers) -> None:
     """Those that failed too; where time is over it raises."""
     mine = [future() for _ in range(3)]
-    mine[2].arrived(FAILED, finishers)
+    finishers.settle(mine[2], FAILED)
     seen = []
     for each in as_completed([*mine, mine[2]], 30):
         seen.append(each)
         for after, answer in ((mine[1], UNREADABLE), (mine[0], Pong(1))):
             if not after.done():
-                after.arrived(answer, finishers)
+                finishers.settle(after, answer)
                 break
     assert seen == [mine[2], mine[1], mine[0]]
     with pytest.raises(TimeoutError, match=r"1 \(of 1\) futures unfinished"):
@@ -196,7 +169,7 @@ def test_who_waits_before_a_settled_future_is_finished_is_told_of_none_twice(
     waiting.start()
     wait_until(lambda: len(third._waiters) == 2, "it waits")
     done.finish()
-    third.arrived(Pong(1), finishers)
+    finishers.settle(third, Pong(1))
     waiting.join(20)
     assert got == [({done, third}, set())]
     assert list(given) == [third]
@@ -210,14 +183,14 @@ def test_wait_within_a_callback_ends(finishers: Finishers) -> None:
     first.add_done_callback(lambda each: got.put(wait([second], 30)))
     first.add_done_callback(lambda each: got.put(list(as_completed([second, third], 30))))
     first.add_done_callback(lambda each: goes_on.wait(30))
-    first.arrived(Pong(1), finishers)
+    finishers.settle(first, Pong(1))
     for each in (second, third):
         wait_until(lambda each=each: bool(each._waiters), "the callback waits")  # type: ignore[misc]
-        each.arrived(Pong(1), finishers)
+        finishers.settle(each, Pong(1))
     assert got.get(timeout=30) == ({second}, set())
     assert got.get(timeout=30) == [second, third]
     last = future()
-    soon(lambda: last.arrived(Pong(1), finishers))
+    soon(lambda: finishers.settle(last, Pong(1)))
     assert wait([last], 30) == ({last}, set())
     goes_on.set()
 
@@ -261,44 +234,10 @@ def test_answer_is_not_kept_beside_its_value() -> None:
     assert (mine.answer, mine.done()) == (b"", True)
 
 
-def test_future_that_ends_behind_the_threads_last_one_is_finished(finishers: Finishers) -> None:
-    """The client was closed and used again, before its thread for callbacks knew of either."""
-    goes_on = threading.Event()
-    before, after = future(), future()
-    before.add_done_callback(lambda each: goes_on.wait(30))
-    before.arrived(Pong(1), finishers)
-    finishers.rest()
-    assert finishers.start()  # it runs still
-    goes_on.set()
-    wait_until(lambda: not finishers._calling._started, "it has ended")
-    soon(lambda: after.arrived(Pong(1), finishers))
-    assert list(as_completed([after], 30)) == [after]
-
-
-def test_who_waits_is_told_where_no_thread_can_be_had(
-    monkeypatch: pytest.MonkeyPatch, finishers: Finishers
-) -> None:
-    """By who brings the answer; callbacks wait for the next thread that can be had."""
-    finishers.rest()
-    wait_until(lambda: not finishers._calling._started, "it has ended")
-    called: SimpleQueue[int] = SimpleQueue()
-    mine = [future(), future()]
-    for number, each in enumerate(mine):
-        each.add_done_callback(lambda _, number=number: called.put(number))  # type: ignore[misc]
-    with monkeypatch.context() as patch:
-        patch.setattr(threads, "start", lambda *_: False)
-        given = as_completed([mine[0]], 30)
-        soon(lambda: mine[0].arrived(Pong(1), finishers))
-        assert list(given) == [mine[0]]
-        assert called.empty()
-    mine[1].arrived(Pong(1), finishers)
-    assert [called.get(timeout=30) for _ in mine] == [0, 1]
-
-
 def test_wait_takes_futures_of_others_too(finishers: Finishers) -> None:
     """Those of an executor beside ours."""
     mine, other = future(), Future[int]()
-    soon(lambda: (mine.arrived(Pong(1), finishers), other.set_result(1)))
+    soon(lambda: (finishers.settle(mine, Pong(1)), other.set_result(1)))
     assert wait([mine, other], 30) == ({mine, other}, set())
 
 
@@ -344,7 +283,7 @@ def test_callbacks_are_called_in_their_order_with_the_future(finishers: Finisher
     for number in range(5):
         mine.add_done_callback(lambda each, number=number: seen.put((number, each)))  # type: ignore[misc]
         mine.add_done_callback(lambda each: 1 / 0)
-    mine.arrived(FAILED, finishers)
+    finishers.settle(mine, FAILED)
     assert [seen.get(timeout=30) for _ in range(5)] == [(number, mine) for number in range(5)]
 
 
@@ -354,7 +293,7 @@ def test_asyncio_waits_for_a_future(answer: Any, finishers: Finishers) -> None:
     mine, never = future(), future()
 
     async def work() -> Any:
-        soon(lambda: mine.arrived(answer, finishers))
+        soon(lambda: finishers.settle(mine, answer))
         got = await asyncio.gather(asyncio.wrap_future(mine), return_exceptions=True)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(never), 0.01)
@@ -391,67 +330,6 @@ def test_future_that_is_done_keeps_nothing_of_its_client() -> None:
     mine.settle(Pong(1))
     assert found() is None
     assert mine.result() == Pong(1)
-
-
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, ZeroDivisionError])
-def test_thread_for_callbacks_goes_on_whatever_one_raises(
-    kind: type[BaseException], finishers: Finishers
-) -> None:
-    """The next future's is called, by the same thread."""
-    first, second = future(), future()
-    called: SimpleQueue[int] = SimpleQueue()
-
-    def ends(_: object) -> None:
-        called.put(threading.get_ident())
-        raise kind
-
-    first.add_done_callback(ends)
-    second.add_done_callback(lambda _: called.put(threading.get_ident()))
-    for each in (first, second):
-        each.arrived(Pong(1), finishers)
-    assert called.get(timeout=30) == called.get(timeout=30)
-
-
-def started(finishers: Finishers) -> list[bool]:
-    """Whether each of the two threads is there."""
-    return [finishers._telling._started, finishers._calling._started]
-
-
-@pytest.mark.parametrize("how", ["rest", "collected"])
-def test_both_threads_end_when_their_owner_does(how: str) -> None:
-    """Closed or forgotten; what was posted before is done."""
-    owner = threading.Event()
-    finishers = Finishers(owner)
-    waiting = future()
-    soon(lambda: waiting.arrived(Pong(1), finishers))
-    assert list(as_completed([waiting], 30)) == [waiting]
-    assert finishers._telling.start()
-    assert finishers.start()
-    called = threading.Event()
-    mine = future()
-    mine.add_done_callback(lambda _: called.set())
-    mine.arrived(Pong(1), finishers)
-    if how == "rest":
-        finishers.rest()
-    else:
-        del owner
-    wait_until(lambda: started(finishers) == [False, False], "both have ended")
-    assert called.is_set()
-
-
-def test_thread_looks_again_when_it_is_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was posted behind its end, while it was there, is nobody's else."""
-    owner, done = threading.Event(), []
-    mine = FutureThread(owner, done.append)
-    monkeypatch.setattr(threads, "start", lambda *_: True)
-    assert mine.start()
-    mine.rest()
-    last = future()
-    assert mine.post(last)
-    mine.rest()
-    mine._run(weakref.ref(owner))  # in this one, as the thread would
-    assert done == [last]
-    assert not mine._started
 
 
 def test_forked_child_ends_a_future_whose_lock_another_thread_held() -> None:

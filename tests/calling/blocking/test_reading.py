@@ -42,7 +42,7 @@ def test_look_hands_out_what_came(ends: Ends) -> None:
     far.say(Reply(1, b"small"))
     far.say(Reply(2, b"l" * 100_000))
     while large.answer is None:
-        channel.look()
+        channel.reader.look()
     assert small.waker.wait(0)
     assert large.waker.wait(0)
     assert isinstance(large.answer, Reply)
@@ -65,7 +65,7 @@ def test_connection_that_has_ended_is_found_before_it_is_used(
     calls = {"unknown": expected(channel, 1), "not started": expected(channel, 2, left=False)}
     far.sock.sendall(says)
     far.sock.close()
-    channel._last_used = 0.0
+    channel.link.last_used = 0.0
     assert not channel.usable()
     for progress, call in calls.items():
         assert isinstance(call.answer, ServerGone)
@@ -80,7 +80,7 @@ def test_what_the_server_says_before_it_closes_is_the_reason(ends: Ends) -> None
     channel, far = ends
     far.say(Goodbye("it is late"))
     far.sock.close()
-    channel.look()
+    channel.reader.look()
     channel.close("once more")
     assert channel.conversation.ended == "the server closed the connection: it is late"
 
@@ -88,8 +88,8 @@ def test_what_the_server_says_before_it_closes_is_the_reason(ends: Ends) -> None
 def test_read_that_was_struck_is_found_by_the_next_one(ends: Ends) -> None:
     """What had been received is lost, so the connection is of no use."""
     channel, _ = ends
-    channel._torn = True
-    channel.look()
+    channel.reader.torn = True
+    channel.reader.look()
     assert channel.conversation.ended is not None
     assert "interrupted while reading" in channel.conversation.ended
 
@@ -99,7 +99,7 @@ def test_standby_reads_until_nothing_is_under_way(ends: Ends) -> None:
     channel, far = ends
     call = expected(channel, 1)
     with channel._lock:
-        channel._ask_standby()
+        channel.reader.ask_standby()
     far.say(Reply(1, b"value"))
     assert call.waker.wait(30.0)
     assert call.answer == Reply(1, b"value")
@@ -121,13 +121,13 @@ def test_small_responses_that_come_together_reach_their_futures(ends: Ends) -> N
     data = b"".join(frames)
     for cut in (10, 25, len(frames[0]), len(frames[0]) + 3, len(data) - 1, len(data)):
         far.sock.sendall(data[:cut])
-        channel.look()
+        channel.reader.look()
         data = data[cut:] if cut < len(data) else b""
         if not data:
             break
     far.sock.sendall(data)
     while channel.conversation.pending:
-        channel.look()
+        channel.reader.look()
     heads = [bytes(getattr(each.result(30), "head", each.answer)) for each in futures[2:]]
     assert heads[1] == b"l" * 10_000
     assert futures[1].answer is taken

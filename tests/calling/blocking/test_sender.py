@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from bgpy.calling.blocking import sender as module
+from bgpy.calling.blocking import helper, threads
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.sender import Sender, Timers
 from bgpy.calling.blocking.shared import Shared
@@ -32,15 +32,15 @@ def test_timers_give_what_is_due_in_order(ends: tuple[Channel, Far]) -> None:
     timers, calls = Timers(), [Call() for _ in range(3)]
     now = monotonic()
     assert timers.seconds() is None
-    assert timers.add(now + 20, channel, calls[0])
-    assert timers.add(now + 10, channel, calls[1])
-    assert not timers.add(now + 30, channel, calls[2])
+    assert timers.add(now + 20, channel.link, calls[0])
+    assert timers.add(now + 10, channel.link, calls[1])
+    assert not timers.add(now + 30, channel.link, calls[2])
     seconds = timers.seconds()
     assert seconds is not None
     assert 0 < seconds <= 10
-    assert timers.due(now) == []
-    assert timers.due(now + 20) == [(channel, calls[1]), (channel, calls[0])]
-    assert timers.due(now + 40) == [(channel, calls[2])]
+    assert timers.due(now) is None
+    assert due(timers, now + 20) == [calls[1], calls[0]]
+    assert due(timers, now + 40) == [calls[2]]
 
 
 def test_timers_forget_calls_that_are_done_or_gone(ends: tuple[Channel, Far]) -> None:
@@ -49,11 +49,60 @@ def test_timers_forget_calls_that_are_done_or_gone(ends: tuple[Channel, Far]) ->
     timers, done, gone, last = Timers(), Call(), Call(), Call()
     now = monotonic()
     for call in (done, gone, last):
-        timers.add(now + 10, channel, call)
+        timers.add(now + 10, channel.link, call)
     done.answer = timed_out(1.0, "unknown")
     del gone, call
-    assert timers.due(now + 10) == [(channel, last)]
+    assert due(timers, now + 10) == [last]
     assert timers.seconds() is None
+
+
+def test_timer_stays_until_it_was_seen_to(ends: tuple[Channel, Far]) -> None:
+    """Also while an earlier one comes; of a call that was asked for only the later one counts."""
+    channel, _ = ends
+    timers, call, other = Timers(), Call(), Call()
+    now = monotonic()
+    timers.add(now + 10, channel.link, call)
+    first = timers.due(now + 10)
+    assert first is timers.due(now + 10)
+    assert first is not None
+    timers.add(now + 5, channel.link, other)
+    call.asked = True
+    timers.add(now + 20, channel.link, call)
+    timers.done(first)
+    assert due(timers, now + 10) == [other]
+    assert due(timers, now + 20) == [call]
+
+
+def test_sender_that_fails_at_a_deadline_sees_to_it_again(
+    ends: tuple[Channel, Far], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When memory was out, the call would else wait for ever."""
+    channel, _ = ends
+    call, work, fails = Call(0.01), Work(1), [True]
+
+    def expire(call: Call) -> bool:
+        if fails.pop():
+            fails.append(False)
+            raise MemoryError
+        call.answer = timed_out(0.01, "unknown")
+        return False
+
+    monkeypatch.setattr(channel.link, "expire_future", expire)
+    monkeypatch.setattr(helper, "AGAIN", 0.01)
+    sender = Sender(work, channel.link.shared)
+    sender.timers.add(monotonic(), channel.link, call)
+    assert sender.ring(work)
+    wait_until(lambda: call.answer is not None, "its time is over")
+    sender.rest()
+
+
+def due(timers: Timers, now: float) -> list[Call | None]:
+    """All that are due then, one after another."""
+    found = []
+    while (timer := timers.due(now)) is not None:
+        found.append(timer.call())
+        timers.done(timer)
+    return found
 
 
 class Work:
@@ -65,7 +114,7 @@ class Work:
         self.done = threading.Event()
 
     def send_posted(self, seconds: float) -> bool:
-        assert 0 < seconds <= LONG
+        assert 0 <= seconds <= LONG
         self.left -= 1
         if not self.left:
             self.done.set()
@@ -78,27 +127,46 @@ class Work:
 @pytest.mark.parametrize("fails", [False, True])
 def test_sender_sends_until_nothing_is_left(fails: bool) -> None:
     """Also after it failed, and anew when it is rung again."""
-    sender, work = Sender(Shared()), Work(3, fails)
+    work = Work(3, fails)
+    sender = Sender(work, Shared())
     assert sender.ring(work)
     assert work.done.wait(LONG)
     more = Work(1)
     assert sender.ring(more)
     assert more.done.wait(LONG)
-    sender.rest(work)
-    wait_until(lambda: not sender._started, "the client was closed: its thread ends")
+    sender.rest()
+    wait_until(lambda: not sender.is_running, "the client was closed: its thread ends")
     again = Work(1)
     assert sender.ring(again)
     assert again.done.wait(LONG)
-    sender.rest(work)
+    sender.rest()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_sender_ends_when_its_client_is_closed_while_it_sends(times: int) -> None:
+    """It doesn't go round and round for a ring that it leaves where it is."""
+
+    class Closes(Work):
+        def send_posted(self, seconds: float) -> bool:
+            for _ in range(times):
+                sender.rest()
+            return super().send_posted(seconds)
+
+    work = Closes(1)
+    sender = Sender(work, Shared())
+    assert sender.ring(work)
+    wait_until(lambda: not sender.is_running, "its thread ends")
+    assert work.left == 0
 
 
 def test_sender_that_can_not_be_started_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its client does without."""
-    sender, work = Sender(Shared()), Work(1)
-    monkeypatch.setattr(module.threads, "start", lambda *_: False)
+    work = Work(1)
+    sender = Sender(work, Shared())
+    monkeypatch.setattr(threads, "start", lambda *_: False)
     assert not sender.ring(work)
-    assert sender._rung.empty()
-    sender.rest(work)
+    assert not sender._to_do
+    sender.rest()
 
 
 def test_sender_asks_for_a_call_whose_time_is_over_and_gives_it_up(
@@ -106,15 +174,15 @@ def test_sender_asks_for_a_call_whose_time_is_over_and_gives_it_up(
 ) -> None:
     """A moment later, where the server doesn't say how far it came."""
     channel, far = ends
-    sender, call = Sender(channel._shared), Call(0.01)
+    work, call = Work(1), Call(0.01)
+    sender = Sender(work, channel.link.shared)
     channel.conversation.begin(call, 1)
     call.begun = call.left = True
     with channel._lock:
-        assert sender.timers.add(monotonic() + 0.01, channel, call)
-    work = Work(1)
+        assert sender.timers.add(monotonic() + 0.01, channel.link, call)
     assert sender.ring(work)
     assert work.done.wait(LONG)
     assert far.read().target == 1  # type: ignore[attr-defined]
     wait_until(lambda: call.answer is not None, "the call is given up")
     assert getattr(call.answer, "progress", None) == "unknown"
-    sender.rest(work)
+    sender.rest()

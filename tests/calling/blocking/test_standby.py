@@ -5,11 +5,10 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Callable
 
 import pytest
 
-from bgpy.calling.blocking import standby as module
+from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.standby import Standby
 from tests.support.peers import wait_until
 
@@ -33,30 +32,28 @@ class Channel:
             raise self.fails
 
 
-def alive(threads: list[threading.Thread]) -> Callable[[], bool]:
-    return lambda: any(each.is_alive() for each in threads)
-
-
 def test_standby_serves_each_time_it_is_rung_in_one_thread() -> None:
     """With its turn held, and also after it failed."""
-    standby, channel = Standby(), Channel()
+    channel = Channel()
+    standby = Standby(channel)
     channel.fails = MemoryError()
     for _ in range(3):
         assert standby.ring(channel)
         assert channel.served.acquire(timeout=LONG)
     assert len({each.ident for each in channel.threads}) == 1
     channel.has_ended = True
-    standby.tell_end(channel)
+    standby.tell_end()
     assert channel.served.acquire(timeout=LONG)
 
 
 def test_standby_ends_with_the_connection_and_holds_nothing() -> None:
     """What is still in its queue would hold the channel for ever."""
-    standby, channel = Standby(), Channel()
+    channel = Channel()
+    standby = Standby(channel)
     channel.has_ended = True
     for _ in range(3):
         standby.ring(channel)
-    wait_until(lambda: standby._rung.empty(), "nothing is left in the queue")
+    wait_until(lambda: not standby.is_running, "nothing is left to do")
     gone = weakref.ref(channel)
     del channel
     wait_until(lambda: gc.collect() >= 0 and gone() is None, "the channel is collected")
@@ -64,23 +61,24 @@ def test_standby_ends_with_the_connection_and_holds_nothing() -> None:
 
 def test_standby_keeps_no_channel_alive_and_ends_when_it_is_collected() -> None:
     """While nothing is under way."""
-    standby, channel = Standby(), Channel()
+    channel = Channel()
+    standby = Standby(channel)
     assert standby.ring(channel)
     assert channel.served.acquire(timeout=LONG)
-    threads, gone = channel.threads, weakref.ref(channel)
+    gone = weakref.ref(channel)
     del channel
     wait_until(lambda: gone() is None, "the channel is collected")
-    assert threads
-    wait_until(lambda: standby._rung.empty(), "the standby has taken the news of that")
+    wait_until(lambda: not standby.is_running, "the standby has taken the news of that")
 
 
 def test_standby_that_can_not_be_started_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever would sleep then doesn't; the next one tries again."""
-    standby, channel = Standby(), Channel()
+    channel = Channel()
+    standby = Standby(channel)
     with monkeypatch.context() as patch:
-        patch.setattr(module.threads, "start", lambda *_: False)
+        patch.setattr(threads, "start", lambda *_: False)
         assert not standby.ring(channel)
-        standby.tell_end(channel)
-    assert standby._rung.empty()
+        standby.tell_end()
+    assert not standby._to_do
     assert standby.ring(channel)
     assert channel.served.acquire(timeout=LONG)

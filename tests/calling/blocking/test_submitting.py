@@ -26,11 +26,13 @@ from bgpy import (
 )
 from bgpy.address import parse
 from bgpy.calling.blocking import submitting
-from bgpy.calling.blocking.access import Access, Posted
+from bgpy.calling.blocking.access import Access
+from bgpy.calling.blocking.alone import InHand
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.link import STRUCK_SENDING
+from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
-from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.submitting import Submitter
 from bgpy.calling.conversation import Acquaintance, Answer
 from bgpy.memory import Payload
@@ -176,7 +178,7 @@ def test_handler_that_raises_while_the_client_closes_costs_no_submitted_call(
         with pytest.raises(ValueError, match="a handler's"):
             mine.admit_all(monotonic() + LONG)
     mine.admit_all(monotonic() + LONG)
-    channel.push()
+    channel.link.push()
     assert isinstance(far.read(), Execute)
 
 
@@ -241,9 +243,9 @@ def test_call_leaves_or_stays_posted_and_then_the_sender_is_rung(
         mine._access.connector.channel = None
     elif case == "gone while idle":
         far.sock.close()
-        channel._last_used = monotonic() - LONG
+        channel.link.last_used = monotonic() - LONG
     elif case == "leaving":
-        channel.leaving = "on its way"
+        channel.link.leaving = "on its way"
     elif case == "torn":
         channel._sends.torn = True
     elif case == "restarted":
@@ -294,7 +296,7 @@ def test_submit_waits_for_room_until_there_is_some_or_its_time_is_over(
             far.sock.recv(2**20)
         return reads
 
-    monkeypatch.setattr(channel, "wait_writable", wait_writable)
+    monkeypatch.setattr(channel.link, "wait_writable", wait_writable)
     for _ in range(18):
         submit(mine, bytes(60_000), timeout)
     assert channel.is_full != reads
@@ -342,27 +344,66 @@ def submit_now(mine: Submitter, answers: list[Answer | Exception]) -> object:
 def test_all_that_was_posted_goes_alone_where_the_sender_can_not_be_started(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In order; who ends the program finds each behind a lock as long as it is in hand."""
+    """In order, inside of the client."""
     mine, _, _ = ends
     monkeypatch.setattr(mine._sender, "ring", lambda _: False)
     seen: list[object] = []
 
     def alone(one: Posted) -> None:
-        assert [lock.locked() for lock in mine._in_hand] == [True]
+        assert mine._access.is_inside()
         seen.append(one)
 
-    monkeypatch.setattr(mine, "_submit_alone", alone)
+    monkeypatch.setattr(mine.alone, "submit", alone)
     both = [posted(), posted()]
     mine.posted.append(both[0])
     mine._access.connector.channel = None
     mine._post(both[1])
-    mine._submit_first_alone()  # another thread was faster
     assert seen == both
-    assert not mine._in_hand
+
+
+def test_handlers_call_goes_alone_where_no_thread_can_be_had(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread may be anywhere, so it takes no lock, and leaves what others posted."""
+    mine, _, _ = ends
+    monkeypatch.setattr(mine._sender, "start", lambda: False)
+    seen: list[object] = []
+    monkeypatch.setattr(mine.alone, "submit", seen.append)
+    both = [posted(), posted()]
+    mine.posted.append(both[0])
+    with mine._access.here.inside, mine._shared.lock:
+        mine._post(both[1])
+    assert seen == both[1:]
+    assert list(mine.posted) == both[:1]
+
+
+def test_who_waits_sees_to_what_is_posted_still(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was struck, or could get no thread, may not come again."""
+    mine, _, _ = ends
+    waits = posted()
+    mine.posted.append(waits)
+    for inside in (True, False):
+        monkeypatch.setattr(mine._access, "is_inside", lambda inside=inside: inside)
+        rung = Rung(mine, monkeypatch)
+        mine._waited_for(waits.call)
+        assert rung.count == (not inside)
+    mine.posted.clear()
+
+
+def test_call_that_a_struck_thread_has_in_hand_is_not_admitted_too(ends: Ends) -> None:
+    """It would run twice; the others are."""
+    mine, channel, _ = ends
+    both = [posted(), posted()]
+    mine.posted.extend(both)
     lock = threading.Lock()
-    mine._in_hand.append(lock)
-    mine.wait_for_others(monotonic() + LONG)  # nobody's
-    assert lock.locked()
+    mine.alone.in_hand.append(InHand(lock, both[0]))
+    with mine._shared.lock:
+        mine.admit(channel)
+    assert list(channel.conversation.pending.values()) == [both[1].call]
+    mine._waited_for(both[1].call)
+    assert both[0].call.done()
 
 
 def test_short_road_is_taken_inside_of_the_client(
@@ -392,7 +433,7 @@ def test_sender_hears_of_what_was_posted_while_it_sent(
     monkeypatch.setattr(mine, "admit_all", lambda: None)
     for left in (True, False):
         given = iter(pushes)
-        monkeypatch.setattr(channel, "push", lambda given=given: next(given))
+        monkeypatch.setattr(channel.link, "push", lambda given=given: next(given))
         mine.posted.extend([posted()] * left)
         assert mine.send_posted(0.0) == (left or pushes[-1])
         mine.posted.clear()
@@ -415,7 +456,7 @@ def test_connection_that_was_struck_is_dropped_and_the_next_one_takes_all(
         mine.posted.append(posted())
         mine.admit_all()
         assert dropped == [(struck, STRUCK_SENDING)]
-    channel.push()
+    channel.link.push()
     assert isinstance(far.read(), Execute)
 
 
@@ -451,7 +492,7 @@ def test_connection_that_is_lost_while_it_sends_costs_no_exception(
     mine, channel, far = ends
     Rung(mine, monkeypatch)
     far.sock.close()
-    channel._last_used = monotonic() + LONG  # not looked at before
+    channel.link.last_used = monotonic() + LONG  # not looked at before
     one = posted()
     mine._post(one)
     assert channel.has_ended

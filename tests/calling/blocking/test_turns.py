@@ -19,7 +19,7 @@ SCENARIOS = [
 @pytest.fixture(autouse=True)
 def soon_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two answers instead of eight before the standby rests: the same states, fewer of them."""
-    monkeypatch.setattr(turns, "ALONE", 2)
+    monkeypatch.setattr(turns, "ANSWERS_ALONE", 2)
 
 
 @pytest.mark.parametrize(("calls", "strikes", "timeouts", "least"), SCENARIOS)
@@ -82,6 +82,25 @@ class EntersBesideAnother(Turns[str]):
         return entered
 
 
+class EntersAloneBesideAnother(Turns[str]):
+    def enter_alone(self, turn: str) -> bool:
+        if not self.asked:
+            self.reader = turn
+        return not self.asked
+
+
+class EntersAloneThoughAsked(Turns[str]):
+    def enter_alone(self, turn: str) -> bool:
+        if self.reader is None:
+            self.reader = turn
+        return self.reader is turn
+
+
+class EntersAloneWithATurnThatWasLeft(Turns[str]):
+    def enter_alone(self, turn: str) -> bool:
+        return self.enter(turn)
+
+
 class LooksPastTheReader(Turns[str]):
     def look(self, turn: str) -> str | None:
         self.reader = None
@@ -112,6 +131,9 @@ class NeverRests(Turns[str]):
 
 TURNS = [
     (EntersBesideAnother, "two read"),
+    (EntersAloneBesideAnother, "two read|short road"),
+    (EntersAloneThoughAsked, "two read|short road"),
+    (EntersAloneWithATurnThatWasLeft, "short road"),
     (LooksPastTheReader, "two read"),
     (SucceedsNobody, "for ever"),
     (SucceedsWhoever, "two read"),

@@ -18,16 +18,17 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.access import Access, Ask, Terms
+from bgpy.calling.blocking.access import Access, Ask
 from bgpy.calling.blocking.channel import Channel, chain_block
 from bgpy.calling.blocking.connecting import Target, prepare
 from bgpy.calling.blocking.futures import CallFuture
+from bgpy.calling.blocking.link import STRUCK_SENDING
 from bgpy.calling.blocking.program import FAREWELL, join
-from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.blocking.submitting import Submitter
 from bgpy.calling.conversation import EXITING, Acquaintance, Answer, timed_out
 from bgpy.calling.results import value_of
+from bgpy.calling.terms import Terms
 from bgpy.errors import BgpyError, CallTimeout, RemoteProtocolError, ServerGone
 from bgpy.late import json
 from bgpy.memory import Payload
@@ -162,7 +163,7 @@ class Caller:
         def ask(channel: Channel, deadline: float | None) -> Answer | None:
             incarnation, hashes = self._hashes
             known.clear()
-            known.update(hashes if incarnation == channel.welcome.incarnation else {})
+            known.update(hashes if incarnation == channel.link.welcome.incarnation else {})
             unknown = sorted(asked - known.keys())
             if not unknown:
                 return None
@@ -172,7 +173,7 @@ class Caller:
             if found is None:
                 raise RemoteProtocolError("the server's reply to a module query has no module list")
             known.update(found)
-            self._hashes = channel.welcome.incarnation, dict(known)
+            self._hashes = channel.link.welcome.incarnation, dict(known)
             return None
 
         self._do(ask, timeout, waits=False, notice=False)
@@ -182,14 +183,14 @@ class Caller:
         """Those of the server that this client is connected to, as far as it was asked."""
         channel = self._connector.channel
         incarnation, hashes = self._hashes
-        known = channel is not None and channel.welcome.incarnation == incarnation
+        known = channel is not None and channel.link.welcome.incarnation == incarnation
         return hashes if known else {}
 
     def learn_hashes(self, hashes: dict[str, str | None]) -> None:
         """Note that these are the server's now, and what else was known may be outdated."""
         channel = self._connector.channel
         if channel is not None:
-            self._hashes = channel.welcome.incarnation, hashes
+            self._hashes = channel.link.welcome.incarnation, hashes
 
     def terminate(self, make: Make, waits: bool, timeout: float | None) -> Answer:
         """Send an exit; give its answer once the server's port is closed and its process gone."""
@@ -211,8 +212,8 @@ class Caller:
         self, channel: Channel, answer: Answer, deadline: float | None, timeout: float | None
     ) -> Answer:
         """The port is closed: wait for the process, where that can be seen."""
-        self._acquaintance.ended(channel.welcome.incarnation)
-        process = channel.process
+        self._acquaintance.ended(channel.link.welcome.incarnation)
+        process = channel.link.process
         seconds = min(seconds_left(deadline, END), END)
         if process is not None and not process.wait(seconds) and process.alive():
             if seconds < END:
@@ -274,7 +275,7 @@ class Caller:
 
     def wait_for_others(self, deadline: float) -> None:
         """Wait for the calls that other threads make over connections of their own."""
-        self._submitter.wait_for_others(deadline)
+        self._submitter.alone.wait_for_others(deadline)
 
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""

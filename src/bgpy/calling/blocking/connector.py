@@ -116,7 +116,7 @@ class Connector:
 
     def drop(self, channel: Channel, reason: str) -> None:
         """Use `channel` no longer, and end it; one that is being closed has its end."""
-        if not channel.leaving:
+        if not channel.link.leaving:
             channel.close(reason)
         with self._lock:
             if self.channel is channel:

@@ -3,8 +3,8 @@
 ::
 
     the thread that reads ──settle──► CallFuture ──opens──► those that wait in `result`
-                                          └─ Finishers ──► a thread that tells `wait` and its like
-                                                  └──────► one that calls back, one after another
+                                          └─ see `finishers` ──tell──► `wait` and its like
+                                                     └──────call_back──► callbacks
 
 A value is unpickled by who asks for it (`result`, `exception`) or by the callback that
 does, so what is slow or waits there keeps no other call from its answer.
@@ -27,15 +27,12 @@ to be told are noted, under that lock.
 from __future__ import annotations
 
 import logging
-import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
 from threading import RLock
 from typing import Any, NoReturn
 
-from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.waiting import TICK, patience
 from bgpy.calling.conversation import Answer, Call
 from bgpy.codec.tracebacks import tidy
@@ -233,11 +230,6 @@ class CallFuture(Call, Future[Any]):
         watchers = self.__dict__.setdefault("_watchers", UNWATCHED)
         return watchers is not UNWATCHED and watchers.settle()
 
-    def arrived(self, answer: Answer, finishers: Finishers) -> None:
-        """Settle it, and leave what may take its time to the threads for that."""
-        if self.settle(answer):
-            finishers.post(self)
-
     def finish(self) -> None:
         """Do what those threads do, where there are none."""
         self.tell()
@@ -350,96 +342,3 @@ class CallFuture(Call, Future[Any]):
 def _over(_: CallFuture) -> bool:
     """Of a future that is done: nobody waits for it, or only to the next look."""
     return False
-
-
-Queue = SimpleQueue["CallFuture | weakref.ref[object] | None"]
-
-
-class Finishers:
-    """The two threads that finish a client's futures, each started when it is needed.
-
-    One tells `concurrent.futures.wait` and its like, which takes locks that the thread that
-    reads, and may be interrupted, must not leave behind. The other calls callbacks, so a slow one,
-    or one that waits for other futures, delays later callbacks and nothing else.
-    """
-
-    def __init__(self, owner: object) -> None:
-        """They end when `owner` is collected, which clients and connections share."""
-        self._telling = FutureThread(owner, CallFuture.tell)
-        self._calling = FutureThread(owner, CallFuture.call_back)
-
-    def start(self) -> bool:
-        """Whether there is a thread for callbacks; see `FutureThread.start`."""
-        return self._calling.start()
-
-    def post(self, future: CallFuture) -> None:
-        """Have `future`, which was settled, finished."""
-        if future.has_to_tell() and not self._telling.post(future):
-            future.tell()  # no thread can be had, and no code of the user's runs in it
-        if future.has_to_call_back():
-            self._calling.post(future)
-
-    def rest(self) -> None:
-        """Have the threads end, when they have done what was posted before."""
-        self._telling.rest()
-        self._calling.rest()
-
-
-class FutureThread:
-    """A thread that does one thing with each future that it is given, in their order.
-
-    It holds neither client nor connection, so it ends when both are forgotten, and it ends
-    when the client is closed; the next future starts another. Who posts does so first and
-    looks second whether there is a thread; the thread that ends says so first and looks
-    second whether something was posted: one of them sees the other. If both do there are
-    two threads, and each future is taken by one of them.
-    """
-
-    def __init__(self, owner: object, work: Callable[[CallFuture], object]) -> None:
-        self._owner = weakref.ref(owner)
-        self._work = work
-        self._queue: Queue = SimpleQueue()
-        self._started = False
-
-    def start(self) -> bool:
-        """Start the thread where there is none yet; whether there is one now.
-
-        Where it is started twice, by two threads or by one that was interrupted here, each
-        future is taken by one of them.
-        """
-        if not self._started:
-            owner = self._owner()
-            if owner is not None:
-                # Told by C code alone when the owner is collected, after what is queued.
-                ended = weakref.ref(owner, self._queue.put)
-                self._started = threads.start(self._run, ended)
-        return self._started
-
-    def post(self, future: CallFuture) -> bool:
-        """Hand it `future`; if False, no thread can be had, and the next one to be had takes it."""
-        self._queue.put(future)
-        return self.start()
-
-    def rest(self) -> None:
-        """Have the thread end, when it has done what was posted before."""
-        if self._started:
-            self._queue.put(None)
-
-    def _run(self, ended: weakref.ref[object]) -> None:
-        """In the thread: `ended` is told when the owner is collected."""
-        while True:
-            self._take()
-            self._started = False
-            if self._queue.empty():
-                return
-            self._started = True
-
-    def _take(self) -> None:
-        """Take futures until there is nothing to wait for."""
-        queue = self._queue
-        while isinstance(future := queue.get(), CallFuture):
-            try:
-                self._work(future)
-            except BaseException:  # SystemExit of a callback, above all
-                log.exception("a future's callback raised; the callback thread carries on")
-            del future

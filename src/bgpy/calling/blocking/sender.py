@@ -7,20 +7,16 @@ thread has begun to send and waits for no longer.
 from __future__ import annotations
 
 import heapq
-import logging
 import weakref
-from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.channel import ASK, Channel
+from bgpy.calling.blocking.helper import Helper
+from bgpy.calling.blocking.link import ASK, Link
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Call
 from bgpy.system.deadlines import seconds_left
-
-log = logging.getLogger("bgpy.client")
 
 
 class Work(Protocol):
@@ -30,123 +26,106 @@ class Work(Protocol):
         """Send what can leave within `seconds`; whether something is left."""
 
 
-SenderBell = SimpleQueue["Work | weakref.ref[Work]"]
-"""How the sender is rung by its client, and told of the client's end."""
+class Timer(NamedTuple):
+    """When something is to be done for a call: it is asked for, or given up if it `was_asked`."""
+
+    deadline: float
+    number: int
+    link: weakref.ref[Link]
+    call: weakref.ref[Call]
+    was_asked: bool
+
+    def finds(self) -> tuple[Link, Call] | None:
+        """Whom it is for; None if that is over."""
+        link, call = self.link(), self.call()
+        if link is None or call is None or call.answer is not None:
+            return None
+        return (link, call) if call.asked is self.was_asked else None
 
 
 class Timers:
-    """The deadlines of futures. They keep nothing alive: what is under way is its channel's."""
+    """The deadlines of futures. They keep nothing alive: what is under way is its connection's.
+
+    All is called with the client's lock held.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, weakref.ref[Channel], weakref.ref[Call]]] = []
+        self._heap: list[Timer] = []
         self._count = 0
 
-    def add(self, deadline: float, channel: Channel, call: Call) -> bool:
-        """Have `call` be `due` at `deadline`; whether that is the next of all.
-
-        Like the others, with the client's lock held.
-        """
+    def add(self, deadline: float, link: Link, call: Call) -> bool:
+        """Have `call` be `due` at `deadline`; whether that is the next of all."""
         self._count += 1
-        heapq.heappush(self._heap, (deadline, self._count, weakref.ref(channel), weakref.ref(call)))
-        return self._heap[0][3]() is call
+        timer = Timer(deadline, self._count, weakref.ref(link), weakref.ref(call), call.asked)
+        heapq.heappush(self._heap, timer)
+        return self._heap[0] is timer
 
     def seconds(self) -> float | None:
         """Seconds until the next deadline."""
-        while self._heap:
-            call = self._heap[0][3]()
-            if call is not None and call.answer is None:
-                break
+        while self._heap and self._heap[0].finds() is None:
             heapq.heappop(self._heap)
-        return seconds_left(self._heap[0][0]) if self._heap else None
+        return seconds_left(self._heap[0].deadline) if self._heap else None
 
-    def due(self, now: float) -> list[tuple[Channel, Call]]:
-        """Those whose time is over, taken out."""
-        found = []
-        while self._heap and self._heap[0][0] <= now:
-            _, _, find, find_call = heapq.heappop(self._heap)
-            channel, call = find(), find_call()
-            if channel is not None and call is not None and call.answer is None:
-                found.append((channel, call))
-        return found
+    def due(self, now: float) -> Timer | None:
+        """The first whose time is over; it stays until `done` with it."""
+        if self.seconds() is None or self._heap[0].deadline > now:
+            return None
+        return self._heap[0]
+
+    def done(self, timer: Timer) -> None:
+        """What was `due` has been seen to."""
+        if self._heap[0] is timer:
+            heapq.heappop(self._heap)
 
 
-class Sender:
+class Sender(Helper[Work]):
     """A client's thread for that; it holds nothing of the client while there is nothing to do.
 
-    It ends when the client is closed, as those of `Finishers` do, or collected.
+    It goes on, when the client is closed or collected, until the deadlines of its futures are
+    over.
     """
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, owner: Work, shared: Shared) -> None:
+        super().__init__(owner)
         self._shared = shared
-        self._rung: SenderBell = SimpleQueue()
-        self._started = False
-        self._closed = False
         self.timers = Timers()
 
-    def ring(self, work: Work) -> bool:
-        """Have the thread call `work.send_posted`; False where it can't be started.
+    def ring(self, what: Work) -> bool:
+        """Have the thread call `send_posted`; False where it can't be started.
 
-        May be called anywhere. One ring that it has not heard yet is enough: it looks after
-        it has taken that out. Where two start it at the same time there are two, and each
-        does what it finds.
+        May be called anywhere. One ring that it has not heard yet is enough: it looks after it
+        has taken that out.
         """
-        self._closed = False
-        if self._rung.empty():
-            self._rung.put(work)
-        if not self._started:
-            # Told by C code alone when the client is collected: see `standby`.
-            if not threads.start(self._run, weakref.ref(work, self._rung.put)):
-                self._rung = SimpleQueue()  # nobody takes it out, and it holds the client
-                return False
-            self._started = True
-        return True
+        return self.start() if self._to_do else super().ring(what)
 
-    def rest(self, work: Work) -> None:
-        """Have the thread end when nothing is left to do: the client is closed."""
-        self._closed = True
-        if self._started:
-            self._rung.put(work)
-
-    def _run(self, ended: weakref.ref[Work]) -> None:
-        while True:
+    def do(self, what: Work) -> None:
+        """Send for a while, and have the rest sent after a look at the deadlines."""
+        left = True
+        try:
             with self._shared.here.inside:
-                self._send()
-            self._started = False
-            if self._rung.empty():
-                return
-            self._started = True
-
-    def _send(self) -> None:
-        """Serve a client until it is closed or collected, and its futures' deadlines are over."""
-        work: Work | None = None
-        while True:
-            with self._shared.lock:
-                seconds = self.timers.seconds()
-            if work is None and self._closed and seconds is None:
-                return
-            try:
-                found = self._rung.get(work is None, seconds)
-                if isinstance(found, weakref.ref):
-                    self._closed = True
-                else:
-                    work = found
-                del found
-            except Empty:
-                pass
-            try:
-                if work is not None and not work.send_posted(min(TICK, seconds or TICK)):
-                    work = None
-                self._expire()
-            except BaseException:  # out of memory: what is posted stays so
-                log.debug("the thread that sends failed", exc_info=True)
-
-    def _expire(self) -> None:
-        """Futures whose time is over ask the server, and give up a moment later."""
-        with self._shared.lock:
-            due = self.timers.due(monotonic())
-        for channel, call in due:
-            if call.asked:
-                channel.give_up_future(call)
-            elif channel.expire_future(call):
                 with self._shared.lock:
-                    self.timers.add(monotonic() + ASK, channel, call)
+                    seconds = self.timers.seconds()
+                left = what.send_posted(TICK if seconds is None else min(TICK, seconds))
+        finally:
+            if left:  # if it failed, since memory was out, what is posted stays so
+                self.leave(what)
+
+    def pause(self) -> float | None:
+        """Futures whose time is over ask the server, and give up a moment later."""
+        with self._shared.here.inside:
+            while True:
+                with self._shared.lock:
+                    due = self.timers.due(monotonic())
+                    if due is None:
+                        return self.timers.seconds()
+                if (found := due.finds()) is not None:
+                    self._expire(*found)
+                with self._shared.lock:
+                    self.timers.done(due)
+
+    def _expire(self, link: Link, call: Call) -> None:
+        if call.asked:
+            link.give_up_future(call)
+        elif link.expire_future(call):
+            with self._shared.lock:
+                self.timers.add(monotonic() + ASK, link, call)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bgpy.address import Address
 from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.futures import Finishers
+from bgpy.calling.blocking.finishers import Finishers
 
 
 class Unusable(Exception):

@@ -17,26 +17,21 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections import deque
 from collections.abc import Callable
-from threading import Lock
 from typing import Any
 
-from bgpy.calling.blocking.access import (
-    Access,
-    Posted,
-    Terms,
-    is_own_server,
-    waits_for_itself,
-)
+from bgpy.calling.blocking.access import Access, is_own_server
+from bgpy.calling.blocking.alone import Alone
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connector import own_copy
 from bgpy.calling.blocking.futures import CallFuture
+from bgpy.calling.blocking.link import STRUCK_SENDING
+from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
-from bgpy.calling.blocking.reading import STRUCK_SENDING
 from bgpy.calling.blocking.sender import Sender
 from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.conversation import Answer, timed_out
+from bgpy.calling.terms import Verdict, Way, waits_for_itself, way_of_future
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
 from bgpy.memory import Payload
 from bgpy.system.deadlines import is_over, seconds_left
@@ -55,9 +50,9 @@ class Submitter:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._shared = access.shared
-        self._sender = Sender(access.shared)
+        self._sender = Sender(self, access.shared)
         self.posted = access.posted
-        self._in_hand: deque[Lock] = deque()
+        self.alone = Alone(access)
         self._shared.push_on = weakref.WeakMethod(self.ring)
 
     def submit(
@@ -77,16 +72,20 @@ class Submitter:
         return future
 
     def _post(self, posted: Posted) -> None:
-        if Program.ends or not self._shared.finishers.start():
-            self._submit_alone(posted)
+        here, channel = self._access.here, self._access.connector.channel
+        inside = here.inside.locked()
+        tells = Program.ends or self._shared.finishers.start()
+        sends = not inside or self._sender.start()
+        way = way_of_future(Program.ends, inside, tells, sends)
+        if way is Way.ALONE:
+            self.alone.submit(posted)
             return
         self.posted.append(posted)
-        here, channel = self._access.here, self._access.connector.channel
-        if channel is None or here.inside.locked():
-            self.ring()
+        if way is Way.QUEUED:
+            self._sender.ring(self)  # if it can't be had after all: see `_waited_for`
             return
         with here.inside:
-            if not channel.usable():
+            if channel is None or not channel.usable():
                 self.ring()  # the sender connects anew, and finds out about a restart
                 return
             try:
@@ -101,7 +100,7 @@ class Submitter:
                 channel.lost(error)
                 stays = True
             if stays:
-                self._see_off(channel, posted.deadline)
+                self._see_off(channel, posted.terms.deadline)
 
     def _see_off(self, channel: Channel, deadline: float | None) -> None:
         """Have the sender push what stays; wait for room in the send queue where there is none.
@@ -110,7 +109,7 @@ class Submitter:
         """
         self.ring()
         while channel.is_full and seconds_left(deadline, 1.0):
-            channel.wait_writable(seconds_left(deadline, 1.0))
+            channel.link.wait_writable(seconds_left(deadline, 1.0))
             self._push(channel)
 
     def send_posted(self, seconds: float) -> bool:
@@ -121,7 +120,7 @@ class Submitter:
             return False
         if not self._push(channel):
             return bool(self.posted)
-        channel.wait_writable(seconds)
+        channel.link.wait_writable(seconds)
         return self._push(channel) or bool(self.posted)
 
     def admit_all(self, last: float | None = None) -> None:
@@ -140,7 +139,7 @@ class Submitter:
                 if channel is not None:
                     self._access.connector.drop(channel, STRUCK_SENDING)
             except NoReader:
-                self._submit_first_alone()
+                self.alone.submit_first()
             except Exception as error:
                 if is_strike(error):
                     raise  # in the thread that closes: all stays posted
@@ -156,8 +155,11 @@ class Submitter:
         while posted:
             first = posted[0]
             call = first.call
+            if self.alone.in_hand and self.alone.has(first):
+                posted.popleft()  # it is that thread's, which was struck before it took it out
+                continue
             if first.channel is not channel and call.answer is None:
-                if channel.generation > first.told:
+                if first.terms.verdict(channel.generation, False) is Verdict.RESTARTED:
                     restarted = self._access.acquaintance.restarted(channel.generation)
                     self._settle(first, restarted)
                     posted.popleft()
@@ -173,8 +175,8 @@ class Submitter:
                 except BgpyError as error:  # too large
                     self._settle(first, error)
                     channel.conversation.abandon(call)
-            if first.deadline is not None and self._sender.timers.add(
-                first.deadline, channel, call
+            if first.terms.deadline is not None and self._sender.timers.add(
+                first.terms.deadline, channel.link, call
             ):
                 self._sender.ring(self)  # which waits for a later one, or for none
             posted.popleft()
@@ -183,16 +185,16 @@ class Submitter:
         """Have the sender send what stays behind; without a sender, do it here."""
         if not self._sender.ring(self):
             while self.posted:
-                self._submit_first_alone()
+                self.alone.submit_first()
 
     def rest(self) -> None:
         """The client is closed: no thread of its futures stays."""
-        self._sender.rest(self)
+        self._sender.rest()
         self._shared.finishers.rest()
 
     def _push(self, channel: Channel) -> bool:
         try:
-            return channel.push()
+            return channel.link.push()
         except OSError as error:
             if is_strike(error):
                 raise
@@ -206,7 +208,7 @@ class Submitter:
         """
         with self._shared.lock:
             for each in self.posted.copy():
-                if is_over(each.deadline):
+                if is_over(each.terms.deadline):
                     self._settle(each, timed_out(each.call.timeout, "not started"))
                     self.posted.remove(each)
         return bool(self.posted)
@@ -226,54 +228,21 @@ class Submitter:
     def _settle(self, posted: Posted, answer: Answer) -> None:
         if isinstance(answer, BgpyError):
             answer = own_copy(answer)
-        posted.call.arrived(answer, self._shared.finishers)
-
-    def _submit_first_alone(self) -> None:
-        """The first one posted, if nobody else takes it, over a connection of its own.
-
-        The thread that ends the program waits for those that others have in hand: each is
-        behind a lock, which is noted before the call is taken out and held by ``with`` until
-        it is over. So who finds nothing posted finds the lock.
-        """
-        lock = Lock()
-        with lock:
-            self._in_hand.append(lock)
-            try:
-                posted = self.posted.popleft()
-            except IndexError as error:
-                if is_strike(error):
-                    raise
-                # Another thread was faster.
-            else:
-                self._submit_alone(posted)
-            self._in_hand.remove(lock)
-
-    def wait_for_others(self, deadline: float) -> None:
-        """Wait for the calls that other threads have in hand."""
-        for lock in self._in_hand.copy():
-            # It is nobody's after that.
-            lock.acquire(timeout=seconds_left(deadline, 0.0))
-
-    def _submit_alone(self, posted: Posted) -> None:
-        """Over a connection of its own, here and now: no other thread can be had."""
-        terms = Terms(posted.call.timeout, posted.deadline, posted.told, waits=True, notice=True)
-        payload, timeout = posted.payload, posted.call.timeout
-        try:
-            answer = self._access.alone(
-                lambda channel, deadline: channel.call(payload, current.chain(), timeout, deadline),
-                terms,
-            )
-        except BgpyError as error:
-            answer = error
-        if posted.call.settle(answer):
-            posted.call.finish()
+        self._shared.finishers.settle(posted.call, answer)
 
     def _waited_for(self, future: CallFuture) -> bool:
         """In a thread that waits for `future`; whether to do this again within a tick.
 
-        In a task, raises `CallingSelf` where the wait could never end, as soon as there is a
+        What a thread has left that was struck while it saw to that call is done here. In a
+        task, raises `CallingSelf` where the wait could never end, as soon as there is a
         connection that tells; otherwise the server learns who waits for that call.
         """
+        inside = self._access.is_inside()  # if so this is a handler's, which may not take the lock
+        if self.posted and not inside:
+            with self._access.here.inside:
+                self.ring()
+        if self.alone.in_hand:
+            self.alone.tidy()
         if not current.is_task_thread():
             return False
         channel = self._access.connector.channel
@@ -281,7 +250,7 @@ class Submitter:
             return True
         if is_own_server(channel):
             raise waits_for_itself()
-        if not self._access.is_inside():  # else this is a handler's, which may not take the lock
+        if not inside:
             with self._access.here.inside:
                 channel.waited_for(future)
         return True

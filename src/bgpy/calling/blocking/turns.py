@@ -2,7 +2,7 @@
 
 ::
 
-    nobody ──enter──► a caller that waits ──leave──► nobody        a lone call: no hand-over
+    nobody ──enter_alone──► a caller that waits ──leave──► nobody     a lone call: no hand-over
        └──enter──► a caller ◄── others come and sleep, the standby is asked
                       └──leaves, or is struck down──► the standby reads ──rest──► nobody
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-ALONE = 8
+ANSWERS_ALONE = 8
 """Answers in a row after which nothing was under way, before the standby rests: a thread
 that calls alone is faster when it reads for itself."""
 
@@ -33,7 +33,8 @@ class Turns(Generic[Turn]):
         self.reader: Turn | None = None
         """Whose turn it is, if that one also holds its lock."""
         self.asked = False
-        """Whether the standby was asked, and has not rested since: nobody else begins then."""
+        """Whether the standby was asked, and has not rested since: it reads, or will, and nobody
+        else begins then. What is submitted needs no more than that."""
         self._alone = 0
 
     def enter(self, turn: Turn) -> bool:
@@ -43,6 +44,16 @@ class Turns(Generic[Turn]):
         """
         if self.asked or (self.reader is not None and self.reader is not turn):
             return False  # one's own is left from a call that was struck down
+        self.reader = turn
+        return True
+
+    def enter_alone(self, turn: Turn) -> bool:
+        """As `enter`, where nobody has read since the last one left, and none was struck.
+
+        So no mark can have been left of a read that was struck down.
+        """
+        if self.asked or self.reader is not None:
+            return False
         self.reader = turn
         return True
 
@@ -76,7 +87,7 @@ class Turns(Generic[Turn]):
             self._alone = 0
             return False
         self._alone += 1
-        if self._alone < ALONE and not at_once:
+        if self._alone < ANSWERS_ALONE and not at_once:
             return False
         self.reader = None
         self.asked = False

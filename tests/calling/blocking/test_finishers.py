@@ -1,0 +1,97 @@
+"""The threads that finish futures: they tell those that wait for several, and call back."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import as_completed
+from queue import SimpleQueue
+
+import pytest
+
+from bgpy.calling.blocking import threads
+from bgpy.calling.blocking.finishers import Finishers
+from bgpy.wire.messages import Pong
+from tests.support.futures import finishers, future, soon
+from tests.support.peers import wait_until
+
+__all__ = ["finishers"]
+
+
+def test_future_that_ends_behind_the_threads_last_one_is_finished(finishers: Finishers) -> None:
+    """The client was closed and used again, before its thread for callbacks knew of either."""
+    goes_on = threading.Event()
+    before, after = future(), future()
+    before.add_done_callback(lambda each: goes_on.wait(30))
+    finishers.settle(before, Pong(1))
+    finishers.rest()
+    assert finishers.start()  # it runs still
+    goes_on.set()
+    wait_until(lambda: not finishers.calling.is_running, "it has ended")
+    soon(lambda: finishers.settle(after, Pong(1)))
+    assert list(as_completed([after], 30)) == [after]
+
+
+def test_who_waits_is_told_where_no_thread_can_be_had(
+    monkeypatch: pytest.MonkeyPatch, finishers: Finishers
+) -> None:
+    """By who brings the answer; callbacks wait for the next thread that can be had."""
+    finishers.rest()
+    wait_until(lambda: not finishers.calling.is_running, "it has ended")
+    called: SimpleQueue[int] = SimpleQueue()
+    mine = [future(), future()]
+    for number, each in enumerate(mine):
+        each.add_done_callback(lambda _, number=number: called.put(number))  # type: ignore[misc]
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "start", lambda *_: False)
+        given = as_completed([mine[0]], 30)
+        soon(lambda: finishers.settle(mine[0], Pong(1)))
+        assert list(given) == [mine[0]]
+        assert called.empty()
+    finishers.settle(mine[1], Pong(1))
+    assert [called.get(timeout=30) for _ in mine] == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, ZeroDivisionError])
+def test_thread_for_callbacks_goes_on_whatever_one_raises(
+    kind: type[BaseException], finishers: Finishers
+) -> None:
+    """The next future's is called, by the same thread."""
+    first, second = future(), future()
+    called: SimpleQueue[int] = SimpleQueue()
+
+    def ends(_: object) -> None:
+        called.put(threading.get_ident())
+        raise kind
+
+    first.add_done_callback(ends)
+    second.add_done_callback(lambda _: called.put(threading.get_ident()))
+    for each in (first, second):
+        finishers.settle(each, Pong(1))
+    assert called.get(timeout=30) == called.get(timeout=30)
+
+
+def started(finishers: Finishers) -> list[bool]:
+    """Whether each of the two threads is there."""
+    return [finishers.telling.is_running, finishers.calling.is_running]
+
+
+@pytest.mark.parametrize("how", ["rest", "collected"])
+def test_both_threads_end_when_their_owner_does(how: str) -> None:
+    """Closed or forgotten; what was posted before is done."""
+    owner = threading.Event()
+    finishers = Finishers(owner)
+    waiting = future()
+    soon(lambda: finishers.settle(waiting, Pong(1)))
+    assert list(as_completed([waiting], 30)) == [waiting]
+    assert finishers.telling.start()
+    assert finishers.start()
+    called = threading.Event()
+    mine = future()
+    mine.add_done_callback(lambda _: called.set())
+    finishers.settle(mine, Pong(1))
+    if how == "rest":
+        finishers.rest()
+    else:
+        del owner
+    wait_until(lambda: started(finishers) == [False, False], "both have ended")
+    assert called.is_set()

@@ -1,0 +1,278 @@
+"""A thread that is rung, works and rests: every interleaving of its steps, and real threads."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import weakref
+from contextlib import suppress
+from queue import SimpleQueue
+
+import pytest
+
+from bgpy.calling.blocking import helper as module
+from bgpy.calling.blocking import threads
+from bgpy.calling.blocking.helper import Helper
+from tests.support.helper_model import Broken, Model, World, explore
+from tests.support.peers import wait_until
+from tests.support.strikes import Struck, strike
+
+LONG = 30.0
+
+
+class Owner:
+    """Of a helper."""
+
+
+class Notes(Helper[int]):
+    """Notes what it is given, and in which thread."""
+
+    def __init__(self, owner: object) -> None:
+        super().__init__(owner)
+        self.done: SimpleQueue[tuple[int, int]] = SimpleQueue()
+
+    def do(self, what: int) -> None:
+        if what < 0:
+            raise MemoryError
+        self.done.put((what, threading.get_ident()))
+
+
+TWO = World(strikes=0, rests=False)
+ONE = World(strikes=1, ringers=TWO.ringers[:1])
+
+
+@pytest.mark.parametrize(("begin", "least"), [(TWO, 20_000), (ONE, 500)])
+def test_no_ring_is_lost_when_threads_interleave_and_are_struck_in_any_way(
+    begin: World, least: int
+) -> None:
+    """Two ring at once; one does that is struck, and somebody has the thread rest."""
+    assert explore(Model(), begin) > least
+
+
+class LooksBeforeItEnds(Model):
+    """Says that it has ended when it has looked, not before."""
+
+    def says(self, w: World, who: int) -> World:
+        return self.at(w, who, "ends")
+
+    def ends(self, w: World, who: int) -> World:
+        return self.at(w, who, "looked" if not w.left else "work")
+
+    def looked(self, w: World, who: int) -> World:
+        return self.at(self.over(w, who, True), who, "gone")
+
+
+class LooksBeforeItLeaves(Model):
+    """Looks whether there is a thread only before it leaves what is to be done."""
+
+    def looks(self, w: World, who: int) -> World:
+        return self.next(w, who, "idle")
+
+
+class RingsFirst(Model):
+    """Fills the bell before it leaves what is to be done."""
+
+    order = ("starts", "fills", "leaves", "looks")
+
+
+class EndsForAll(Model):
+    """A thread says of the one that is noted that it has ended."""
+
+    def over(self, w: World, who: int, is_over: bool) -> World:
+        return super().over(w, w.noted if w.noted is not None else who, is_over)
+
+
+class StaysSilent(Model):
+    """Says that it has ended, finds something, and doesn't do it."""
+
+    def found(self, w: World, who: int) -> World:
+        return self.at(w, who, "gone")
+
+
+@pytest.mark.parametrize(
+    "mutant", [LooksBeforeItEnds, LooksBeforeItLeaves, RingsFirst, EndsForAll, StaysSilent]
+)
+def test_mutant_is_caught(mutant: type[Model]) -> None:
+    """Each loses a ring, in some order of events."""
+    with pytest.raises(Broken):
+        explore(mutant(), TWO)
+
+
+def test_each_thing_is_done_once_in_order_by_one_thread() -> None:
+    """However fast it is rung for."""
+    owner = Owner()
+    notes = Notes(owner)
+    for number in range(1000):
+        assert notes.ring(number)
+    done = [notes.done.get(timeout=LONG) for _ in range(1000)]
+    assert [number for number, _ in done] == list(range(1000))
+    assert len({thread for _, thread in done}) == 1
+    assert notes._bell.qsize() <= 1
+    notes.rest()
+
+
+def test_many_threads_ring_while_others_have_it_rest() -> None:
+    """All is done, each thing once, and no thread stays."""
+    owner = Owner()
+    notes = Notes(owner)
+
+    def ring(begin: int) -> None:
+        for number in range(begin, begin + 300):
+            assert notes.ring(number)
+            if number % 7 == 0:
+                notes.rest()
+
+    ringers = [threading.Thread(target=ring, args=(begin,)) for begin in range(0, 1200, 300)]
+    for each in ringers:
+        each.start()
+    for each in ringers:
+        each.join(LONG)
+    assert sorted(notes.done.get(timeout=LONG)[0] for _ in range(1200)) == list(range(1200))
+    notes.rest()
+    wait_until(lambda: not notes.is_running, "it has ended")
+    assert notes.done.empty()
+
+
+@pytest.mark.parametrize("how", ["rest", "collected", "after a while"])
+def test_thread_ends_when_nothing_is_left_to_do(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told to rest, its owner gone, or without a ring; the next ring starts another."""
+    if how == "after a while":
+        monkeypatch.setattr(module, "REST_AFTER", 0.01)
+    owner: object = Owner()
+    notes = Notes(owner)
+    for number in range(2):
+        assert notes.ring(number)
+        assert notes.done.get(timeout=LONG)[0] == number
+        if how == "rest":
+            notes.rest()
+        elif how == "collected":
+            owner = None
+        wait_until(lambda: not notes.is_running, "it has ended")
+        if how == "collected":
+            return
+
+
+def test_thread_that_rest_has_missed_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was being started just then, and nobody knew of it."""
+    monkeypatch.setattr(module, "REST_AFTER", 0.01)
+    owner, started = Owner(), threading.Event()
+    notes = Notes(owner)
+
+    def start(run: object, *args: object) -> bool:
+        def noted() -> None:
+            run(*args)  # type: ignore[operator]
+            started.set()
+
+        threading.Thread(target=noted).start()
+        notes.rest()  # by another thread
+        return True
+
+    monkeypatch.setattr(threads, "start", start)
+    assert notes.start()
+    assert started.wait(LONG)
+
+
+def test_thread_that_has_ended_before_it_was_noted_is_not_taken_to_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else what is rung for afterwards would wait for it for ever."""
+    owner = Owner()
+    notes, really = Notes(owner), threads.start
+
+    def start(run: object, *args: object) -> bool:
+        notes._bell.put(notes._owner)  # it is told to rest at once
+        thread = threading.Thread(target=run, args=args)  # type: ignore[arg-type]
+        thread.start()
+        thread.join(LONG)
+        return True
+
+    monkeypatch.setattr(threads, "start", start)
+    assert notes.start()
+    monkeypatch.setattr(threads, "start", really)
+    assert notes.ring(1)
+    assert notes.done.get(timeout=LONG)[0] == 1
+    notes.rest()
+
+
+def test_thread_that_fails_carries_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And says so."""
+    monkeypatch.setattr(module, "AGAIN", 0.01)
+    owner = Owner()
+    notes = Notes(owner)
+    with caplog.at_level(logging.ERROR, "bgpy.client"):
+        for number in (-1, 2):
+            assert notes.ring(number)
+        assert notes.done.get(timeout=LONG)[0] == 2
+    assert "a thread of a client failed; it carries on" in caplog.text
+    notes.rest()
+
+
+def test_thread_is_called_again_after_the_seconds_that_it_says() -> None:
+    """Without a ring, and it doesn't rest before."""
+    owner, calls = Owner(), iter([0.01, 0.01, None, None])
+    over = threading.Event()
+
+    class Timed(Notes):
+        def pause(self) -> float | None:
+            seconds = next(calls)
+            if seconds is None:
+                over.set()
+            else:
+                self.rest()
+            return seconds
+
+    timed = Timed(owner)
+    assert timed.start()
+    assert over.wait(LONG)
+    timed.rest()
+    wait_until(lambda: not timed.is_running, "it has ended")
+
+
+def test_nothing_is_taken_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was left for the next one is done by that."""
+    owner = Owner()
+    notes = Notes(owner)
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "start", lambda *_: False)
+        assert not notes.ring(1)
+        notes.leave(2)
+    assert not notes.is_running
+    assert notes.ring(3)
+    assert [notes.done.get(timeout=LONG)[0] for _ in range(2)] == [2, 3]
+    notes.rest()
+
+
+def test_helper_leaves_no_circle() -> None:
+    """It goes with its last reference, once its thread has ended."""
+    gc.disable()
+    try:
+        owner = Owner()
+        notes = Notes(owner)
+        assert notes.ring(1)
+        assert notes.done.get(timeout=LONG)[0] == 1
+        found = weakref.ref(notes)
+        del owner, notes
+        wait_until(lambda: found() is None, "it is collected")
+    finally:
+        gc.enable()
+
+
+def test_ring_that_is_struck_anywhere_is_heard_by_the_next() -> None:
+    """Or has been left and is done then; nothing is done twice, and none is lost that was left."""
+    at, through = 0, False
+    owner = Owner()
+    while not through:
+        notes = Notes(owner)
+        with suppress(Struck):
+            through = strike(at, notes.ring, 1, within=("blocking/helper.py",))
+        assert notes.ring(2)
+        done = [notes.done.get(timeout=LONG)[0]]
+        while done[-1] != 2:
+            done.append(notes.done.get(timeout=LONG)[0])
+        assert done in ([2], [1, 2], [2, 1])
+        notes.rest()
+        at += 1
+    assert at > 5
