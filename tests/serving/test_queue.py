@@ -312,10 +312,10 @@ LOOKS: list[Callable[[JobQueue], object]] = [
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_lone_job_runs_once_and_first_whatever_is_asked_meanwhile(
+def test_job_runs_once_and_first_whatever_is_asked_meanwhile(
     look: Callable[[JobQueue], object],
 ) -> None:
-    """It has no line as long as nobody asks for the lines, and one from then on."""
+    """Looking, holding and releasing change nothing of it."""
     queue = _queue()
     _push(queue, _job("a", 1))
     assert (queue.count, queue.queued()) == (1, 1)
@@ -326,16 +326,8 @@ def test_lone_job_runs_once_and_first_whatever_is_asked_meanwhile(
     assert queue.count == 0
 
 
-def test_lone_job_is_withdrawn_when_its_client_asks() -> None:
-    """As any that waits."""
-    queue = _queue()
-    _push(queue, _job("a", 1))
-    assert queue.withdraw(b"a", 1)
-    assert (queue.count, _pop(queue)) == (0, None)
-
-
 def test_line_is_full_when_one_request_is_the_limit() -> None:
-    """A lone job counts as well."""
+    """The first fills it."""
     queue = JobQueue(1, 2**30, lambda owner: None)
     assert queue.push(_job("a", 1), b"a")
 
@@ -543,7 +535,6 @@ def test_rows_are_queued_as_their_jobs_would_be_one_by_one(
         jobs = [_sized(owner, request, size) for request, size in enumerate(sizes)]
         full = [one.push(job, job.owner) for job in jobs]
         assert other.push_row(jobs, owner.encode()) == full[-1]
-        # What is alone has a place of its own until it is asked for.
         assert one.withdraw(owner.encode(), 3) == other.withdraw(owner.encode(), 3)
     assert (one.count, one.queued()) == (other.count, other.queued())
     assert budgets[0].queued == budgets[1].queued
@@ -553,16 +544,17 @@ def test_rows_are_queued_as_their_jobs_would_be_one_by_one(
     assert budgets[0].queued == budgets[1].queued == 0
 
 
-def test_lone_place_is_given_once() -> None:
-    """And not where anything waits, is held, or is large."""
+def test_queue_shows_who_is_held() -> None:
+    """Also when it was counted anew."""
     queue = _queue()
-    assert queue.push_lone(_job("a", 1))
-    assert not queue.push_lone(_job("b", 1))
-    assert _names(queue.clear()) == ["a1"]
-    assert not queue.push_lone(_sized("a", 2, 2**16))
+    held = queue.held
     queue.hold(b"a")
-    assert not queue.push_lone(_job("a", 2))
-    assert queue.queued() == 0
+    queue.hold(b"b")
+    queue.release(b"b")
+    assert list(held) == [b"a"]
+    queue.taken = _job("c", 1)  # as what was struck leaves it
+    queue.pop()
+    assert list(held) == [b"a"]
 
 
 def test_row_is_refused_whole_when_memory_is_short() -> None:

@@ -15,7 +15,7 @@ from bgpy.serving.budget import Budget
 from bgpy.serving.ending import Ending
 from bgpy.serving.job import Job
 from bgpy.serving.queue import JobQueue
-from bgpy.serving.road import Take, road
+from bgpy.serving.road import Road
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import EXEC, Kind
 from bgpy.wire.frames import FrameReader, SizeLimits
@@ -73,14 +73,24 @@ class Bench:
         self.jobs: JobQueue[Job] = JobQueue(max_requests, 2**20, lambda owner: None, self.budget)
         self.ending = Ending(8, 2**20)
         engine = cast(Engine, Initialized(initialized))
-        self.take: Take = road(self.jobs, engine, self.ending, max_message)
+        self.road = Road(self.jobs, engine, self.ending, max_message)
 
     def feed(self, data: bytes) -> int:
         """How many bytes the road takes of `data`, and the memory is another's after."""
         memory = bytearray(data) + bytearray(16)
-        used = self.take(self.peer, memoryview(memory), len(data))
+        used = self.road.take_row(self.peer, memoryview(memory), len(data))
         memory[:] = bytes(len(memory))
         return used
+
+    def feed_alone(self, data: bytes) -> Job | None:
+        """The job that is taken where `data` come alone; the memory is another's after."""
+        memory = bytearray(data) + bytearray(16)
+        taken = self.road.take_alone(self.peer, memoryview(memory), len(data))
+        memory[:] = bytes(len(memory))
+        job, self.jobs.taken = self.jobs.taken, None
+        assert taken is (job is not None)
+        assert self.jobs.count == self.budget.queued == 0
+        return job
 
     def queued(self) -> list[tuple[int, Payload | None]]:
         """What waits: all of the client's, all executes whose client waits."""
@@ -97,13 +107,23 @@ def _small(request: int, size: int = 20) -> Execute:
     return Execute(request, bytes([request % 256]) * size, wait=True)
 
 
-def test_lone_request_takes_the_lone_place() -> None:
-    """It is counted, and in no line."""
+def test_request_that_comes_alone_is_taken_at_once() -> None:
+    """It is not queued, and is the same job as one that was."""
     bench = Bench()
-    data = _frames(_small(5))
-    assert bench.feed(data) == len(data)
-    assert (bench.jobs.count, bench.budget.queued) == (1, 0)
-    assert bench.queued() == [(5, (b"\5" * 20, (), False))]
+    job = bench.feed_alone(_frames(_small(5)))
+    assert job is not None
+    bench.feed(_frames(_small(5)))
+    (queued,) = bench.jobs.clear()
+    assert vars(job) == vars(queued)
+
+
+def test_nothing_overtakes_what_is_held() -> None:
+    """Another connection of the same client may have left it there."""
+    bench = Bench()
+    bench.jobs.hold(bench.peer.client_id)
+    assert bench.feed_alone(_frames(_small(5))) is None
+    bench.jobs.release(bench.peer.client_id)
+    assert bench.feed_alone(_frames(_small(5))) is not None
 
 
 def test_row_comes_behind_what_waits() -> None:
@@ -149,6 +169,8 @@ def test_road_is_left_where_each_request_needs_a_look(make: Callable[[], Bench])
     """Nothing of it is queued then."""
     bench = make()
     before = bench.jobs.count
+    if not before:
+        assert bench.feed_alone(_frames(_small(1))) is None
     assert bench.feed(_frames(_small(1), _small(2))) == 0
     assert bench.jobs.count == before
 
@@ -170,6 +192,8 @@ def test_road_is_left_where_each_request_needs_a_look(make: Callable[[], Bench])
 def test_road_ends_where_anything_else_begins(message: Message) -> None:
     """What stands before it is taken, it is not, nor what follows it."""
     bench = Bench()
+    assert bench.feed_alone(_frames(message)) is None
+    assert bench.feed_alone(_frames(_small(1), message)) is None
     assert bench.feed(_frames(message)) == 0
     before = _frames(_small(1), _small(2))
     assert bench.feed(before + _frames(message, _small(3))) == len(before)
@@ -182,7 +206,9 @@ def test_road_takes_whole_frames_alone() -> None:
     size = len(data) // 3
     for end in range(len(data) + 1):
         bench = Bench()
-        assert bench.take(bench.peer, memoryview(data + bytes(16)), end) == end // size * size
+        assert (bench.feed_alone(data[:end]) is not None) is (end == size)
+        taken = bench.road.take_row(bench.peer, memoryview(data + bytes(16)), end)
+        assert taken == end // size * size
         assert [request for request, _ in bench.queued()] == list(range(1, end // size + 1))
 
 
@@ -190,6 +216,8 @@ def test_road_leaves_what_the_server_limits() -> None:
     """The general road refuses it in words."""
     bench = Bench(max_message=30)
     assert bench.feed(_frames(_small(1, 31))) == 0
+    assert bench.feed_alone(_frames(_small(1, 31))) is None
+    assert bench.feed_alone(_frames(_small(1, 30))) is not None
     assert bench.feed(_frames(_small(1, 30))) == 46
 
 
@@ -198,6 +226,7 @@ def test_road_is_closed_where_the_environment_says_so(monkeypatch: pytest.Monkey
     monkeypatch.setenv(ENV_ROAD, "general")
     bench = Bench()
     assert bench.feed(_frames(_small(1))) == 0
+    assert bench.feed_alone(_frames(_small(1))) is None
     assert bench.jobs.count == 0
 
 

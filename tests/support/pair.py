@@ -45,8 +45,16 @@ class SessionOwner:
         self.messages.append(message)
         self.came.release()
 
-    def take(self, session: Session, data: memoryview, size: int) -> int:
+    def take_row(self, session: Session, data: memoryview, size: int) -> int:
         return 0
+
+    def take_alone(self, session: Session, data: memoryview, size: int) -> bool:
+        return False
+
+    @property
+    def road(self) -> SessionOwner:
+        """Leaves all to the general road."""
+        return self
 
     def proved(self, session: Session) -> None:
         self.proofs += 1

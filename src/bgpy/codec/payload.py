@@ -35,6 +35,8 @@ Its frames end at 64 KiB and what it is at then (PEP 3154); larger data goes by 
 KEPT_PICKLER = 2**12
 """Bytes: a pickler that made more is not used again, since its memo keeps the size it had."""
 
+_loads = pickle.loads  # bound once: it is on the way of every call
+
 KeepIn = Callable[[pickle.PickleBuffer], bool]
 """Whether a buffer travels inside the pickle."""
 
@@ -118,19 +120,26 @@ def decode(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool, wh
     if code:
         head = _without_version(head, what)
     try:
-        try:
-            return pickle.loads(head, buffers=buffers) if buffers else pickle.loads(head)
-        except (ImportError, AttributeError) as error:
-            if is_strike_amid(error) or not renamed.names_any(head):
-                raise
-            return renamed.loads(head, buffers)
-    except BgpyError:
-        raise
+        return _loads(head, buffers=buffers) if buffers else _loads(head)
     except Exception as error:
-        if is_strike_amid(error):
-            raise
-        problem = f"{what} can't be rebuilt here: {_reason(error)}"
-        raise DecodeError(problem, advice=_advice(error)) from error
+        return _loads_renamed(error, head, buffers, what)
+
+
+def _loads_renamed(
+    error: Exception, head: bytes | memoryview, buffers: Sequence[memoryview], what: str
+) -> Any:
+    """Rebuild by other names what has failed with `error`, if that may help; else raise it."""
+    if isinstance(error, BgpyError) or is_strike_amid(error):
+        raise error
+    if isinstance(error, (ImportError, AttributeError)) and renamed.names_any(head):
+        try:
+            return renamed.loads(head, buffers)
+        except Exception as another:
+            if isinstance(another, BgpyError) or is_strike_amid(another):
+                raise
+            error = another
+    problem = f"{what} can't be rebuilt here: {_reason(error)}"
+    raise DecodeError(problem, advice=_advice(error)) from error
 
 
 def within(payload: Payload, most: int) -> Payload:

@@ -44,10 +44,18 @@ class InlineEngine:
     def run(self, kind: Kind, payload: Payload | None, client_socket: ClientSocket) -> Outcome:
         """Run one call to its end; what it raises is in the outcome."""
         try:
+            value: Any
             if kind is INIT:
                 value = call_user(self._functions, payload)
+            elif payload is None:
+                value = {"await_response": client_socket.waits}
             else:
-                value = call_user(_arguments, payload, client_socket)
+                head, buffers, code = payload
+                value = call_user(decode, head, buffers, code, "args")
+                if value.__class__ is dict:
+                    value["await_response"] = client_socket.waits
+                else:
+                    call_user(_complete, value, client_socket)
         except BaseException as error:
             return Outcome(Result.UNREADABLE, error)
         # The outcome has no name here: an error's traceback leads to the task's frame, that to
@@ -72,13 +80,8 @@ class InlineEngine:
         return loaded
 
 
-def _arguments(payload: Payload | None, client_socket: ClientSocket) -> Any:
-    """The dict of arguments that a task is given."""
-    if payload is None:
-        return {"await_response": client_socket.waits}
-    head, buffers, code = payload
-    args = decode(head, buffers, code, "args")
-    if args.__class__ is not dict and not isinstance(args, dict):
+def _complete(args: Any, client_socket: ClientSocket) -> None:
+    """Say in `args`, which may be of a class of the user's, whether the client waits."""
+    if not isinstance(args, dict):
         raise DecodeError(f"args must be a dict, not {type(args).__name__}")
     args["await_response"] = client_socket.waits
-    return args

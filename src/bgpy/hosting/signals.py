@@ -26,7 +26,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from bgpy.process.logs import write_out
+from bgpy.system.strikes import is_strike
 from bgpy.tasks.interrupts import Place, held, place_of
 
 log = logging.getLogger("bgpy.server")
@@ -110,12 +110,15 @@ class Kept:
 
     def put_back(self) -> None:
         """Restore what the last task may have changed, and write out what it has begun to print."""
-        write_out()
+        try:
+            sys.__stdout__.flush()  # type: ignore[union-attr]
+        except (AttributeError, OSError, ValueError) as error:
+            # There is none, no room for it, or a task has closed it.
+            if isinstance(error, OSError) and is_strike(error):
+                raise
         handle = self._handle
-        is_kept = _get_handler(_INT) is handle and _get_handler(_TERM) is handle
-        if is_kept and not held and monotonic() < self._look_at:
-            return
-        if handle is None:
+        is_kept = _get_handler(_INT) is handle is _get_handler(_TERM)
+        if (is_kept and monotonic() < self._look_at and not held) or handle is None:
             return
         if held:
             log.error("a signal handler raised, but its task had ended", exc_info=held.pop())

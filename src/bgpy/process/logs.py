@@ -24,7 +24,6 @@ import sys
 from typing import TextIO
 
 from bgpy.errors import StartupError
-from bgpy.system.strikes import is_strike
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _CHUNK = 2**20
@@ -267,19 +266,6 @@ def _copy_early_output(fd: int) -> None:
     except OSError:
         # Standard error is closed, or can't be read: then nothing is known to be in it.
         return
-
-
-def write_out() -> None:
-    """Write out the beginning of a line on standard output; what the disk doesn't take stays.
-
-    The stream stays the C one: `print` of several values is then whole among other threads.
-    """
-    try:
-        if sys.__stdout__ is not None:
-            sys.__stdout__.flush()
-    except (OSError, ValueError) as error:  # no room, or a task has closed it
-        if isinstance(error, OSError) and is_strike(error):
-            raise
 
 
 def _stream(old: TextIO | None, descriptor: int, at_once: bool) -> io.TextIOWrapper:

@@ -34,7 +34,7 @@ from bgpy.serving.outbox import Outbox
 from bgpy.serving.questions import MOST_ASKED, Questions
 from bgpy.serving.queue import JobQueue
 from bgpy.serving.requests import Requests, ServerParts
-from bgpy.serving.road import road
+from bgpy.serving.road import Road
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.audit import Audit
 from bgpy.serving.sessions.lingering import LINGER
@@ -119,7 +119,7 @@ class ServerCore:
         requests = Requests(parts, self.welcome.incarnation, has_init_file, clients, interrupted)
         self.handlers = requests.handlers
         """What acts on the messages of authenticated clients."""
-        self.take = road(parts.jobs, engine, parts.ending, limits.max_message)
+        self.road = Road(parts.jobs, engine, parts.ending, limits.max_message)
         shared = memoryview(bytearray(RECEIVE_BUFFER))
         self._context = SessionContext(self, limits, self._reactor, self._budget, shared)
         self._failure: BaseException | None = None
@@ -152,7 +152,8 @@ class ServerCore:
                     self._jobs.push(Job(Kind.INIT, None, None, False), b"")
                 else:
                     self._events.initialized()
-                self._reactor.serve(self._jobs, self._worker.work, self._worker.interrupted)
+                worker = self._worker
+                self._reactor.serve(self._jobs, worker.work, worker.run, worker.interrupted)
         finally:
             self._close()
         if self._failure is not None:

@@ -46,20 +46,14 @@ class Peer(Protocol):
 class Job:
     """One request on its way through the server. Without a peer it is the server's own.
 
-    The defaults are the class's: making one is on the way of every call.
+    What every call reads is the object's own: Python looks for a default of the class longer.
     """
 
-    more = False
-    """When its turn came, more waited behind it for the same client."""
-    started = False
-    """The engine has been given it: it must not be given it again."""
     outcome: Outcome | None = None
     """How it ended, where the outbox has to be told: noted first, so that a job which is struck
     while it ends is ended with that and nothing else."""
     chain = b""
     """The calls that wait for this one (`bgpy.tasks.current`)."""
-    payload: Payload | None = None
-    """What came, until the engine has taken it: arguments don't outlive their task here."""
 
     def __init__(
         self, kind: Kind, peer: Peer | None, message: Init | Execute | Exit | None, waits: bool
@@ -68,6 +62,11 @@ class Job:
         self.peer = peer
         self.waits = waits
         """The client waits for a response."""
+        self.more = self.started = False
+        """`more`: when its turn came, more waited behind it for the same client. `started`:
+        the engine has been given it: it must not be given it again."""
+        self.payload: Payload | None = None
+        """What came, until the engine has taken it: arguments don't outlive their task here."""
         if message is None:
             self.request = self.size = 0
         else:
@@ -90,11 +89,11 @@ class Job:
 class SmallJob(Job):
     """An execute that came as one small plain frame, and whose client waits; see `road`."""
 
-    kind = EXEC
-    waits = True
-
     def __init__(self, peer: Peer, request: int, head: bytes) -> None:
+        self.kind = EXEC
         self.peer = peer
+        self.waits = True
+        self.more = self.started = False
         self.request = request
         self.size = len(head)
         self.payload = head, (), False

@@ -159,7 +159,8 @@ class Lines(Generic[J]):
     def mend(self) -> int:
         """Count anew what an exception may have left half done; gives how many jobs can run."""
         lines = self._all.values()
-        self.held_lines = {line.owner: line for line in lines if line.held}
+        self.held_lines.clear()
+        self.held_lines.update((line.owner, line) for line in lines if line.held)
         for line in lines:
             line.mend()
             if line.count and not line.held:

@@ -6,14 +6,13 @@ until half of it has run. A line is held while its client doesn't take its repli
 ::
 
     push ──► line of a client ──► turns ──► pop
-      │        └── held: no turn until release
-      └────────── lone ──────────────────────┘
+               └── held: no turn until release
 
-Where nothing else waits a small job needs no line: it is the *lone* one, until it is
-popped or somebody asks for the lines (`bgpy.serving.lines`).
+Where nothing waits, and the thread that polls is the task thread, a job that comes alone
+needs no line: it is `taken` at once (`bgpy.serving.road`).
 
 The lock is held for a few steps, by either of two threads. The thread that polls pushes
-(`push`, `push_lone`, `push_row`), looks (`queued`, `size_of`, `find`, `holds_init`),
+(`push`, `push_row`), looks (`queued`, `size_of`, `find`, `holds_init`),
 withdraws, and holds, releases and lets go of clients. The task thread pops, and at the
 server's end puts back and clears; before anybody polls it pushes the init file's job.
 Both push the last job (`push_last`). None of them takes longer the more jobs or clients
@@ -34,16 +33,15 @@ twice does no harm.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic
 
 from bgpy.serving.budget import Budget, Overloaded
 from bgpy.serving.line import J, Line
 from bgpy.serving.lines import JOB, Lines
-from bgpy.tasks.lifecycle import INIT
 
-LONE = 2**16
-"""Bytes of arguments from which on a job is counted in a line, also if it is alone."""
+ALWAYS = 2**16
+"""Bytes of arguments for which there is room, whatever else is kept, where nothing waits."""
 
 
 class JobQueue(Generic[J]):
@@ -62,14 +60,17 @@ class JobQueue(Generic[J]):
         # Guards all below but `taken` and reading `count`: see the module's docstring.
         self._lock = threading.Lock()
         self._lines: Lines[J] = Lines(max_requests, max_bytes, self._budget)
-        self._lone: J | None = None
-        self._lone_size = min(LONE, max_bytes) if max_requests > 1 else 0
         self._last: J | None = None
         self._torn = False
         self.count = 0
         """How many can run; the reactor reads it without the lock."""
+        self.held: Mapping[bytes, object] = self._lines.held_lines
+        """The lines that get no turns now, by owner."""
         self.taken: J | None = None
         """What `pop` took, until the worker sets this to None: when it is answered.
+
+        Where nothing waits or is held, the task thread may set it to a job that has just come,
+        while it polls: nobody else pops or pushes then.
 
         `pop` says so before it takes a job out, so it is known also where an exception
         struck, and gives it again; a thread that looks for it meets it in the queue or here.
@@ -83,27 +84,15 @@ class JobQueue(Generic[J]):
         with self._lock:
             self._begin()
             lines, budget = self._lines, self._budget
-            if not self.count and not lines.held_lines and job.size < self._lone_size:
-                self._lone, self.count, self._torn = job, 1, False
-                return False
-            self._line_up_lone()
             line = lines.of(owner)
-            if budget.used > budget.ample and not budget.admits(line.size, job.size + JOB):
+            short = budget.used > budget.ample and (self.count or job.size >= ALWAYS)
+            if short and not budget.admits(line.size, job.size + JOB):
                 lines.forget_if_over(line)
                 self._torn = False
                 raise Overloaded
             full = self._line_up(job, line)
             self._torn = False
             return full
-
-    def push_lone(self, job: J) -> bool:
-        """Take `job`, a small one, if nothing else waits or is held; whether it was taken."""
-        with self._lock:
-            if self.count or self._torn or job.size >= self._lone_size or self._lines.held_lines:
-                return False
-            self._lone = job
-            self.count = 1
-            return True
 
     def push_row(self, row: Sequence[J], owner: bytes) -> bool:
         """As `push` of each of `row`, small executes all.
@@ -114,8 +103,6 @@ class JobQueue(Generic[J]):
         size = row[0].size if len(row) == 1 else sum([job.size for job in row])
         with self._lock:
             self._begin()
-            if self._lone is not None:
-                self._line_up_lone()
             lines, budget = self._lines, self._budget
             line = lines.of(owner)
             if budget.used + size + JOB * len(row) > budget.ample:
@@ -135,7 +122,6 @@ class JobQueue(Generic[J]):
         """
         with self._lock:
             self._begin()
-            self._line_up_lone()
             line = self._lines.of(job.owner)
             if not line.jobs or line.jobs[-1] is not job:
                 self._line_up(job, line)
@@ -158,21 +144,16 @@ class JobQueue(Generic[J]):
 
         Where the one before is taken still, an exception has struck, and it is given again.
         """
-        if self.taken is not None:
+        taken = self.taken
+        if taken is not None:
             with self._lock:
                 self._mend()
             self._tell_relieved()
-            return self.taken
+            return taken
         try:
             with self._lock:
                 if self._torn:
                     self._mend()
-                job = self._lone
-                if job is not None:
-                    self.taken = job
-                    self._lone = None
-                    self.count -= 1
-                    return job
                 lines = self._lines
                 if not lines.turns:
                     return self._pop_last()
@@ -208,7 +189,6 @@ class JobQueue(Generic[J]):
         with self._lock:
             self._begin()
             if self._last is None:
-                self._line_up_lone()
                 self.count -= self._lines.hold(self._lines.of(owner))
             self._torn = False
 
@@ -225,7 +205,6 @@ class JobQueue(Generic[J]):
         """Note that `owner` is connected no longer: what waits for it runs, and that is all."""
         with self._lock:
             self._begin()
-            self._line_up_lone()
             line = self._lines.get(owner)
             if line is not None:
                 self.count += self._lines.release(line)
@@ -239,17 +218,16 @@ class JobQueue(Generic[J]):
         with self._lock:
             if self._torn:
                 self._mend()
-            lone = self._lone
-            return self._lines.inits > 0 or (lone is not None and lone.kind is INIT)
+            return self._lines.inits > 0
 
     def find(self, owner: bytes, request: int) -> J | None:
         """The job of that request, if it waits."""
         with self._lock:
             if self._torn:
                 self._mend()
-            for job in (self._lone, self._last):
-                if job is not None and (job.owner, job.request) == (owner, request):
-                    return job
+            last = self._last
+            if last is not None and (last.owner, last.request) == (owner, request):
+                return last
             line = self._lines.get(owner)
             return None if line is None else line.find(request)
 
@@ -262,7 +240,6 @@ class JobQueue(Generic[J]):
         """
         with self._lock:
             self._begin()
-            self._line_up_lone()
             line = self._lines.get(owner)
             job = None if line is None else line.find(request)
             withdrawn = False
@@ -311,13 +288,6 @@ class JobQueue(Generic[J]):
             self.count += 1
         return self._lines.line_up((job,), job.size, line)
 
-    def _line_up_lone(self) -> None:
-        if self._lone is not None:
-            # In this order, so that it is somewhere whatever strikes.
-            self._line_up(self._lone, self._lines.of(self._lone.owner))
-            self._lone = None
-            self.count -= 1
-
     def _pop_last(self) -> J | None:
         """Take the job that waits until all others have run, if there is one."""
         if self._last is None:
@@ -331,12 +301,8 @@ class JobQueue(Generic[J]):
         """Count anew what an exception may have left half done: a signal handler's, say."""
         taken, lines = self.taken, self._lines
         if taken is not None:  # it waits no more, wherever taking it out was struck
-            if self._lone is taken:
-                self._lone = None
-            elif self._last is taken:
+            if self._last is taken:
                 self._last = None
             lines.take_out(taken)
-        if any(job is self._lone for job in lines):
-            self._lone = None
-        self.count = lines.mend() + (self._lone is not None) + (self._last is not None)
+        self.count = lines.mend() + (self._last is not None)
         self._torn = False

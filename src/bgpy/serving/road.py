@@ -2,21 +2,22 @@
 
 ::
 
-    bytes ─► session ─► messages ─► requests ─► the queue, one by one ─► worker     general
-                └─────────── take ───────────► its lone place, or a row ────┘       short
+    bytes ─► session ─► messages ─► requests ─► queue ─► worker     general
+                ├────────────── take_row ────────┘          │       short: several at once
+                └────────────── take_alone ─────────────────┘       shortest: the only one
 
-The general road says what is right. `take` does the same in fewer steps where all that it
+The general road says what is right. This one does the same in fewer steps where all that it
 may meet is known beforehand, and leaves all else to the general road: it has no effect on
 that. One suite runs over both (``make test-general``): the general one alone serves where
 ``BGPY_ROAD`` is ``general`` in the environment (docs/design/0026).
 
 It is called by the thread that polls, as `Requests` is, and a strike there is the session's
-to bear. What it adds to the queue is added under the queue's lock.
+to bear. What it adds to the queue is added under the queue's lock. A call that is *alone* is
+not queued: the thread that polls is the task thread then, which has nothing to run, and takes
+it at once. Nobody else pops or pushes meanwhile, and who looks for it finds it `taken`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from bgpy.config import short_roads
 from bgpy.serving.budget import Overloaded
@@ -27,27 +28,47 @@ from bgpy.tasks.engine import Engine
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.small import EXECUTE, SMALL_CALL, unpack_start
 
-Take = Callable[[Peer, memoryview, int], int]
-"""Queues the small executes that stand at the front of that many bytes, which begin where a
-frame does, in a buffer that is no shorter than a header; how many bytes those were."""
 
+class Road:
+    """The road into `jobs`.
 
-def road(jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int) -> Take:
-    """The road into `jobs`."""
-    most = min(SMALL_CALL, max_message)
+    What is received starts where a frame does, in a buffer no shorter than a header.
+    """
 
-    def take(peer: Peer, data: memoryview, size: int) -> int:
-        if ending.begun or not engine.initialized:
-            return 0
-        # Where less than a header has come, what is read here ends behind it.
+    def __init__(
+        self, jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int
+    ) -> None:
+        self._jobs = jobs
+        self._engine = engine
+        self._ending = ending
+        self._most = min(SMALL_CALL, max_message) if short_roads() else -1
+
+    def take_alone(self, peer: Peer, data: memoryview, size: int) -> bool:
+        """Take the one small execute that `size` bytes of `data` are; whether they are one.
+
+        Called by the task thread, for the only client that has sent something.
+        """
         start, length, request = unpack_start(data)
-        end: int = HEADER_SIZE + length
-        if start != EXECUTE or end > size or length > most:
+        if (
+            start != EXECUTE
+            or length != size - HEADER_SIZE
+            or length > self._most
+            or self._ending.begun
+            or not self._engine.initialized
+            or self._jobs.held
+        ):
+            return False
+        self._jobs.taken = SmallJob(peer, request, data[HEADER_SIZE:size].tobytes())
+        return True
+
+    def take_row(self, peer: Peer, data: memoryview, size: int) -> int:
+        """Queue the small executes at the front of `size` bytes of `data`; how many bytes they are.
+
+        0 leaves all to the general road.
+        """
+        if self._ending.begun or not self._engine.initialized:
             return 0
-        job = SmallJob(peer, request, data[HEADER_SIZE:end].tobytes())
-        if end == size and not jobs.count and jobs.push_lone(job):
-            return size
-        row = [job]
+        most, row, end = self._most, [], 0
         while size - end >= HEADER_SIZE:
             start, length, request = unpack_start(data, end)
             after = end + HEADER_SIZE + length
@@ -55,16 +76,11 @@ def road(jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int) 
                 break
             row.append(SmallJob(peer, request, data[end + HEADER_SIZE : after].tobytes()))
             end = after
+        if not row:
+            return 0
         try:
-            if jobs.push_row(row, peer.client_id):
+            if self._jobs.push_row(row, peer.client_id):
                 peer.pause()
         except Overloaded:
             return 0  # the general road takes what there is room for
         return end
-
-    return take if short_roads() else _leave
-
-
-def _leave(peer: Peer, data: memoryview, size: int) -> int:
-    """Leave all to the general road."""
-    return 0

@@ -93,6 +93,15 @@ class Worker:
             job = self._jobs.pop()
             if job is None or ((job.started or job.kind is EXIT) and self._puts_off(job)):
                 return
+        except BaseException as error:
+            self._strike = error
+            self._struck(error)
+        else:
+            self.run(job)
+
+    def run(self, job: Job) -> None:
+        """Run and answer `job`, which is taken and has not started."""
+        try:
             payload, thread = job.payload, self.thread
             client_socket = self._client_socket = ClientSocket(self._outbox, job, job.waits)
             thread.call = job
@@ -104,12 +113,13 @@ class Worker:
                 _end_child(outcome)
             thread.serial = 0
             self._ran()
-            if outcome is None:
-                self._abroad.went(job, self._serial)
-            elif outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
-                self._end(job, client_socket, outcome)
-                self._jobs.taken = None
-                outcome = _forget_error(job, client_socket)
+            if outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
+                if outcome is None:
+                    self._abroad.went(job, self._serial)
+                else:
+                    self._end(job, client_socket, outcome)
+                    self._jobs.taken = None
+                    outcome = _forget_error(job, client_socket)
             self._jobs.taken = None
         except BaseException as error:
             self._strike = error

@@ -78,20 +78,19 @@ class ClientSocket:
     ``waits`` tells whether the caller waits for a response.
     """
 
-    # The defaults are the class's: making one is on the way of every call.
     _claimant: object = None  # who has the right to answer; see above
-    answered = False
-    """Whether the answer has left. While somebody has claimed the right to give it, it has
-    not: that may fail."""
     ended: Ended | None = None
     """How the server itself has ended the call, where it has."""
-    deferred: weakref.ref[Deferred] | None = None
-    """The right to answer later, once a task has asked for it."""
 
     def __init__(self, outlet: Outlet, call: Any, waits: bool) -> None:
         self._outlet = outlet
         self._call = call
         self.waits = waits
+        self.answered = False
+        """Whether the answer has left. While somebody has claimed the right to give it, it has
+        not: that may fail."""
+        self.deferred: weakref.ref[Deferred] | None = None
+        """The right to answer later, once a task has asked for it."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -84,7 +84,7 @@ class Tasks:
         try:
             if kind is EXEC and functions is not None:
                 state = call_user(functions.exec_task, client_socket, self._state, value)
-                if state is not None:
+                if state is not None and state is not self._state:
                     check_result("exec_task", state)
                     self._state = state
                 return DONE

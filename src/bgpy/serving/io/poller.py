@@ -26,6 +26,9 @@ WRITE = selectors.EVENT_WRITE
 STRUCK = 0
 """What a handler is called with that an exception has left in the middle."""
 
+ALONE = READ | 1 << 15
+"""`READ`, on a thread that has nothing else to do: no other socket is ready, and no job waits."""
+
 
 class Watched(Protocol):
     """What can be watched: anything with a socket's descriptor."""
@@ -35,7 +38,7 @@ class Watched(Protocol):
 
 
 OnReady = Callable[[int], None]
-"""Called with the events (`READ`, `WRITE`) that a socket is ready for."""
+"""Called with the events (`READ`, `WRITE`, or `ALONE`) that a socket is ready for."""
 
 Wait = Callable[[float | None], Sequence[tuple[int, int]]]
 """Gives the descriptors that are ready within that many seconds, and for what."""
@@ -45,57 +48,62 @@ class Poller:
     """Watches sockets for one thread at a time."""
 
     def __init__(self) -> None:
-        self._handlers: dict[int, OnReady] = {}
-        self._at: int | None = None
+        self.handlers: dict[int, OnReady] = {}
+        """By descriptor."""
+        self.at: int | None = None
         """The descriptor whose handler is called; kept where an exception leaves it."""
         self._selector = _Selector()
-        self._wait: Wait = self._selector.poll
+        self.wait: Wait = self._selector.poll
+        """Poll without calling any handler."""
 
     def register(self, sock: Watched, events: int, handler: OnReady) -> None:
         """Watch `sock` for `events`."""
         fd = sock.fileno()
         # First: a socket that is watched without a handler would be ready again and again.
-        self._handlers[fd] = handler
+        self.handlers[fd] = handler
         self._selector.register(fd, events)
 
     def modify(self, sock: Watched, events: int, handler: OnReady) -> None:
         """Watch `sock` for other `events`."""
         fd = sock.fileno()
-        self._handlers[fd] = handler
+        self.handlers[fd] = handler
         self._selector.modify(fd, events)
 
     def unregister(self, sock: Watched) -> None:
         """Watch `sock` no longer; harmless if repeated."""
         fd = sock.fileno()
-        self._handlers.pop(fd, None)
-        if self._at == fd:
-            self._at = None  # the number may soon be another's
+        self.handlers.pop(fd, None)
+        if self.at == fd:
+            self.at = None  # the number may soon be another's
         self._selector.unregister(fd)
 
     def poll(self, timeout: float | None) -> None:
         """Call the handlers of all sockets that are ready within `timeout` seconds."""
-        handlers = self._handlers
-        if self._at is not None:
+        if self.at is not None:
             # A signal handler of a task's has struck it; what it had received may be lost.
-            handler = handlers.get(self._at)
+            handler = self.handlers.get(self.at)
             if handler is not None:
                 handler(STRUCK)
-            self._at = None
-        for fd, events in self._wait(timeout):
-            handler = handlers.get(fd)
+            self.at = None
+        self.call(self.wait(timeout))
+
+    def call(self, ready: Sequence[tuple[int, int]]) -> None:
+        """Call the handlers of all that `wait` has found ready."""
+        for fd, events in ready:
+            handler = self.handlers.get(fd)
             if handler is None:
                 continue  # one that was called before it has closed this socket
-            self._at = fd
+            self.at = fd
             try:
                 handler(events if events == READ else _events(events))
             except Exception:
                 log.exception("a socket's handler failed")
-            self._at = None
+            self.at = None
 
     def is_closed(self) -> bool:
         """Whether polling fails since its descriptor is closed, or is something else by now."""
         try:
-            self._wait(0)
+            self.wait(0)
         except OSError as error:
             return error.errno in (errno.EBADF, errno.EINVAL)
         return False
@@ -103,7 +111,7 @@ class Poller:
     def close(self) -> None:
         """Give back the descriptors without touching what is watched."""
         self._selector.close()
-        self._handlers.clear()
+        self.handlers.clear()
 
 
 if sys.platform == "linux":

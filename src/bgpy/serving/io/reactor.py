@@ -17,9 +17,9 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from threading import get_ident
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from bgpy.serving.io.poller import READ, OnReady, Poller, Watched
+from bgpy.serving.io.poller import ALONE, READ, OnReady, Poller, Watched
 from bgpy.serving.io.polling_role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
 from bgpy.system.latch import Latch
 
@@ -35,14 +35,18 @@ class Deaf(Exception):
     """A task has closed the descriptor that is polled: no client can be served any more."""
 
 
-class Jobs(Protocol):
+J = TypeVar("J")
+J_co = TypeVar("J_co", covariant=True)
+
+
+class Jobs(Protocol[J_co]):
     """What waits for the task thread."""
 
     count: int
     """How many can run."""
 
     @property
-    def taken(self) -> object:
+    def taken(self) -> J_co | None:
         """The job that runs; between jobs, one that an exception left unanswered, else None."""
 
 
@@ -89,7 +93,6 @@ class Reactor:
         self._made = 0  # deadlines, ever
         self._poller: int | None = None
         self._task_thread = 0
-        self._row_began = 0.0
         self._stopping = False
         self._interrupted = False
         self._standby = threading.Thread(target=self._stand_by, name="bgpy-standby", daemon=True)
@@ -138,17 +141,22 @@ class Reactor:
     # The task thread
 
     def serve(
-        self, jobs: Jobs, run_job: Callable[[], None], interrupted: Callable[[], None]
+        self,
+        jobs: Jobs[J],
+        run_job: Callable[[], None],
+        run_taken: Callable[[J], None],
+        interrupted: Callable[[], None],
     ) -> None:
         """Poll and run jobs in this thread until `stop` is called.
 
-        `run_job` takes one of `jobs` and runs it; `interrupted` is called after `interrupt`.
+        `run_job` takes one of `jobs` and runs it, `run_taken` one that has been taken;
+        `interrupted` is called after `interrupt`.
         Raises `OSError` if a task has closed the descriptor that is polled.
         """
         self._standby.start()
         self._task_thread = get_ident()
         try:
-            self._bear(LOOPS, lambda: self._serve(jobs, run_job, interrupted))
+            self._bear(LOOPS, lambda: self._serve(jobs, run_job, run_taken, interrupted))
         except Deaf as error:
             raise error.__cause__ or error from None
 
@@ -170,10 +178,15 @@ class Reactor:
                 pass
 
     def _serve(
-        self, jobs: Jobs, run_job: Callable[[], None], interrupted: Callable[[], None]
+        self,
+        jobs: Jobs[J],
+        run_job: Callable[[], None],
+        run_taken: Callable[[J], None],
+        interrupted: Callable[[], None],
     ) -> None:
         while not self._stopping:
             try:
+                self._serve_alone(jobs, run_taken)
                 busy = self._poll_between_jobs(jobs)
             except BaseException as error:
                 if isinstance(error, OSError) and self._sockets.is_closed():
@@ -181,28 +194,77 @@ class Reactor:
                 log.exception("an exception interrupted the poller; polling continues")
                 continue
             try:
-                self._run_row(busy, jobs, run_job, interrupted)
+                if self._interrupted:
+                    self._hear_interrupt(interrupted)
+                elif busy and not self._stopping:
+                    if jobs.count > 1:
+                        self._run_row(jobs, run_job)
+                    else:
+                        run_job()  # followed by a poll, whatever time it takes
             except BaseException:
                 # Just before or after a task; who waited for it has been told.
                 log.exception(
                     "an exception interrupted the task thread; it continues with the next job"
                 )
 
-    def _run_row(
-        self, busy: bool, jobs: Jobs, run_job: Callable[[], None], interrupted: Callable[[], None]
-    ) -> None:
+    def _serve_alone(self, jobs: Jobs[J], run_taken: Callable[[J], None]) -> None:
+        """Poll, and run the jobs that come one at a time; returns as soon as there is more to do.
+
+        The same as `_poll_between_jobs` and what follows it, in fewer steps: a session whose
+        socket is ready `ALONE` takes the job that it has received.
+        """
+        role, sockets, me = self._role, self._sockets, self._task_thread
+        polling, changes, deadlines = role.polling, self._changes, self._deadlines
+        if jobs.taken is not None or sockets.at is not None:
+            return  # an exception has left it so
+        while True:
+            role.asked = True
+            if role.standby:
+                self.wake()
+            with polling:
+                role.asked = False
+                try:
+                    self._poller = me
+                    if changes or jobs.count:
+                        return
+                    role.running = False
+                    ready = sockets.wait(self._expire(None) if deadlines else None)
+                    if len(ready) != 1 or ready[0][1] != READ:
+                        sockets.call(ready)
+                        return
+                    sockets.at = fd = ready[0][0]
+                    try:
+                        sockets.handlers[fd](ALONE)
+                    except Exception:
+                        log.exception("a socket's handler failed")
+                    sockets.at = None
+                    job = jobs.taken
+                    if job is None:
+                        return
+                    role.running = True
+                finally:
+                    self._poller = None
+            role.calls += 1
+            if not role.armed:
+                self._arm()
+            run_taken(job)
+
+    def _run_row(self, jobs: Jobs[J], run_job: Callable[[], None]) -> None:
         """Run jobs until there are none, or it is time to poll."""
-        if self._interrupted:
-            try:
-                self._interrupted = False
-                interrupted()
-            except BaseException:
-                self._interrupted = True  # once more: it must not be lost
-                raise
-            return  # what it left to do is new to the standby
-        while busy and not (self._stopping or self._interrupted):
+        until = monotonic() + POLL_AGAIN
+        while not (self._stopping or self._interrupted):
             run_job()
-            busy = jobs.count > 0 and monotonic() - self._row_began < POLL_AGAIN
+            if not jobs.count or monotonic() >= until:
+                break
+
+    def _hear_interrupt(self, interrupted: Callable[[], None]) -> None:
+        """Do what `interrupt` asked for; what that left to do is new to the standby."""
+        try:
+            self._interrupted = False
+            interrupted()
+        except BaseException:
+            self._interrupted = True  # once more: it must not be lost
+            raise
 
     @property
     def interrupted(self) -> bool:
@@ -212,11 +274,13 @@ class Reactor:
     def interrupt(self) -> None:
         """Have `serve` call its `interrupted` soon; from any thread or a signal handler."""
         self._interrupted = True
+        self._changes.append(_look)
         self.wake()
 
     def stop(self) -> None:
         """Have `serve` return after the job that runs; from any thread or a signal handler."""
         self._stopping = True
+        self._changes.append(_look)
         self.wake()
 
     def drain(self, busy: Callable[[], bool], seconds: float) -> None:
@@ -247,7 +311,7 @@ class Reactor:
         self._waker.close()
         self._woken.close()
 
-    def _poll_between_jobs(self, jobs: Jobs) -> bool:
+    def _poll_between_jobs(self, jobs: Jobs[J]) -> bool:
         """Poll once; whether there are jobs to run, of which the standby knows then."""
         role = self._role
         role.asked = True  # as `_ask_for_role`: a call of Python's is too dear for each job
@@ -258,22 +322,19 @@ class Reactor:
             try:
                 self._poller = self._task_thread
                 # Asked only now: the standby may have met the wake of a job or a stop.
-                role.running = has_jobs = jobs.count > 0 or jobs.taken is not None
-                timeout = 0.0 if has_jobs or self._stopping or self._interrupted else None
-                if self._changes or self._deadlines:
-                    self._poll(timeout)
+                timeout = self._due(None) if self._changes or self._deadlines else None
+                if jobs.count or jobs.taken is not None or self._stopping or self._interrupted:
+                    self._sockets.poll(0.0)
                 else:
+                    role.running = False
                     self._sockets.poll(timeout)
             finally:
                 self._poller = None
-                count = jobs.count
-                role.running = has_jobs = count > 0 or jobs.taken is not None
+                role.running = has_jobs = jobs.taken is not None or jobs.count > 0
         if has_jobs:
             role.calls += 1
             if not role.armed:
                 self._arm()
-            # One that is alone is followed by a poll, whatever time it took.
-            self._row_began = monotonic() if count > 1 else 0.0
         return has_jobs
 
     def _ask_for_role(self) -> None:
@@ -340,7 +401,11 @@ class Reactor:
     # The poll
 
     def _poll(self, timeout: float | None) -> None:
-        """Make the changes that were left, serve deadlines, and poll.
+        """Make the changes that were left, serve deadlines, and poll."""
+        self._sockets.poll(self._due(timeout))
+
+    def _due(self, timeout: float | None) -> float | None:
+        """Make the changes that were left, and serve deadlines; gives the time to poll then.
 
         A change is taken out when it was made, so that one which an exception of a signal
         handler's has struck is made again. Those that come meanwhile wait until after the
@@ -352,7 +417,7 @@ class Reactor:
             changes.popleft()
         if self._deadlines:
             timeout = self._expire(timeout)
-        self._sockets.poll(0.0 if changes else timeout)
+        return 0.0 if changes else timeout
 
     def _expire(self, timeout: float | None) -> float | None:
         """Serve the deadlines that are over; the time to poll until the next one."""
@@ -378,6 +443,10 @@ class Reactor:
                     self._signalled(number)
         except BlockingIOError:
             pass
+
+
+def _look() -> None:
+    """The change that has whoever polls look at what else has changed."""
 
 
 def _attempt(action: Callable[[], None]) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    socket ──► small executes alone ──► take                          (`bgpy.serving.road`)
+    socket ──► one small execute, or a row of them ──► the short road  (`bgpy.serving.road`)
          ├───► one whole small message, or several ──► handlers
          └───► a part of a large one ──► received where it belongs ──► handlers
 
@@ -63,9 +63,10 @@ class Inflow(Generic[R]):
         "_context",
         "_handlers",
         "_intake",
+        "_receive_into",
+        "_road",
         "_session",
         "_shared",
-        "_take",
         "_transport",
         "_watch",
         "reader",
@@ -83,7 +84,19 @@ class Inflow(Generic[R]):
         """Makes messages of bytes; None until the client has proved the token."""
         # Looked up once: they are needed for each call.
         self._shared, owner = context.shared, context.owner
-        self._handlers, self._take = owner.handlers, owner.take
+        self._handlers, self._road = owner.handlers, owner.road
+        self._receive_into = transport.sock.recv_into
+
+    def read_alone(self) -> None:
+        """As `read`, where nothing else is ready and no job waits: on the task thread."""
+        reader = self.reader
+        if reader is None or not reader.idle:
+            self.read()
+            return
+        data = self._shared
+        count = self._receive_into(data)
+        if not self._road.take_alone(self._session, data, count):
+            self._act_on(reader, data, count)
 
     def read(self) -> None:
         """Receive once, or a few times into one large message, and act on what is whole."""
@@ -92,22 +105,26 @@ class Inflow(Generic[R]):
             self._session.shake_hands()
         elif reader.target is not None:
             self._read_large(reader)
-        elif count := self._transport.sock.recv_into(self._shared):
-            data = self._shared
-            if reader.idle and (used := self._take(self._session, data, count)):
-                if used == count:
-                    return
-                data, count = data[used:], count - used
-            message = reader.lone(data, count)
-            if message is not None:
-                self._handlers[message.__class__](self._session, message)
-            else:
-                messages = reader.feed(data[:count])
-                self.came(reader, messages)
-                if not messages:
-                    self._read_large(reader)
         else:
+            self._act_on(reader, self._shared, self._receive_into(self._shared))
+
+    def _act_on(self, reader: FrameReader[Message], data: memoryview, count: int) -> None:
+        """Act on the `count` bytes at the front of `data` that were received; 0 are the end."""
+        if not count:
             self._session.ended()
+            return
+        if reader.idle and (used := self._road.take_row(self._session, data, count)):
+            if used == count:
+                return
+            data, count = data[used:], count - used
+        message = reader.lone(data, count)
+        if message is not None:
+            self._handlers[message.__class__](self._session, message)
+        else:
+            messages = reader.feed(data[:count])
+            self.came(reader, messages)
+            if not messages:
+                self._read_large(reader)
 
     def receive_some(self, memory: memoryview) -> int:
         """Bytes received into `memory`; 0 if nothing is there, and at the end, which closes."""

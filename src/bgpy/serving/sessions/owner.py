@@ -14,6 +14,16 @@ S = TypeVar("S", contravariant=True)
 """The session."""
 
 
+class ShortRoad(Protocol[S]):
+    """What queues small plain executes; see `bgpy.serving.road`."""
+
+    def take_alone(self, session: S, data: memoryview, size: int) -> bool:
+        """Whether what was received is one of them, which runs next."""
+
+    def take_row(self, session: S, data: memoryview, size: int) -> int:
+        """Queue those that stand at the front of what was received; how many bytes those were."""
+
+
 class SessionOwner(Protocol[S]):
     """The server, as its sessions see it. All of it is called by the thread that polls."""
 
@@ -22,8 +32,8 @@ class SessionOwner(Protocol[S]):
         """What acts on a message of each class."""
 
     @property
-    def take(self) -> Callable[[S, memoryview, int], int]:
-        """The short road; see `bgpy.serving.road`."""
+    def road(self) -> ShortRoad[S]:
+        """What queues the small executes; see `bgpy.serving.road`."""
 
     def proved(self, session: S) -> None:
         """The client of `session` has proved the token."""

@@ -26,7 +26,7 @@ from bgpy.codec.payload import within
 from bgpy.config import short_roads
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
-from bgpy.serving.io.poller import READ, STRUCK
+from bgpy.serving.io.poller import ALONE, READ, STRUCK
 from bgpy.serving.io.reactor import Deadline
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.sessions.inflow import Inflow
@@ -128,13 +128,10 @@ class Session:
         With `more` it may wait for the next message, but no longer than to the next poll.
         """
         head, buffers, code = packed
-        if (
-            head.__class__ is bytes
-            and len(head) <= self._small <= self._connection.plain_head
-            and not (buffers or code or error)
-        ):
+        # Where the client has just broken the protocol it gets this, and then is told so.
+        if not (buffers or code or error) and len(head) <= self._small and head.__class__ is bytes:
             piece = pack_start(REPLY, len(head), request) + head
-            if not (more and self._outflow.gather(piece)):
+            if not more or not self._outflow.gather(piece):
                 self._send((piece,), more)
             return
         self._say(Reply(request, head, buffers, CODEC_PICKLE, code, error), more)
@@ -151,7 +148,9 @@ class Session:
 
     def _ready(self, events: int) -> None:
         try:
-            if events == READ and self.state is _OPEN:
+            if events == ALONE and self.state is _OPEN:
+                self._inflow.read_alone()
+            elif events == READ and self.state is _OPEN:
                 self._inflow.read()
             else:
                 self._ready_for(events)
