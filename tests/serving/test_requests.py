@@ -147,7 +147,7 @@ def test_request_is_refused_where_the_memory_is_used_up(session: Session, kind: 
     """In words, and nothing of it is kept."""
     desk = Desk(memory=2**18)
     desk.budget.unsent = 2**18
-    desk.take(Session(b"b"), Execute(1, b""))  # no line is needed yet
+    desk.take(Session(b"b"), Execute(1, b""))  # there is room for one
     desk.take(session, kind(2, bytes(2**15)))
     assert session.refusals == [(2, Reason.OVERLOAD, NO_ROOM)]
     assert desk.jobs.queued() == 1

@@ -20,7 +20,7 @@ LONG = 30.0
 class Jobs(deque[Callable[[], object]]):
     """What waits for the task thread."""
 
-    taken: object = None
+    taken: Callable[[], object] | None = None
 
     @property
     def count(self) -> int:
@@ -108,9 +108,17 @@ class Loop:
 
     def _serve(self) -> None:
         try:
-            self.reactor.serve(self.jobs, lambda: self.jobs.popleft()(), self._count_interrupts)
+            self.reactor.serve(
+                self.jobs, lambda: self.jobs.popleft()(), self._run_taken, self._count_interrupts
+            )
         except BaseException as failure:
             self.failure = failure
+
+    def _run_taken(self, job: Callable[[], object]) -> None:
+        try:
+            job()
+        finally:
+            self.jobs.taken = None
 
     def _count_interrupts(self) -> None:
         self.interrupts += 1

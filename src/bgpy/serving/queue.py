@@ -40,6 +40,9 @@ from bgpy.serving.budget import Budget, Overloaded
 from bgpy.serving.line import J, Line
 from bgpy.serving.lines import JOB, Lines
 
+ALWAYS = 2**16
+"""Bytes of arguments for which there is room, whatever else is kept, where nothing waits."""
+
 
 class JobQueue(Generic[J]):
     """A line per client, served in turn; `pop` gives the last job when all others have run."""
@@ -82,7 +85,8 @@ class JobQueue(Generic[J]):
             self._begin()
             lines, budget = self._lines, self._budget
             line = lines.of(owner)
-            if budget.used > budget.ample and not budget.admits(line.size, job.size + JOB):
+            short = budget.used > budget.ample and (self.count or job.size >= ALWAYS)
+            if short and not budget.admits(line.size, job.size + JOB):
                 lines.forget_if_over(line)
                 self._torn = False
                 raise Overloaded

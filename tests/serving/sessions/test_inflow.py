@@ -50,8 +50,16 @@ class Bench:
         assert session is self
         self.came.append(message)
 
-    def take(self, session: object, data: memoryview, size: int) -> int:
+    @property
+    def road(self) -> Bench:
+        """The short one."""
+        return self
+
+    def take_row(self, session: object, data: memoryview, size: int) -> int:
         return min(self.taken, size)
+
+    def take_alone(self, session: object, data: memoryview, size: int) -> bool:
+        return 0 < size <= self.taken
 
     def recv_into(self, memory: memoryview) -> int:
         self.receives += 1
@@ -116,13 +124,37 @@ def test_what_the_short_road_has_taken_is_not_acted_on_again(bench: Bench) -> No
     assert bench.came == [Ping(2)]
 
 
-def test_short_road_is_not_asked_within_a_message(bench: Bench) -> None:
+def test_session_that_is_ready_alone_is_read_like_any_other(bench: Bench) -> None:
+    """But for the one message that the short road takes at once."""
+    bench.feed(Ping(1), Ping(2))
+    bench.inflow.read_alone()
+    assert bench.came == [Ping(1), Ping(2)]
+    bench.feed(Ping(3))
+    bench.taken = 16
+    bench.inflow.read_alone()
+    assert len(bench.came) == 2
+    bench.inflow.reader = None
+    bench.inflow.read_alone()
+    assert bench.log == ["handshake"]
+
+
+def test_end_of_the_stream_is_noticed_alone(bench: Bench) -> None:
+    """Whatever the buffer holds of what came before."""
+    bench.feed(Execute(1, b"x", wait=True))
+    bench.inflow.read_alone()
+    bench.inflow.read_alone()
+    assert ([message.request for message in bench.came], bench.log) == ([1], ["ended"])
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_short_road_is_not_asked_within_a_message(bench: Bench, alone: bool) -> None:
     """What looks like a frame there is somebody's arguments."""
+    read = bench.inflow.read_alone if alone else bench.inflow.read
     bench.feed(Execute(1, b"x" * 40))
     bench.most = 30
-    bench.inflow.read()
-    bench.taken = 16
-    bench.inflow.read()
+    read()
+    bench.taken = 99
+    read()
     assert [message.request for message in bench.came] == [1]
 
 

@@ -233,7 +233,10 @@ class Reactor:
                         sockets.call(ready)
                         return
                     sockets.at = fd = ready[0][0]
-                    sockets.handlers[fd](ALONE)
+                    try:
+                        sockets.handlers[fd](ALONE)
+                    except Exception:
+                        log.exception("a socket's handler failed")
                     sockets.at = None
                     job = jobs.taken
                     if job is None:
