@@ -141,7 +141,9 @@ def test_futures_end_when_the_thread_that_reads_for_them_fails(
         def fail(data: memoryview) -> None:
             raise MemoryError
 
-        patch.setattr(channel.reader, "_frames", SimpleNamespace(target=None, idle=False, feed=fail))
+        patch.setattr(
+            channel.reader, "_frames", SimpleNamespace(target=None, idle=False, feed=fail)
+        )
         error = client.submit({"add": 1}).exception(20.0)
         del channel
     assert isinstance(error, ServerGone)
