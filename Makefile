@@ -9,11 +9,11 @@ STAMP := $(VENV)/installed
 # The same without linters and test tools.
 RUNS := $(VENV)/runs
 
-# The benchmarks have environments of their own, made in the same way.
+# The benchmarks have environments of their own: $(BENCH)-NAME for some peers, $(BENCH) else.
 BENCH := .venv-bench
-BENCH_RAY := .venv-bench-ray
-BENCH_031 := .venv-bench-031
 FIGURES := build/bench
+# Of the benchmarks: more are surer, fewer are sooner.
+ROUNDS ?=
 
 PACKAGE := .venv-package
 FUZZ := .venv-fuzz
@@ -32,13 +32,20 @@ unexport PYTHONDONTWRITEBYTECODE
 # What `make test`, `make coverage` and `make test-general` run; empty means all.
 TESTS ?=
 
-.PHONY: demo test test-wine test-general coverage package check reference fuzz soak endurance siege bench bench-quick bench-compare bench-ray bench-031 clean
+.PHONY: demo test test-wine test-general properties coverage package check reference fuzz soak endurance siege bench bench-quick bench-bars bench-compare bench-peers clean
 
 demo: $(if $(wildcard $(STAMP)),$(STAMP),$(RUNS))
 	$(BIN)/python examples/quickstart.py
 
+# A file is one worker's; the longest come first (tests/support/order.py), not the fullest.
+AT_ONCE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest $(AT_ONCE) $(TESTS)
+
+# What must hold for any input, with thousands of inputs for each; some minutes.
+properties: $(STAMP)
+	$(BIN)/python -m pytest $(AT_ONCE) --hypothesis-profile thorough -m hypothesis $(TESTS)
 
 # What can run on Windows' Python under Wine, where tools/pythons/make.sh has put that. Not
 # here: what starts many processes, since each takes Wine some seconds. The workflow runs all
@@ -49,7 +56,7 @@ test-wine:
 
 # The same without the short roads of small calls (docs/design/0026).
 test-general: $(STAMP)
-	BGPY_ROAD=general $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
+	BGPY_ROAD=general $(BIN)/python -m pytest $(AT_ONCE) $(TESTS)
 
 # Lines and branches that the tests reach, in their servers' processes too.
 coverage: $(STAMP)
@@ -99,29 +106,30 @@ endurance: $(STAMP)
 siege: $(STAMP)
 	$(BIN)/python -m endurance.siege --save $(FIGURES)/siege.json --write docs
 
-# Minutes; writes docs/benchmarks.md and docs/benchmarks.svg, with what the two below kept.
-bench: $(BENCH)/installed
+# Some 20 minutes; writes docs/benchmarks.md and docs/benchmarks.svg.
+bench: $(BENCH)/installed bench-peers
 	$(BENCH)/bin/python -m compileall -q src  # as an installed package is
-	$(BENCH)/bin/python -m benchmarks --save $(FIGURES)/all.json --write docs --others $(FIGURES)
+	$(BENCH)/bin/python -m benchmarks $(ROUNDS:%=--rounds %) --save $(FIGURES)/all.json --write docs
 
 bench-quick: $(BENCH)/installed
 	$(BENCH)/bin/python -m compileall -q src
-	$(BENCH)/bin/python -m benchmarks --quick
+	$(BENCH)/bin/python -m benchmarks --quick $(ROUNDS:%=--rounds %)
+
+# The road of a small call against its bars: 2 minutes.
+bench-bars: $(STAMP)
+	$(BIN)/python -m benchmarks.bars $(ROUNDS:%=--rounds %)
 
 # Two checkouts against each other: make bench-compare BEFORE=../before AFTER=.
 bench-compare: $(STAMP)
 	$(BIN)/python -m benchmarks.compare $(BEFORE) $(AFTER)
 
-bench-ray: $(BENCH)/installed $(BENCH_RAY)/installed
-	$(BENCH)/bin/python -m benchmarks --peers raw,bgpy,ray \
-		--python ray=$(BENCH_RAY)/bin/python --save $(FIGURES)/ray.json
-
-bench-031: $(BENCH)/installed $(BENCH_031)/installed
-	$(BENCH)/bin/python -m benchmarks --peers raw,bgpy,bgpy031 \
-		--python bgpy031=$(BENCH_031)/bin/python --save $(FIGURES)/031.json
+# Those that need environments of their own; a run leaves out what doesn't install here.
+bench-peers:
+	-$(MAKE) $(BENCH)-ray/installed
+	-$(MAKE) $(BENCH)-031/installed
 
 clean:
-	rm -rf .venv .venv-python* $(PACKAGE) $(FUZZ) $(BENCH) $(BENCH_RAY) $(BENCH_031) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-python* $(PACKAGE) $(FUZZ) $(BENCH) $(BENCH)-* build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests examples benchmarks endurance fuzz tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNS): pyproject.toml
@@ -146,19 +154,13 @@ $(FUZZ)/installed: pyproject.toml
 		|| echo 'atheris does not install here: fuzzing is not guided by coverage'
 	touch $@
 
-$(BENCH)/installed: pyproject.toml
+$(BENCH)/installed: pyproject.toml benchmarks/environments/bench.txt
 	$(PYTHON) -m venv --clear $(BENCH)
-	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable . \
+		--requirement benchmarks/environments/bench.txt
 	touch $@
 
-$(BENCH_RAY)/installed: Makefile
-	$(PYTHON) -m venv --clear $(BENCH_RAY)
-	$(BENCH_RAY)/bin/python -m pip install --quiet --disable-pip-version-check numpy ray
-	touch $@
-
-# It needs an old click, so it can't stand beside anything current.
-$(BENCH_031)/installed: Makefile
-	$(PYTHON) -m venv --clear $(BENCH_031)
-	$(BENCH_031)/bin/python -m pip install --quiet --disable-pip-version-check \
-		'bgpy==0.3.1' 'click<8.1' psutil
+$(BENCH)-%/installed: benchmarks/environments/%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@

@@ -1,7 +1,7 @@
-"""How soon a stranger is let in while many clients have many calls queued.
+"""``python -m benchmarks.crowded``: how soon a stranger is let in while many calls are queued.
 
-Run as ``python -m benchmarks.crowded``: 10 clients queue 9,000 calls each behind a task that
-runs, and in another process a fresh client connects, proves the token and pings, again and again.
+Clients queue their calls behind a task that runs; meanwhile a fresh client in another process
+connects, proves the token and pings, again and again.
 """
 
 from __future__ import annotations
@@ -13,43 +13,32 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Any
 
-from bgpy import Client, Server, respond, token_create
+from benchmarks.harness import tasks
+from benchmarks.harness.home import home, need_linux, say
+from bgpy import Client, Server, token_create
 
-
-def init() -> None:
-    """No state."""
-
-
-def execute(client_socket: Any, state: None, args: dict[str, Any]) -> None:
-    """Sleep as long as asked."""
-    time.sleep(args["seconds"])
-    respond(client_socket, None)
-
-
-def leave(client_socket: Any, state: None, args: dict[str, Any]) -> None:
-    """Nothing to do."""
+LONG = 60.0
+"""Seconds of the task that all calls wait for; it ends with the server."""
 
 
 def crowd(clients: int, calls: int, rounds: int) -> list[float]:
     """Seconds that each of `rounds` strangers took: those of another process, as strangers are."""
     token = token_create()
-    server = Server("127.0.0.1", 0, token=token)
-    handle = server.run_background()
-    queueing = [Client(handle.host, handle.port, token) for _ in range(clients)]
+    handle = Server("127.0.0.1", 0, token=token).run_background()
+    queueing = [Client(handle.address, token=token) for _ in range(clients)]
     try:
-        queueing[0].initialize(init, execute, leave)
-        queueing[0].submit({"seconds": 60.0})
+        queueing[0].initialize(tasks.init_task, tasks.exec_task, tasks.exit_task)
+        queueing[0].submit({"do": "sleep", "seconds": LONG})
         for client in queueing:
             for _ in range(calls):
-                client.submit({"seconds": 0.0})
+                client.submit({"add": 1})
         command = [sys.executable, "-m", "benchmarks.crowded", "--rounds", str(rounds)]
-        environment = {**os.environ, "BGPY_TOKEN": token}
         ran = subprocess.run(
             [*command, "--strangers", handle.address],
-            env=environment,
+            env={**os.environ, "BGPY_TOKEN": token},
             stdout=subprocess.PIPE,
+            timeout=LONG,
             check=True,
         )
         return list(json.loads(ran.stdout))
@@ -72,16 +61,19 @@ def strangers(address: str, rounds: int) -> list[float]:
 
 def main() -> None:
     """Print median and worst, in milliseconds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, default=10)
-    parser.add_argument("--calls", type=int, default=9_000)
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--strangers", metavar="ADDRESS", help="be them, and print their seconds")
+    need_linux()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.crowded", description=__doc__)
+    add = parser.add_argument
+    add("--clients", type=int, default=10, help="that queue calls (%(default)s)")
+    add("--calls", type=int, default=9_000, help="queued by each (%(default)s)")
+    add("--rounds", type=int, default=50, help="strangers, one after another (%(default)s)")
+    add("--strangers", metavar="ADDRESS", help="be the strangers, and print their seconds as JSON")
     options = parser.parse_args()
     if options.strangers:
         print(json.dumps(strangers(options.strangers, options.rounds)))
         return
-    took = [1000 * each for each in crowd(options.clients, options.calls, options.rounds)]
+    with home(say):
+        took = [1000 * each for each in crowd(options.clients, options.calls, options.rounds)]
     print(
         f"connect, proof and ping: median {statistics.median(took):.1f} ms, worst {max(took):.1f}"
     )

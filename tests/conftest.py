@@ -12,10 +12,17 @@ import pytest
 from hypothesis import settings
 
 from bgpy import Client, Handle, Server
+from tests.support.order import place
 
 # How long an example takes is nothing that a test may fail for.
 settings.register_profile("suite", deadline=None)
+settings.register_profile("thorough", deadline=None, max_examples=3000)  # `make properties`
 settings.load_profile("suite")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest begin first."""
+    items.sort(key=lambda item: place(item.nodeid))
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,8 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+from tests.support.order import LONGEST, place
+
 TESTS = Path(__file__).parent
 SUPPORT = TESTS / "support"
 SOURCE = TESTS.parent / "src" / "bgpy"
@@ -93,6 +95,14 @@ def test_folders_of_tests_hold_nothing_but_tests() -> None:
         and path.name != "conftest.py"
     ]
     assert not strays
+
+
+def test_longest_files_exist_and_come_first() -> None:
+    """Who moves one of them moves its line in ``tests/support/order.py``."""
+    assert [file for file in LONGEST if not (TESTS / file).is_file()] == []
+    begun = sorted(["tests/test_suite.py", *(f"tests/{file}::test" for file in LONGEST)], key=place)
+    assert begun[0] == f"tests/{LONGEST[0]}::test"
+    assert begun[-1] == "tests/test_suite.py"
 
 
 def test_every_module_has_its_test_file() -> None:

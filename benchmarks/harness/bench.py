@@ -6,13 +6,13 @@ import json
 import os
 import select
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from benchmarks.harness import process
+from benchmarks.harness.environments import python
 
 LOG_LINES = 8
 """Lines of a failed process's output that its error shows."""
@@ -27,20 +27,18 @@ class PeerFailed(Exception):
 class Program:
     """A process of the run that answers in lines of JSON."""
 
-    def __init__(
-        self, python: str, module: str, name: str, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, module: str, name: str, environment: Mapping[str, str]) -> None:
         self._what = f"{module} {name}"
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         self._rest = b""
         self._popen = subprocess.Popen(
-            [python, "-m", module, name],
+            [python(name), "-m", module, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             bufsize=0,
             start_new_session=True,
-            env=environment,
+            env={**os.environ, **environment},
         )
         self.pid = self._popen.pid
 
@@ -89,18 +87,13 @@ class Program:
 
 
 class Bench:
-    """A server and a client of one peer."""
+    """A server and a client of one peer; `environment` is what they get beside this process's."""
 
-    def __init__(
-        self,
-        name: str,
-        python: str = sys.executable,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
-        self._server = Program(python, "benchmarks.harness.server", name, environment)
+        self._server = Program("benchmarks.harness.server", name, environment)
         try:
-            self._client = Program(python, "benchmarks.harness.client", name, environment)
+            self._client = Program("benchmarks.harness.client", name, environment)
         except BaseException:
             self._server.end()
             raise

@@ -113,10 +113,12 @@ class Client:
 
     def do_clients(self, count: int, seconds: float) -> Figures:
         """Clients at once, each a process."""
-        counts = crowd.run(self._connect, count, seconds)
+        shares, server_cpu = crowd.run(self._connect, count, seconds, self._server_clock)
+        counts = [share.calls for share in shares]
         return {
             "rate": sum(counts) / seconds,
             "slowest": min(counts) / statistics.mean(counts),
+            "cpu": (server_cpu + sum(share.cpu for share in shares)) / sum(counts),
         }
 
     def do_ping(self, load: str, seconds: float) -> Figures:
@@ -143,7 +145,10 @@ class Client:
         return times
 
     def _clocks(self) -> tuple[float, float]:
-        return time.process_time(), process.cpu_seconds(self._target["pid"])
+        return time.process_time(), self._server_clock()
+
+    def _server_clock(self) -> float:
+        return process.cpu_seconds(self._target["pid"])
 
     def _timed(self, function: Callable[..., Any], *args: Any) -> float:
         start = time.perf_counter()

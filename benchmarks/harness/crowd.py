@@ -6,7 +6,7 @@
       | fork ───────►   | connects, calls once
       | ◄── ready ────  |
       | ── begin, end ► | calls until the end, and counts from the beginning
-      | ◄── count ────  X
+      | ◄── share ────  X
 """
 
 from __future__ import annotations
@@ -24,7 +24,26 @@ from benchmarks.harness.settings import SETTLING
 
 PATIENCE = 30.0
 """Seconds for all to connect, and beyond their time for all to tell."""
-READY = struct.pack("Q", 2**64 - 1)
+
+
+class Share(NamedTuple):
+    """What one client did in the time that counts."""
+
+    calls: int
+    cpu: float
+    """Seconds of CPU time that its process took for them."""
+
+
+class Crowd(NamedTuple):
+    """What all did in the time that counts."""
+
+    shares: list[Share]
+    server_cpu: float
+    """Seconds of CPU time that the server took."""
+
+
+_SHARE = struct.Struct("Qd")
+_READY = _SHARE.pack(0, 0.0)
 
 
 class Pipes(NamedTuple):
@@ -34,8 +53,10 @@ class Pipes(NamedTuple):
     go: int
 
 
-def run(connect: Callable[[], Any], count: int, seconds: float) -> list[int]:
-    """How many calls each of `count` clients made in `seconds`."""
+def run(
+    connect: Callable[[], Any], count: int, seconds: float, server_clock: Callable[[], float]
+) -> Crowd:
+    """What `count` clients did in `seconds`; `server_clock` gives the server's CPU time so far."""
     told, tell = os.pipe()
     go, start = os.pipe()
     children: list[int] = []
@@ -47,7 +68,11 @@ def run(connect: Callable[[], Any], count: int, seconds: float) -> list[int]:
         # The same time for all: whoever is late counts fewer calls.
         begin = time.monotonic() + SETTLING
         os.write(start, count * struct.pack("2d", begin, begin + seconds))
-        return _read(told, count, seconds + PATIENCE)
+        clocks = []
+        for moment in (begin, begin + seconds):
+            time.sleep(max(0.0, moment - time.monotonic()))
+            clocks.append(server_clock())
+        return Crowd(_read(told, count, PATIENCE), clocks[1] - clocks[0])
     finally:
         for pid in children:
             os.kill(pid, signal.SIGKILL)
@@ -57,17 +82,17 @@ def run(connect: Callable[[], Any], count: int, seconds: float) -> list[int]:
             os.close(descriptor)
 
 
-def _read(told: int, count: int, patience: float) -> list[int]:
+def _read(told: int, count: int, patience: float) -> list[Share]:
     data = b""
     deadline = time.monotonic() + patience
-    while len(data) < count * len(READY):
+    while len(data) < count * _SHARE.size:
         if not select.select([told], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise TimeoutError(f"{len(data) // len(READY)} of {count} clients answered in time")
-        chunk = os.read(told, count * len(READY) - len(data))
+            raise TimeoutError(f"{len(data) // _SHARE.size} of {count} clients answered in time")
+        chunk = os.read(told, count * _SHARE.size - len(data))
         if not chunk:
             raise ConnectionError("the clients ended early; their errors stand above")
         data += chunk
-    return [number for (number,) in struct.iter_unpack("Q", data)]
+    return [Share(*each) for each in _SHARE.iter_unpack(data)]
 
 
 def _fork(connect: Callable[[], Any], seconds: float, pipes: Pipes, others: tuple[int, int]) -> int:
@@ -88,15 +113,16 @@ def _fork(connect: Callable[[], Any], seconds: float, pipes: Pipes, others: tupl
 
 def _call(connection: Any, pipes: Pipes) -> None:
     connection.call({"add": 1})
-    os.write(pipes.told, READY)
+    os.write(pipes.told, _READY)
     begin, end = struct.unpack("2d", os.read(pipes.go, 16))
     calls = 0
     call, clock = connection.call, time.monotonic
     while clock() < begin:
         call({"add": 1})
+    cpu = time.process_time()
     while clock() < end:
         call({"add": 1})
         calls += 1
-    os.write(pipes.told, struct.pack("Q", calls))
+    os.write(pipes.told, _SHARE.pack(calls, time.process_time() - cpu))
     # Not before all are done: closing costs the server time.
     time.sleep(PATIENCE)

@@ -21,6 +21,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def need_linux() -> None:
+    """End this program on other systems."""
+    if not sys.platform.startswith("linux"):
+        sys.exit("the benchmarks need Linux: they pin processes and read their CPU clocks")
+
+
 def open_files(wanted: int) -> int:
     """Let this process and its children open as many files as they may; gives what that allows."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

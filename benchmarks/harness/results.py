@@ -1,7 +1,7 @@
-"""The figures of one run: per figure and peer one number per round.
+"""The figures of one run: per figure and peer one number per round, or several of its turns.
 
-Medians are over rounds. Ratios are made within each round, between slices measured
-seconds apart, before their median is taken.
+Medians are over all of them. Ratios are made within each turn, between slices measured
+a second or a few apart, before their median is taken.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ class Spread(NamedTuple):
     high: float
 
 
+def single(value: float) -> Spread:
+    """A figure that is not one per round."""
+    return Spread(value, value, value)
+
+
 class Results:
     """Figures by name and peer."""
 
@@ -31,7 +36,7 @@ class Results:
         self.notes: list[str] = []
 
     def add(self, figure: str, peer: str, turn: int, value: float) -> None:
-        """Keep the value of one round, counted from 0."""
+        """Keep the value of one turn, counted from 0."""
         values = self.figures.setdefault(figure, {}).setdefault(peer, [])
         values.extend([None] * (turn + 1 - len(values)))
         values[turn] = value

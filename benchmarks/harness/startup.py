@@ -1,7 +1,8 @@
-"""``python -m benchmarks.harness.startup NAME [value|fork|spawn]``: time to the first reply.
+"""``python -m benchmarks.harness.startup NAME VARIANT``: time to the first reply.
 
-It prints the seconds from the order to start a server until its first reply, with the
-client's library imported before. A peer without a launcher of its own is started as a program.
+VARIANT is value, fork, spawn or empty. It prints the seconds from the order to start a server
+until its first reply, with the client's library imported before. A peer without a launcher of its
+own is started as a program.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def program(name: str) -> float:
 def main() -> None:
     """Print the seconds, as JSON."""
     tell = claim_stdout()
-    name, variant = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
+    name, variant = sys.argv[1:]
     if name == "bgpy":
         seconds = background(variant == "value")
     elif name == "managers":

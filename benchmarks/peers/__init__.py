@@ -1,16 +1,21 @@
 """The peers: one module each, which serves in one process and calls from another.
 
-A module has ``serve(tell)``, which announces where it serves and then serves until its
-standard input ends, and a class ``Connection``. It does what the peer's documentation
+A module has ``serve(tell, **options)``, which announces where it serves and then serves until
+its standard input ends, and a class ``Connection``. It does what the peer's documentation
 recommends for speed, with authentication where the peer has one.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 ALL = frozenset({"call", "pipeline", "connect", "put", "get", "clients", "start"})
+SMALL = frozenset({"call", "pipeline", "connect", "clients"})
+UNIX = MappingProxyType({"unix": True})
 
 
 class Peer(NamedTuple):
@@ -23,11 +28,19 @@ class Peer(NamedTuple):
     how: str
     """How it is used, for the report."""
     can: frozenset[str] = ALL
+    options: Mapping[str, Any] = MappingProxyType({})
+    """What `serve` of the module is given."""
+    environment: str = ""
+    """The virtual environment it needs, ``.venv-bench-NAME``; empty for the run's own.
+
+    Such a peer is started for its own slices only: its other processes would take time from
+    those of the rest.
+    """
 
 
 PEERS = {
     "raw": Peer(
-        "raw sockets",
+        "raw sockets, TCP",
         "raw",
         None,
         "the limit: blocking TCP with TCP_NODELAY, one server thread per connection, `recv_into`, "
@@ -35,11 +48,28 @@ PEERS = {
         "private memory advised MADV_HUGEPAGE",
         ALL - {"pipeline"},
     ),
+    "raw_unix": Peer(
+        "raw sockets, Unix",
+        "raw",
+        None,
+        "the same over a Unix socket",
+        SMALL - {"pipeline"},
+        UNIX,
+    ),
     "bgpy": Peer(
-        "bgpy",
+        "bgpy, TCP",
         "background",
         "bgpy",
         "`run_background()`, a token, `client.call`; `client.submit` where calls are pipelined",
+        ALL | {"ping", "idle"},
+    ),
+    "bgpy_unix": Peer(
+        "bgpy, Unix",
+        "background",
+        "bgpy",
+        "the same over a Unix socket, which a server without host and port makes",
+        SMALL,
+        UNIX,
     ),
     "raw_tls": Peer(
         "ssl sockets",
@@ -51,18 +81,27 @@ PEERS = {
     ),
     "bgpy_tls": Peer(
         "bgpy over TLS",
-        "background_tls",
+        "background",
         "bgpy",
-        "the same, with `tls=True` on both sides",
+        "bgpy over TCP, with `tls=True` on both sides",
         frozenset({"call", "pipeline", "connect", "put", "get"}),
+        MappingProxyType({"tls": True}),
     ),
     "managers": Peer(
-        "multiprocessing.managers",
+        "multiprocessing.managers, TCP",
         "managers",
         None,
         "a `BaseManager` on TCP with an authkey, a proxy's method; calls one by one where others "
         "pipeline; each new connection's handshake waits for a delayed ACK, about 44 ms, of which "
         "a client has several",
+    ),
+    "managers_unix": Peer(
+        "multiprocessing.managers, Unix",
+        "managers",
+        None,
+        "the same over a Unix socket",
+        SMALL,
+        UNIX,
     ),
     "connection": Peer(
         "multiprocessing.connection",
@@ -98,8 +137,9 @@ PEERS = {
         "ray_actor",
         "ray",
         "one actor in a local cluster of its own with a token, `ray.get` of a remote method; the "
-        "cluster's other processes are never pinned",
+        "cluster's other processes are never pinned, and the memory of arrays is theirs",
         ALL - {"clients", "connect"},
+        environment="ray",
     ),
     "bgpy031": Peer(
         "bgpy 0.3.1",
@@ -107,21 +147,9 @@ PEERS = {
         "bgpy",
         "`run_background()`, a token, `client.execute(..., await_response=True)`",
         frozenset({"call", "start"}),
+        environment="031",
     ),
 }
-
-ORDINARY = (
-    "raw",
-    "bgpy",
-    "raw_tls",
-    "bgpy_tls",
-    "managers",
-    "connection",
-    "pyro5",
-    "rpyc",
-    "pyzmq",
-)
-"""The peers of a run that names none; the others are heavy or need an environment of their own."""
 
 
 class Unsupported(Exception):
@@ -149,6 +177,11 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; the server stays."""
+
+
+def unix_path() -> str:
+    """Where this process's Unix socket shall be: in the run's folder, which ends with the run."""
+    return os.path.join(os.environ["BGPY_HOME"], str(os.getpid()))
 
 
 def load(name: str) -> Any:

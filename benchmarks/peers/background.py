@@ -10,15 +10,16 @@ from benchmarks.harness.pipes import Tell, wait_for_stdin
 from bgpy import Client, Server, token_create
 
 
-def serve(tell: Tell, **options: Any) -> None:
+def serve(tell: Tell, unix: bool = False, tls: bool | None = None) -> None:
     """Start it, and kill it in the end."""
-    server = Server("127.0.0.1", 0, token=token_create(), **options)
+    place = () if unix else ("127.0.0.1", 0)
+    server = Server(*place, token=token_create(), tls=tls)
     handle = server.run_background()
     try:
-        with Client("127.0.0.1", server.port, server.token, **options) as client:
+        target = {"pid": handle.pid, "address": handle.address, "token": server.token, "tls": tls}
+        with connect(target) as client:
             client.initialize(tasks.init_task, tasks.exec_task, tasks.exit_task)
-        address = ["127.0.0.1", server.port]
-        tell({"pid": handle.pid, "address": address, "token": server.token})
+        tell(target)
         wait_for_stdin()
     finally:
         handle.kill()
@@ -26,17 +27,14 @@ def serve(tell: Tell, **options: Any) -> None:
 
 def connect(target: dict[str, Any]) -> Client:
     """A client of the server; it connects at its first call."""
-    host, port = target["address"]
-    return Client(host, port, target["token"])
+    return Client(target["address"], token=target["token"], tls=target["tls"])
 
 
 class Connection(peers.Connection):
     """A client."""
 
-    connect = staticmethod(connect)
-
     def __init__(self, target: dict[str, Any]) -> None:
-        self._client: Any = self.connect(target)
+        self._client: Any = connect(target)
 
     def call(self, args: dict[str, int]) -> dict[str, int]:
         """``client.call``."""

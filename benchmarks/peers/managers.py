@@ -1,4 +1,4 @@
-"""multiprocessing.managers: a manager served on TCP and reached with its authkey."""
+"""multiprocessing.managers: served on TCP or a Unix socket, and reached with the authkey."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ class CounterManager(BaseManager):
     """Gives one counter to all."""
 
 
-def serve(tell: Tell) -> None:
+def serve(tell: Tell, unix: bool = False) -> None:
     """``get_server().serve_forever()``."""
     end_with_stdin()
     counter = Counter()
     CounterManager.register("counter", lambda: counter, CounterProxy)
     key = secrets.token_hex(16)
-    server = CounterManager(("127.0.0.1", 0), key.encode()).get_server()
+    place = peers.unix_path() if unix else ("127.0.0.1", 0)
+    server = CounterManager(place, key.encode()).get_server()
     tell({"pid": os.getpid(), "address": server.address, "token": key})
     server.serve_forever()
 
@@ -50,7 +51,9 @@ class Connection(peers.Connection):
 
     def __init__(self, target: dict[str, Any]) -> None:
         CounterManager.register("counter", proxytype=CounterProxy)
-        manager = CounterManager(tuple(target["address"]), target["token"].encode())
+        address = target["address"]
+        place = address if isinstance(address, str) else tuple(address)
+        manager = CounterManager(place, target["token"].encode())
         manager.connect()
         self._counter: Any = manager.counter()  # type: ignore[attr-defined]
         self.call = self._counter.add  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Raw sockets: what loopback TCP allows from Python.
+"""Raw sockets: what loopback TCP and Unix sockets allow from Python.
 
 Each message begins with a header of 32 bytes, the first of which says what it is. Small
 calls are a header and nothing else; an array follows its header.
@@ -31,10 +31,15 @@ def plain(sock: socket.socket) -> socket.socket:
     return sock
 
 
-def serve(tell: Tell, wrap: Wrap = plain) -> None:
+def serve(tell: Tell, unix: bool = False, wrap: Wrap = plain) -> None:
     """One thread per connection."""
     end_with_stdin()
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    if unix:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(peers.unix_path())
+        listener.listen(256)
+    else:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     tell({"pid": os.getpid(), "address": listener.getsockname()})
     while True:
         sock, _ = listener.accept()
@@ -42,7 +47,7 @@ def serve(tell: Tell, wrap: Wrap = plain) -> None:
 
 
 def _serve(sock: socket.socket, wrap: Wrap) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    _send_at_once(sock)
     sock = wrap(sock)
     header = bytearray(HEADER)
     array: Any = None
@@ -57,6 +62,11 @@ def _serve(sock: socket.socket, wrap: Wrap) -> None:
             array = make_array() if array is None else array
             sock.sendall(_sized(GET, array.nbytes))
             sock.sendall(memoryview(array).cast("B"))
+
+
+def _send_at_once(sock: socket.socket) -> None:
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _sized(header: bytes, size: int) -> bytes:
@@ -82,8 +92,13 @@ class Connection(peers.Connection):
     wrap: Wrap = staticmethod(plain)
 
     def __init__(self, target: dict[str, Any]) -> None:
-        sock = socket.create_connection(tuple(target["address"]))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        address = target["address"]
+        if isinstance(address, str):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(address)
+        else:
+            sock = socket.create_connection(tuple(address))
+        _send_at_once(sock)
         self._sock = self.wrap(sock)
         self._header = bytearray(HEADER)
 

@@ -19,7 +19,7 @@ def serve(tell: Tell) -> None:
         file.write(certificates.make())
         file.flush()
         context.load_cert_chain(file.name)
-    raw.serve(tell, lambda sock: context.wrap_socket(sock, server_side=True))
+    raw.serve(tell, wrap=lambda sock: context.wrap_socket(sock, server_side=True))
 
 
 def _client_context() -> ssl.SSLContext:

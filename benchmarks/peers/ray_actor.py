@@ -1,6 +1,7 @@
 """A Ray actor, in a local cluster that ends with the process that started it.
 
-The cluster's files go to the folder of the run, which BGPY_HOME names.
+The cluster's files go to the folder of the run, which BGPY_HOME names. Ray lets everybody
+write to the folder it is given, so that it gets one of its own in there.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def serve(tell: Tell) -> None:
         namespace=NAMESPACE,
         object_store_memory=2**30,
         _node_ip_address="127.0.0.1",
-        _temp_dir=os.environ["BGPY_HOME"],
+        _temp_dir=os.path.join(os.environ["BGPY_HOME"], "ray"),
     )
     try:
         actor = ActorCounter.options(  # type: ignore[attr-defined]

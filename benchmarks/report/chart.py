@@ -9,8 +9,10 @@ from benchmarks.harness.results import Results
 from benchmarks.peers import PEERS
 
 WIDTH = 760
-LEFT, RIGHT = 220, 90
+LEFT, RIGHT = 250, 90
 TOP, ROW, BOTTOM = 64, 34, 48
+OWN = ("bgpy", "bgpy_unix", "bgpy_tls")
+"""The rows that stand out."""
 STYLE = """\
     text { font: 14px system-ui, sans-serif; fill: #24292f; }
     .ground { fill: #ffffff; }
@@ -34,17 +36,13 @@ STYLE = """\
     }"""
 
 
-def round_trips(results: list[Results]) -> dict[str, float]:
-    """Microseconds of a small call on one core by peer, fastest first.
-
-    Of a peer in several runs the first one counts.
-    """
+def round_trips(results: Results) -> dict[str, float]:
+    """Microseconds of a small call on one core by peer, fastest first."""
     found: dict[str, float] = {}
-    for each in results:
-        for name in each.figures.get("call.pinned.median", {}):
-            spread = each.spread("call.pinned.median", name)
-            if spread is not None:
-                found.setdefault(name, 1e6 * spread.median)
+    for name in results.figures.get("call.pinned.median", {}):
+        spread = results.spread("call.pinned.median", name)
+        if spread is not None:
+            found[name] = 1e6 * spread.median
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
@@ -78,7 +76,7 @@ def draw(times: dict[str, float]) -> str:
     for row, (name, microseconds) in enumerate(times.items()):
         y = TOP + ROW * row + ROW / 2
         x = across(microseconds)
-        own = " own" if name == "bgpy" else ""
+        own = " own" if name in OWN else ""
         parts += [
             f'  <text class="label{own}" x="{LEFT - 12}" y="{y + 5}" text-anchor="end">'
             f"{escape(PEERS[name].title)}</text>",

@@ -7,9 +7,8 @@ from typing import NamedTuple
 from benchmarks.harness.results import Results, Spread
 from benchmarks.harness.settings import ARRAY_SIZE
 from benchmarks.peers import PEERS
-from benchmarks.report.bars import BARS, MEBIBYTE
+from benchmarks.report.bars import MEBIBYTE, NOTHING, OTHERS, ROAD, Bar
 
-NOTHING = "–"
 _STARTS = {
     "bgpy": "bgpy, tasks by reference",
     "bgpy, by value": "bgpy, tasks by value",
@@ -54,10 +53,24 @@ class Table(NamedTuple):
         return f"### {self.title}\n\n{body}"
 
 
-def bars(results: Results) -> Table:
-    """The bars, and what the run gives."""
-    rows = [[bar.figure, bar.wanted(), bar.measured(results), bar.verdict(results)] for bar in BARS]
-    return Table("Bars", ["figure", "bar", "measured", "verdict"], rows)
+def road_bars(results: Results) -> Table:
+    """The bars of a small call, and what the run gives."""
+    return bars("The road of a small call", ROAD, results)
+
+
+def other_bars(results: Results) -> Table:
+    """The rest of them."""
+    return bars("Arrays, busy servers, starting, memory", OTHERS, results)
+
+
+def bars(title: str, held: list[Bar], results: Results) -> Table:
+    """Bars, and what the run gives; no column of spreads where none has any."""
+    rows = [[bar.figure, bar.wanted(), *bar.cells(results)] for bar in held]
+    header = ["figure", "bar", "measured", "lowest to highest", "verdict"]
+    if all(row[3] == NOTHING for row in rows):
+        rows = [row[:3] + row[4:] for row in rows]
+        header = header[:3] + header[4:]
+    return Table(title, header, rows)
 
 
 def tables(results: Results) -> list[Table]:
@@ -67,6 +80,7 @@ def tables(results: Results) -> list[Table]:
         calls(results, "free"),
         _pipelining(results),
         _crowds(results),
+        _crowds_free(results),
         _connecting(results),
         _arrays(results, "pinned"),
         _arrays(results, "free"),
@@ -93,7 +107,7 @@ def calls(results: Results, place: str) -> Table:
         for name in results.figures.get(f"{figure}.median", {})
     ]
     where = "client and server on one core" if place == "pinned" else "free to use all cores"
-    header = ["µs", "median", "rounds", "× raw", "p99", "CPU, both sides", "× raw"]
+    header = ["µs", "median", "lowest to highest", "× raw", "p99", "CPU, both sides", "× raw"]
     return Table(f"One small dict there and back, {where}", header, rows)
 
 
@@ -101,14 +115,14 @@ def _pipelining(results: Results) -> Table:
     figure = "pipeline.pinned.rate"
     rows = [
         [
-            PEERS[name].title + (", one by one" if name == "managers" else ""),
+            PEERS[name].title + (", one by one" if name.startswith("managers") else ""),
             *_spread(results.spread(figure, name)),
             _times(results.ratio(figure, name, "managers")),
         ]
         for name in results.figures.get(figure, {})
     ]
     title = "Small calls, 500 under way at once, on one core"
-    return Table(title, ["calls per second", "median", "rounds", "× managers"], rows)
+    return Table(title, ["calls per second", "median", "lowest to highest", "× managers"], rows)
 
 
 def _crowds(results: Results) -> Table:
@@ -124,20 +138,38 @@ def _crowds(results: Results) -> Table:
                 _number(_median(results.spread(f"clients{number}.pinned.rate", name)))
                 for number in numbers
             ),
+            _times(results.ratio(f"{most}.pinned.rate", name, "managers")),
             _times(results.spread(f"{most}.pinned.slowest", name)),
-            _number(_median(results.spread(f"{most}.free.rate", name))),
-            _times(results.spread(f"{most}.free.slowest", name)),
+            _number(_median(results.spread(f"{most}.pinned.cpu", name)), 1e6),
         ]
         for name in results.figures[f"{most}.pinned.rate"]
     ]
     header = [
         "calls per second",
         *(f"{number} on one core" for number in numbers),
+        "× managers",
         "slowest / mean",
-        f"{numbers[-1]} on all cores",
-        "slowest / mean",
+        "CPU per call, all sides, µs",
     ]
     return Table("Clients at once, each a process that calls one by one", header, rows)
+
+
+def _crowds_free(results: Results) -> Table:
+    figures = [name for name in results.figures if name.endswith(".free.rate")]
+    crowds = [name for name in figures if name.startswith("clients")]
+    rows = [
+        [
+            PEERS[name].title,
+            *_spread(results.spread(figure, name)),
+            _times(results.ratio(figure, name, "managers")),
+            _times(results.spread(figure.replace("rate", "slowest"), name)),
+        ]
+        for figure in crowds
+        for name in results.figures[figure]
+    ]
+    count = crowds[0][7:-10] if crowds else ""
+    header = ["calls per second", "median", "lowest to highest", "× managers", "slowest / mean"]
+    return Table(f"{count} clients at once, free to use all cores", header, rows)
 
 
 def _connecting(results: Results) -> Table:
@@ -151,7 +183,7 @@ def _connecting(results: Results) -> Table:
         for name in results.figures.get(figure, {})
     ]
     title = "Connect, authenticate, one small call, on one core"
-    return Table(title, ["µs", "median", "rounds", "× raw"], rows)
+    return Table(title, ["µs", "median", "lowest to highest", "× raw"], rows)
 
 
 def _arrays(results: Results, place: str) -> Table:
@@ -159,7 +191,7 @@ def _arrays(results: Results, place: str) -> Table:
     rows = []
     for name in results.figures.get(put, {}):
         grown = _median(results.spread(peak, name))
-        above = None if grown is None else grown - ARRAY_SIZE
+        above = None if grown is None else max(0.0, grown - ARRAY_SIZE)
         rows.append(
             [
                 PEERS[name].title,
@@ -171,7 +203,16 @@ def _arrays(results: Results, place: str) -> Table:
             ]
         )
     where = "client and server on one core" if place == "pinned" else "free to use all cores"
-    header = ["GB/s", "there", "rounds", "× raw", "back", "rounds", "× raw", "peak above, MiB"]
+    header = [
+        "GB/s",
+        "there",
+        "lowest to highest",
+        "× raw",
+        "back",
+        "lowest to highest",
+        "× raw",
+        "peak above, MiB",
+    ]
     return Table(f"A numpy array of 64 MiB, {where}", header, rows)
 
 
@@ -187,7 +228,7 @@ def _starting(results: Results) -> Table:
         ]
         for name in results.figures.get("start", {})
     ]
-    header = ["ms", "median", "rounds", "× bare interpreter"]
+    header = ["ms", "median", "lowest to highest", "× bare interpreter"]
     return Table("From starting a server to its first reply, on one core", header, rows)
 
 
@@ -208,7 +249,9 @@ def _programs(results: Results) -> Table:
         if results.values(f"program.{name}", "bgpy")
     ]
     return Table(
-        "Short programs, on one core", ["ms", "median", "rounds", "× bare interpreter"], rows
+        "Short programs, on one core",
+        ["ms", "median", "lowest to highest", "× bare interpreter"],
+        rows,
     )
 
 
@@ -239,7 +282,8 @@ def _pings(results: Results) -> Table:
         ]
         rows.append([words, *cells])
     header = ["ms", "one core: median", "p99", "all cores: median", "p99"]
-    return Table("Ping to a busy bgpy server", header, rows if "bgpy" in results.versions else [])
+    measured = any(figure.startswith("ping.") for figure in results.figures)
+    return Table("Ping to a busy bgpy server", header, rows if measured else [])
 
 
 def _over_bare(results: Results, figure: str, name: str) -> Spread | None:
@@ -259,7 +303,7 @@ def _spread(spread: Spread | None, scale: float = 1.0) -> list[str]:
 
 
 def _times(spread: Spread | None) -> str:
-    return NOTHING if spread is None else f"{spread.median:.2f}"
+    return _number(_median(spread))
 
 
 def _number(value: float | None, scale: float = 1.0) -> str:

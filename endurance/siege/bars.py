@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.harness.results import Results
+from benchmarks.harness.results import Results, Spread, single
+from benchmarks.report import tables
 from benchmarks.report.bars import MEBIBYTE, Bar
-from benchmarks.report.tables import Table
 from endurance.siege.measures import BGPY
 
 
-def _sum(*figures: str, scale: float = 1.0) -> Callable[[Results], float | None]:
+def _sum(*figures: str, scale: float = 1.0) -> Callable[[Results], Spread | None]:
     return _over(sum, figures, scale)
 
 
-def _max(*figures: str, scale: float = 1.0) -> Callable[[Results], float | None]:
+def _max(*figures: str, scale: float = 1.0) -> Callable[[Results], Spread | None]:
     return _over(max, figures, scale)
 
 
 def _over(
     how: Callable[[list[float]], float], figures: tuple[str, ...], scale: float
-) -> Callable[[Results], float | None]:
-    def value(results: Results) -> float | None:
+) -> Callable[[Results], Spread | None]:
+    def value(results: Results) -> Spread | None:
         values = [each for figure in figures for each in results.values(figure, BGPY)]
-        return max(0.0, how(values) / scale) if values else None
+        return single(max(0.0, how(values) / scale)) if values else None
 
     return value
 
 
-def _p99(load: str) -> Callable[[Results], float | None]:
-    def value(results: Results) -> float | None:
+def _p99(load: str) -> Callable[[Results], Spread | None]:
+    def value(results: Results) -> Spread | None:
         with_them = results.percentile(f"slow.{load}", BGPY, 0.99)
         without = results.percentile(f"calm.{load}", BGPY, 0.99)
-        return None if with_them is None or not without else with_them / without
+        return None if with_them is None or not without else single(with_them / without)
 
     return value
 
@@ -84,13 +84,12 @@ BARS = [
 """Those of a small call and of 64 MiB over TLS come here."""
 
 
-def table(results: Results) -> Table:
+def table(results: Results) -> tables.Table:
     """The bars, and what the siege gives."""
-    rows = [[bar.figure, bar.wanted(), bar.measured(results), bar.verdict(results)] for bar in BARS]
-    return Table("Bars of the siege", ["figure", "bar", "measured", "verdict"], rows)
+    return tables.bars("Bars of the siege", BARS, results)
 
 
-def figures(results: Results) -> Table:
+def figures(results: Results) -> tables.Table:
     """What stands behind the bars."""
     millis = [
         (f"{name} small call, {part}, {load}", results.percentile(f"{kind}.{load}", BGPY, share))
@@ -104,7 +103,7 @@ def figures(results: Results) -> Table:
     for figure in ("storm.growth", "stage.growth", "use.memory"):
         for value in results.values(figure, BGPY):
             rows.append([_NAMES[figure], f"{value / MEBIBYTE:.2f} MiB"])
-    return Table("Figures of the siege", ["figure", "measured"], rows)
+    return tables.Table("Figures of the siege", ["figure", "measured"], rows)
 
 
 def met(results: Results) -> bool:

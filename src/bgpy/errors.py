@@ -324,7 +324,8 @@ class StaleCodeWarning(UserWarning):
     Either it keeps tasks that another program, or an earlier version of this one, has given it, or
     it has imported a module in another version. ``differences`` names the parts, such as
     ``"exec_task"``, ``"__main__.step"`` and ``"module helper"``. The call goes on, with the code
-    that the server has. To replace it, terminate the server, start it anew and initialise it.
+    that the server has, beside what the call brings. To replace it, terminate the server, start it
+    anew and initialise it.
     """
 
     def __init__(self, text: str, differences: tuple[str, ...] = ()) -> None:

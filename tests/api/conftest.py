@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bgpy import Client, Handle
+from bgpy import Client, Handle, Server
 from tests.support.fixtures import free_port, script
 from tests.support.gate import Gate
 from tests.support.tasks.counting import TASKS
@@ -28,6 +28,22 @@ def running(start: Start) -> tuple[Handle, Client]:
 def client(running: tuple[Handle, Client]) -> Client:
     """A client of an initialised background server."""
     return running[1]
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Address and token of a server like `running`, for all tests of a file that leave it whole."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BGPY_HOME", str(tmp_path_factory.mktemp("home")))
+        server = Server("127.0.0.1", 0)
+        handle = server.run_background()
+    try:
+        assert server.token is not None
+        with Client(handle.address, token=server.token) as client:
+            client.initialize(*TASKS)
+        yield handle.address, server.token
+    finally:
+        handle.kill()
 
 
 @pytest.fixture

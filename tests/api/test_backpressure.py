@@ -62,6 +62,7 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
         channel = client._caller.channel
         if channel is not None:
             channel.link.sock.shutdown(socket.SHUT_RDWR)
+            read_again(channel)  # of the end: closing waits for it
         client.close()
 
 

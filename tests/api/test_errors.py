@@ -64,11 +64,12 @@ def _raising(error: BaseException) -> Callable[[Any], None]:
 
 
 @pytest.fixture
-def serving_on(running: tuple[Handle, Client]) -> Iterator[Client]:
+def serving_on(lasting: tuple[str, str]) -> Iterator[Client]:
     """A client of an initialised server; at the end another client is served."""
-    handle, client = running
-    yield client
-    with Client(handle.host, handle.port) as other:
+    address, token = lasting
+    with Client(address, token=token) as client:
+        yield client
+    with Client(address, token=token) as other:
         assert other.call({"run": lambda state: "served"}) == "served"
 
 

@@ -9,10 +9,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from bgpy import Client, Handle, StaleCodeWarning
+from bgpy import Client, ClientSocket, Handle, NotInitialized, StaleCodeWarning, respond
 from tests.support.tokens import own_token
 
 Start = Callable[..., tuple[Handle, Client]]
@@ -182,3 +183,93 @@ def test_calls_without_code_ask_nothing(modules: Path, start: Start) -> None:
             client.call(args)
             client.submit(args).result(20)
     assert asked == []
+
+
+NOTEBOOK = """
+import sys, warnings
+from bgpy import Client, StaleCodeWarning, respond
+
+def step(): return "old"
+
+class Thing:
+    def value(self): return "old"
+
+def exec_task(client_socket, state, args):
+    respond(client_socket, [step(), args["run"]() if "run" in args else Thing().value()])
+
+def exit_task(client_socket, state, args):
+    respond(client_socket, args["run"]())
+
+def told(use):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = use()
+    assert all(each.filename == __file__ for each in caught)
+    print(result, *[each.message.differences for each in caught])
+
+client = Client("127.0.0.1", int(sys.argv[1]))
+client.initialize(lambda: None, exec_task, exit_task)
+told(lambda: client.call({"run": step}))
+told(lambda: client.call({"run": lambda: Thing().value()}))
+def step(): return "new"
+told(lambda: client.call({}))
+told(lambda: client.call({"run": step}))
+told(lambda: client.call({"run": lambda: step()}))
+told(lambda: client.execute({"run": step}, await_response=True))
+told(lambda: client.submit({"run": step}).result(20))
+def fresh(): return "its tasks never had it"
+told(lambda: client.call({"run": fresh}))
+class Thing:
+    def value(self): return "new"
+told(lambda: client.call({"run": Thing().value}))
+told(lambda: client.call({"run": lambda: Thing().value() + step()}))
+told(lambda: client.terminate({"run": lambda: Thing().value()}, await_response=True))
+"""
+
+
+def test_calls_tell_of_functions_that_were_defined_anew(start: Start, tmp_path: Path) -> None:
+    """What the call brings is new, and what the tasks call themselves is the server's."""
+    script = tmp_path / "notebook.py"
+    script.write_text(NOTEBOOK)
+    command = [sys.executable, str(script), str(start()[0].port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == [
+        "['old', 'old']",
+        "['old', 'old']",
+        "['old', 'old']",
+        *["['old', 'new'] ('__main__.step',)"] * 4,
+        "['old', 'its tasks never had it']",
+        "['old', 'new'] ('__main__.Thing',)",
+        "['old', 'newnew'] ('__main__.Thing', '__main__.step')",
+        "new ('__main__.Thing',)",
+    ], done.stderr
+
+
+def test_calls_ask_once_for_what_the_tasks_do_not_have(start: Start) -> None:
+    """And anew where the server had no tasks when it was asked."""
+    handle, client = start()
+    for run in (_first, _first):
+        with pytest.raises(NotInitialized):
+            client.call({"run": run, "more": lambda: None})
+    asked: list[object] = []
+    before = client._caller.hashes
+    client._caller.hashes = lambda *args: asked.append(args) or before(*args)  # type: ignore
+    main = ModuleType("__main__")
+    vars(main).update(step=_first)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_first, "__module__", "__main__")
+        patch.setattr(_first, "__qualname__", "step")
+        patch.setitem(sys.modules, "__main__", main)
+        with Client(handle.address, token=own_token(client)) as other:
+            other.initialize(lambda: None, _answer, _answer)
+        for _ in range(3):
+            assert client.call({"run": _first}) == {"run": 5}
+    assert len(asked) == 1
+
+
+def _first() -> int:
+    return 5
+
+
+def _answer(client_socket: ClientSocket, state: None, args: dict[str, Any]) -> None:
+    respond(client_socket, {"run": args["run"]() if "run" in args else None})

@@ -29,7 +29,7 @@ from bgpy import (
     respond,
     token_create,
 )
-from tests.support.deaf import stop_reading
+from tests.support.deaf import read_again, stop_reading
 from tests.support.gate import Gate, pass_gate
 from tests.support.peers import wait_until
 
@@ -367,3 +367,4 @@ def test_client_that_never_reads_is_dropped_and_costs_bounded_memory(
             client.call({"echo": 1})
             most = max(most, server.memory_info().rss)
         assert most - before < 64 * MEBIBYTE
+        read_again(channel)  # of the end: closing waits for it

@@ -16,7 +16,7 @@ from bgpy import (
     ServerRestarted,
     VersionMismatch,
 )
-from bgpy.calling.blocking import channel
+from bgpy.calling.blocking import caller, channel
 from tests.support import proxy
 from tests.support.aftermath import PROMPT
 from tests.support.tasks.troubled import request, right_answer
@@ -38,9 +38,10 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 
 @pytest.fixture(autouse=True)
-def short_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a client whose call's time is over ask for less than a second how far it came."""
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients ask shorter how far a call came whose time is over, and wait less in closing."""
     monkeypatch.setattr(channel, "ASK", 0.1)
+    monkeypatch.setattr(caller, "FAREWELL", 0.3)
 
 
 def known(error: BgpyError) -> str:

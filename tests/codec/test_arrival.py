@@ -2,57 +2,78 @@
 
 from __future__ import annotations
 
-import linecache
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bgpy.codec import arrival
-from bgpy.codec.arrival import MAINS, Script, show
+from bgpy.codec.arrival import (
+    MAINS,
+    Script,
+    begin_class,
+    is_adopted,
+    of_tracked,
+    settle,
+    settle_class,
+)
 
 
 @pytest.fixture(autouse=True)
-def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`__main__`, the tables and the cache of lines as before."""
+def as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`__main__` and the names in it as before."""
     for name in MAINS:
         monkeypatch.setitem(sys.modules, name, sys.modules[MAINS[0]])
     monkeypatch.setattr(arrival, "_main", None)
     monkeypatch.setattr(arrival, "_of_calls", set())
-    monkeypatch.setattr(arrival, "_texts", arrival._texts.copy())
-    before = dict(linecache.cache)
-    yield
-    linecache.cache.clear()
-    linecache.cache.update(before)
+
+
+def _arrive(script: Script | None, value: object, *names: str) -> None:
+    """Let something arrive that is looked for by the first of these names, and goes by all."""
+    settle(value, (script, names[0], dict.fromkeys(names[1:], value), None, None))
 
 
 def test_names_go_nowhere_where_main_is_a_programs() -> None:
     """A client's, or that of a program which serves in the foreground."""
     main = dict(vars(sys.modules["__main__"]))
-    for tasks in (True, False):
-        script = Script(tasks, "", False)
-        script.take("no_such_name", 1)
-        assert script.globals == {}
+    script = Script("", False)
+    assert script.globals == {}
+    for each in (script, None):
+        _arrive(each, 1, "no_such_name")
+    assert not is_adopted()
     assert vars(sys.modules["__main__"]) == main
 
 
 def test_main_is_the_script_of_the_tasks_where_it_is_adopted() -> None:
     """Later names are put where theirs are not; the next tasks begin anew."""
     arrival.adopt_main()
-    tasks = Script(True, "", False)
+    tasks = Script("", False)
     main = sys.modules["__main__"]
+    assert is_adopted()
     assert main is sys.modules["__mp_main__"]
     assert tasks.globals is vars(main)
-    tasks.take("f", "the tasks'")
+    _arrive(tasks, "the tasks'", "f")
     for value in ("a call's", "the next one's"):
-        call = Script(False, "", False)
-        assert call.globals == {}
-        call.take("f", value)
-        call.take("g", value)
+        _arrive(None, value, "g", "f")
         assert (main.f, main.g) == ("the tasks'", value)  # type: ignore[attr-defined]
-    assert Script(True, "", False).globals.keys().isdisjoint(("f", "g"))
+    assert Script("", False).globals.keys().isdisjoint(("f", "g"))
     assert sys.modules["__main__"] is not main
+
+
+def test_class_that_came_is_completed_and_one_that_came_back_is_not() -> None:
+    """It is as it should be; what `begin_class` has made is filled."""
+    number = "0" * 32
+    cloudpickle = pytest.importorskip("cloudpickle.cloudpickle")
+    make = cloudpickle._make_skeleton_class
+    args = (type, "Kind", (), {"__module__": "x"}, number, None)
+    made: Any = begin_class(make, args)
+    assert of_tracked(number) == made
+    settle_class(made, (None, None, {}, ({"value": 1}, {})))
+    assert made.value == 1
+    own = type("Own", (), {"value": 2})
+    settle_class(own, (None, None, {}, ({"value": 3}, {})))
+    assert own.value == 2  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("guarded", "exists"), [(True, True), (False, True), (True, False)])
@@ -64,57 +85,7 @@ def test_children_find_the_script_where_they_may_import_it(
     if exists:
         file.write_text("")
     arrival.adopt_main()
-    script = Script(True, str(file), guarded)
+    script = Script(str(file), guarded)
     scope = arrival.globals_of(script, {"__name__": "__main__", "__file__": str(file)})
     assert scope["__file__"] == str(file)
     assert (scope["__spec__"] is None) is (guarded and exists)
-
-
-def _shown(name: str) -> str:
-    linecache.checkcache()
-    return "".join(linecache.getlines(name))
-
-
-def test_lines_are_shown_at_their_place() -> None:
-    """Those of several functions of one file together, each version under a name of its own."""
-    assert show("<cell>", 2, ["third\n"], False) == "<cell>"
-    assert show("<cell>", 0, ["first\n"], False) == "<cell>"
-    assert _shown("<cell>") == "first\n\nthird\n"
-    assert show("<cell>", 2, ["third\n"], False) == "<cell>"
-    assert show("<cell>", 2, ["another\n"], False) == "<cell> (2)"
-    assert show("<cell>", 2, ["one more\n"], False) == "<cell> (3)"
-    assert show("<cell>", 2, ["another\n"], False) == "<cell> (2)"
-    assert _shown("<cell> (2)") == "\n\nanother\n"
-
-
-def test_lines_of_a_file_that_is_here_stay(tmp_path: Path) -> None:
-    """It is shown where it has the lines, and another name where it has others."""
-    file = tmp_path / "module.py"
-    file.write_text("one\ntwo\n")
-    assert show(str(file), 1, ["two\n"], False) == str(file)
-    assert show(str(file), 1, ["three\n"], False) == f"{file} (2)"
-    assert _shown(str(file)) == "one\ntwo\n"
-    file.write_text("one and more\nthree\n")
-    assert show(str(file), 1, ["three\n"], False) == str(file)
-
-
-def test_lines_of_the_tasks_stay_when_their_file_changes(tmp_path: Path) -> None:
-    """They are what runs; a later version has another name."""
-    file = tmp_path / "script.py"
-    file.write_text("as it is now\n")
-    arrival.adopt_main()
-    assert show(str(file), 0, ["as sent\n"], True) == str(file)
-    assert _shown(str(file)) == "as sent\n"
-    assert show(str(file), 0, ["as it is now\n"], False) == f"{file} (2)"
-    assert show(str(file), 0, ["as sent\n"], False) == str(file)
-
-
-def test_lines_of_many_files_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest first, and those of the tasks never."""
-    monkeypatch.setattr(arrival, "MOST_TEXTS", 3)
-    arrival.adopt_main()
-    show("<tasks>", 0, ["tasks\n"], True)
-    for number in range(10):
-        show(f"<{number}>", 0, ["line\n"], False)
-    assert "<tasks>" in linecache.cache
-    assert [f"<{number}>" in linecache.cache for number in range(10)] == [False] * 7 + [True] * 3

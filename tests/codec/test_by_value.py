@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from bgpy.codec import by_value
-from bgpy.codec.by_value import of_tracked, tracked
+from bgpy.codec.arrival import of_tracked
+from bgpy.codec.by_value import tracked
 
 
 def _there(obj: Any) -> Any:
@@ -159,3 +160,19 @@ def test_tracked_knows_classes_that_have_gone_by_value() -> None:
     del Kind
     gc.collect()
     assert of_tracked(number) is None
+
+
+def test_constants_that_call_each_other_equal_stay_two(main: dict[str, Any]) -> None:
+    """They are known again by what they are, not by their own `__eq__` and `__hash__`."""
+    exec(
+        "class Constant:\n"
+        "    def __init__(self, name): self.name = name\n"
+        "    def __eq__(self, other): return True\n"
+        "    def __hash__(self): return 1\n"
+        "    def __reduce__(self): return self.name\n"
+        "ONE, OTHER = Constant('ONE'), Constant('OTHER')\n",
+        main,
+    )
+    one, other = _there((main["ONE"], main["OTHER"]))
+    assert one is main["ONE"]
+    assert other is main["OTHER"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from bgpy.codec.fingerprint import of_code, of_tasks
+from bgpy.codec.fingerprint import of_code, of_parts, of_tasks
+from tests.support.touchy import Touchy
 
 SCRIPT = """
 import enum, functools, os
@@ -154,3 +156,102 @@ def test_of_code_looks_into_what_is_deep_and_large() -> None:
     circle.__module__ = "__main__"
     assert of_tasks({"f": circle}).keys() == {"f"}
     assert of_code(circle.__code__) == of_code(circle.__code__)
+
+
+def test_objects_are_not_asked_what_they_are() -> None:
+    """A proxy of something that isn't there raises whatever it is asked."""
+    scope: dict[str, Any] = {"__name__": "__main__", "proxy": Touchy(), "Kind": Touchy}
+    exec("def exec_task(c, s, a, default=proxy): return proxy, [Kind, proxy]", scope)
+    assert of_tasks(scope).keys() >= {"exec_task", "__main__.proxy"}
+
+
+DECORATED = """
+import functools
+
+def decorated(function):
+    @functools.wraps(function)
+    def wrapper(*args): return function(*args)
+    return wrapper
+
+def kept(kind):
+    return kind
+
+@decorated
+@decorated
+def step(n): return n + 1
+
+@kept
+class Item:
+    def size(self): return 1
+
+first = lambda: 1
+table = {"a": first, "b": [first]}
+
+def exec_task(client_socket, state, args):
+    return step(1), Item, table, first
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("return n + 1", "return n + 2", {"__main__.step"}),
+        ("return function(*args)", "return function(*args, 1)", {"__main__.step"}),
+        ("def size(self): return 1", "def size(self): return 2", {"__main__.Item"}),
+        ("lambda: 1", "lambda: 2", {"__main__.first", "__main__.table"}),
+        ("return kind", "return kind or 1", set()),
+    ],
+)
+def test_fingerprint_looks_into_what_decorators_have_made(
+    old: str, new: str, changed: set[str]
+) -> None:
+    """A wrapper has the name of what it wraps, which has none of its own then."""
+    before, after = _parts(DECORATED), _parts(DECORATED.replace(old, new))
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def _scope(monkeypatch: pytest.MonkeyPatch, text: str) -> dict[str, Any]:
+    main = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    exec(compile(text, "script.py", "exec"), vars(main))
+    return vars(main)
+
+
+def test_of_parts_says_what_of_tasks_says_of_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of functions and classes; data is no code, and what is imported goes by its module."""
+    for text in (SCRIPT, DECORATED):
+        scope = _scope(monkeypatch, text)
+        told = of_tasks({"exec_task": scope["exec_task"]})
+        names = {name for name in scope if f"__main__.{name}" in told}
+        found = of_parts(names | {"no_such_name", "os", "dataclass"})
+        assert found.items() <= told.items()
+        data = {f"__main__.{name}" for name in ("LIMIT", "NAMES", "TABLE", "DATA", "table")}
+        assert told.keys() - found.keys() - {"exec_task"} == data & told.keys()
+
+
+def test_of_parts_changes_with_what_is_replaced_and_not_with_what_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A default that a function fills is its own; another function in its place is another."""
+    scope = _scope(
+        monkeypatch,
+        "import functools\n"
+        "def fill(n, seen=[]): seen.append(n)\n"
+        "@functools.lru_cache\n"
+        "def cached(n): return n\n"
+        "def other(n): return -n\n"
+        "class Kind:\n"
+        "    def size(self): return 1\n",
+    )
+    names = {"fill", "cached", "Kind"}
+    before = of_parts(names)
+    scope["fill"](5)
+    scope["cached"](5)
+    assert of_parts(names) == before
+    scope["fill"].__code__ = scope["other"].__code__
+    assert of_parts(names)["__main__.fill"] != before["__main__.fill"]
+    scope["Kind"].size.__code__ = scope["other"].__code__
+    assert of_parts(names)["__main__.Kind"] != before["__main__.Kind"]
+    scope["Kind"].more = 1
+    scope["cached"] = scope["other"]
+    assert of_parts(names)["__main__.cached"] != before["__main__.cached"]

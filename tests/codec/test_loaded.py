@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -31,9 +35,9 @@ def imports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         del sys.modules[name]
 
 
-def _imported(folder: Path, name: str) -> tuple[Path, ModuleType]:
+def _imported(folder: Path, name: str, text: str = BEFORE) -> tuple[Path, ModuleType]:
     path = folder / f"{name}.py"
-    path.write_text(BEFORE)
+    path.write_text(text)
     importlib.invalidate_caches()
     return path, importlib.import_module(name)
 
@@ -107,3 +111,62 @@ def test_beginning_is_before_now() -> None:
     import time
 
     assert 0.0 <= loaded._beginning() < time.time()
+
+
+def test_source_is_the_files_when_another_loader_changes_what_it_compiles_to(
+    tmp_path: Path,
+) -> None:
+    """As pytest does with its asserts: a test file that was just written isn't said to be lost."""
+
+    class Rewrites(SourceFileLoader):
+        def source_to_code(self, data: Any, path: Any, **options: Any) -> Any:
+            return compile(bytes(data).replace(b"return VALUE", b"return -VALUE"), path, "exec")
+
+    path = tmp_path / "rewritten.py"
+    path.write_text(BEFORE)
+    spec = spec_from_file_location("rewritten", path, loader=Rewrites("rewritten", str(path)))
+    assert spec is not None
+    sys.modules["rewritten"] = module = module_from_spec(spec)
+    assert spec.loader is not None
+    spec.loader.exec_module(module)
+    assert module.Kind().value == -1
+    assert _source("rewritten") == ModuleSource("rewritten", BEFORE.encode(), str(path), False)
+
+
+def test_objects_of_a_module_are_not_asked_what_they_are(tmp_path: Path) -> None:
+    """Its functions are found among them, also inside what Python's own decorators make."""
+    before = BEFORE + (
+        "import functools\n"
+        "from tests.support.touchy import Touchy\n"
+        "PROXY = Touchy()\n"
+        "class Other:\n"
+        "    proxy = PROXY\n"
+        "    @classmethod\n"
+        "    @functools.cache\n"
+        "    def step(cls): return 1\n"
+    )
+    path, _ = _imported(tmp_path, "touchy", before)
+    assert _source("touchy").text == before.encode()
+    again, _ = _imported(tmp_path, "touchy2", before)
+    again.write_text(before.replace("return 1", "return 1234"))
+    assert _source("touchy2").code, "what is loaded is the cached code"
+    assert path != again
+
+
+def test_module_that_its_loader_changes_is_not_taken_for_an_edited_one(tmp_path: Path) -> None:
+    """As pytest's, which rewrites assertions: its functions are never those of the file."""
+
+    class Loader:
+        def create_module(self, spec: object) -> None:
+            return None
+
+        def exec_module(self, module: ModuleType) -> None:
+            exec(compile(CODE, str(path), "exec"), vars(module))
+
+    path = tmp_path / "rewritten.py"
+    path.write_text(BEFORE)
+    spec = importlib.util.spec_from_file_location("rewritten", path, loader=Loader())  # type: ignore[arg-type]
+    assert spec is not None
+    sys.modules["rewritten"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["rewritten"])  # type: ignore[union-attr]
+    assert not _source("rewritten").edited

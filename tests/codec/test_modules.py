@@ -8,6 +8,7 @@ import importlib.resources
 import inspect
 import linecache
 import os
+import pickle
 import pkgutil
 import sys
 import traceback
@@ -22,7 +23,7 @@ import pytest
 
 from bgpy.codec import functions
 from bgpy.codec.loaded import ModuleSource, digest
-from bgpy.codec.modules import Catalogue, used_by
+from bgpy.codec.modules import Catalogue, named_in, texts_in, used_by, versions
 from tests.support.packed import Packed, encode_tasks
 
 Write = Callable[[str, str], Path]
@@ -458,3 +459,20 @@ def test_hashes_take_little_memory_when_a_name_is_long() -> None:
         assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "name", ["plain_module", "Ünlaut", "mödul", "модуль", "中文", "pack_äge.mod_ōl", "a" * 200]
+)
+def test_named_in_finds_a_module_by_whatever_letters(write: Write, name: str) -> None:
+    """Among other names, and bytes that look like the beginning of one."""
+    *packages, last = name.split(".")
+    for package in packages:
+        write(f"{package}/__init__.py", "")
+    write("/".join([*packages, f"{last}.py"]), "def step(): pass\nclass Kind: pass\n")
+    module = importlib.import_module(name)
+    for value in (module.step, module.Kind(), [b"\x8c\xd4\x8c", module.Kind]):
+        head = pickle.dumps({"args": value, "text": "os", "more": "step"}, protocol=5)
+        assert named_in(texts_in(head)) == [name]
+    assert versions([name]).keys() == {name, *packages}
+    assert named_in(texts_in(pickle.dumps({"text": "numpy"}, protocol=5))) == []

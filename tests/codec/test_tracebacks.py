@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bgpy.codec.failures import RemoteTraceback
 from bgpy.errors import CallTimeout, EncodeError, NotRunning
 from bgpy.late import once
 from tests.support.tasks.counting import TASKS
+from tests.support.touchy import TouchyError
 
 HOUSE = str(Path(bgpy.__file__).parent)
 Start = Callable[..., tuple[Handle, Client]]
@@ -132,3 +134,19 @@ def test_chain_that_ends_in_itself_is_walked_once() -> None:
     assert tracebacks.remote_text(one) == ""
     other.__cause__ = RemoteTraceback("from there")
     assert tracebacks.remote_text(one) == "from there"
+
+
+def test_exceptions_are_told_apart_by_what_they_are() -> None:
+    """Their own `__eq__` isn't asked: it may call two the same, or raise."""
+    errors: list[BaseException] = [TouchyError(number) for number in range(3)]
+    for error, cause in pairwise(errors):
+        error.__cause__ = cause
+    errors[-1].__cause__ = RemoteTraceback("from there")
+    assert tracebacks.remote_text(errors[0]) == "from there"
+    gone = CallTimeout("gone")
+    for error, context in pairwise([gone, *errors]):
+        error.__cause__, error.__context__ = None, context
+        error.__suppress_context__ = False
+    errors[-1].__cause__, errors[-1].__context__ = None, errors[0]
+    tracebacks.strip(gone)
+    assert gone.__context__ is None

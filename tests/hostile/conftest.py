@@ -30,9 +30,35 @@ def serve(
     return serve
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The server that the tests of a file attack one after another; see `served`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BGPY_HOME", str(tmp_path_factory.mktemp("home")))
+        handle = Server("127.0.0.1", 0, TOKEN).run_background()
+    try:
+        with Client("127.0.0.1", handle.port, TOKEN) as client:
+            client.initialize(tasks.init_task, tasks.exec_task, tasks.exit_task)
+            yield Served(handle, client)
+    finally:
+        handle.kill()
+
+
 @pytest.fixture
-def served(serve: Callable[..., Served]) -> Iterator[Served]:
-    """A server that still serves when the test is over, and is as it was before."""
+def served(shared: Served) -> Iterator[Served]:
+    """A server that still serves when the test is over, and is as it was before.
+
+    Each test begins where another one has left it: what must not be so asks for `alone`.
+    """
+    shared.begin()
+    with aftermath(shared.handle, TOKEN):
+        yield shared
+    shared.check()
+
+
+@pytest.fixture
+def alone(serve: Callable[..., Served]) -> Iterator[Served]:
+    """The same, of a server that no other test has seen."""
     server = serve()
     with aftermath(server.handle, TOKEN):
         yield server

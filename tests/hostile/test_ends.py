@@ -70,23 +70,23 @@ def client_that(deed: str, served: Served, *files: Path) -> Iterator[subprocess.
 @pytest.mark.parametrize(
     "deed", [HALF_A_REQUEST, LARGE_REPLY_UNREAD], ids=["mid-request", "mid-reply"]
 )
-def test_server_logs_and_serves_on_when_a_client_is_killed(served: Served, deed: str) -> None:
+def test_server_logs_and_serves_on_when_a_client_is_killed(alone: Served, deed: str) -> None:
     """SIGKILL of a client with half a request sent, or most of a reply unread."""
-    before = served.process.num_fds()
+    before = alone.process.num_fds()
     for _ in range(3):
-        with client_that(deed, served) as process:
+        with client_that(deed, alone) as process:
             peer = ("127.0.0.1", process.port)  # type: ignore[attr-defined]
             process.kill()
-        wait_until(lambda peer=peer: served.log_of(peer), "the end of the client is logged")
-    wait_until(lambda: served.process.num_fds() <= before, "its descriptors are given back")
+        wait_until(lambda peer=peer: alone.log_of(peer), "the end of the client is logged")
+    wait_until(lambda: alone.process.num_fds() <= before, "its descriptors are given back")
 
 
-def test_task_runs_on_when_its_client_is_killed(served: Served, tmp_path: Path) -> None:
+def test_task_runs_on_when_its_client_is_killed(alone: Served, tmp_path: Path) -> None:
     """A call that has started ends as if its client were there; the response is dropped."""
     started, go_on = tmp_path / "started", tmp_path / "go on"
-    with client_that(RUNNING_TASK, served, started, go_on) as process:
+    with client_that(RUNNING_TASK, alone, started, go_on) as process:
         process.kill()
-    with Client("127.0.0.1", served.port, served.token) as second:
+    with Client("127.0.0.1", alone.port, alone.token) as second:
         second.ping()
     go_on.touch()
 
@@ -135,14 +135,14 @@ def test_waiting_client_gets_server_gone_when_only_the_servers_child_lives(
     ("how", "code"), [("returns", 0), ("raises", 1), ("responds", 0), ("stays", None)]
 )
 def test_clients_notice_nothing_when_a_task_forks(
-    served: Served, how: str, code: int | None
+    alone: Served, how: str, code: int | None
 ) -> None:
     """The child closes what it got and ends with the task; the parent's connections stay."""
-    served.tracebacks = 1 if how == "raises" else 0
-    with served.raw() as idle, Client("127.0.0.1", served.port, served.token) as other:
+    alone.tracebacks = 1 if how == "raises" else 0
+    with alone.raw() as idle, Client("127.0.0.1", alone.port, alone.token) as other:
         other.ping()
         channel = other._caller.channel
-        answer = served.client.call({"fork": how}, timeout=20.0)
+        answer = alone.client.call({"fork": how}, timeout=20.0)
         assert code is None or answer == code
         assert other.call({"add": 0}) == 0
         assert other._caller.channel is channel
@@ -157,32 +157,32 @@ def test_clients_notice_nothing_when_a_task_forks(
             idle.sock.recv(1)
 
 
-def test_call_times_out_as_unknown_when_the_server_is_stopped(served: Served) -> None:
+def test_call_times_out_as_unknown_when_the_server_is_stopped(alone: Served) -> None:
     """A server that can't even tell how far it is leaves the outcome unknown."""
-    served.client.ping()
-    with served.stopped(), pytest.raises(CallTimeout) as caught:
-        served.client.call({"add": 0}, timeout=0.2)
+    alone.client.ping()
+    with alone.stopped(), pytest.raises(CallTimeout) as caught:
+        alone.client.call({"add": 0}, timeout=0.2)
     assert caught.value.progress == "unknown"
     # The same connection, and the late reply of the call before is no answer to this one.
-    assert served.client.call({"respond": "mine"}) == "mine"
+    assert alone.client.call({"respond": "mine"}) == "mine"
 
 
-def test_call_times_out_as_not_started_when_it_can_not_leave(served: Served) -> None:
+def test_call_times_out_as_not_started_when_it_can_not_leave(alone: Served) -> None:
     """A request that a stopped server never took whole ends in time, and never runs."""
-    served.client.ping()
-    with served.stopped(), pytest.raises(CallTimeout) as caught:
-        served.client.call({"add": 1, "much": bytes(2**26)}, timeout=0.2)
+    alone.client.ping()
+    with alone.stopped(), pytest.raises(CallTimeout) as caught:
+        alone.client.call({"add": 1, "much": bytes(2**26)}, timeout=0.2)
     assert caught.value.progress == "not started"
-    assert served.client.call({"add": 0}) == 0
+    assert alone.client.call({"add": 0}) == 0
 
 
-def test_close_returns_when_the_server_is_stopped(served: Served) -> None:
+def test_close_returns_when_the_server_is_stopped(alone: Served) -> None:
     """Saying goodbye waits for nobody, also where nothing more fits into the connection."""
-    served.client.ping()
-    with served.stopped():
+    alone.client.ping()
+    with alone.stopped():
         with pytest.raises(CallTimeout):
-            served.client.execute({"add": 0, "much": bytes(2**26)}, timeout=0.1)
-        served.client.close()
+            alone.client.execute({"add": 0, "much": bytes(2**26)}, timeout=0.1)
+        alone.client.close()
 
 
 def test_server_serves_on_when_a_failure_is_too_large_to_send(
@@ -219,10 +219,10 @@ def test_terminate_returns_when_another_thread_reads(
             thread.join()
 
 
-def test_wait_for_the_end_returns_when_it_has_been_read_before(served: Served) -> None:
+def test_wait_for_the_end_returns_when_it_has_been_read_before(alone: Served) -> None:
     """A connection that has ended already is not waited for."""
-    served.client.ping()
-    channel = served.client._caller.channel
+    alone.client.ping()
+    channel = alone.client._caller.channel
     assert channel is not None
     channel.link.sock.shutdown(socket.SHUT_RDWR)
     assert isinstance(channel.request(Ping, None, None), ServerGone)

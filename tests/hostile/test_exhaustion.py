@@ -61,21 +61,21 @@ def test_server_accepts_again_when_its_strangers_time_is_over(
 
 
 @pytest.mark.parametrize("rounds", [1, 5])
-def test_descriptors_are_given_back_when_connections_close(served: Served, rounds: int) -> None:
+def test_descriptors_are_given_back_when_connections_close(alone: Served, rounds: int) -> None:
     """200 connections a round, ended in every way, leave what was there before."""
-    before = served.process.num_fds()
+    before = alone.process.num_fds()
     for _ in range(rounds * 20):
         for sent in (b"", b"GET /", HELLO[:20], HELLO):
             for end in (socket.socket.close, reset):
-                sock = served.stranger()
+                sock = alone.stranger()
                 sock.sendall(sent)
                 end(sock)
         for end in (socket.socket.close, reset):
-            client = served.raw()
+            client = alone.raw()
             client.send(struct.pack("<BBHIQ", 2, 0x11, 0, 100, 1))
             end(client.sock)
-    wait_until(lambda: served.process.num_fds() <= before, "all descriptors are given back")
-    assert served.process.num_threads() <= 2
+    wait_until(lambda: alone.process.num_fds() <= before, "all descriptors are given back")
+    assert alone.process.num_threads() <= 2
 
 
 def test_server_drops_the_oldest_when_too_many_have_not_proved_the_token(

@@ -23,12 +23,20 @@ class Served:
     """Whether its clients ask for TLS."""
     tracebacks = 0
     """How many tracebacks the test expects in the log."""
+    _before = 0
+    """Characters of the log that are other tests'."""
 
     def __init__(self, handle: Handle, client: Client) -> None:
         self.handle = handle
         self.client = client
         self.port = handle.port
         self.process = psutil.Process(handle.pid)
+
+    def begin(self) -> None:
+        """Another test begins: the count is 0, and what was logged before none of its concern."""
+        self._before, self.tracebacks = 0, 0
+        self.client.call({"add": -self.client.call({"add": 0})})
+        self._before = len(self.log())
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -49,10 +57,10 @@ class Served:
         return connect(self.port)
 
     def log(self) -> str:
-        """Give the server's log, with all that happened before this was called."""
+        """Give the server's log of this test, with all that happened before this was called."""
         self.client.ping()  # handled by the thread that wrote of what came before
         assert self.handle.log_file is not None
-        return Path(self.handle.log_file).read_text("utf-8")
+        return Path(self.handle.log_file).read_text("utf-8")[self._before :]
 
     def log_of(self, peer: tuple[str, int]) -> list[str]:
         """Give the lines of the log about `peer`."""

@@ -81,8 +81,13 @@ class Start:
         }
 
     def kill(self, who: str) -> None:
-        """Kill one of the three."""
+        """Kill one of the three; it is gone then.
+
+        The system takes its time over that where others run: a launcher's end of the pipe stays
+        open meanwhile, and takes what a server says that goes on.
+        """
         os.kill(self._processes[who].pid, signal.SIGKILL)
+        wait_until(lambda: not _lives(self._processes[who]), f"the {who} is dead")
 
     def go_on(self) -> None:
         """Let the server go on from where it stands."""

@@ -14,6 +14,7 @@ from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.lifecycle import Kind, Outcome, Result, Tasks
 from bgpy.tasks.signatures import Functions
 from tests.support.outlets import Outlet, through
+from tests.support.touchy import Touchy
 
 
 def _exec(client_socket: Any, state: Any, args: Any) -> Any:
@@ -194,3 +195,12 @@ def test_a_task_that_returns_a_coroutine_fails_and_leaves_the_state() -> None:
         assert isinstance(error, TypeError)
         assert str(error).startswith(f"{kind.name.lower()}_task has returned a coroutine")
     assert tasks._state == "first"
+
+
+def test_handle_asks_a_state_nothing() -> None:
+    """A proxy of something that isn't there raises whatever it is asked."""
+    tasks, state = Tasks(), Touchy()
+    functions = Functions(lambda: state, lambda c, s, a: a["next"], lambda c, s, a: None)
+    assert _handle(tasks, Kind.INIT, functions).error is None
+    for following in (state, Touchy()):
+        assert _handle(tasks, Kind.EXEC, {"next": following}).error is None

@@ -194,7 +194,7 @@ class Client:
             if isinstance(answer, Receipt) and answer.code == ReceiptCode.ALREADY_INITIALIZED:
                 stale.look_at_tasks(parts, sources, seconds_left(deadline))
             else:
-                stale.look_at_sent(sources)
+                stale.look_at_sent(parts, sources)
             return received
         except Exception as error:
             tidy(error)
@@ -335,14 +335,17 @@ class Client:
         if not isinstance(args, dict):
             raise _no_dict(args, "exit_args")
         try:
-            head, buffers, code = payload.encode(args, "exit_args")
+            packed = head, buffers, code = payload.encode(args, "exit_args")
             wait = bool(await_response)
+            left = seconds = self._seconds(timeout)
+            if may_name_code(packed):
+                left = self._look_at_code(packed, seconds)
             answer = self._caller.terminate(
                 lambda number: Exit(
                     number, head, buffers, CODEC_PICKLE, code, wait, current_chain()
                 ),
                 wait,
-                self._seconds(timeout),
+                left,
             )
             return value_of(answer, "EXIT")
         except Exception as error:

@@ -3,7 +3,8 @@
 ::
 
     initialize ─► tasks that the server has already, and the modules that they use
-    call, execute ─► modules of the user's that the arguments name, and what those use
+    call, execute, terminate ─► modules of the user's that the arguments name, and what those use;
+                                functions and classes of the script that the arguments bring
 
 A server tells the version of each module and part of its tasks once; the answers are kept as
 long as it runs. `submit` waits for nobody: it compares with what is known.
@@ -13,11 +14,12 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from bgpy.calling.blocking.caller import Caller
 from bgpy.codec import modules
+from bgpy.codec.fingerprint import of_parts
 from bgpy.codec.loaded import ModuleSource, version
 from bgpy.errors import CallTimeout, StaleCodeWarning
 from bgpy.memory import Payload
@@ -49,12 +51,12 @@ class Staleness:
     ) -> None:
         """Warn if the tasks of an initialised server are not those whose `parts` these are."""
         ours = {name: version(source) for name, source in sources.items()}
-        asked = {modules.TASKS + name: found for name, found in parts.items()}
+        asked = _of_tasks(parts)
         theirs = self._asked({**asked, **ours}, timeout)
         if theirs is None:
             return
         found = [name[len(modules.TASKS) :] for name in asked if asked[name] != theirs.get(name)]
-        found += _named(name for name in ours if ours[name] != theirs.get(name))
+        found += _named([name for name in ours if ours[name] != theirs.get(name)])
         if found:
             _warn(
                 f"the server at {self._address} has tasks already and keeps them, and they are not "
@@ -63,13 +65,14 @@ class Staleness:
                 found,
             )
 
-    def look_at_sent(self, sources: Mapping[str, ModuleSource]) -> None:
+    def look_at_sent(self, parts: Mapping[str, str], sources: Mapping[str, ModuleSource]) -> None:
         """Warn of modules that went to the server as their files are, and not as they were loaded.
 
-        The tasks have been taken: what the server has of those modules is known now.
+        The tasks have been taken: what the server has of them and those modules is known now.
         """
-        self._caller.learn_hashes({name: version(source) for name, source in sources.items()})
-        found = _named(name for name, source in sources.items() if source.edited)
+        ours = {name: version(source) for name, source in sources.items()}
+        self._caller.learn_hashes({**_of_tasks(parts), **ours})
+        found = _named([name for name, source in sources.items() if source.edited])
         if found:
             _warn(
                 f"edited since this program imported them, and what it has loaded is lost: "
@@ -79,29 +82,39 @@ class Staleness:
             )
 
     def look_at_call(self, packed: Payload, timeout: float | None) -> None:
-        """Warn if arguments name modules that the server has in another version."""
+        """Warn if arguments name code that the server has in another version."""
         ours = self._named_in(packed)
         if not ours:
             return
-        theirs = self._caller.known_hashes()
-        if any(ours[name] != theirs.get(name) for name in ours):
-            asked = self._asked(ours, timeout)
-            if asked is not None:
-                self._compare(ours, asked)
+        theirs: Mapping[str, str | None] = self._caller.known_hashes()
+        if any(_is_open(name, theirs.get(name, ""), ours[name]) for name in ours):
+            asked = self._asked({**ours, _HAS_TASKS: ""}, timeout)
+            if asked is None:
+                return
+            if asked.get(_HAS_TASKS) is None:  # which it may get any time
+                self._caller.learn_hashes(
+                    {name: it for name, it in asked.items() if not name.startswith(modules.TASKS)}
+                )
+            theirs = asked
+        self._compare(ours, theirs)
 
     def look_at_submit(self, packed: Payload) -> None:
-        """The same with what is known of the server's modules."""
+        """The same with what is known of the server's code."""
         ours = self._named_in(packed)
         if ours:
             self._compare(ours, self._caller.known_hashes())
 
     def _named_in(self, packed: Payload) -> dict[str, str]:
-        head = packed[0]
+        """The versions of the modules that arguments name, and of what they bring of the script."""
+        head, _, by_value = packed
         parts = head if isinstance(head, tuple) else (head,)
-        # What is no bytes is an object's own memory.
-        texts = [part for part in parts if isinstance(part, bytes)]
-        found = {name for text in texts for name in modules.named_in(text)}
-        return modules.versions(found) if found else {}
+        texts: set[str] = set()
+        for part in parts:
+            if isinstance(part, bytes):  # else it is an object's own memory
+                texts |= modules.texts_in(part)
+        found = modules.named_in(texts)
+        ours = modules.versions(found) if found else {}
+        return {**ours, **_of_tasks(of_parts(texts))} if by_value else ours
 
     def _asked(
         self, names: Mapping[str, str], timeout: float | None
@@ -118,19 +131,41 @@ class Staleness:
         return None
 
     def _compare(self, ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> None:
-        # Of a module that it lacks the call itself will tell.
-        found = _named(name for name in ours if theirs.get(name) not in (None, ours[name]))
-        if found:
-            _warn(
-                f"the server at {self._address} has another version than this program has loaded "
-                f"of {', '.join(found)}, and the call runs with the server's. To replace it, "
-                f"{WAY_OUT}",
-                found,
-            )
+        # Of a module that it lacks the call itself will tell; what its tasks lack is new to it.
+        other = [name for name in ours if theirs.get(name) not in (None, ours[name])]
+        kept = [name for name in other if name.startswith(modules.TASKS)]
+        found = _named(other)
+        if not found:
+            return
+        runs = "the call runs with the server's"
+        if kept:
+            own = "the call brings this program's, and the server's tasks keep theirs"
+            runs = own if len(kept) == len(other) else f"{own}; of modules {runs}"
+        _warn(
+            f"the server at {self._address} has another version than this program has loaded "
+            f"of {', '.join(found)}, and {runs}. To replace it, {WAY_OUT}",
+            found,
+        )
 
 
-def _named(names: Iterable[str]) -> list[str]:
-    return [f"module {name}" for name in sorted(names)]
+_HAS_TASKS = f"{modules.TASKS}exec_task"
+"""What a server has a fingerprint of if it has tasks."""
+
+
+def _of_tasks(parts: Mapping[str, str]) -> dict[str, str]:
+    """Fingerprints by the names that a server is asked for."""
+    return {modules.TASKS + name: found for name, found in parts.items()}
+
+
+def _is_open(name: str, theirs: str | None, ours: str) -> bool:
+    """Whether the server has to be asked: a module it may have by now, of its tasks nothing new."""
+    return theirs != ours and not (theirs is None and name.startswith(modules.TASKS))
+
+
+def _named(names: list[str]) -> list[str]:
+    """As people know them, those of the script first."""
+    parts = sorted(name.removeprefix(modules.TASKS) for name in names if modules.TASKS in name)
+    return [*parts, *(f"module {name}" for name in sorted(names) if modules.TASKS not in name)]
 
 
 def _warn(text: str, differences: list[str]) -> None:

@@ -24,36 +24,32 @@ from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from bgpy.codec import arrival
+from bgpy.codec import arrival, lines
 from bgpy.codec.arrival import MAINS
+from bgpy.codec.identities import Identities
+from bgpy.codec.lines import Told, known_of, lines_of
 from bgpy.late import once
 from bgpy.system.strikes import is_strike, is_strike_amid
-
-LONGEST_TEXT = 2**20
-"""Characters of a file that travels whole; of a longer one the functions' own lines do."""
 
 _Cached = type(functools.cache(len))
 _NAME = re.compile(r"[^\W\d]\w*")
 _GUARD = re.compile(r"^if\s+.*__name__", re.MULTILINE)
 
-_numbers: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+_numbers: Identities[str] = Identities()
 
 
 class _Script:
-    """Stands in a pickle for the script that it comes from."""
-
-    def __init__(self, tasks: bool) -> None:
-        self._tasks = tasks
+    """Stands in the pickle of tasks for the script that they come from."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         main = sys.modules.get(MAINS[0])
         file = getattr(main, "__file__", None) or ""
-        guarded = bool(self._tasks and file and _GUARD.search("".join(linecache.getlines(file))))
-        return arrival.Script, (self._tasks, file, guarded)
+        guarded = bool(file and _GUARD.search("".join(linecache.getlines(file))))
+        return arrival.Script, (file, guarded)
 
 
 class _Globals:
-    """Stands in a pickle for the globals of a script's functions."""
+    """Stands in the pickle of tasks for the globals of their script's functions."""
 
     def __init__(self, script: _Script, basics: dict[str, Any]) -> None:
         self._script = script
@@ -61,18 +57,6 @@ class _Globals:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return arrival.globals_of, (self._script, self._basics)
-
-
-class _Lines:
-    """Stands in a pickle for the name of a file, and brings lines of it along."""
-
-    def __init__(self, file: str, start: int, lines: list[str], whole: bool) -> None:
-        self.start = start
-        self.end = start + len(lines)
-        self._parts = (file, start, lines, whole)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return arrival.show, self._parts
 
 
 @once
@@ -95,7 +79,7 @@ def pickler() -> Callable[..., pickle.Pickler]:
     # What each of these pickles names: found without looking for it in its module.
     makers = {
         value
-        for module in (arrival, sys.modules[base.__module__], sys.modules[__name__])
+        for module in (arrival, lines, sys.modules[base.__module__])
         for value in vars(module).values()
         if isinstance(value, FunctionType) and value.__module__ == module.__name__
     }
@@ -103,20 +87,17 @@ def pickler() -> Callable[..., pickle.Pickler]:
     class ByValue(base):  # type: ignore[misc]
         def __init__(self, file: Any, tasks: bool = False, **options: Any) -> None:
             super().__init__(file, **options)
-            self._tasks = tasks
-            self._script = _Script(tasks)
+            self._script = _Script() if tasks else None
+            self._whole: dict[str, Told] | None = {} if tasks else None
             self._mains = [vars(sys.modules[name]) for name in MAINS if name in sys.modules]
-            self._lines: dict[str, list[_Lines]] = {}
+            self._classes: set[int] = set()  # that are in the pickle, by their ids
 
         def reducer_override(self, obj: Any) -> Any:
             kind = type(obj)
-            if kind is CodeType:
-                return arrival.located, (code_parts(obj)[1], self._shown(obj))
             if kind is FunctionType:
-                if obj in makers:
-                    return NotImplemented
-                reduced = super().reducer_override(obj)
-                return reduced if reduced is NotImplemented else self._placed(obj, reduced)
+                return NotImplemented if obj in makers else self._function(obj)
+            if kind is CodeType:
+                return self._code(obj)
             if issubclass(kind, type):
                 return self._class(obj)
             special = _SPECIAL.get(kind)
@@ -124,11 +105,31 @@ def pickler() -> Callable[..., pickle.Pickler]:
                 return self._named(obj, special(obj))
             if kind.__module__ in MAINS and _names_itself(obj):
                 return self._named(obj, _constant(obj))
-            return super().reducer_override(obj)
+            return NotImplemented  # cloudpickle has nothing to say of any other, either
+
+        def _code(self, code: CodeType) -> Any:
+            cached = known_of(code).cached
+            told = lines_of(code, self._whole)
+            if cached is None:
+                return lines.rebuilt, (code_parts(code)[1], code.co_filename, told)
+            return lines.located, (cached, told)
+
+        def _function(self, function: FunctionType) -> Any:
+            reduced = super().reducer_override(function)
+            if reduced is NotImplemented:
+                return reduced
+            make, args, state, _, _, _ = reduced
+            name, others = self._names(function)
+            if self._script is None and name is None and not others:
+                return reduced
+            settled = (self._script, name, others, state)
+            return make, args, settled, None, None, arrival.settle_function
 
         def _function_getnewargs(self, func: FunctionType) -> Any:
             code, scope, *others = super()._function_getnewargs(func)
-            if isinstance(scope, dict) and any(func.__globals__ is main for main in self._mains):
+            if self._script is None or not isinstance(scope, dict):
+                return (code, scope, *others)
+            if any(func.__globals__ is main for main in self._mains):
                 scope = _Globals(self._script, dict(scope))
                 self.globals_ref[id(func.__globals__)] = scope
             return (code, scope, *others)
@@ -137,75 +138,33 @@ def pickler() -> Callable[..., pickle.Pickler]:
             reduced = super().reducer_override(kind)
             if reduced is NotImplemented or len(reduced) < 6:
                 return reduced
-            make, args, state, _, _, complete = reduced
-            attributes, others = state
+            self._classes.add(id(kind))
+            make, args, (attributes, others), _, _, _ = reduced
             if args[0] is type(kind):  # else it is an enumeration, which is made otherwise
                 args, attributes = _whole(kind, args, attributes)
             attributes.pop("__slotnames__", None)  # what copyreg has found out about it
-            number = args[-2]
-            reduced = (
-                arrival.begin_class,
-                (make, _Known(number), args),
-                (attributes, others),
-                None,
-                None,
-                complete,
-            )
-            return self._placed(kind, reduced)
+            state = (attributes, others)
+            settled = (self._script, *self._names(kind), state)
+            return arrival.begin_class, (make, args), settled, None, None, arrival.settle_class
 
-        def _placed(self, obj: Any, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-            """The same, put in its script's place when it is complete."""
-            make, args, state, _, _, complete = reduced
-            name: str | None = None
-            others: dict[str, Any] = {}
-            for main in self._mains:
-                if getattr(obj, "__module__", None) in MAINS:
-                    name, others = _names(obj, main)
-                if name is not None or others:
-                    break
-            settled = (self._script, name, others, complete, state)
-            return make, args, settled, None, None, arrival.settle
+        def _names(self, obj: Any) -> tuple[str | None, dict[str, Any]]:
+            """The name of `obj` in its script, and what goes there with it."""
+            if getattr(obj, "__module__", None) in MAINS:
+                for main in self._mains:
+                    name, others = _names_in(main, obj, self._classes)
+                    if name is not None or others:
+                        return name, others
+            return None, {}
 
         def _named(self, obj: Any, reduced: Any) -> Any:
             if reduced is NotImplemented:
-                return super().reducer_override(obj)
+                return reduced
             make, args, state, complete = reduced
-            number = _number(obj)
-            parts = arrival.once_here, (number, make, args), state, None, None, complete
-            return self._placed(obj, parts)
-
-        def _shown(self, code: CodeType) -> Any:
-            """The file of `code`, with the lines that are to be seen of it."""
-            file = "".join(code.co_filename)
-            start, end = code.co_firstlineno - 1, _last_line(code)
-            for each in self._lines.get(file, ()):
-                if each.start <= start and end <= each.end:
-                    return each
-            lines = linecache.getlines(file)
-            if not lines or start >= len(lines):
-                return file
-            whole = self._tasks and sum(map(len, lines)) <= LONGEST_TEXT
-            if not whole and sum(map(len, lines[start:end])) > LONGEST_TEXT:
-                return file
-            made = (
-                _Lines(file, 0, lines, True)
-                if whole
-                else _Lines(file, start, lines[start:end], False)
-            )
-            self._lines.setdefault(file, []).append(made)
-            return made
+            parts = (_number(obj), make, args)
+            settled = (self._script, *self._names(obj), complete, state)
+            return arrival.once_here, parts, settled, None, None, arrival.settle
 
     return ByValue
-
-
-class _Known:
-    """Stands in a pickle for a class that is on the other side already, or None."""
-
-    def __init__(self, number: str) -> None:
-        self._number = number
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return of_tracked, (self._number,)
 
 
 def tracked(kind: type) -> str | None:
@@ -214,31 +173,32 @@ def tracked(kind: type) -> str | None:
     cloudpickle keeps it, so that a class which comes back is the same one.
     """
     module = sys.modules.get("cloudpickle.cloudpickle")
-    found: str | None = None
-    if module is not None:
-        found = module._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(kind)
+    if module is None:
+        return None
+    try:
+        found: str | None = module._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(kind)
+    except Exception as error:  # its metaclass lets nobody look it up
+        if is_strike_amid(error):
+            raise
+        return None
     return found
 
 
-def of_tracked(number: str) -> type | None:
-    """The class of an id that `tracked` gave, here or on the other side; None if it isn't here."""
-    module = sys.modules.get("cloudpickle.cloudpickle")
-    found: type | None = None
-    if module is not None:
-        found = module._DYNAMIC_CLASS_TRACKER_BY_ID.get(number)
-    return found
+def _names_in(main: dict[str, Any], obj: Any, known: set[int]) -> tuple[str | None, dict[str, Any]]:
+    """The name of `obj` in its script, and what else of it code will look for by name.
 
-
-def _names(obj: Any, main: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """The name of `obj` in its script, and what else of it code will look for by name."""
-    qualname = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
-    if not isinstance(qualname, str):
+    The classes of which the ids are `known` have told theirs themselves.
+    """
+    told = (getattr(obj, "__qualname__", None), getattr(obj, "__name__", None))
+    qualname = next((each for each in told if isinstance(each, str)), None)
+    if qualname is None:
         return None, {}
     name = qualname if main.get(qualname) is obj else None
     others = {each: main[each] for each in _annotated(obj) if _is_type(main.get(each))}
-    outer = main.get(qualname.partition(".")[0])
-    if name is None and isinstance(outer, type) and _within(outer, qualname) is obj:
-        others[outer.__qualname__] = outer
+    if name is None and "." in qualname:
+        outer = main.get(qualname.partition(".")[0])
+        if isinstance(outer, type) and id(outer) not in known and _within(outer, qualname) is obj:
+            others[outer.__qualname__] = outer
     return name, others
 
 
@@ -285,26 +245,18 @@ def _whole(kind: type, args: Any, attributes: dict[str, Any]) -> tuple[Any, dict
     return (make, name, bases, keywords, *others), kept
 
 
-@functools.lru_cache(maxsize=1000)
-def _last_line(code: CodeType) -> int:
-    """The last line of a code object, its first being 1."""
-    last = max((end or 0 for _, end, _, _ in code.co_positions()), default=0)
-    inner = [_last_line(each) for each in code.co_consts if isinstance(each, CodeType)]
-    return max(code.co_firstlineno, last, *inner, 0)
-
-
 def _number(obj: Any) -> str | None:
     """By which the other side knows `obj` again; None where it can't be kept."""
-    try:
-        number = _numbers.get(obj)
-        if number is None:
-            number = _numbers.setdefault(obj, uuid.uuid4().hex)
-            arrival.note(number, obj)
-        return number
-    except TypeError as error:
-        if is_strike(error):
-            raise
-        return None
+    number = _numbers.get(obj)
+    if number is None:
+        try:
+            number = _numbers.first(obj, uuid.uuid4().hex)
+        except TypeError as error:
+            if is_strike(error):
+                raise
+            return None
+        arrival.note(number, obj)
+    return number
 
 
 # What is made by a call: function, arguments, state, and how that is set

@@ -10,6 +10,7 @@ written in C (``ImportError.name``). So here
 - else the exception is made past its constructor, and attributes, slots and fields are set past
   the class's ``__setattr__``.
 
+The second half of that, which runs where the pickle is loaded, is `bgpy.codec.revival`.
 Exceptions within (in an attribute, or among the arguments) go the same way. What an exception
 holds is set when the pickler knows it already, so attributes may lead back to it; where its
 arguments do, it is made past its constructor.
@@ -18,26 +19,31 @@ arguments do, it is made past its constructor.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
-from types import GetSetDescriptorType, MemberDescriptorType
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bgpy.codec import by_value
-from bgpy.codec.by_value import of_tracked, tracked
+from bgpy.codec.by_value import tracked
 from bgpy.codec.payload import decode, marked, names_script
-from bgpy.codec.renamed import find
+from bgpy.codec.revival import (
+    ARGS,
+    base_of,
+    begin_anew,
+    begin_blank,
+    begin_group,
+    begin_their_way,
+    finish_anew,
+    finish_blank,
+    finish_their_way,
+    places,
+)
 from bgpy.late import once
 from bgpy.system.strikes import is_strike_amid
 
 Packed = tuple[bytes, bool]
 """A pickle, and whether it holds bytecode."""
 
-_ARGS = BaseException.__dict__["args"]
 _OWN_WAYS = ("__reduce_ex__", "__reduce__")
-
-_LEFT_BEHIND = {("AttributeError", "obj")}
-"""Fields that don't travel, as in Python's own pickles: this one is the object that lacks the
-attribute, of any size, and often one that can't be pickled."""
 
 
 class NoRoom(Exception):
@@ -96,8 +102,8 @@ def made_of(content: Any, members: list[Exception] | None) -> Exception | None:
         return content if isinstance(content, Exception) else None
     try:
         (module, qualname, number, message), state = content
-        group: Exception = _begin_group(module, qualname, number, message, members)
-        _finish(group, state)
+        group: Exception = begin_group(module, qualname, number, message, members)
+        finish_anew(group, state)
     except Exception as failure:
         if is_strike_amid(failure):
             raise
@@ -108,6 +114,16 @@ def made_of(content: Any, members: list[Exception] | None) -> Exception | None:
 def set_past(error: BaseException, name: str, value: Any) -> None:
     """Set an attribute that `BaseException` has, also where the class of `error` allows none."""
     BaseException.__dict__[name].__set__(error, value)
+
+
+def _unpack(packed: Packed) -> Any:
+    head, code = packed
+    try:
+        return decode(head, (), code, "exception")
+    except Exception as failure:
+        if is_strike_amid(failure):
+            raise
+        return None  # not here, or not as it was
 
 
 # The way out
@@ -130,26 +146,13 @@ def _state(error: BaseException) -> tuple[dict[str, Any], dict[tuple[str, str], 
     """The attributes of an exception, and what it holds elsewhere, by class and name."""
     attributes = dict(BaseException.__getattribute__(error, "__dict__"))
     held = {}
-    for key, place in _places(type(error)):
+    for key, place in places(type(error)):
         try:
             held[key] = place.__get__(error)
         except AttributeError as failure:  # nothing is in it
             if is_strike_amid(failure):
                 raise
     return attributes, held
-
-
-def _places(kind: type) -> Iterator[tuple[tuple[str, str], Any]]:
-    """The slots and the fields in C of an exception's class and its bases."""
-    for each in kind.__mro__:
-        if each in (object, BaseException, BaseExceptionGroup):
-            continue  # what these hold travels by itself
-        for name, place in vars(each).items():
-            is_field = isinstance(place, GetSetDescriptorType) and each.__module__ == "builtins"
-            if is_field or isinstance(place, MemberDescriptorType):
-                key = each.__qualname__, name
-                if key not in _LEFT_BEHIND:
-                    yield key, place
 
 
 def _theirs(error: BaseException) -> tuple[Any, ...] | None:
@@ -176,11 +179,6 @@ def _has_own_way(kind: type[BaseException]) -> bool:
     )
 
 
-def _base(kind: type[BaseException]) -> Any:
-    """The class of Python's own that an exception's class is made from."""
-    return next(each for each in kind.__mro__ if each.__module__ == "builtins")
-
-
 def _reduced(error: BaseException, past: bool) -> Any:
     """How an exception is pickled; `past` says past its class's own ways.
 
@@ -189,21 +187,21 @@ def _reduced(error: BaseException, past: bool) -> Any:
     """
     if isinstance(error, BaseExceptionGroup):
         group = (*_name(error), error.message, list(error.exceptions))
-        return _begin_group, group, _state(error), None, None, _finish
+        return begin_group, group, _state(error), None, None, finish_anew
     if not isinstance(error, Exception):
         return NotImplemented
-    args = _ARGS.__get__(error)
+    args = ARGS.__get__(error)
     state = _state(error)
     if past:
-        return _blank, _name(error), (args, *state), None, None, _finish_blank
+        return begin_blank, _name(error), (args, *state), None, None, finish_blank
     theirs = _theirs(error)
     if theirs is not None:
         way: list[bool] = []
         begun = (way, theirs[:2], *_name(error), args, args)
-        return _begin_their_way, begun, (way, theirs[2:], *state), None, None, _finish_their_way
+        return begin_their_way, begun, (way, theirs[2:], *state), None, None, finish_their_way
     # Of the system's errors the arguments tell more than `args`: the file's name above all.
-    given = _base(type(error)).__reduce__(error)[1]
-    return _begin, (*_name(error), given, args), state, None, None, _finish
+    given = base_of(type(error)).__reduce__(error)[1]
+    return begin_anew, (*_name(error), given, args), state, None, None, finish_anew
 
 
 class _File:
@@ -275,164 +273,3 @@ def _dumped(
             raise
         return None
     return b"".join(file.pieces)
-
-
-# The way in: pickles call these by their names
-
-
-def _unpack(packed: Packed) -> Any:
-    head, code = packed
-    try:
-        return decode(head, (), code, "exception")
-    except Exception as failure:
-        if is_strike_amid(failure):
-            raise
-        return None  # not here, or not as it was
-
-
-def _begin(module: str, qualname: str, number: str | None, given: Any, args: Any) -> Exception:
-    """An exception of that class, made by its constructor if that gives these `args`."""
-    kind = _class(module, qualname, number)
-    try:
-        error: Exception = kind(*given)
-        if type(error) is kind and error.args == args:
-            return error
-    except Exception as failure:
-        if is_strike_amid(failure):
-            raise
-    # The constructor takes something else than it hands to its base.
-    error = _new(kind, given)
-    _base(kind).__init__(error, *given)
-    _ARGS.__set__(error, args)
-    return error
-
-
-def _new(kind: Any, given: Any) -> Any:
-    try:
-        return kind.__new__(kind, *given)
-    except Exception as failure:
-        if is_strike_amid(failure) or "__new__" not in vars(kind):
-            raise
-    return _base(kind).__new__(kind, *given)
-
-
-def _finish(error: BaseException, state: Any) -> None:
-    """Set attributes, slots and fields: past a frozen class's own `__setattr__`."""
-    attributes, held = state
-    BaseException.__getattribute__(error, "__dict__").update(attributes)
-    places = dict(_places(type(error)))
-    for key, value in held.items():
-        if key not in places:
-            # Another version of the class, or of Python.
-            object.__setattr__(error, key[1], value)
-        elif value is not None or _is_filled(error, places[key]):
-            _put(error, places[key], value)
-
-
-def _is_filled(error: BaseException, place: Any) -> bool:
-    """Whether a slot or field doesn't read as None; an empty slot doesn't."""
-    try:
-        return place.__get__(error) is not None
-    except AttributeError as failure:
-        if is_strike_amid(failure):
-            raise
-        return True
-
-
-def _put(error: BaseException, place: Any, value: Any) -> None:
-    try:
-        place.__set__(error, value)
-    except (AttributeError, TypeError) as failure:  # read-only: the constructor has set it
-        if is_strike_amid(failure):
-            raise
-
-
-def _blank(module: str, qualname: str, number: str | None) -> Exception:
-    """An exception of that class, made past its constructors."""
-    kind = _class(module, qualname, number)
-    error: Exception = _base(kind).__new__(kind)
-    return error
-
-
-def _finish_blank(error: BaseException, state: Any) -> None:
-    args, attributes, held = state
-    _ARGS.__set__(error, args)
-    _finish(error, (attributes, held))
-
-
-def _begin_their_way(
-    way: list[bool],
-    theirs: tuple[Any, Any],
-    module: str,
-    qualname: str,
-    number: str | None,
-    given: Any,
-    args: Any,
-) -> Exception:
-    """What the class's own way gives, which may be another exception; else as `_begin`."""
-    make, theirs_given = theirs
-    try:
-        error = make(*theirs_given)
-        if isinstance(error, Exception):
-            way.append(True)
-            return error
-    except Exception as failure:
-        if is_strike_amid(failure):
-            raise
-    return _begin(module, qualname, number, given, args)
-
-
-def _finish_their_way(error: BaseException, state: Any) -> None:
-    way, theirs, attributes, held = state
-    if not way or not _set_their_state(error, *theirs):
-        _finish(error, (attributes, held))
-    elif "__notes__" in attributes:  # which are added from outside: no class tells of them
-        error.__dict__.setdefault("__notes__", attributes["__notes__"])
-
-
-def _set_their_state(error: Any, state: Any = None) -> bool:
-    try:
-        if state is None:
-            return True
-        if _sets_state(type(error)):
-            error.__setstate__(state)
-        else:
-            error.__dict__.update((state[0] if isinstance(state, tuple) else state) or {})
-    except Exception as failure:
-        if is_strike_amid(failure):
-            raise
-        return False
-    return True
-
-
-def _sets_state(kind: type) -> bool:
-    return any("__setstate__" in vars(each) for each in kind.__mro__ if each is not BaseException)
-
-
-def _begin_group(
-    module: str, qualname: str, number: str | None, message: str, members: list[Exception]
-) -> Any:
-    """A group of these members, past its constructor."""
-    kind = _class(module, qualname, number, BaseExceptionGroup)
-    if not issubclass(kind, Exception) and all(isinstance(each, Exception) for each in members):
-        kind = ExceptionGroup  # the members that end programs came as words
-    group = BaseExceptionGroup.__new__(kind, message, members)
-    _ARGS.__set__(group, (message, members))
-    return group
-
-
-def _class(
-    module: str, qualname: str, number: str | None, base: type[BaseException] = Exception
-) -> Any:
-    """The class of that name, which is what is caught here; else the one that went from here."""
-    try:
-        kind: Any = find(module, qualname)
-    except (ImportError, AttributeError) as failure:
-        if is_strike_amid(failure):
-            raise
-        kind = None if number is None else of_tracked(number)
-        if kind is None:
-            raise
-    if not issubclass(kind, base):
-        raise TypeError(f"{module}.{qualname} is no {base.__name__} here")
-    return kind

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Mapping, Set
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, TypeGuard
 
+from bgpy.codec.identities import Identities
 from bgpy.late import hashing
 from bgpy.system.strikes import is_strike_amid
 
@@ -34,6 +36,8 @@ MOST_ITEMS = 10_000
 """Of a larger constant only type and size count: it is data, not code."""
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
+_CONTAINERS = (tuple, list, set, frozenset, dict)
+_Cached = type(functools.cache(len))
 _NOT_OF_CLASSES = {
     *("__dict__", "__weakref__", "__module__", "__doc__", "__slotnames__", "_abc_impl"),
     *("__firstlineno__", "__static_attributes__"),
@@ -49,11 +53,72 @@ def of_code(code: CodeType) -> str:
 def of_tasks(tasks: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
     """The fingerprints of tasks, by name, and of all that they use of their script."""
     walk = _Walk()
-    found = {name: _hashed(walk.value(task)) for name, task in tasks.items()}
+    found = {name: _hashed(walk.part(task)) for name, task in tasks.items()}
     while walk.todo:
         name, value = walk.todo.popitem()
-        found[name] = _hashed(walk.definition(value))
+        found[name] = _hashed(walk.part(value, defined=True))
+        if _is_part(value):
+            _parts.put(value, (_made_of(value), found[name]))
     return found
+
+
+def of_parts(names: Set[str]) -> dict[str, str]:
+    """The fingerprints of the script's functions and classes that go by these names.
+
+    Each is what `of_tasks` says of it under that name, and is taken anew only if it was defined
+    anew or something in it was replaced: what a function has changed in its defaults since is
+    no other version of it.
+    """
+    script = vars(sys.modules[SCRIPT])
+    found = {name: script.get(name) for name in script.keys() & names}
+    return {f"{SCRIPT}.{name}": _of_part(value) for name, value in found.items() if _is_part(value)}
+
+
+def _of_part(value: Any) -> str:
+    known, made_of = _parts.get(value), _made_of(value)
+    if known is not None and _are_identical(known[0], made_of):
+        return known[1]
+    found = _hashed(_Walk().part(value, defined=True))
+    _parts.put(value, (made_of, found))
+    return found
+
+
+def _are_identical(ones: list[Any], others: list[Any]) -> bool:
+    pairs = zip(ones, others, strict=False)
+    return len(ones) == len(others) and all(one is other for one, other in pairs)
+
+
+def _is_part(value: Any) -> bool:
+    """Whether a value of a script's is its code, and no data."""
+    kind = type(value)
+    is_code = issubclass(kind, (FunctionType, type, _Cached))
+    return is_code and any(value.__module__ == each for each in _SCRIPTS)
+
+
+def _made_of(value: Any) -> list[Any]:
+    """What is replaced where a function or class changes in place."""
+    if issubclass(type(value), type):
+        members = list(vars(value).values())
+        return [*value.__bases__, *members, *(getattr(each, "__code__", None) for each in members)]
+    function = value.__wrapped__ if type(value) is _Cached else value
+    if type(function) is not FunctionType:
+        return [function]
+    cells = [_held(cell) for cell in function.__closure__ or ()]
+    return [function.__code__, function.__defaults__, function.__kwdefaults__, *cells]
+
+
+def _held(cell: CellType) -> Any:
+    """What a cell of a closure holds, or one that is empty itself."""
+    try:
+        return cell.cell_contents
+    except ValueError as error:
+        if is_strike_amid(error):
+            raise
+        return cell
+
+
+_parts: Identities[tuple[list[Any], str]] = Identities()
+"""What each function and class of the script was made of, and the fingerprint taken of it then."""
 
 
 def _hashed(text: bytes) -> str:
@@ -77,7 +142,7 @@ def _code(code: CodeType) -> bytes:
     consts = [
         _code(each)
         if isinstance(each, CodeType)
-        else _plain(None if line is not None and each == line else each)
+        else _plain(None if type(each) is int and each == line else each)
         for each in code.co_consts
     ]
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
@@ -100,60 +165,68 @@ class _Walk:
 
     def __init__(self) -> None:
         self.todo: dict[str, Any] = {}
-        self._met: set[str] = set()
+        self._noted: set[str] = set()
+        self._met: set[int] = set()  # without a name, in this part
+        self._script: dict[str, Any] | None = None
+
+    def part(self, value: Any, defined: bool = False) -> bytes:
+        """A value that has a fingerprint of its own; `defined` says that it is looked into."""
+        self._met.clear()
+        return self.definition(value) if defined else self.value(value)
 
     def value(self, value: Any, depth: int = 0) -> bytes:
         """What there is to say of a value where it is used."""
         kind = type(value)
-        if kind in _PLAIN:
+        if _is_one_of(kind, _PLAIN):
             return _joined(kind.__name__, [_text(repr(value))])
         if depth > DEEPEST_VALUE:
             return b"deeper"
         name = self._name_in_script(value)
         if name is not None:
             return _joined("name", [_text(name)])
-        if isinstance(value, (FunctionType, type)):
+        if _is_code(value):
             if _is_of_module(value):
                 return _joined("name", [_text(f"{value.__module__}.{value.__qualname__}")])
-            return self._once(f"{value.__qualname__} {id(value)}", value, depth)
-        if isinstance(value, ModuleType):
+            return self._once(value, depth)
+        if issubclass(type(value), ModuleType):
             return _joined("module", [_text(value.__name__)])
         return self._composed(value, depth + 1)
 
     def definition(self, value: Any, depth: int = 0) -> bytes:
         """What a function, class or constant of a script's is made of."""
-        if isinstance(value, FunctionType):
+        if type(value) is FunctionType:
             return self._function(value, depth)
-        if isinstance(value, type):
+        if issubclass(type(value), type):
             return self._class(value, depth)
         return self._composed(value, depth + 1)
 
-    def _once(self, key: str, value: Any, depth: int) -> bytes:
+    def _once(self, value: Any, depth: int) -> bytes:
         """The definition of what has no name to be found by; where it is met again, its name."""
-        if key in self._met:
+        if id(value) in self._met:
             return _joined("name", [_text(value.__qualname__)])
-        self._met.add(key)
+        self._met.add(id(value))
         return self.definition(value, depth)
 
     def _composed(self, value: Any, depth: int) -> bytes:
+        # By its type: what an object says of itself runs the user's code, as a proxy's would.
         kind = type(value)
-        if kind in _PLAIN:
+        if _is_one_of(kind, _PLAIN):
             return self.value(value)
-        if isinstance(value, enum.Enum):
+        if issubclass(kind, enum.Enum):
             return _joined("enum", [_text(value.name), self.value(kind, depth)])
-        if kind in (tuple, list, set, frozenset, dict):
+        if _is_one_of(kind, _CONTAINERS):
             return self._container(value, depth)
-        if isinstance(value, functools.partial):
+        if issubclass(kind, functools.partial):
             return self._of("partial", depth, value.func, value.args, value.keywords)
-        if isinstance(value, MethodType):
+        if kind is MethodType:
             return self._of("method", depth, value.__func__, value.__self__)
-        if isinstance(value, BuiltinFunctionType):
+        if kind is BuiltinFunctionType:
             return _joined("name", [_text(f"{value.__module__}.{value.__qualname__}")])
-        if isinstance(value, (classmethod, staticmethod)) or hasattr(value, "cache_parameters"):
+        if issubclass(kind, (classmethod, staticmethod, _Cached)):
             return _joined(kind.__name__, [self.definition(value.__wrapped__, depth)])
-        if isinstance(value, property):
+        if issubclass(kind, property):
             return self._of("property", depth, value.fget, value.fset, value.fdel)
-        if isinstance(value, functools.cached_property):
+        if issubclass(kind, functools.cached_property):
             return self._of("cached_property", depth, value.func)
         # Any other object tells by its type; called as a task it is what its class is.
         return self._of("object", depth, kind)
@@ -176,32 +249,29 @@ class _Walk:
 
     def _function(self, function: FunctionType, depth: int) -> bytes:
         if function.__globals__.get("__name__") in _SCRIPTS:
+            self._script = function.__globals__
             for name in sorted(_names_used(function.__code__)):
                 if name in function.__globals__:
                     self._use(name, function.__globals__[name])
-        cells = []
-        for cell in function.__closure__ or ():
-            try:
-                cells.append(self.value(cell.cell_contents, depth + 1))
-            except ValueError as error:
-                if is_strike_amid(error):
-                    raise
-                cells.append(b"empty")
+        held = [(cell, _held(cell)) for cell in function.__closure__ or ()]
+        cells = [
+            b"empty" if value is cell else self.value(value, depth + 1) for cell, value in held
+        ]
         others = (function.__defaults__, function.__kwdefaults__)
         parts = [_code(function.__code__), *cells]
         return _joined("function", parts + [self.value(each, depth + 1) for each in others])
 
     def _use(self, name: str, value: Any) -> None:
         """A global of the script: looked at later, unless it is only a name for something else."""
-        if isinstance(value, ModuleType) or self._name_in_script(value) is not None:
+        if issubclass(type(value), ModuleType) or self._name_in_script(value) is not None:
             return
-        if isinstance(value, (FunctionType, type)) and _is_of_module(value):
+        if _is_code(value) and _is_of_module(value):
             return
         self._note(f"{SCRIPT}.{name}", value)
 
     def _note(self, name: str, value: Any) -> None:
-        if name not in self._met:
-            self._met.add(name)
+        if name not in self._noted:
+            self._noted.add(name)
             self.todo[name] = value
 
     def _class(self, kind: type, depth: int) -> bytes:
@@ -216,13 +286,23 @@ class _Walk:
 
     def _name_in_script(self, value: Any) -> str | None:
         """The name under which a script's function or class is looked at, which it is then."""
-        if not isinstance(value, (FunctionType, type)) or value.__module__ not in _SCRIPTS:
+        if not _is_code(value) or value.__module__ not in _SCRIPTS:
             return None
-        if not value.__qualname__.isidentifier():
-            return None  # a lambda, or a part of another function or class
-        name = f"{SCRIPT}.{value.__qualname__}"
-        self._note(name, value)
-        return name
+        own = value.__qualname__
+        script = value.__globals__ if type(value) is FunctionType else self._script
+        if not own.isidentifier() or (script is not None and script.get(own) is not value):
+            return None  # a lambda, a part of another function or class, or inside a decorated one
+        self._note(f"{SCRIPT}.{own}", value)
+        return f"{SCRIPT}.{own}"
+
+
+def _is_code(value: object) -> TypeGuard[FunctionType | type]:
+    return issubclass(type(value), (FunctionType, type))
+
+
+def _is_one_of(kind: type, kinds: Iterable[type]) -> bool:
+    """Whether `kind` is among `kinds`; `in` would ask what its metaclass compares as equal."""
+    return any(kind is each for each in kinds)
 
 
 def _is_of_module(value: Any) -> bool:

@@ -9,18 +9,24 @@ bytecode of the module is taken in place of its source, if that is what was load
 
 from __future__ import annotations
 
+import functools
 import marshal
 import os
 import sys
 import time
 from collections.abc import Iterator
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bgpy.codec.fingerprint import of_code
 from bgpy.late import hashing
 from bgpy.system.strikes import is_strike, is_strike_amid
+
+_MOST_WRAPPERS = 100
+"""Wrappers around a function that are looked through: one may be around itself."""
+
+_Cached = type(functools.cache(len))
 
 PYC_HEADER = 16
 """Bytes before the code in Python's cache: magic number, flags, time and size of the source."""
@@ -99,7 +105,8 @@ def _read(module: ModuleType, spec: ModuleSpec) -> ModuleSource:
         text = opened.read()
         stat = os.fstat(opened.fileno())
     source = ModuleSource(spec.name, text, file, spec.submodule_search_locations is not None)
-    if stat.st_mtime < _began:
+    # What another loader makes of a file (pytest of its asserts) is not what the file compiles to.
+    if stat.st_mtime < _began or type(spec.loader) is not SourceFileLoader:
         return source
     return _as_loaded(source, module, spec, stat)
 
@@ -178,14 +185,37 @@ def _within(code: CodeType) -> Iterator[CodeType]:
 def _functions(module: ModuleType) -> Iterator[CodeType]:
     """The code of the functions and methods that a module has defined."""
     for value in list(vars(module).values()):
-        own = getattr(value, "__module__", None) == module.__name__
-        members = list(vars(value).values()) if isinstance(value, type) and own else [value]
+        members = [value]
+        if issubclass(type(value), type) and value.__module__ == module.__name__:
+            members = list(vars(value).values())
         for each in members:
-            function: Any = getattr(each, "fget", None) or each
-            function = getattr(function, "__wrapped__", function)
-            function = getattr(function, "__func__", function)
-            if isinstance(function, FunctionType):
+            function = _unwrapped(each)
+            if function is not None:
                 yield function.__code__
+
+
+def _unwrapped(value: Any) -> FunctionType | None:
+    """The function that a member of a module or class is, or holds; None for any other object.
+
+    Only what Python's own types hold is looked at: other objects would run code of their own.
+    """
+    for _ in range(_MOST_WRAPPERS):
+        kind = type(value)
+        if kind is FunctionType:
+            # What `functools.wraps` notes: the wrapper's own code lies in another file.
+            following = vars(value).get("__wrapped__")
+            if following is None:
+                return cast(FunctionType, value)
+            value = following
+        elif issubclass(kind, property):
+            value = value.fget
+        elif issubclass(kind, (classmethod, staticmethod, _Cached)):
+            value = value.__wrapped__
+        elif issubclass(kind, functools.cached_property):
+            value = value.func
+        else:
+            break
+    return None
 
 
 def _beginning() -> float:

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from types import CodeType, ModuleType
 from typing import Any, cast
 
@@ -32,7 +32,12 @@ MOST_SEARCHED = 2**16
 MOST_KEPT = 1000
 """Sets of modules whose versions are kept."""
 
-_NAMED = re.compile(rb"\x8c(.)([^\W\d][\w.]*)\x94", re.DOTALL)
+_NAMED = re.compile(rb"\x8c.([\w.]*[\x94\xc2-\xf4])", re.DOTALL)
+"""A short text in a pickle, as names are, up to its end or to its first letter beyond ASCII."""
+
+_BEYOND_ASCII = bytes(range(0xC2, 0xF5))
+_TO_LINES = bytes.maketrans(b"\x94" + _BEYOND_ASCII, b"\n" * (1 + len(_BEYOND_ASCII)))
+_LETTERS = re.compile(rb"\x8c(.)(?=[\w.]*[\xc2-\xf4])", re.DOTALL)
 
 
 def used_by(functions: Iterable[Any]) -> dict[str, ModuleSource]:
@@ -69,14 +74,21 @@ def _spec_of(name: str) -> Any:
     return getattr(sys.modules.get(name), "__spec__", None)
 
 
-def named_in(head: bytes) -> list[str]:
-    """The modules of the user's that a pickle names, as it says in its first 64 KiB."""
-    names = {
-        name.decode()
-        for size, name in _NAMED.findall(head, 0, MOST_SEARCHED)
-        if size[0] == len(name)
-    }
-    return [name for name in names if name in sys.modules and source_of(name) is not None]
+def texts_in(head: bytes) -> set[str]:
+    """The short texts in the first 64 KiB of a pickle, among them all names of code in it."""
+    texts = b"".join(_NAMED.findall(head, 0, MOST_SEARCHED))
+    # All at once: a pickle has many names, few of which are modules'.
+    names = set(texts.translate(_TO_LINES).decode("ascii").split("\n"))
+    if texts.translate(None, _BEYOND_ASCII) != texts:
+        for found in _LETTERS.finditer(head, 0, MOST_SEARCHED):
+            text = head[found.end() : found.end() + found[1][0]]
+            names.add(text.decode(errors="replace"))
+    return names
+
+
+def named_in(texts: Set[str]) -> list[str]:
+    """The modules of the user's among those texts."""
+    return [name for name in texts & sys.modules.keys() if source_of(name) is not None]
 
 
 def _reached(names: Iterable[str]) -> dict[str, ModuleSource]:
@@ -269,12 +281,14 @@ class _Loader:
 
 def _namespaces(function: Any) -> list[dict[str, Any]]:
     """Where the names that a function uses are looked up, and the function itself."""
-    inner = getattr(function, "__wrapped__", None) or getattr(function, "func", function)
+    inner = getattr(function, "__wrapped__", None)  # which may be anything, and false
+    inner = getattr(function, "func", function) if inner is None else inner
     inner = getattr(inner, "__func__", inner)
     namespaces = [{"function": inner, "type": type(inner)}]
     if hasattr(inner, "__globals__"):
         namespaces.append(inner.__globals__)
-    for cell in getattr(inner, "__closure__", None) or ():
+    cells = getattr(inner, "__closure__", None)
+    for cell in cells if type(cells) is tuple else ():
         try:
             namespaces.append({"cell": cell.cell_contents})
         except ValueError:

@@ -58,7 +58,7 @@ def _past(error: BaseException) -> BaseException | None:
     context = _first_of_users(error.__context__)
     set_past(error, "__cause__", None)
     # What bgpy caught stays where a program finds it; the text of the error tells of it.
-    set_past(error, "__context__", context or cause)
+    set_past(error, "__context__", cause if context is None else context)
     set_past(error, "__suppress_context__", context is None)
     return context
 
@@ -89,8 +89,10 @@ def remote_text(error: BaseException) -> str:
 
 def _causes(error: BaseException) -> list[BaseException]:
     causes: list[BaseException] = []
+    seen: set[int] = set()  # not the exceptions, whose own `__eq__` would be asked
     following = error.__cause__
-    while following is not None and following not in causes:
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
         causes.append(following)
         following = following.__cause__
     return causes
@@ -98,12 +100,12 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def _first_of_users(error: BaseException | None) -> BaseException | None:
     """The first of a chain of contexts that the user's code was handling, not bgpy."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
         if _has_users(without_ours(error.__traceback__)):
             return error
-        seen.append(error)
-        error = error.__cause__ or error.__context__
+        seen.add(id(error))
+        error = error.__context__ if error.__cause__ is None else error.__cause__
     return None
 
 

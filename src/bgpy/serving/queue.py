@@ -40,7 +40,7 @@ from bgpy.serving.budget import Budget, Overloaded
 from bgpy.serving.line import J, Line
 from bgpy.serving.lines import JOB, Lines
 
-ALWAYS = 2**16
+ROOM_FOR_ONE = 2**16
 """Bytes of arguments for which there is room, whatever else is kept, where nothing waits."""
 
 
@@ -85,7 +85,7 @@ class JobQueue(Generic[J]):
             self._begin()
             lines, budget = self._lines, self._budget
             line = lines.of(owner)
-            short = budget.used > budget.ample and (self.count or job.size >= ALWAYS)
+            short = budget.used > budget.ample and (self.count or job.size >= ROOM_FOR_ONE)
             if short and not budget.admits(line.size, job.size + JOB):
                 lines.forget_if_over(line)
                 self._torn = False

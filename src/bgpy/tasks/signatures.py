@@ -44,7 +44,7 @@ def check_result(name: str, value: Any) -> None:
 
     That is what a plain function gives which wraps an async one.
     """
-    if value.__class__ is CoroutineType:
+    if type(value) is CoroutineType:  # not by its `__class__`, which may be the user's code
         value.close()  # else Python warns that it was never awaited
         raise TypeError(
             f"{name} has returned a coroutine, whose body has not run: "

@@ -382,10 +382,10 @@ def test_who_waits_sees_to_what_is_posted_still(
 ) -> None:
     """Whoever was struck, or could get no thread, may not come again."""
     mine, _, _ = ends
-    monkeypatch.setattr(mine._access, "is_inside", lambda: inside)
     waits = posted()
     mine.posted.append(waits)
     for inside in (True, False):
+        monkeypatch.setattr(mine._access, "is_inside", lambda inside=inside: inside)
         rung = Rung(mine, monkeypatch)
         mine._waited_for(waits.call)
         assert rung.count == (not inside)

@@ -148,18 +148,21 @@ ACTS: list[Act] = [
 ]
 
 
-@pytest.fixture
-def striker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Striker]:
-    """A striker; the handler of its signal is as before when the test is over.
-
-    Nothing is collected meanwhile: what other tests have left would be struck too.
-    """
-    monkeypatch.setattr(outflow_module, "PATIENCE", 0.0)
-    before = signal.getsignal(signal.SIGUSR1)
+@pytest.fixture(scope="module")
+def _uncollected() -> Iterator[None]:
+    """Nothing is collected meanwhile: what other tests have left would be struck too."""
     gc.collect()
     gc.disable()
-    yield Striker()
+    yield
     gc.enable()
+
+
+@pytest.fixture
+def striker(monkeypatch: pytest.MonkeyPatch, _uncollected: None) -> Iterator[Striker]:
+    """A striker; the handler of its signal is as before when the test is over."""
+    monkeypatch.setattr(outflow_module, "PATIENCE", 0.0)
+    before = signal.getsignal(signal.SIGUSR1)
+    yield Striker()
     signal.signal(signal.SIGUSR1, before)
 
 
