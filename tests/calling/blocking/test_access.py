@@ -252,7 +252,7 @@ def test_short_road_is_closed_at_the_programs_end_and_where_it_is_switched_off(
     monkeypatch.setenv(ENV_ROAD, "general")
     with far_end() as (general, _):
         mine.connector.channel = general
-        assert mine.short_road((b"", (), False), None) is None
+        assert mine.short_road(b"") is None
 
 
 @pytest.mark.parametrize(
