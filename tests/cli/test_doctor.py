@@ -22,12 +22,13 @@ from bgpy import (
     CallTimeout,
     Client,
     Handle,
+    NotRunning,
     Server,
     StartupError,
     __version__,
     token_create,
 )
-from bgpy.address import Address, parse
+from bgpy.address import Address, is_loopback_host, parse
 from bgpy.api import doctor
 from bgpy.cli.commands import program
 from bgpy.state import claims, records
@@ -35,7 +36,9 @@ from bgpy.state.folders import folder
 from bgpy.state.tokens import keep_token
 from bgpy.wire.handshake import MAGIC, SERVER_HELLO_SIZE, Refusal
 from tests.support.gate import Gate
+from tests.support.namespaces import ADDRESSES, two_hosts
 from tests.support.peers import wait_until
+from tests.support.proxy import Proxy
 from tests.support.tasks.counting import TASKS
 from tests.support.thief import answer, thief_that
 
@@ -168,6 +171,7 @@ def test_doctor_finds_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> No
             assert done.exit_code == 4
             assert "did not answer in time" in done.output
             assert "may be stopped or hang" in done.output
+            assert f"sport = :{port}" in done.output
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -339,6 +343,11 @@ def test_doctor_names_the_tunnel_where_the_token_is_of_a_server_elsewhere(free_p
     done = _doctor(f"127.0.0.1:{free_port}")
     assert done.exit_code == 3
     assert f"open it again, such as 'ssh -L {free_port}:127.0.0.1:{free_port} HOST'" in done.output
+    with pytest.raises(NotRunning, match="open the tunnel to the server's machine again"):
+        Client(f"127.0.0.1:{free_port}").ping()
+    with pytest.raises(NotRunning) as caught:
+        Client(f"127.0.0.1:{free_port}", token=TOKEN).ping()
+    assert "tunnel" not in str(caught.value)
 
 
 def test_doctor_puts_away_what_dead_servers_left_and_tells_of_it(
@@ -471,3 +480,40 @@ def test_doctor_names_the_web_server_that_has_the_port() -> None:
             done = _doctor(f"127.0.0.1:{port}")
         assert done.exit_code == 4
         assert said in done.output, done.output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="network namespaces of Linux")
+def test_doctor_finds_a_port_that_drops_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4, with the firewall; and where there is no way at all, none is blamed."""
+    monkeypatch.setattr(doctor, "TIME", 0.5)
+    with two_hosts("tun") as (near, _, cable):
+        place = f"{ADDRESSES[1]}:4711"
+        refused = near.inside(lambda: _doctor(place))
+        assert refused.exit_code == 3, refused.output
+        assert "A firewall that rejects says the same" in refused.output
+        cable.set(1.0, 0.0)
+        dropped = near.inside(lambda: _doctor(place))
+        assert (dropped.exit_code, "no answer in time" in dropped.output) == (4, True)
+        assert "sudo ufw allow 4711/tcp" in dropped.output
+        nowhere = near.inside(lambda: _doctor("192.0.2.77:4711"))
+        assert (nowhere.exit_code, "ufw" in nowhere.output) == (4, False)
+        assert "no way to that network" in nowhere.output
+
+
+def test_doctor_finds_a_forwarder_to_a_server_that_speaks_no_tls(
+    started: Callable[..., Handle],
+) -> None:
+    """4: from other machines TLS is spoken, which a server on loopback doesn't take."""
+    found = [each for some in psutil.net_if_addrs().values() for each in some]
+    own = [each.address for each in found if each.family == socket.AF_INET]
+    outer = next((each for each in own if not is_loopback_host(each)), None)
+    if outer is None:
+        pytest.skip("this machine has no address but loopback")
+    handle = started("127.0.0.1:0")
+    forwarder = Proxy(("127.0.0.1", handle.port), place=(outer, 0))
+    try:
+        done = _doctor(f"{outer}:{forwarder.port}")
+    finally:
+        forwarder.close()
+    assert done.exit_code == 4
+    assert "speaks only if it was started with --tls" in done.output, done.output

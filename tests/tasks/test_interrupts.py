@@ -1,4 +1,4 @@
-"""Where an interrupt may strike: read off real frames."""
+"""Where a signal has struck: read off real frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bgpy.tasks.interrupts import Place, call_user, held, interruptible, place_of
+from bgpy.tasks.interrupts import Place, call_user, held, place_of
 from bgpy.tasks.lifecycle import Kind, Tasks
 from bgpy.tasks.signatures import Functions
 from tests.support.outlets import through
@@ -20,13 +20,13 @@ Look = Callable[[], None]
 
 
 class Looks:
-    """Looks at the frame it is called from, and at all that are reached from there."""
+    """Looks at the frame that it is called from."""
 
     def __init__(self) -> None:
-        self.answers: list[bool] = []
+        self.places: list[Place] = []
 
     def __call__(self) -> None:
-        self.answers.append(interruptible(sys._getframe(1)))
+        self.places.append(place_of(sys._getframe(1)))
 
 
 class LookingOutlet:
@@ -50,104 +50,51 @@ def look() -> Looks:
     return Looks()
 
 
-def test_interruptible_is_true_when_the_users_code_runs_below_call_user(look: Looks) -> None:
-    """In the task itself and in what it calls, however deep."""
+def test_place_is_the_task_in_what_it_calls_however_deep(look: Looks) -> None:
+    """And outside of it in another thread: only the task thread's stack counts."""
 
     def task() -> None:
         look()
         [look() for _ in range(1)]
         sorted([2, 1], key=lambda number: look() or number)
-
-    call_user(task)
-    assert look.answers == [True] * 4
-
-
-def test_interruptible_is_false_when_no_task_runs(look: Looks) -> None:
-    """Neither before nor after, nor without a frame."""
-    look()
-    call_user(lambda: None)
-    look()
-    assert look.answers == [False, False]
-    assert not interruptible(None)
-
-
-def test_interruptible_is_false_when_the_frame_is_call_user_itself() -> None:
-    """Before the user's function has begun, and after it has returned."""
-    frames: list[FrameType] = []
-    call_user(lambda: frames.append(sys._getframe(1)))
-    (frame,) = frames
-    assert frame.f_code is call_user.__code__
-    assert not interruptible(frame)
-
-
-def test_interruptible_is_false_when_the_task_is_in_respond(look: Looks) -> None:
-    """bgpy's own entries are masked, also where they call back the user's code."""
-    client_socket = through(LookingOutlet(look))
-
-    def task() -> None:
-        look()
-        client_socket.respond("value")
-        look()
-
-    call_user(task)
-    assert look.answers == [True, False, True]
-
-
-def test_interruptible_is_false_in_another_thread_when_a_task_runs(look: Looks) -> None:
-    """Only the task thread's stack counts."""
-
-    def task() -> None:
         thread = threading.Thread(target=look)
         thread.start()
         thread.join()
 
     call_user(task)
-    assert look.answers == [False]
+    assert look.places == [Place.TASK] * 4 + [Place.OUTSIDE]
 
 
-def test_interruptible_is_true_when_a_task_runs_in_the_engine(look: Looks) -> None:
+def test_place_is_outside_when_the_frame_is_call_user_itself() -> None:
+    """Before the user's function has begun, and after it has returned."""
+    frames: list[FrameType] = []
+    call_user(lambda: frames.append(sys._getframe(1)))
+    (frame,) = frames
+    assert frame.f_code is call_user.__code__
+    assert place_of(frame.f_back) is Place.OUTSIDE
+
+
+def test_place_is_the_task_when_the_engine_runs_it(look: Looks) -> None:
     """All three functions are called below `call_user`."""
     tasks = Tasks()
     outlet = LookingOutlet(look)
     three = Functions(lambda: look(), lambda *_: look(), lambda *_: look())
     for kind, value in ((Kind.INIT, three), (Kind.EXEC, {}), (Kind.EXIT, {})):
         tasks.handle(kind, value, through(outlet))
-    assert look.answers == [True, True, True]
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("bgpy", False),
-        ("bgpy.serving.sessions.session", False),
-        ("bgpy.example.tasks", True),
-        ("bgpylike", True),
-        ("users.bgpy", True),
-    ],
-)
-def test_interruptible_tells_bgpys_modules_from_the_users_by_their_name(
-    look: Looks, name: str, expected: bool
-) -> None:
-    """The package's own, but not the example that comes with it."""
-    scope: dict[str, Any] = {"__name__": name, "look": look}
-    exec("def task():\n    look()\n", scope)
-    call_user(scope["task"])
-    assert look.answers == [expected]
+    assert look.places == [Place.TASK] * 3
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGURG"), reason="has no such signals")
-def test_interruptible_judges_the_frame_that_a_signal_struck() -> None:
-    """As the handler of an interrupt will ask it."""
-    answers: list[bool] = []
-    before = signal.signal(
-        signal.SIGURG, lambda number, frame: answers.append(interruptible(frame))
-    )
+def test_place_is_that_of_the_frame_that_a_signal_struck() -> None:
+    """As a handler asks it."""
+    places: list[Place] = []
+    before = signal.signal(signal.SIGURG, lambda number, frame: places.append(place_of(frame)))
     try:
         signal.raise_signal(signal.SIGURG)
         call_user(lambda: signal.raise_signal(signal.SIGURG))
     finally:
         signal.signal(signal.SIGURG, before)
-    assert answers == [False, True]
+    assert places == [Place.OUTSIDE, Place.TASK]
 
 
 def test_call_user_gives_arguments_and_result_through() -> None:

@@ -288,49 +288,6 @@ def test_encoding_raises_message_too_large_when_a_header_cannot_say_it() -> None
         encode_frame(KIND, 0, 1, b"", [memoryview(b"")] * 65536)
 
 
-@pytest.mark.parametrize("parts", FRAMES)
-def test_lone_gives_what_feed_gives_or_leaves_it_to_it(parts) -> None:
-    """The quick way for one small frame, in memory that holds other bytes behind it."""
-    data = whole(*parts)
-    shared = memoryview(data + b"\xff" * 9)
-    lone = FrameReader(LIMITS, Memory(), AS_FRAMES).lone(shared, len(data))
-    fed = FrameReader(LIMITS, Memory(), AS_FRAMES).feed(data)
-    assert lone is None or [plain(lone)] == [plain(each) for each in fed]
-    assert (lone is None) == bool(parts[4])
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        header()[:15],
-        header(length=1),
-        header() + b"x",
-        header() + header(),
-        header(count=1) + bytes(8),
-        header(kind=99),
-        header(length=LIMITS.max_message + 1) + bytes(LIMITS.max_message + 1),
-    ],
-)
-def test_lone_leaves_all_else_to_feed(data) -> None:
-    """What isn't one small frame of a known kind, or is wrong, is untouched."""
-    reader = FrameReader(LIMITS, Memory(), AS_FRAMES)
-    assert reader.lone(memoryview(data), len(data)) is None
-    assert reader.idle
-
-
-def test_lone_leaves_a_whole_frame_to_feed_when_another_is_under_way() -> None:
-    """Its bytes belong to the one that has begun, and after an error to none."""
-    reader = FrameReader(LIMITS, Memory(), AS_FRAMES)
-    reader.feed(header(length=32)[:-1])
-    assert reader.lone(memoryview(header()), 16) is None
-    with pytest.raises(RemoteProtocolError):
-        reader.feed(b"\0" + bytes(32) + header(kind=99))
-    assert reader.lone(memoryview(header()), 16) is None
-    with pytest.raises(RemoteProtocolError):
-        reader.feed(header())
-
-
 @given(st.lists(st.sampled_from(FRAMES), max_size=8), st.lists(st.integers(1, 300)))
 def test_reader_gives_frames_in_their_order_when_they_come_together(frames, sizes) -> None:
     """Small ones, which are taken in a row, and those between them."""

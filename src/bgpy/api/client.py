@@ -215,7 +215,10 @@ class Client:
         try:
             packed = payload.encode(args, "args")
             left = self._look_at_code(packed, seconds) if may_name_code(packed) else None
-            return value_of(self._caller.call(packed, seconds, left), "EXEC")
+            answer = self._caller.call(packed, seconds, left)
+            if answer.__class__ is bytes:
+                return payload.decode(answer, (), False, "response")
+            return value_of(answer, "EXEC")
         except Exception as error:
             tidy(error)
             raise

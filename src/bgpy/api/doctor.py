@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import socket
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 from bgpy.address import Address, dialled, is_loopback_host, wildcards
+from bgpy.api.advice import advice_on, start_here
 from bgpy.api.client import fitting_tls
 from bgpy.calling.blocking.asking import description
 from bgpy.calling.blocking.connecting import Connected, Target, connect
@@ -18,12 +18,11 @@ from bgpy.errors import (
     BgpyError,
     NotBgpy,
     NotRunning,
-    ProtocolError,
     Unreachable,
 )
 from bgpy.state import folders, occupied, records, reports, tokens
 from bgpy.state.tokens import FoundToken, Source
-from bgpy.system.wsl import firewall_rule, windows_host
+from bgpy.system.wsl import windows_host
 from bgpy.version import __version__
 
 TIME = 5.0
@@ -66,7 +65,7 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
             or _other_token(place, tls, found, error)
             or _other_machine(place, found, error)
             or _started_again(place, error)
-            or _advice(place, error, windows_host())
+            or advice_on(error, place, windows_host())
         )
         return findings
     seconds = monotonic() - started
@@ -77,7 +76,7 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
     findings.known += _described(place, connected) + _recorded(place, connected)
     if said is None:
         findings.error = Unreachable(f"{place} proved the token, and then said nothing more")
-        findings.advice = _unreachable(place, is_loopback_host(dialled(place).host), None)
+        findings.advice = advice_on(findings.error, place, None)
         return findings
     findings.known.append(("state", _state(said)))
     if said.get("ending"):
@@ -222,7 +221,7 @@ def _other_machine(place: Address, found: FoundToken | None, error: BgpyError) -
         "Its token was kept by 'bgpy add', so the server is probably on another machine: if a",
         f"tunnel leads there, open it again, such as 'ssh -L {place.port}:127.0.0.1:{place.port} "
         "HOST'.",
-        f"If the server is to run here, {_start_here(place)}",
+        f"If the server is to run here, {start_here(place)}",
     ]
 
 
@@ -243,10 +242,6 @@ def _started_again(place: Address, error: BgpyError) -> list[str]:
         command = f"bgpy server {there} -i {shlex.quote(record.init_file)}"
         advice.append(f"'{command}' starts a server with its init file there.")
     return advice
-
-
-def _start_here(place: Address) -> str:
-    return f"'bgpy server {place}' starts a server there."
 
 
 def _own_server(place: Address, tls: bool | None) -> list[str]:
@@ -287,80 +282,4 @@ def _described(place: Address, connected: Connected) -> list[tuple[str, str]]:
         ("server", f"bgpy {welcome.version}, Python {python}, process {welcome.pid or 'unknown'}"),
         ("client", f"bgpy {__version__}"),
         ("spoken", spoken),
-    ]
-
-
-def _advice(place: Address, error: BgpyError, windows: str | None) -> list[str]:
-    """What to do about `error`; `windows` is Windows' address where this is WSL."""
-    local = is_loopback_host(dialled(place).host)
-    if isinstance(error, NotRunning):
-        return _not_running(place, local, windows)
-    if isinstance(error, NotBgpy):
-        if place.path is not None:
-            return [f"Another program has that socket; 'ss -lxp src {place.path}' names it."]
-        return [
-            "Another program has that port, or a tunnel ends where no server listens.",
-            f"To see which: 'ss -ltnp sport = :{place.port}' or 'netstat -ano' on that machine.",
-        ]
-    if isinstance(error.__cause__, socket.gaierror):
-        return [
-            "Names come from DNS and the hosts file; one that is only in ~/.ssh/config is known "
-            "to ssh alone."
-        ]
-    if isinstance(error, Unreachable):
-        return _unreachable(place, local, windows)
-    if isinstance(error, AuthenticationError):
-        one_account = ["Client and server of a Unix socket must run under the same account."]
-        return (one_account if place.path is not None else []) + [
-            "If the server was given a token (BGPY_TOKEN, --token, token=...), use that one.",
-            "If it made its own, the server's account reads it with 'bgpy token show ADDRESS' on "
-            "its machine,",
-            f"with the ADDRESS that its log names ('listening on'), such as 127.0.0.1:{place.port}."
-            if place.path is None
-            else f"with the ADDRESS {place}.",
-            f"'bgpy add {place}' keeps it here; BGPY_TOKEN, if set, takes precedence.",
-        ]
-    if isinstance(error, ProtocolError):
-        return ["Install the same version on both sides: 'pip install --upgrade bgpy'."]
-    return []
-
-
-def _not_running(place: Address, local: bool, windows: str | None) -> list[str]:
-    if place.path is not None:
-        return [f"Start the server: 'bgpy server {place}'."]
-    if not place.port:
-        return ["Port 0 means any free port: use the port that the server took, from its log."]
-    advice = [_start_here(place)]
-    if not local:
-        advice.append(
-            f"A server on 127.0.0.1 can't be reached from here: let it listen on "
-            f"0.0.0.0:{place.port}, or use 'ssh -L {place.port}:127.0.0.1:{place.port}'."
-        )
-    elif windows is not None:
-        advice += [
-            "This is WSL: its loopback is not that of Windows (unless its networking is",
-            "mirrored). From here a server on Windows that listens on 0.0.0.0 is",
-            f"{windows}:{place.port}, once an administrator has entered in PowerShell:",
-            f"  {firewall_rule(place.port)}",
-        ]
-    return advice
-
-
-def _unreachable(place: Address, local: bool, windows: str | None) -> list[str]:
-    if local:
-        advice = ["Its process may be stopped or hanging: check it, and its log."]
-        if place.path is not None:
-            advice.append("'Permission denied': the server belongs to another account.")
-        return advice
-    if place.host == windows:
-        return [
-            "That is Windows: its firewall blocks connections from WSL by default. In PowerShell,",
-            f"as administrator: {firewall_rule(place.port)}",
-        ]
-    return [
-        "If the name is right and the machine is on, a firewall blocks the port.",
-        f"On Linux: 'sudo ufw allow {place.port}/tcp'. On Windows, as administrator:",
-        f"  {firewall_rule(place.port)}",
-        f"Or tunnel through it: 'ssh -L {place.port}:127.0.0.1:{place.port} HOST', then use "
-        f"127.0.0.1:{place.port}.",
     ]

@@ -91,8 +91,10 @@ def _are_identical(ones: list[Any], others: list[Any]) -> bool:
 def _is_part(value: Any) -> bool:
     """Whether a value of a script's is its code, and no data."""
     kind = type(value)
-    is_code = issubclass(kind, (FunctionType, type, _Cached))
-    return is_code and any(value.__module__ == each for each in _SCRIPTS)
+    if kind is not FunctionType and not issubclass(kind, (type, _Cached)):
+        return False
+    module = value.__module__
+    return type(module) is str and module in _SCRIPTS
 
 
 def _made_of(value: Any) -> list[Any]:

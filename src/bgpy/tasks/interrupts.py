@@ -1,14 +1,13 @@
-"""The one frame below which the user's code runs, and where an interrupt may strike.
+"""The one frame below which the user's code runs, and what a signal has struck.
 
 ::
 
-    runner ─► call_user ─► exec_task ─► user's code          may be interrupted
-                                   └─► respond ─► bgpy ...   must not be
+    worker ─► call_user ─► exec_task ─► user's code          the task's own: it is raised there
+                                   └─► respond ─► bgpy ...   held, until the answer has left
 
-An interrupt of a running task is a signal whose handler looks at the frame it
-struck. Whether it may raise there is read off the stack alone: strictly below
-`call_user`, and no frame of bgpy in between. So the runtime's own entries are
-masked without a counter that every call would have to keep.
+A handler of the program's may raise at any instruction of the task thread. Where it struck is read
+off the stack alone: below `call_user` or not, and with `respond` in between or not. So neither
+needs a counter that every call would have to keep.
 """
 
 from __future__ import annotations
@@ -22,23 +21,12 @@ from typing import TypeVar, TypeVarTuple
 A = TypeVarTuple("A")
 R = TypeVar("R")
 
-_PACKAGE = __name__.partition(".")[0]
-_RESPONDING = f"{_PACKAGE}.tasks.client_socket"
-_EXAMPLES = f"{_PACKAGE}.example"
+_RESPONDING = f"{__name__.partition('.')[0]}.tasks.client_socket"
 
 
 def call_user(function: Callable[[*A], R], *args: *A) -> R:
     """Run the user's code: every task, every pickle of theirs, every import of their files."""
     return function(*args)
-
-
-def interruptible(frame: FrameType | None) -> bool:
-    """Whether an exception may be raised in `frame`, the one that a signal struck."""
-    if frame is None or frame.f_code is call_user.__code__:
-        return False
-    while frame is not None and not _is_ours(frame):
-        frame = frame.f_back
-    return frame is not None and frame.f_code is call_user.__code__
 
 
 class Place(Enum):
@@ -71,10 +59,3 @@ def raise_held() -> None:
     """Raise in the main thread what was held there; called where `held` holds something."""
     if current_thread() is main_thread() and held:
         raise held.pop(0)
-
-
-def _is_ours(frame: FrameType) -> bool:
-    name = str(frame.f_globals.get("__name__", ""))
-    if name.startswith(_EXAMPLES):
-        return False
-    return name == _PACKAGE or name.startswith(f"{_PACKAGE}.")

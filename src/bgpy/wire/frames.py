@@ -214,23 +214,6 @@ class FrameReader(Generic[T]):
         self.failed_request = 0
         """The request id of the frame that was refused; 0 before."""
 
-    def lone(self, data: memoryview, size: int) -> T | None:
-        """What was made of the first `size` bytes of `data`, where these are one small frame.
-
-        The quick way for what comes most. None for all else: `feed` it.
-        """
-        if size < HEADER_SIZE or not self.idle:
-            return None
-        kind, tags, count, length, request = _unpack_from(data)
-        make = self._make.get(kind)
-        if length != size - HEADER_SIZE or length > self._max_message or count or make is None:
-            return None
-        try:
-            return make(kind, tags, request, data[HEADER_SIZE:size].tobytes(), ())
-        except BgpyError as error:
-            self.refuse(request, error)
-            raise
-
     def feed(self, data: memoryview | bytes) -> list[T]:
         """Take received bytes, give what was made of the frames that are whole now.
 
@@ -302,7 +285,7 @@ class FrameReader(Generic[T]):
     def _take_whole(self, view: memoryview, made: list[T]) -> int:
         """Take the small frames that lie whole at the front of `view`; gives their bytes.
 
-        The quick way for many that come together. It stops at all else.
+        The quick way for what comes most. It stops at all else.
         """
         at, size = 0, len(view)
         while size - at >= HEADER_SIZE:

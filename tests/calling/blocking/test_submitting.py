@@ -417,7 +417,7 @@ def test_short_road_is_taken_inside_of_the_client(
         inside.append(mine._access.here.inside.locked())
         return False
 
-    monkeypatch.setattr(mine._access, "short_road", lambda *_: (channel, b"args"))
+    monkeypatch.setattr(mine._access, "short_road", lambda head: channel)
     monkeypatch.setattr(channel, "submit_small", submit_small)
     submit(mine)
     assert inside == [True]

@@ -21,7 +21,6 @@ from bgpy.calling.blocking.program import FAREWELL, Program
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.conversation import Acquaintance, timed_out
 from bgpy.calling.terms import Terms, Verdict, Way, calls_itself, way
-from bgpy.memory import Payload
 from bgpy.system.deadlines import seconds_left
 from bgpy.tasks import current
 
@@ -46,25 +45,23 @@ class Access:
         """Whether this thread may neither take the client's lock nor wait for its threads."""
         return way(Program.ends, self.here.inside.locked()) is Way.ALONE
 
-    def short_road(self, payload: Payload, timeout: float | None) -> tuple[Channel, bytes] | None:
-        """What takes nearly all calls, those of a small plain pickle without a time limit.
+    def short_road(self, head: bytes) -> Channel | None:
+        """The channel for a call of a plain pickle without a time limit, as nearly all are.
 
-        The channel and the pickle; None where anything has to be seen to before, or the call
-        is another one (docs/design/0026). What `terms` decides is written out here, for speed:
-        no call that goes this way may have another way or verdict.
+        None where anything has to be seen to before, or it is not small (docs/design/0026).
+        What `terms` decides is written out here, for speed: no call that goes this way may
+        have another way or verdict.
         """
-        head, buffers, code = payload
         channel = self.connector.channel
         if (
-            timeout is None
-            and channel is not None
-            and isinstance(head, bytes)
+            channel is not None
             and len(head) <= channel.connection.small_head
             and channel.generation <= self.acquaintance.notified
-            and not (buffers or code or self.posted or Program.ends)
-            and not (self.here.inside.locked() or current.is_task_thread())
+            and not (
+                self.posted or Program.ends or self.here.inside.locked() or current.is_task_thread()
+            )
         ):
-            return channel, head
+            return channel
         return None
 
     def connected(

@@ -88,16 +88,17 @@ class Caller:
 
     def call(self, payload: Payload, timeout: float | None, left: float | None = None) -> Answer:
         """As `request` of an `Execute` that waits for what is responded."""
-        short = self._access.short_road(payload, timeout)
-        if short is not None:
-            channel, head = short
-            try:
-                with self._here.inside:
-                    found = channel.call_alone(head)
-                if found is not None:
-                    return found
-            except Unusable:
-                pass  # nothing was sent
+        head, buffers, code = payload
+        if timeout is None and not (buffers or code) and isinstance(head, bytes):
+            channel = self._access.short_road(head)
+            if channel is not None:
+                try:
+                    with self._here.inside:
+                        found = channel.call_alone(head)
+                    if found is not None:
+                        return found
+                except Unusable:
+                    pass  # nothing was sent
         answer: Answer = self._do(
             lambda channel, deadline: channel.call(payload, current.chain(), timeout, deadline),
             timeout,

@@ -98,15 +98,19 @@ class Channel:
         None says that nothing was done: another thread reads, or the connection needs a look
         first. Raises `Unusable` likewise.
         """
-        call, link, turns, turn = Call(), self.link, self._turns, self._here.turn
+        link, turns, turn, now = self.link, self._turns, self._here.turn, monotonic()
+        if now - link.last_used > LOOK_AFTER:
+            return None
+        call = Call()
         try:
             with self._lock:
                 link.check()
-                if monotonic() - link.last_used > LOOK_AFTER or not turns.enter_alone(turn):
+                if not turns.enter_alone(turn):
                     return None
                 self._numbers.last = number = self._numbers.last + 1
                 self.conversation.begin(call, number)
-                self._sends.send(call, (pack_start(EXECUTE, len(head), number) + head,))
+                self._sends.send_one(call, pack_start(EXECUTE, len(head), number) + head)
+            link.last_used = now
             if call.left:
                 with turn:
                     if turns.reader is turn:

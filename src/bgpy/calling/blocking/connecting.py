@@ -9,15 +9,15 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
-from bgpy.address import Address, dialled
+from bgpy.address import Address, dialled, is_loopback_host
 from bgpy.calling.blocking.dialling import Reached, limit, reach, silent, tls_modules
 from bgpy.codec.payload import within
 from bgpy.encryption import Encryption, encryption
-from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy, Unreachable
+from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy, NotRunning, Unreachable
 from bgpy.late import hashing
 from bgpy.memory import allocate
 from bgpy.shortage import shortage
-from bgpy.state.tokens import FoundToken
+from bgpy.state.tokens import FoundToken, Source
 from bgpy.system.keepalive import keep_alive
 from bgpy.system.strikes import is_strike
 from bgpy.wire.connection import Connection
@@ -70,6 +70,10 @@ def connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     """
     try:
         return _connect(target, client_id, timeout)
+    except NotRunning as error:
+        if is_strike(error):
+            raise
+        raise _of_tunnel(target, error) from error.__cause__
     except OSError as error:  # a socket's, or one that was made of a file's or an import's
         short = None if is_strike(error) else shortage(error)
         if short is None:
@@ -108,6 +112,24 @@ def _connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     except BaseException:
         reached.sock.close()
         raise
+
+
+def _of_tunnel(target: Target, error: NotRunning) -> NotRunning:
+    """The error, with the tunnel in its advice where the token is of a server elsewhere."""
+    place = target.address
+    if place.path is not None or not is_loopback_host(dialled(place).host):
+        return error
+    found = None
+    with suppress(BgpyError):
+        found = target.find_token()
+    if found is None or found.source is not Source.KEPT:
+        return error
+    return NotRunning(
+        error.problem,
+        advice="open the tunnel to the server's machine again, since its token was kept by "
+        "'bgpy add', or start a server here",
+        address=place,
+    )
 
 
 def _of_token(

@@ -79,7 +79,9 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from error
         raise Unreachable(
             f"the host {address.host} can't be resolved ({error})",
-            advice="correct the name, or use an IP address",
+            advice="check this machine's connection, or use an IP address"
+            if error.errno == socket.EAI_AGAIN
+            else "correct the name, or use an IP address",
             address=address,
         ) from error
     for place in places:

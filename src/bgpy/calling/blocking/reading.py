@@ -170,7 +170,6 @@ class Reader:
                         head = buffer[HEADER_SIZE:count].tobytes()
                         self._conversation.done(call)
                         self.torn = False
-                        self._link.last_used = monotonic()
                         return head
                 self._came(count, None)
         while call.answer is None:

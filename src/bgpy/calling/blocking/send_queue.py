@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -38,12 +38,12 @@ class SendQueue:
 
     def __init__(self, sock: Stream) -> None:
         self._sock = sock
-        self._send = sock.send
+        self._send: Callable[..., int] = sock.send
         # What TLS sends never waits, and Windows has no such flag: there the socket's own
         # time-out lets a full one be noticed.
-        self._now: tuple[int, ...] = ()
+        self._now = 0
         if sys.platform != "win32" and isinstance(sock, socket.socket):
-            self._now = (socket.MSG_DONTWAIT,)
+            self._now = socket.MSG_DONTWAIT
         self.waiting: deque[Outgoing] = deque()
         self.torn = False
         """Whether bytes leave, and it isn't noted yet how many: found so with the lock held,
@@ -68,23 +68,30 @@ class SendQueue:
 
         `left` tells whether it has left whole. Raises `OSError` if the connection is lost.
         """
-        if len(pieces) == 1 and not self.waiting:
-            (piece,) = pieces
-            self.torn = True
-            try:
-                taken = self._send(piece, *self._now)
-            except OSError as error:
-                taken = self._refused(error)
-            if taken == len(piece):
-                call.begun = call.left = True
-                self.torn = False
-                return
-            call.begun = taken > 0
-            self.gather(call, [memoryview(piece)[taken:]])
-            self.torn = False
+        if len(pieces) == 1:
+            self.send_one(call, pieces[0])
+        else:
+            self.gather(call, pieces)
+            self.push()
+
+    def send_one(self, call: Call, piece: Piece) -> None:
+        """As `send`, of a call in one piece."""
+        if self.waiting:
+            self.gather_one(call, piece)
+            self.push()
             return
-        self.gather(call, pieces)
-        self.push()
+        now = self._now
+        self.torn = True
+        try:
+            taken = self._send(piece, now) if now else self._send(piece)
+        except OSError as error:
+            taken = self._refused(error)
+        if taken == len(piece):
+            call.begun = call.left = True
+        else:
+            call.begun = taken > 0
+            self.gather_one(call, memoryview(piece)[taken:])
+        self.torn = False
 
     def holds(self, call: Call) -> bool:
         """Whether `call` waits, or the rest of it; what came last is looked at first."""
@@ -144,9 +151,9 @@ class SendQueue:
         if not self._now and not poll(self._sock, 0.0, WRITABLE):
             return 0  # it would wait
         if sys.platform == "win32" or len(pieces) == 1:
-            return self._send(pieces[0], *self._now)
+            return self._send(pieces[0], self._now) if self._now else self._send(pieces[0])
         if self._now and isinstance(self._sock, socket.socket):
-            return self._sock.sendmsg(pieces, (), self._now[0])
+            return self._sock.sendmsg(pieces, (), self._now)
         return self._sock.sendmsg(pieces)
 
     def _refused(self, error: OSError) -> int:

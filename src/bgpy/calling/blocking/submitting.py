@@ -60,14 +60,15 @@ class Submitter:
     ) -> CallFuture:
         """A future of what `value_of` makes of the answer of an `Execute`; see `Caller.submit`."""
         future = CallFuture(value_of, self._waited_for, timeout)
-        short = self._access.short_road(payload, timeout)
-        if short is not None and self._shared.finishers.start():
-            channel, head = short
-            with self._shared.here.inside:
-                if channel.submit_small(future, head):
-                    if channel.has_unsent:
-                        self._see_off(channel, None)
-                    return future
+        head, buffers, code = payload
+        if timeout is None and not (buffers or code) and isinstance(head, bytes):
+            channel = self._access.short_road(head)
+            if channel is not None and self._shared.finishers.start():
+                with self._shared.here.inside:
+                    if channel.submit_small(future, head):
+                        if channel.has_unsent:
+                            self._see_off(channel, None)
+                        return future
         self._post(Posted(future, payload, self._access.acquaintance.notified))
         return future
 

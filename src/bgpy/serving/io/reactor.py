@@ -225,7 +225,8 @@ class Reactor:
                 role.asked = False
                 try:
                     self._poller = me
-                    if changes or jobs.count:
+                    # Asked only now, as in `_poll_between_jobs`.
+                    if changes or jobs.count or self._interrupted or self._stopping:
                         return
                     role.running = False
                     ready = sockets.wait(self._expire(None) if deadlines else None)
@@ -274,13 +275,11 @@ class Reactor:
     def interrupt(self) -> None:
         """Have `serve` call its `interrupted` soon; from any thread or a signal handler."""
         self._interrupted = True
-        self._changes.append(_look)
         self.wake()
 
     def stop(self) -> None:
         """Have `serve` return after the job that runs; from any thread or a signal handler."""
         self._stopping = True
-        self._changes.append(_look)
         self.wake()
 
     def drain(self, busy: Callable[[], bool], seconds: float) -> None:
@@ -443,10 +442,6 @@ class Reactor:
                     self._signalled(number)
         except BlockingIOError:
             pass
-
-
-def _look() -> None:
-    """The change that has whoever polls look at what else has changed."""
 
 
 def _attempt(action: Callable[[], None]) -> None:

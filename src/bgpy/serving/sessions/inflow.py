@@ -117,14 +117,10 @@ class Inflow(Generic[R]):
             if used == count:
                 return
             data, count = data[used:], count - used
-        message = reader.lone(data, count)
-        if message is not None:
-            self._handlers[message.__class__](self._session, message)
-        else:
-            messages = reader.feed(data[:count])
-            self.came(reader, messages)
-            if not messages:
-                self._read_large(reader)
+        messages = reader.feed(data[:count])
+        self.came(reader, messages)
+        if not messages:
+            self._read_large(reader)
 
     def receive_some(self, memory: memoryview) -> int:
         """Bytes received into `memory`; 0 if nothing is there, and at the end, which closes."""
