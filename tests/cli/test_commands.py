@@ -285,6 +285,14 @@ def test_wrong_usage_is_exit_code_2(bgpy: Run, args: tuple[str, ...]) -> None:
         (("terminate", "24321"), "write 127.0.0.1:24321"),
         (("server", "tasks.py"), "'bgpy server -i tasks.py'"),
         (("server", "tasks.py", "5"), "'bgpy server -i tasks.py'"),
+        (("help",), "'bgpy --help'"),
+        (("call", "127.0.0.1:1"), "Client(ADDRESS).call"),
+        (("token", "add", "box:1"), "'bgpy add ADDRESS'"),
+        (("token", "new"), "token_create()"),
+        (("add", "--token", "x"), "read from standard input"),
+        (("terminate", "--force", "127.0.0.1:1"), "'bgpy doctor ADDRESS' tells the process"),
+        (("terminate", "--timeout", "5"), "Ctrl-C ends the wait"),
+        (("server", "--verbose"), "-l DEBUG"),
     ],
 )
 def test_wrong_usage_names_the_way_out(args: tuple[str, ...], way_out: str) -> None:
@@ -295,8 +303,11 @@ def test_wrong_usage_names_the_way_out(args: tuple[str, ...], way_out: str) -> N
 
 
 def test_list_of_servers_is_where_their_folders_are() -> None:
-    """The path itself: the documentation isn't installed."""
+    """The path itself: the documentation isn't installed. So is that of tokens."""
     assert folders.below_machine("servers") in CliRunner().invoke(program, ["list"]).stderr
+    for words in (["token", "list"], ["token", "rm"], ["forget", "box:1"], ["tokens"]):
+        done = CliRunner().invoke(program, words)
+        assert (done.exit_code, folders.below_machine("tokens") in done.stderr) == (2, True)
 
 
 def test_nothing_there_is_exit_code_3(bgpy: Run, free_port: int) -> None:

@@ -13,6 +13,7 @@ from bgpy.cli.common import (
     FAILED,
     INTERRUPTED,
     Commands,
+    TokenCommands,
     ask_for_token,
     at_address,
     exit_code,
@@ -161,7 +162,7 @@ def terminate(
             client.terminate()
 
 
-@program.group(name="token")
+@program.group(name="token", cls=TokenCommands)
 def token_group() -> None:
     """Show the tokens that this account knows."""
 

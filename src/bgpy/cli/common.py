@@ -31,18 +31,56 @@ TO_ASK = (
 )
 TO_FIND = "the state folder has a folder for each server, {servers}; " + TO_ASK
 TO_PLACE = "host and port are the ADDRESS, as in 127.0.0.1:54321"
+TO_CALL = "calls are made from Python: Client(ADDRESS).call(...)"
+TO_HELP = "'bgpy --help' lists the commands, 'bgpy COMMAND --help' tells what one takes"
+TO_SHOW = (
+    "'bgpy token show ADDRESS' prints the token for one address; those that 'bgpy add' kept are in "
+    "{tokens}, one file for each address"
+)
+TO_KEEP = "'bgpy add ADDRESS' asks for the token of a server on another machine, and keeps it"
+TO_FORGET = (
+    "a token that 'bgpy add' kept is forgotten by removing its file in {tokens}; one that a server "
+    "made is void when that server ends"
+)
+TO_MAKE = "a server that is given no token makes one; in Python token_create() does"
+TO_KILL = (
+    "'bgpy terminate' waits for exit_task; to end a server at once, without it, 'bgpy doctor "
+    "ADDRESS' tells the process to kill"
+)
+TO_WAIT = "'bgpy terminate' waits until the server has ended, and Ctrl-C ends the wait alone"
+TO_LOG = "'bgpy server' and 'bgpy terminate' log more with -l DEBUG"
+TO_TYPE = (
+    "no token belongs on a command line, where other users can see it: it is asked for, or read "
+    "from standard input"
+)
 
 ELSEWHERE = {
     **dict.fromkeys(("start", "run", "serve", "launch"), TO_START),
     **dict.fromkeys(("stop", "kill", "end", "exit", "quit", "shutdown", "restart"), TO_TERMINATE),
     **dict.fromkeys(("status", "ping", "check", "info", "log", "logs"), TO_ASK),
     **dict.fromkeys(("ps", "list", "ls"), TO_FIND),
+    **dict.fromkeys(("call", "execute", "exec", "initialize", "init", "connect"), TO_CALL),
+    **dict.fromkeys(("remove", "rm", "forget", "delete"), TO_FORGET),
+    **dict.fromkeys(("show", "tokens"), TO_SHOW),
+    "help": TO_HELP,
 }
 """What does what a command would do that bgpy doesn't have."""
+
+OF_TOKENS = {
+    **dict.fromkeys(("list", "ls", "print", "get"), TO_SHOW),
+    **dict.fromkeys(("add", "keep", "set", "import"), TO_KEEP),
+    **dict.fromkeys(("remove", "rm", "forget", "delete", "revoke"), TO_FORGET),
+    **dict.fromkeys(("create", "new", "make", "generate"), TO_MAKE),
+}
+"""The same, of `bgpy token`."""
 
 OTHERWISE = {
     **dict.fromkeys(("-d", "-b", "--background", "--daemon", "--daemonize", "--detach"), TO_START),
     **dict.fromkeys(("-p", "--port", "--host", "--bind", "--address"), TO_PLACE),
+    **dict.fromkeys(("--force", "--kill", "-9"), TO_KILL),
+    **dict.fromkeys(("--timeout", "--wait", "--no-wait"), TO_WAIT),
+    **dict.fromkeys(("-v", "--verbose", "--debug"), TO_LOG),
+    **dict.fromkeys(("-t", "--token"), TO_TYPE),
 }
 """The same, of options."""
 
@@ -50,12 +88,17 @@ OTHERWISE = {
 class Commands(click.Group):
     """The commands; a word that is none of them is answered with the one that does it."""
 
+    elsewhere = ELSEWHERE
+    """What does what another word may mean."""
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As that of click, whose error doesn't know what a word may mean."""
-        if args and args[0] in ELSEWHERE and self.get_command(ctx, args[0]) is None:
-            way_out = ELSEWHERE[args[0]].replace("{servers}", _servers())
+        if args and args[0] in self.elsewhere and self.get_command(ctx, args[0]) is None:
+            way_out = self.elsewhere[args[0]]
+            for name in ("servers", "tokens"):
+                way_out = way_out.replace(f"{{{name}}}", _folder(name))
             ctx.fail(f"No such command {args[0]!r}: {way_out}.")
         return super().resolve_command(ctx, args)
 
@@ -70,12 +113,18 @@ class Commands(click.Group):
             raise click.UsageError(text, error.ctx) from None
 
 
-def _servers() -> str:
-    """The folder that holds those of the servers, or the variable that names it."""
+class TokenCommands(Commands):
+    """Those of `bgpy token`."""
+
+    elsewhere = OF_TOKENS
+
+
+def _folder(name: str) -> str:
+    """That one of the folders of the state, or the variable that names where it is."""
     from bgpy.state import folders
 
     try:
-        return folders.below_machine("servers")
+        return folders.below_machine(name)
     except BgpyError:
         return f"below {ENV_HOME}"
 
