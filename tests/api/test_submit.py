@@ -220,7 +220,7 @@ def test_future_ends_when_its_client_is_forgotten_at_once(
     assert future.result(60)["state"] == 2
 
 
-def test_slow_callback_keeps_no_call_from_its_answer(client: Client) -> None:
+def test_slow_callback_keeps_no_call_from_its_answer(client: Client, gate: Gate) -> None:
     """Callbacks have a thread of their own, and run in it one after another."""
     go_on, order = threading.Event(), []
     names: set[int] = set()
@@ -230,9 +230,13 @@ def test_slow_callback_keeps_no_call_from_its_answer(client: Client) -> None:
         order.append(number)
         names.add(threading.get_ident())
 
-    futures = [client.submit({"number": number}) for number in range(3)]
+    # None is done before it has its callback, which would run here.
+    futures = [client.submit({"number": 0, "gate": gate.place})]
+    futures += [client.submit({"number": number}) for number in (1, 2)]
+    gate.wait()
     for number, future in enumerate(futures):
         future.add_done_callback(lambda future, number=number: called(number))
+    gate.open()
     assert client.submit({"number": 7}).result(20)["number"] == 7
     assert client.call({"number": 8}, timeout=20)["number"] == 8
     go_on.set()

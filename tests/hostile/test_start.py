@@ -33,14 +33,14 @@ BAD_INIT_FILES = {
 }
 
 
-def test_second_server_on_an_address_does_not_start_and_leaves_the_first(served: Served) -> None:
+def test_second_server_on_an_address_does_not_start_and_leaves_the_first(alone: Served) -> None:
     """In the background or in the foreground; the first goes on untouched, its token too."""
     for _ in range(2):
         with pytest.raises(StartupError, match="already running at"):
-            Server("127.0.0.1", served.port, served.token).run_background()
+            Server("127.0.0.1", alone.port, alone.token).run_background()
         with pytest.raises(StartupError, match="already running at"):
-            Server("localhost", served.port, "another token").run()
-        served.check()
+            Server("localhost", alone.port, "another token").run()
+        alone.check()
 
 
 def test_server_says_that_its_port_is_taken(start: Callable[..., tuple[Handle, Client]]) -> None:
