@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from bgpy.codec import payload
 from fuzz import stage
 
 
@@ -44,7 +45,7 @@ def play(data: Iterable[bytes], count: int) -> Play:
         failures += record.exc_info is not None
         return False
 
-    pickle.loads = counted
+    pickle.loads = payload._loads = counted
     log.addFilter(watch)
     logging.getLogger("bgpy.server").setLevel(logging.WARNING)
     try:
@@ -58,7 +59,7 @@ def play(data: Iterable[bytes], count: int) -> Play:
             if done >= count:
                 break
     finally:
-        pickle.loads = loads
+        pickle.loads = payload._loads = loads
         log.removeFilter(watch)
     return Play(done, unpickled, slowest, failures, process.memory_info().rss - start)
 
