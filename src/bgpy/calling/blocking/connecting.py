@@ -119,9 +119,12 @@ def _of_tunnel(target: Target, error: NotRunning) -> NotRunning:
     place = target.address
     if place.path is not None or not is_loopback_host(dialled(place).host):
         return error
-    found = None
-    with suppress(BgpyError):
+    try:
         found = target.find_token()
+    except (BgpyError, OSError) as failure:
+        if is_strike(failure):
+            raise
+        return error  # the server has none, and that is what happened
     if found is None or found.source is not Source.KEPT:
         return error
     return NotRunning(
