@@ -40,8 +40,13 @@ class Watched(Protocol):
 OnReady = Callable[[int], None]
 """Called with the events (`READ`, `WRITE`, or `ALONE`) that a socket is ready for."""
 
-Wait = Callable[[float | None], Sequence[tuple[int, int]]]
-"""Gives the descriptors that are ready within that many seconds, and for what."""
+MOST_READY = 42
+"""Sockets that one poll tells of at most, each of which takes epoll 12 bytes: Python has a place
+for 512 at any time, and would ask the system for 12 KiB otherwise, which may have none left. The
+others come first the next time."""
+
+Wait = Callable[[float | None, int], Sequence[tuple[int, int]]]
+"""Gives the descriptors that are ready within that many seconds, and for what; so many at most."""
 
 
 class Poller:
@@ -85,7 +90,7 @@ class Poller:
             if handler is not None:
                 handler(STRUCK)
             self.at = None
-        self.call(self.wait(timeout))
+        self.call(self.wait(timeout, MOST_READY))
 
     def call(self, ready: Sequence[tuple[int, int]]) -> None:
         """Call the handlers of all that `wait` has found ready."""
@@ -103,7 +108,7 @@ class Poller:
     def is_closed(self) -> bool:
         """Whether polling fails since its descriptor is closed, or is something else by now."""
         try:
-            self.wait(0)
+            self.wait(0, 1)
         except OSError as error:
             return error.errno in (errno.EBADF, errno.EINVAL)
         return False
@@ -166,7 +171,8 @@ else:
             except (KeyError, ValueError):
                 pass  # done already, up to where a signal handler of a task's has raised
 
-        def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        def poll(self, timeout: float | None, most: int) -> list[tuple[int, int]]:
+            # Whatever `most` says: a selector tells of all.
             return [(key.fd, events) for key, events in self._selector.select(timeout)]
 
     def _events(events: int) -> int:

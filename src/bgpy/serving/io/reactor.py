@@ -19,7 +19,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Protocol, TypeVar
 
-from bgpy.serving.io.poller import ALONE, READ, OnReady, Poller, Watched
+from bgpy.serving.io.poller import ALONE, MOST_READY, READ, OnReady, Poller, Watched
 from bgpy.serving.io.polling_role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
 from bgpy.system.latch import Latch
 
@@ -229,7 +229,8 @@ class Reactor:
                     if changes or jobs.count or self._interrupted or self._stopping:
                         return
                     role.running = False
-                    ready = sockets.wait(self._expire(None) if deadlines else None)
+                    timeout = self._expire(None) if deadlines else None
+                    ready = sockets.wait(timeout, MOST_READY)
                     if len(ready) != 1 or ready[0][1] != READ:
                         sockets.call(ready)
                         return
