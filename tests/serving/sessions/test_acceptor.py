@@ -232,6 +232,24 @@ def test_connection_is_closed_when_there_is_no_memory_for_its_session(at: Open) 
     assert "out of memory" in stranger.outcome
 
 
+def test_memory_is_kept_for_those_that_are_there(at: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a new one has met the end of is given back, and nobody takes its place before that."""
+    door = at()
+    stranger = door.knock()
+    door.fails = MemoryError()
+    door.knock()
+    door.fails = None
+    assert stranger.outcome
+    monkeypatch.setattr(acceptor_module, "RESERVE", 2**62)
+    door.knock()
+    assert door.watched is None  # nobody is left who could make room
+    assert len(door.made) == 1
+    monkeypatch.setattr(acceptor_module, "RESERVE", 2**10)
+    door.timers[-1]()
+    assert door.knock().outcome == ""
+    assert len(door.made) == 2
+
+
 def test_who_made_room_is_noted_with_what_the_system_was_short_of(at: Open) -> None:
     """In its words, also where another number says it than that of files."""
     door = at()

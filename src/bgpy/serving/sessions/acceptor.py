@@ -23,6 +23,11 @@ from bgpy.system import descriptors
 
 log = logging.getLogger("bgpy.server")
 
+RESERVE = 2**21
+"""Bytes that are given back when a new connection meets the end of the memory, and without which
+no more are accepted: those that are there are served with them. Python takes memory from the system
+by the MiB."""
+
 
 class Acceptor:
     """Accepts connections, and knows which are half-open; on the thread that polls."""
@@ -47,6 +52,7 @@ class Acceptor:
         self._most = descriptors.for_clients(limits.max_connections)
         self._most_half_open = min(limits.max_half_open, self._most)
         self._accepting = False
+        self._reserve: bytearray | None = None
         self._refusal_logged = -limits.handshake_timeout
 
     def open(self) -> None:
@@ -93,6 +99,8 @@ class Acceptor:
             why = f"there are {len(self.sessions)} connections (max_connections)"
         elif descriptors.is_scarce(self._listener.sock.fileno()):
             why = "the remaining file descriptors are reserved for tasks (raise ulimit -n)"
+        elif not self._has_reserve():
+            why = "out of memory"
         if why and not self._make_room(why):
             return
         try:
@@ -109,7 +117,18 @@ class Acceptor:
             arrival.stream.close()
             self._failed(error)
 
+    def _has_reserve(self) -> bool:
+        """Whether there is memory that a new connection may use up: else those there need it."""
+        if self._reserve is None:
+            try:
+                self._reserve = bytearray(RESERVE)  # address space, as long as nobody writes to it
+            except MemoryError:
+                return False
+        return True
+
     def _failed(self, error: OSError | MemoryError) -> None:
+        if isinstance(error, MemoryError):
+            self._reserve = None
         if isinstance(error, MemoryError) or shortage(error) is not None:
             self._make_room(str(error) or "out of memory")
         # Else it was gone already.
