@@ -68,7 +68,7 @@ class Lines(Generic[J]):
         return line
 
     def line_up(self, row: Sequence[J], size: int, line: Line[J]) -> bool:
-        """Append a row of executes, or one job of any kind; whether the line is full now.
+        """Append a row of executes; whether the line is full now.
 
         `size` are the bytes of their arguments.
         """
@@ -79,9 +79,26 @@ class Lines(Generic[J]):
             self.turns[line.owner] = line
         line.extend(row, size)
         self._budget.queued += size + JOB * count
-        if row[0].kind is INIT:
-            self.inits += 1
         if line.count >= self._max_requests or line.size >= self._max_bytes:
+            line.full = True
+        return line.full
+
+    def add(self, job: J, line: Line[J]) -> bool:
+        """As `line_up` of one job."""
+        size = job.size
+        line.jobs.append(job)
+        line.count = count = line.count + 1
+        line.size += size
+        if line.index is not None:
+            line.index.setdefault(job.request, job)
+        if line.held:
+            self.held += 1
+        elif count == 1:
+            self.turns[line.owner] = line
+        self._budget.queued += size + JOB
+        if job.kind is INIT:
+            self.inits += 1
+        if count >= self._max_requests or line.size >= self._max_bytes:
             line.full = True
         return line.full
 

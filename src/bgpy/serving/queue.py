@@ -115,6 +115,24 @@ class JobQueue(Generic[J]):
             self._torn = False
             return full
 
+    def push_small(self, job: J, owner: bytes) -> bool:
+        """As `push_row` of one job."""
+        with self._lock:
+            if self._torn:
+                self._mend()
+            self._torn = True
+            lines, budget = self._lines, self._budget
+            line = lines.of(owner)
+            if budget.used + job.size + JOB > budget.ample:
+                lines.forget_if_over(line)
+                self._torn = False
+                raise Overloaded
+            if not line.held:
+                self.count += 1
+            full = lines.add(job, line)
+            self._torn = False
+            return full
+
     def put_back(self, job: J) -> None:
         """Append a job that `pop` gave, which has its receipt: there is always room for it.
 
@@ -286,7 +304,7 @@ class JobQueue(Generic[J]):
         """Append `job`; whether `line` is full now."""
         if not line.held:
             self.count += 1
-        return self._lines.line_up((job,), job.size, line)
+        return self._lines.add(job, line)
 
     def _pop_last(self) -> J | None:
         """Take the job that waits until all others have run, if there is one."""

@@ -68,18 +68,26 @@ class Road:
         """
         if self._ending.begun or not self._engine.initialized:
             return 0
-        most, row, end = self._most, [], 0
-        while size - end >= HEADER_SIZE:
-            start, length, request = unpack_start(data, end)
-            after = end + HEADER_SIZE + length
-            if start != EXECUTE or after > size or length > most:
-                break
-            row.append(SmallJob(peer, request, data[end + HEADER_SIZE : after].tobytes()))
-            end = after
-        if not row:
+        most = self._most
+        start, length, request = unpack_start(data)
+        end: int = HEADER_SIZE + length
+        if start != EXECUTE or end > size or length > most:
             return 0
+        job = SmallJob(peer, request, data[HEADER_SIZE:end].tobytes())
         try:
-            if self._jobs.push_row(row, peer.client_id):
+            if end == size:
+                full = self._jobs.push_small(job, peer.client_id)
+            else:
+                row = [job]
+                while size - end >= HEADER_SIZE:
+                    start, length, request = unpack_start(data, end)
+                    after = end + HEADER_SIZE + length
+                    if start != EXECUTE or after > size or length > most:
+                        break
+                    row.append(SmallJob(peer, request, data[end + HEADER_SIZE : after].tobytes()))
+                    end = after
+                full = self._jobs.push_row(row, peer.client_id)
+            if full:
                 peer.pause()
         except Overloaded:
             return 0  # the general road takes what there is room for

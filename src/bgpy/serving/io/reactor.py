@@ -186,7 +186,7 @@ class Reactor:
     ) -> None:
         while not self._stopping:
             try:
-                self._serve_alone(jobs, run_taken)
+                self._serve_idle(jobs, run_job, run_taken)
                 busy = self._poll_between_jobs(jobs)
             except BaseException as error:
                 if isinstance(error, OSError) and self._sockets.is_closed():
@@ -207,8 +207,10 @@ class Reactor:
                     "an exception interrupted the task thread; it continues with the next job"
                 )
 
-    def _serve_alone(self, jobs: Jobs[J], run_taken: Callable[[J], None]) -> None:
-        """Poll, and run the jobs that come one at a time; returns as soon as there is more to do.
+    def _serve_idle(
+        self, jobs: Jobs[J], run_job: Callable[[], None], run_taken: Callable[[J], None]
+    ) -> None:
+        """Poll while nothing waits, and run what comes; returns as soon as there is more to do.
 
         The same as `_poll_between_jobs` and what follows it, in fewer steps: a session whose
         socket is ready `ALONE` takes the job that it has received.
@@ -233,23 +235,26 @@ class Reactor:
                     ready = sockets.wait(timeout, MOST_READY)
                     if len(ready) != 1 or ready[0][1] != READ:
                         sockets.call(ready)
-                        return
-                    sockets.at = fd = ready[0][0]
-                    try:
-                        sockets.handlers[fd](ALONE)
-                    except Exception:
-                        log.exception("a socket's handler failed")
-                    sockets.at = None
+                    else:
+                        sockets.at = fd = ready[0][0]
+                        try:
+                            sockets.handlers[fd](ALONE)
+                        except Exception:
+                            log.exception("a socket's handler failed")
+                        sockets.at = None
                     job = jobs.taken
-                    if job is None:
-                        return
+                    if job is None and not jobs.count:
+                        continue
                     role.running = True
                 finally:
                     self._poller = None
             role.calls += 1
             if not role.armed:
                 self._arm()
-            run_taken(job)
+            if job is not None:
+                run_taken(job)
+            else:
+                self._run_row(jobs, run_job)
 
     def _run_row(self, jobs: Jobs[J], run_job: Callable[[], None]) -> None:
         """Run jobs until there are none, or it is time to poll."""
