@@ -53,10 +53,10 @@ class Timers:
         self._heap: list[Timer] = []
         self._count = 0
 
-    def add(self, deadline: float, link: Link, call: Call) -> bool:
+    def add(self, deadline: float, link: Link, call: Call, was_asked: bool = False) -> bool:
         """Have `call` be `due` at `deadline`; whether that is the next of all."""
         self._count += 1
-        timer = Timer(deadline, self._count, weakref.ref(link), weakref.ref(call), call.asked)
+        timer = Timer(deadline, self._count, weakref.ref(link), weakref.ref(call), was_asked)
         heapq.heappush(self._heap, timer)
         return self._heap[0] is timer
 
@@ -126,6 +126,7 @@ class Sender(Helper[Work]):
     def _expire(self, link: Link, call: Call) -> None:
         if call.asked:
             link.give_up_future(call)
-        elif link.expire_future(call):
-            with self._shared.lock:
-                self.timers.add(monotonic() + ASK, link, call)
+            return
+        with self._shared.lock:  # first: whatever fails then, a call that was asked for ends
+            self.timers.add(monotonic() + ASK, link, call, was_asked=True)
+        link.expire_future(call)
