@@ -154,7 +154,7 @@ def test_call_that_can_not_be_asked_for_waits_for_the_end_of_the_connection(
 ) -> None:
     """The thread that reads finds that, or the answer before it; a failed send is not its error."""
     channel, far = ends
-    link, call = channel.link, under_way(channel.link, 1)
+    link, call = channel.link, under_way(channel.link, 100)
     if why == "a goodbye has left":
         assert channel.say_goodbye("the client closes", monotonic() + 30)
         call.chain = b"another"  # nor is the server told who waits
