@@ -101,6 +101,7 @@ def server(
         from bgpy.codec.tracebacks import strip
         from bgpy.hosting.host import end_soon
         from bgpy.hosting.signals import as_after_login
+        from bgpy.process.output import keep_from_stopping_tasks
         from bgpy.state.tokens import remove_environment
         from bgpy.tasks import init_file as init_files
 
@@ -122,6 +123,7 @@ def server(
         remove_environment()
         as_after_login()
         adopt_main()
+        keep_from_stopping_tasks()
         faulthandler.enable()  # a crash says where
         try:
             started.run()
