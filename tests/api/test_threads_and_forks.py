@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -127,6 +128,59 @@ def test_task_whose_forked_child_raises_is_not_noticed_by_clients(client: Client
 
     assert client.call({"run": fork}) == 1
     assert client.call({"run": count}) == 1
+
+
+@forks
+@pytest.mark.parametrize(("left", "code"), [(None, 0), (0, 0), (4, 4), ("words", 1)])
+def test_forked_child_of_a_task_leaves_as_it_says(client: Client, left: Any, code: int) -> None:
+    """By `sys.exit`, as any process."""
+
+    def fork(state: Any) -> int:
+        child = os.fork()
+        if not child:
+            sys.exit(left)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert client.call({"run": fork}) == code
+
+
+@forks
+@pytest.mark.parametrize("leaves", [True, False])
+def test_child_that_a_signal_handler_forks_while_nothing_runs_ends(
+    running: tuple[Handle, Client], leaves: bool
+) -> None:
+    """Where the handler leaves, and where it returns into the server's loop; nobody notices."""
+    handle, client = running
+
+    def arm(state: Any) -> None:
+        def fork(number: int, frame: object) -> None:
+            child = os.fork()
+            if child:
+                children.append(child)
+            elif leaves:
+                sys.exit(4)
+
+        children: list[int] = []
+        signal.children = children  # type: ignore[attr-defined]
+        signal.signal(signal.SIGUSR1, fork)
+
+    def ended(state: Any) -> int | None:
+        children: list[int] = signal.children  # type: ignore[attr-defined]
+        child, status = os.waitpid(children[0], os.WNOHANG) if children else (0, 0)
+        return os.waitstatus_to_exitcode(status) if child else None
+
+    client.call({"run": arm})
+    os.kill(handle.pid, signal.SIGUSR1)
+    codes: list[int] = []
+
+    def has_ended() -> bool:
+        code = client.call({"run": ended})
+        codes.extend([] if code is None else [code])
+        return bool(codes)
+
+    wait_until(has_ended, "the child ends")
+    assert codes == [4 if leaves else 0]
+    client.ping()
 
 
 @forks

@@ -18,6 +18,7 @@ from bgpy.codec.arrival import (
     settle,
     settle_class,
 )
+from tests.support.forks import forked_while_held
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +90,11 @@ def test_children_find_the_script_where_they_may_import_it(
     scope = arrival.globals_of(script, {"__name__": "__main__", "__file__": str(file)})
     assert scope["__file__"] == str(file)
     assert (scope["__spec__"] is None) is (guarded and exists)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_forked_child_takes_names_whatever_other_threads_were_doing() -> None:
+    """One may have been decoding a function, which holds the lock."""
+    arrival.adopt_main()
+    script = Script("", False)
+    assert forked_while_held(arrival._lock, lambda: _arrive(script, 1, "name")) == 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from bgpy.codec import fingerprint
 from bgpy.codec.fingerprint import of_code, of_parts, of_tasks
 from tests.support.touchy import Touchy
 
@@ -108,6 +111,7 @@ def test_fingerprint_tells_which_part_has_changed(old: str, new: str, changed: s
 
 
 PRINTS = f"""
+from bgpy.codec import fingerprint
 from bgpy.codec.fingerprint import of_tasks
 {SCRIPT}
 print(sorted(of_tasks({{"exec_task": exec_task, "lambda": lambda: {{"i", "j", "k"}}}}).items()))
@@ -255,3 +259,74 @@ def test_of_parts_changes_with_what_is_replaced_and_not_with_what_runs(
     scope["Kind"].more = 1
     scope["cached"] = scope["other"]
     assert of_parts(names)["__main__.cached"] != before["__main__.cached"]
+
+
+KEPT_BY_ITSELF = """
+import functools
+def outer():
+    def recursive(n): return n and recursive(n - 1)
+    recursive.__qualname__ = "recursive"
+    return recursive
+recursive = outer()
+@functools.lru_cache
+def cached(n, seen=[]): return cached(n)
+def plain(n, other=recursive, *, more={"a": 1}): return plain(n)
+class Kind:
+    table = bytearray(100)
+    other = {1: 2}
+    def __init__(self): super().__init__()
+    @classmethod
+    def make(cls): return __class__
+    @staticmethod
+    def twice(n): return 2 * n
+    @property
+    def size(self): return __class__
+Kind.itself = Kind
+Kind.all = [Kind(), (Kind,)]
+Kind.more = plain.of = (Kind, plain)
+class Slotted(Kind):
+    __slots__ = ("a", "b")
+def exec_task(client_socket, state, args):
+    return recursive, cached, plain, Kind, Slotted
+"""
+
+
+@pytest.mark.parametrize("as_tasks", [True, False])
+def test_what_has_a_fingerprint_is_gone_when_the_script_drops_it(
+    monkeypatch: pytest.MonkeyPatch, as_tasks: bool
+) -> None:
+    """A notebook defines a class at each run of a cell; what it leads to leads back to it."""
+    scope = _scope(monkeypatch, KEPT_BY_ITSELF)
+    names = {"recursive", "cached", "plain", "Kind", "Slotted"}
+    found = of_tasks({"exec_task": scope["exec_task"]}) if as_tasks else of_parts(names)
+    assert {f"__main__.{name}" for name in names} <= found.keys()
+    assert of_parts(names).items() <= found.items()
+    left = {name: weakref.ref(scope[name]) for name in names}
+    scope.clear()
+    gc.collect()
+    assert [name for name in names if left[name]() is not None] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("Kind", "Kind.other = {1: 3}"),
+        ("Kind", "Kind.itself = 5"),
+        ("Kind", "Kind.make = classmethod(lambda cls: 1)"),
+        ("plain", "plain.__defaults__ = (1,)"),
+        ("plain", "plain.__defaults__ = (cached,)"),
+        ("plain", "plain.__kwdefaults__ = {'more': 2}"),
+        ("recursive", "recursive.__closure__[0].cell_contents = len"),
+    ],
+)
+def test_of_parts_sees_what_was_replaced_in_place(
+    monkeypatch: pytest.MonkeyPatch, name: str, change: str
+) -> None:
+    """Members and defaults of whatever kind; nothing is taken anew where nothing was."""
+    scope = _scope(monkeypatch, KEPT_BY_ITSELF)
+    before = of_parts({name})
+    with monkeypatch.context() as patch:
+        patch.setattr(fingerprint, "_Walk", None)
+        assert of_parts({name}) == before
+    exec(change, scope)
+    assert of_parts({name}) != before

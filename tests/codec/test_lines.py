@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
@@ -12,6 +13,7 @@ import pytest
 
 from bgpy.codec import arrival, lines
 from bgpy.codec.lines import Told, known_of, lines_of, located, rebuilt, show
+from tests.support.forks import forked_while_held
 
 
 @pytest.fixture(autouse=True)
@@ -188,3 +190,9 @@ def test_rebuilt_names_the_file_and_shows_the_lines() -> None:
     assert rebuilt(parts, "<parts>", None).co_filename == "<parts>"
     again = rebuilt(parts, "<parts>", ("<parts>", 0, "f(1)\n", False))
     assert (again, _shown("<parts>")) == (code, "f(1)\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_forked_child_shows_lines_whatever_other_threads_were_doing() -> None:
+    """One may have been decoding a function, which holds the lock."""
+    assert forked_while_held(lines._lock, lambda: show("<forked>", 0, ["line\n"], False)) == 0

@@ -13,7 +13,7 @@ from types import FrameType
 import pytest
 
 from bgpy import Client, Server
-from bgpy.process.output import Output
+from bgpy.process.output import DroppingFile
 from tests.support.command import COMMAND
 from tests.support.fixtures import free_port
 from tests.support.gate import Gate
@@ -139,7 +139,7 @@ def test_output_writes_the_rest_when_a_signal_cuts_it_short() -> None:
     before = signal.signal(signal.SIGALRM, lambda number, frame: reader.start())
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)  # the pipe is full then, or the write begins
-        assert Output(writing).write(bytes(10**6)) == 10**6
+        assert DroppingFile(writing).write(bytes(10**6)) == 10**6
     finally:
         signal.signal(signal.SIGALRM, before)
         os.close(writing)
@@ -159,7 +159,7 @@ def test_output_lets_pass_what_a_signal_handler_raises() -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(TimeoutError, match="of a watchdog"):
-            Output(writing).write(bytes(10**6))
+            DroppingFile(writing).write(bytes(10**6))
     finally:
         signal.signal(signal.SIGALRM, before)
         os.close(writing)

@@ -127,7 +127,7 @@ def test_inits_are_counted() -> None:
     """In all lines, until they leave."""
     bench = Bench()
     init = Job(INIT, None, Init(1, b""), False)
-    bench.lines.line_up((init,), 0, bench.lines.of(b""))
+    bench.lines.add(init, bench.lines.of(b""))
     assert bench.lines.inits == 1
     bench.pop()
     assert bench.lines.inits == 0

@@ -544,6 +544,19 @@ def test_rows_are_queued_as_their_jobs_would_be_one_by_one(
     assert budgets[0].queued == budgets[1].queued == 0
 
 
+def test_what_is_held_waits_too_where_memory_is_short() -> None:
+    """There is room for one where nothing waits, and for no other."""
+    budget = Budget(2**20)
+    queue = JobQueue(100, 2**20, lambda owner: None, budget)
+    budget.unsent = 2**20
+    queue.push(_job("a", 1), b"a")
+    queue.hold(b"a")
+    for owner in ("a", "b"):
+        with pytest.raises(Overloaded):
+            queue.push(_job(owner, 2), owner.encode())
+    assert queue.queued() == 1
+
+
 def test_queue_shows_who_is_held() -> None:
     """Also when it was counted anew."""
     queue = _queue()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
-from bgpy.serving.io.poller import READ
+from bgpy.serving.io.poller import ALONE, READ
 from bgpy.serving.io.reactor import Reactor
 
 LONG = 30.0
@@ -72,6 +72,22 @@ class Loop:
         self.on_poller(
             lambda: self.reactor.register(ours, READ, lambda events: received(ours.recv(2**16)))
         )
+        return theirs
+
+    def alone(self, job: Callable[[], object]) -> socket.socket:
+        """A socket; what is sent through it has `job` run, taken at once where it comes alone."""
+        ours, theirs = socket.socketpair()
+        self._socks += [ours, theirs]
+        ours.setblocking(False)
+
+        def ready(events: int) -> None:
+            ours.recv(2**16)
+            if events == ALONE:
+                self.jobs.taken = job
+            else:
+                self.jobs.append(job)
+
+        self.on_poller(lambda: self.reactor.register(ours, READ, ready))
         return theirs
 
     def on_poller(self, action: Callable[[], Any]) -> Any:

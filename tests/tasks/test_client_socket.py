@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import sys
 import threading
 
 import pytest
@@ -13,6 +14,7 @@ from bgpy.errors import AlreadyResponded, EncodeError
 from bgpy.tasks import client_socket as client_socket_module
 from bgpy.tasks.client_socket import ClientSocket, Deferred, respond
 from bgpy.tasks.compatibility import Message, MessageType
+from tests.support.forks import forked_while_held
 from tests.support.outlets import Outlet, through
 from tests.support.strikes import Struck, strike
 
@@ -250,3 +252,13 @@ def test_deferred_ends_its_call_when_it_is_dropped_with_a_claim_that_was_lost(
     del deferred
     gc.collect()
     assert outlet.dropped == [1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_forked_child_drops_what_was_deferred_whatever_other_threads_were_doing(
+    client_socket: ClientSocket,
+) -> None:
+    """Its copy of a `Deferred` ends wherever the collector finds it."""
+    deferred = client_socket.defer()
+    assert forked_while_held(client_socket_module._claiming, deferred.__del__) == 0
+    deferred.respond(1)

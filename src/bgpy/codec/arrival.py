@@ -12,7 +12,8 @@ pickle and process pools, `typing.get_type_hints`, `inspect`, tracebacks. So
 Pickles call the functions here by their names, so those are part of what both sides agree on.
 Decoding happens in the task thread, or in whichever thread wants a value; `_lock` protects the
 names that came with calls, is held for dictionary look-ups, and is reentrant, since the
-collector or a handler may decode meanwhile.
+collector or a handler may decode meanwhile. A forked child has a new one: the thread that held
+the old one isn't there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ MAINS = ("__main__", "__mp_main__")
 """What the module of a script is called, also in processes that `multiprocessing` starts."""
 
 _lock = threading.RLock()
+
+
+def _renew_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_in_child)
+
 _main: ModuleType | None = None
 _of_calls: set[str] = set()  # names in `_main` that came with calls
 _here: WeakValueDictionary[str, Any] = WeakValueDictionary()

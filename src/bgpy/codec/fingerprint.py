@@ -18,9 +18,10 @@ from __future__ import annotations
 import enum
 import functools
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Set
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from bgpy.codec.identities import Identities
 from bgpy.late import hashing
@@ -76,16 +77,50 @@ def of_parts(names: Set[str]) -> dict[str, str]:
 
 def _of_part(value: Any) -> str:
     known, made_of = _parts.get(value), _made_of(value)
-    if known is not None and _are_identical(known[0], made_of):
+    if known is not None and known[0].is_same(made_of):
         return known[1]
     found = _hashed(_Walk().part(value, defined=True))
     _parts.put(value, (made_of, found))
     return found
 
 
-def _are_identical(ones: list[Any], others: list[Any]) -> bool:
-    pairs = zip(ones, others, strict=False)
-    return len(ones) == len(others) and all(one is other for one, other in pairs)
+class _MadeOf(NamedTuple):
+    """What a function or class was made of, told so that nothing leads back to it.
+
+    Its members do: methods by the cell of ``__class__``, a function that calls itself by its
+    closure. Whatever is held here would be held as long as the function or class, which would
+    then hold itself. So of each there is a weak reference, of plain constants themselves, and
+    of the rest (lists, dicts, descriptors of C's) its place in memory, which another may have
+    after two replacements at least.
+    """
+
+    marks: list[Any]
+    """Weak references and plain constants, compared by identity: an object has one reference."""
+    places: list[int]
+
+    def is_same(self, other: _MadeOf) -> bool:
+        """Whether nothing was replaced between these two."""
+        pairs = zip(self.marks, other.marks, strict=False)
+        return (
+            len(self.marks) == len(other.marks)
+            and self.places == other.places
+            and all(one is another for one, another in pairs)
+        )
+
+
+def _told(values: Iterable[Any]) -> _MadeOf:
+    made_of = _MadeOf([], [])
+    for value in values:
+        if _is_one_of(type(value), _PLAIN):
+            made_of.marks.append(value)
+            continue
+        try:
+            made_of.marks.append(weakref.ref(value))
+        except TypeError as error:
+            if is_strike_amid(error):
+                raise
+            made_of.places.append(id(value))
+    return made_of
 
 
 def _is_part(value: Any) -> bool:
@@ -97,16 +132,18 @@ def _is_part(value: Any) -> bool:
     return type(module) is str and module in _SCRIPTS
 
 
-def _made_of(value: Any) -> list[Any]:
+def _made_of(value: Any) -> _MadeOf:
     """What is replaced where a function or class changes in place."""
     if issubclass(type(value), type):
-        members = list(vars(value).values())
-        return [*value.__bases__, *members, *(getattr(each, "__code__", None) for each in members)]
+        members = [each for name, each in vars(value).items() if name not in _NOT_OF_CLASSES]
+        codes = [each.__code__ for each in members if type(each) is FunctionType]
+        return _told([*value.__bases__, *members, *codes])
     function = value.__wrapped__ if type(value) is _Cached else value
     if type(function) is not FunctionType:
-        return [function]
+        return _told([function])
     cells = [_held(cell) for cell in function.__closure__ or ()]
-    return [function.__code__, function.__defaults__, function.__kwdefaults__, *cells]
+    defaults = (function.__defaults__, *(function.__defaults__ or ()), function.__kwdefaults__)
+    return _told([function.__code__, *defaults, *cells])
 
 
 def _held(cell: CellType) -> Any:
@@ -119,7 +156,7 @@ def _held(cell: CellType) -> Any:
         return cell
 
 
-_parts: Identities[tuple[list[Any], str]] = Identities()
+_parts: Identities[tuple[_MadeOf, str]] = Identities()
 """What each function and class of the script was made of, and the fingerprint taken of it then."""
 
 

@@ -14,7 +14,7 @@ V = TypeVar("V")
 
 
 class Identities(Generic[V]):
-    """A value for each object of some, gone with the object.
+    """A value for each object of some, gone with the object if nothing in it leads back to that.
 
     Any thread may read and write: an entry is put and taken whole, and says whose it is, so that
     one of an object that is gone is never taken for that of another at the same place in memory.

@@ -15,13 +15,15 @@ Its lines are looked up anew each time, since `linecache` may have read its file
 Pickles call `located` and `rebuilt` by their names, so those are part of what both sides agree
 on. Decoding happens in the task thread, or in whichever thread wants a value; `_lock` protects
 `_texts`, is held for dictionary look-ups and the reading of a file that `linecache` doesn't
-know, and is reentrant, since the collector or a handler may decode meanwhile.
+know, and is reentrant, since the collector or a handler may decode meanwhile. A forked child has
+a new one: no thread is there that would let the old one go.
 """
 
 from __future__ import annotations
 
 import linecache
 import marshal
+import os
 import sys
 import threading
 from collections import OrderedDict
@@ -45,6 +47,16 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _SLICE = slice if sys.version_info >= (3, 14) else None  # which cached code holds from there on
 
 _lock = threading.RLock()
+
+
+def _renew_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_in_child)
+
 _texts: OrderedDict[str, bool] = OrderedDict()  # what is in linecache from here: is it whole?
 
 

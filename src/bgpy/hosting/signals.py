@@ -16,6 +16,7 @@ Code that is interrupted before the guard is in place recovers by itself (`bgpy.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
+from bgpy.system.exiting import leave_child
 from bgpy.system.strikes import is_strike
 from bgpy.tasks.interrupts import Place, held, place_of
 
@@ -64,6 +66,7 @@ class Guard:
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
         """The user's own."""
+        self._pid = os.getpid()
         self._logged = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> Any:
@@ -77,6 +80,8 @@ class Guard:
         try:
             return self.handler(number, frame)
         except BaseException as error:
+            if os.getpid() != self._pid:
+                leave_child(error)  # it has forked, and this is the child
             if place is Place.RESPONDING:
                 held.append(error)
             elif monotonic() - self._logged >= 1.0:  # a timer's would fill the log

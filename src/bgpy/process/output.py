@@ -4,7 +4,7 @@ A terminal is closed, the reader of a pipe ends, a disk fills up: then the syste
 printed, and `print` raises in the middle of a task, which may have been about to save its state.
 A server that has its process to itself prints through these streams instead::
 
-    print, logging ─► TextIOWrapper (of Python's own, in C) ─► Output ─► descriptor 1 or 2
+    print, logging ─► TextIOWrapper (of Python's own, in C) ─► DroppingFile ─► descriptor 1 or 2
 
 Nothing is buffered as bytes, so nothing is left that could fail later, and a signal handler may
 print while a task does. C code and child processes write to the descriptors by themselves.
@@ -26,7 +26,7 @@ _write = io.FileIO.write
 """Gives None where a descriptor that doesn't block takes nothing now."""
 
 
-class Output(io.FileIO):
+class DroppingFile(io.FileIO):
     """Writes to a descriptor, which it doesn't close, and drops what the system refuses."""
 
     def __init__(self, descriptor: int) -> None:
@@ -66,7 +66,7 @@ def standard_stream(
     It takes every text, and writes it out line by line, or `at_once`.
     """
     return io.TextIOWrapper(
-        Output(descriptor),
+        DroppingFile(descriptor),
         encoding=getattr(old, "encoding", None) or "utf-8",
         errors="backslashreplace",
         line_buffering=by_line,

@@ -85,7 +85,8 @@ class JobQueue(Generic[J]):
             self._begin()
             lines, budget = self._lines, self._budget
             line = lines.of(owner)
-            short = budget.used > budget.ample and (self.count or job.size >= ROOM_FOR_ONE)
+            others = self.count or lines.held
+            short = budget.used > budget.ample and (others or job.size >= ROOM_FOR_ONE)
             if short and not budget.admits(line.size, job.size + JOB):
                 lines.forget_if_over(line)
                 self._torn = False

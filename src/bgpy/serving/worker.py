@@ -22,10 +22,9 @@ that strikes ends the server or loses a call, and all locks on this way are left
 from __future__ import annotations
 
 import logging
-import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from bgpy.errors import NoResponse
 from bgpy.serving.abroad import Abroad
@@ -33,7 +32,7 @@ from bgpy.serving.ending import Ending
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
-from bgpy.system.exiting import leave
+from bgpy.system.exiting import leave_child
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.current import TaskThread
 from bgpy.tasks.engine import Engine
@@ -110,7 +109,7 @@ class Worker:
             job.payload = None
             outcome = self._run(job.kind, payload, client_socket)
             if self.in_child:
-                _end_child(outcome)
+                leave_child(None if outcome is None else outcome.error)
             thread.serial = 0
             self._ran()
             if outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
@@ -220,7 +219,7 @@ class Worker:
     def _struck(self, error: BaseException) -> None:
         """Put right what an exception has struck outside of a task; raises it if it struck none."""
         if self.in_child:
-            _end_child(Outcome(Result.RAISED, error))
+            leave_child(error)
         job = self._jobs.taken
         self.thread.serial = 0
         self.settle()
@@ -255,10 +254,3 @@ def _forget_error(job: Job, client_socket: ClientSocket) -> Outcome:
     if client_socket.answered or not client_socket.deferred:
         job.outcome = DONE
     return DONE
-
-
-def _end_child(outcome: Outcome | None) -> NoReturn:
-    error = None if outcome is None else outcome.error
-    if error is not None:
-        traceback.print_exception(error)
-    leave(0 if error is None else 1)

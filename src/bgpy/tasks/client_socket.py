@@ -14,6 +14,7 @@ there, with an outlet that leads back.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -38,7 +39,19 @@ if TYPE_CHECKING:
 # travel, and then the call is open again. So a thread that was struck just after claiming, and
 # doesn't know it, may claim again, or gives back what is its own and nothing else; and where
 # even that was struck, the end of the `Deferred` ends the call.
+#
+# A forked child has a new one: the thread that held the old one isn't there, and the collector
+# drops the copies of `Deferred`s there too.
 _claiming = threading.RLock()
+
+
+def _renew_in_child() -> None:
+    global _claiming
+    _claiming = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_in_child)
 
 
 class Ended(Enum):

@@ -274,6 +274,34 @@ def test_job_that_is_taken_still_is_met_again_though_nothing_waits() -> None:
         loop.end()
 
 
+def test_change_of_a_deadline_that_passed_during_a_job_is_made_before_the_next_poll(
+    loop: Loop,
+) -> None:
+    """A session that came alone has had its job run, and nothing else comes."""
+    changed = threading.Event()
+
+    def job() -> None:
+        loop.reactor.after(0.0, lambda: loop.reactor.change(changed.set))
+
+    loop.alone(job).send(b"job")
+    assert changed.wait(LONG)
+
+
+def test_several_that_are_ready_at_once_are_run_in_a_row(loop: Loop) -> None:
+    """And what one takes alone is run likewise."""
+    ran = threading.Semaphore(0)
+    clients = [loop.alone(ran.release) for _ in range(3)]
+    for _ in range(20):
+        with loop.busy():
+            for client in clients:
+                client.send(b"job")
+        for _ in clients:
+            assert ran.acquire(timeout=LONG)
+        clients[0].send(b"job")
+        assert ran.acquire(timeout=LONG)
+    assert not ran.acquire(blocking=False)
+
+
 def test_stop_ends_serve_after_the_job_that_runs(loop: Loop) -> None:
     """A job may stop the reactor; what is queued behind it stays."""
     later: list[int] = []

@@ -8,6 +8,7 @@ What a poll finds is handed to the handler that was registered with the socket.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ from typing import Protocol, TypeVar
 
 from bgpy.serving.io.poller import ALONE, MOST_READY, READ, OnReady, Poller, Watched
 from bgpy.serving.io.polling_role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
+from bgpy.system.exiting import leave_child
 from bgpy.system.latch import Latch
 
 log = logging.getLogger("bgpy.server")
@@ -95,6 +97,8 @@ class Reactor:
         self._task_thread = 0
         self._stopping = False
         self._interrupted = False
+        self._pid = os.getpid()
+        self._in_child = False
         self._standby = threading.Thread(target=self._stand_by, name="bgpy-standby", daemon=True)
 
     # What handlers and sessions use
@@ -189,6 +193,10 @@ class Reactor:
                 self._serve_idle(jobs, run_job, run_taken)
                 busy = self._poll_between_jobs(jobs)
             except BaseException as error:
+                if self._in_child:
+                    # A signal handler has forked while nothing ran; what it raises ends the
+                    # child where it is guarded, so this is of the poll that has been closed.
+                    leave_child(None)
                 if isinstance(error, OSError) and self._sockets.is_closed():
                     raise Deaf from error
                 log.exception("an exception interrupted the poller; polling continues")
@@ -232,7 +240,7 @@ class Reactor:
                         return
                     role.running = False
                     timeout = self._expire(None) if deadlines else None
-                    ready = sockets.wait(timeout, MOST_READY)
+                    ready = sockets.wait(0.0 if changes else timeout, MOST_READY)
                     if len(ready) != 1 or ready[0][1] != READ:
                         sockets.call(ready)
                     else:
@@ -312,6 +320,7 @@ class Reactor:
 
     def close_in_child(self) -> None:
         """Give back the descriptors without touching what a forked parent watches."""
+        self._in_child = os.getpid() != self._pid
         self._sockets.close()
         self._waker.close()
         self._woken.close()
