@@ -76,7 +76,9 @@ def main(settings: Settings, ready: Ready) -> None:
         traceback.print_exc()
         ready.failed(_as_startup_error(options.init_file, error))
         sys.exit(1)
-    end_soon()
+    code = 1 if server.exit_failure else 0
+    end_soon(code)
+    sys.exit(code)
 
 
 def _report_crashes(fd: int) -> None:
