@@ -121,9 +121,8 @@ class Acceptor:
         """Whether there is memory that a new connection may use up: else those there need it."""
         if self._reserve is None:
             try:
-                self._reserve = bytearray(
-                    KEPT_MEMORY
-                )  # address space, as long as nobody writes to it
+                # Address space, as long as nobody writes to it.
+                self._reserve = bytearray(KEPT_MEMORY)
             except MemoryError:
                 return False
         return True
