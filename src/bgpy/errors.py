@@ -300,7 +300,11 @@ class ServerOverloaded(BgpyError, RuntimeError):
 
 
 class RemoteError(BgpyError, RuntimeError):
-    """An exception of the server's whose type this process can't rebuild.
+    """An exception of the server's whose type this process can't rebuild, or must not raise.
+
+    The latter are those that tell Python itself something where they are raised: what ends a
+    program (`KeyboardInterrupt`, `SystemExit`), an iterator (`StopIteration`, `StopAsyncIteration`,
+    `GeneratorExit`) or a wait (``CancelledError`` of asyncio and of ``concurrent.futures``).
 
     ``type_name`` is the full name of that type, ``message`` the exception's text and
     ``traceback`` the remote traceback as the server formatted it.
