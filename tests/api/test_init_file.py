@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,6 +69,25 @@ def test_run_background_returns_after_init_task(start: Start, tmp_path: Path, ga
         assert not started.done()
         gate.open()
         assert started.result()[0].is_alive()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process at once")
+def test_server_that_is_asked_to_end_before_it_is_ready_never_was(
+    start: Start, tmp_path: Path, gate: Gate
+) -> None:
+    """Its starter is told, and `exit_task` runs."""
+    text = (
+        "from tests.support.gate import pass_gate\n"
+        f"def init_task(): pass_gate({gate.place})\n"
+        "def exec_task(c, s, a): pass\n"
+        "def exit_task(c, s, a): print('saved')\n"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(start, init_file=_write(tmp_path, text))
+        os.kill(gate.wait(), signal.SIGTERM)
+        gate.open()
+        with pytest.raises(StartupError, match=r"ended before it was ready(.|\n)*saved"):
+            started.result()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 ::
 
     session ─► Requests ─► JobQueue ─► Worker ─► Engine      who decides what
-       ▲                                  │
+       ▲ └───► Road ───────────┴─ taken ──┤
        └────────────── Outbox ◄───────────┘
 
 While it ends (`bgpy.serving.ending`), what was queued before an exit message still runs; after
@@ -227,6 +227,8 @@ class ServerCore:
             self._failure = outcome.error
             self._reactor.stop()
             return
+        if self._reactor.interrupted:
+            return  # it ends, and never was ready
         try:
             self._events.initialized()
         except OSError as error:

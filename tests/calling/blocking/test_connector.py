@@ -16,10 +16,11 @@ from bgpy import Client, Server, ServerGone
 from bgpy.address import parse
 from bgpy.calling.blocking import connector as connector_module
 from bgpy.calling.blocking.connecting import Target
-from bgpy.calling.blocking.connector import Connector, TooLate, own_copy
+from bgpy.calling.blocking.connector import Attempt, Connector, TooLate, own_copy
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import NotRunning, Unreachable
+from tests.support.peers import wait_until
 
 LONG = 30.0
 
@@ -120,5 +121,53 @@ def test_what_the_collector_runs_as_a_client_connects_may_use_that_client(
         assert used == [use]
         assert client.ping() < LONG
         client.close()
+    finally:
+        handle.kill()
+
+
+@pytest.mark.parametrize("fails", ["inside", "connect", "Channel", "tell"])
+def test_attempt_whose_thread_has_no_memory_ends_for_all_that_wait(
+    monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Wherever it is out, and also where they can't be woken; the next attempt succeeds."""
+    handle = Server("127.0.0.1", 0).run_background()
+    mine = Client(handle.address, timeout=LONG)._caller._connector
+    out, run = [fails], mine._run
+
+    def failing(name: str, real: Any) -> Any:
+        def call(*args: Any) -> Any:
+            if name in out:
+                out.clear()
+                raise MemoryError
+            return real(*args)
+
+        return call
+
+    class Presence:
+        @property
+        def inside(self) -> Any:
+            return failing("inside", threading.Lock)()
+
+    def run_when_two_wait(attempt: Attempt) -> None:
+        wait_until(lambda: not out or len(attempt.latches) == 2, "both wait")
+        run(attempt)
+
+    monkeypatch.setattr(mine, "_run", run_when_two_wait)
+    monkeypatch.setattr(mine._shared, "here", Presence())
+    monkeypatch.setattr(Attempt, "tell", failing("tell", Attempt.tell))
+    for name in ("connect", "Channel"):
+        real = getattr(connector_module, name)
+        monkeypatch.setattr(connector_module, name, failing(name, real))
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            waiting = [pool.submit(mine.connected, None) for _ in range(2)]
+            failed = [each.exception(LONG) for each in waiting]
+        assert not out
+        if fails == "tell":  # the connection was there already
+            assert failed == [None, None]
+        else:
+            assert [type(each) for each in failed] == [MemoryError, MemoryError]
+        assert mine._attempt is None
+        mine.connected(None).close("it is as good as any")
     finally:
         handle.kill()

@@ -240,11 +240,11 @@ def test_memory_is_kept_for_those_that_are_there(at: Open, monkeypatch: pytest.M
     door.knock()
     door.fails = None
     assert stranger.outcome
-    monkeypatch.setattr(acceptor_module, "RESERVE", 2**62)
+    monkeypatch.setattr(acceptor_module, "KEPT_MEMORY", 2**62)
     door.knock()
     assert door.watched is None  # nobody is left who could make room
     assert len(door.made) == 1
-    monkeypatch.setattr(acceptor_module, "RESERVE", 2**10)
+    monkeypatch.setattr(acceptor_module, "KEPT_MEMORY", 2**10)
     door.timers[-1]()
     assert door.knock().outcome == ""
     assert len(door.made) == 2

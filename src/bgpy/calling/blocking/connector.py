@@ -6,9 +6,15 @@ own deadline; the attempt has the whole time to connect, even if those that wait
 
 The client's lock is held to look for an attempt, to make one and to publish its end, and
 never while something is waited for. A latch is in the attempt's deque before its owner
-waits, and the end is published before the deque is emptied, both under the lock: so nobody
+waits, and the end is published before those in it are opened, both under the lock: so nobody
 is overlooked. Who is interrupted before it has noted the attempt leaves a thread that
 connects for the next one.
+
+**Whatever is raised in that thread ends the attempt**, and most of all a lack of memory. The
+error is noted first and the latches are opened second, without the lock: who joins appends its
+latch first and looks for the end second. So nobody is overlooked there either, and an attempt that
+is over is no longer joined. Where no memory is left for opening them, those who wait find the error
+themselves, since they look each `TICK`.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Connected, Target, connect
 from bgpy.calling.blocking.shared import Shared
-from bgpy.calling.blocking.waiting import patience
+from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import BgpyError, Unreachable
 from bgpy.system.deadlines import is_over, seconds_left
@@ -44,6 +50,11 @@ class Attempt:
         """Those that wait for its end."""
         self.opening = opening
         """How often the client had been closed when it began."""
+
+    def tell(self) -> None:
+        """Wake all that wait for its end."""
+        for latch in self.latches.copy():
+            latch.open()
 
     @property
     def is_over(self) -> bool:
@@ -91,10 +102,9 @@ class Connector:
         attempt, latch = (None, Latch()) if here else self._join()
         if attempt is None:
             return self._connect_here(deadline)
+        longest = TICK if goes_on is None else LOOK_WHO_WAITS
         while not attempt.is_over:
-            seconds = patience(deadline)
-            if goes_on is not None:
-                seconds = LOOK_WHO_WAITS if seconds < 0 else min(seconds, LOOK_WHO_WAITS)
+            seconds = min(seconds_left(deadline, longest), longest)
             if latch.wait(seconds) or attempt.is_over:
                 continue
             if is_over(deadline) or (goes_on is not None and not goes_on()):
@@ -102,6 +112,7 @@ class Connector:
                 raise TooLate
         if attempt.channel is not None:
             return attempt.channel
+        self._leave(attempt, latch)
         assert attempt.error is not None, "it is over"
         raise own_copy(attempt.error)
 
@@ -112,7 +123,7 @@ class Connector:
         """
         shared = Shared(self._target.address)
         connected = self._connect(os.urandom(16), deadline)
-        return Channel(connected, shared)
+        return _channel(connected, shared)
 
     def drop(self, channel: Channel, reason: str) -> None:
         """Use `channel` no longer, and end it; one that is being closed has its end."""
@@ -142,7 +153,7 @@ class Connector:
         latch = Latch()
         with self._lock:
             attempt = self._attempt
-            if attempt is None:
+            if attempt is None or attempt.is_over:
                 attempt = Attempt(self._closed)
                 if self.channel is not None and self.channel.conversation.ended is None:
                     attempt.channel = self.channel  # another thread was faster
@@ -159,7 +170,7 @@ class Connector:
         with self._lock:
             if latch in attempt.latches:
                 attempt.latches.remove(latch)
-            if not attempt.latches and self._attempt is attempt:
+            if self._attempt is attempt and (attempt.is_over or not attempt.latches):
                 self._attempt = None
 
     def _run(self, attempt: Attempt) -> None:
@@ -168,27 +179,22 @@ class Connector:
         The collector may run a ``__del__`` here that uses this very client. The thread counts
         as inside of it, so that this waits neither for the attempt nor for the lock.
         """
-        with self._shared.here.inside:
-            try:
-                connected: Connected | BaseException = connect(
-                    self._target, self._client_id, self._timeout
-                )
-            except BaseException as error:
-                connected = error
-            self._conclude(attempt, connected)
+        try:
+            with self._shared.here.inside:
+                self._conclude(attempt, connect(self._target, self._client_id, self._timeout))
+        except BaseException as error:
+            attempt.error = error
+            attempt.tell()
 
-    def _conclude(self, attempt: Attempt, connected: Connected | BaseException) -> None:
+    def _conclude(self, attempt: Attempt, connected: Connected) -> None:
         with self._lock:
-            if isinstance(connected, BaseException):
-                attempt.error = connected
-            elif attempt.opening == self._closed or attempt.latches:
+            if attempt.opening == self._closed or attempt.latches:
                 attempt.channel = self._publish(connected)
             else:
                 connected.reached.sock.close()  # nobody wants it any more
             if self._attempt is attempt:
                 self._attempt = None
-            while attempt.latches:
-                attempt.latches.popleft().open()
+            attempt.tell()
 
     def _connect_here(self, deadline: float | None) -> Channel:
         connected = self._connect(self._client_id, deadline)
@@ -213,8 +219,17 @@ class Connector:
             connected.reached.sock.close()
             return self.channel
         generation = self._acquaintance.meet(connected.welcome.incarnation)
-        self.channel = channel = Channel(connected, self._shared, generation)
+        self.channel = channel = _channel(connected, self._shared, generation)
         return channel
+
+
+def _channel(connected: Connected, shared: Shared, generation: int = 0) -> Channel:
+    """The channel of that connection; without memory for one the connection ends."""
+    try:
+        return Channel(connected, shared, generation)
+    except BaseException:
+        connected.reached.sock.close()
+        raise
 
 
 E = TypeVar("E", bound=BaseException)

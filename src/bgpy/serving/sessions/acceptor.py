@@ -23,7 +23,7 @@ from bgpy.system import descriptors
 
 log = logging.getLogger("bgpy.server")
 
-RESERVE = 2**21
+KEPT_MEMORY = 2**21
 """Bytes that are given back when a new connection meets the end of the memory, and without which
 no more are accepted: those that are there are served with them. Python takes memory from the system
 by the MiB."""
@@ -121,7 +121,8 @@ class Acceptor:
         """Whether there is memory that a new connection may use up: else those there need it."""
         if self._reserve is None:
             try:
-                self._reserve = bytearray(RESERVE)  # address space, as long as nobody writes to it
+                # Address space, as long as nobody writes to it.
+                self._reserve = bytearray(KEPT_MEMORY)
             except MemoryError:
                 return False
         return True
