@@ -100,15 +100,12 @@ class Sender(Helper[Work]):
 
     def do(self, what: Work) -> None:
         """Send for a while, and have the rest sent after a look at the deadlines."""
-        left = True
-        try:
-            with self._shared.here.inside:
-                with self._shared.lock:
-                    seconds = self.timers.seconds()
-                left = what.send_posted(TICK if seconds is None else min(TICK, seconds))
-        finally:
-            if left:  # if it failed, since memory was out, what is posted stays so
-                self.leave(what)
+        with self._shared.here.inside:
+            with self._shared.lock:
+                seconds = self.timers.seconds()
+            left = what.send_posted(TICK if seconds is None else min(TICK, seconds))
+        if left:
+            self.leave(what)
 
     def pause(self) -> float | None:
         """Futures whose time is over ask the server, and give up a moment later."""
