@@ -300,7 +300,11 @@ class ServerOverloaded(BgpyError, RuntimeError):
 
 
 class RemoteError(BgpyError, RuntimeError):
-    """An exception of the server's whose type this process can't rebuild.
+    """An exception of the server's whose type this process can't rebuild, or must not raise.
+
+    The latter are those that tell Python itself something where they are raised: what ends a
+    program (`KeyboardInterrupt`, `SystemExit`), an iterator (`StopIteration`, `StopAsyncIteration`,
+    `GeneratorExit`) or a wait (``CancelledError`` of asyncio and of ``concurrent.futures``).
 
     ``type_name`` is the full name of that type, ``message`` the exception's text and
     ``traceback`` the remote traceback as the server formatted it.
@@ -324,7 +328,9 @@ class StaleCodeWarning(UserWarning):
     Either it keeps tasks that another program, or an earlier version of this one, has given it, or
     it has imported a module in another version. ``differences`` names the parts, such as
     ``"exec_task"``, ``"__main__.step"`` and ``"module helper"``. The call goes on, with the code
-    that the server has, beside what the call brings. To replace it, terminate the server, start it
+    that the server has, beside what the call brings. Nothing is said of functions that this program
+    and the one that gave the server its tasks have loaded in different versions of Python, whose
+    code can't be compared. To replace it, terminate the server, start it
     anew and initialise it.
     """
 

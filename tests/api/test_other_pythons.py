@@ -115,6 +115,34 @@ def test_client_of_another_python_calls_a_server_of_this_one(tmp_path: Path) -> 
             handle.kill()
 
 
+SCRIPT = """
+import sys, warnings
+warnings.simplefilter("error")
+from bgpy import Client, respond
+LIMIT = 5
+def step(n): return [n + 1 for _ in range(LIMIT)]
+def init_task(): return {}
+def exec_task(client_socket, state, args): respond(client_socket, step(args["n"]))
+def exit_task(client_socket, state, args): pass
+with Client("127.0.0.1", int(sys.argv[2]), sys.argv[1]) as client:
+    print(client.initialize(init_task, exec_task, exit_task)["message"])
+    assert client.call({"n": 1}) == [2] * LIMIT
+"""
+
+
+def test_unchanged_script_of_another_python_uses_the_tasks_of_this_one(tmp_path: Path) -> None:
+    """No warning says that its tasks are others: their code can't be compared."""
+    handle = Server("127.0.0.1", 0, TOKEN).run_background()
+    try:
+        told = _run(sys.executable, tmp_path, SCRIPT, handle.port)
+        assert told == "Initialization successful.\n"
+        for python in (sys.executable, *_others()):
+            told = _run(python, tmp_path, SCRIPT, handle.port)
+            assert told == "Already initialized.\n", python
+    finally:
+        handle.kill()
+
+
 def test_client_of_this_python_calls_a_server_of_another_one(tmp_path: Path) -> None:
     """The same the other way round."""
     names: dict[str, object] = {"__name__": "tests.used"}

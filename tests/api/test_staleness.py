@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bgpy import Client, ClientSocket, Handle, NotInitialized, StaleCodeWarning, respond
+from bgpy.codec import fingerprint
 from tests.support.tokens import own_token
 
 Start = Callable[..., tuple[Handle, Client]]
@@ -94,6 +95,20 @@ def test_initialize_warns_of_the_tasks_that_a_server_has(modules: Path, start: S
     ) as caught:
         second.initialize(lambda: None, lambda a, b, c: None, lambda a, b, c: None)
     assert caught[0].filename == __file__
+
+
+def test_tasks_of_another_python_are_not_compared(
+    modules: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code of each function is another there; its modules are compared all the same."""
+    _, client = start()
+    _initialize(client)
+    monkeypatch.setattr(fingerprint, "PYTHON", "3.0")
+    _initialize(client)
+    client.initialize(lambda: None, lambda a, b, c: respond(a, 2), lambda a, b, c: None)
+    _edited(modules)
+    with pytest.warns(StaleCodeWarning, match="different: module helper_s"):
+        _initialize(client)
 
 
 def test_server_takes_what_is_loaded_here_when_the_file_is_newer(

@@ -7,14 +7,23 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import as_completed, wait
+from concurrent.futures import CancelledError, as_completed, wait
 from subprocess import Popen
 from typing import ClassVar
 
 import psutil
 import pytest
 
-from bgpy import Client, EncodeError, Handle, NotInitialized, NotRunning, ServerGone, respond
+from bgpy import (
+    Client,
+    EncodeError,
+    Handle,
+    NotInitialized,
+    NotRunning,
+    RemoteError,
+    ServerGone,
+    respond,
+)
 from tests.support.gate import Gate, pass_gate
 from tests.support.peers import wait_until
 
@@ -26,6 +35,10 @@ def init() -> list[int]:
 def execute(client_socket: object, state: list[int], args: dict[str, object]) -> list[int]:
     if "gate" in args:
         pass_gate(args["gate"])
+    if "raise" in args:
+        raise args["raise"]
+    if "end" in args:
+        next(iter(()))
     if "fail" in args:
         raise ArithmeticError(args["fail"])
     state.append(args.get("number", -1))
@@ -278,6 +291,37 @@ def test_futures_work_with_what_python_has_for_them(client: Client) -> None:
         return await asyncio.wait_for(asyncio.wrap_future(client.submit({"number": 1})), 20)
 
     assert asyncio.run(ask()) == {"number": 1, "state": 21}
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        ({"end": True}, "StopIteration"),
+        ({"raise": StopAsyncIteration(1)}, "StopAsyncIteration"),
+        ({"raise": CancelledError("inner")}, "concurrent.futures._base.CancelledError"),
+        ({"raise": asyncio.CancelledError("inner")}, "asyncio.exceptions.CancelledError"),
+    ],
+)
+def test_asyncio_gets_the_failure_when_it_would_end_or_cancel_something(
+    client: Client, args: dict[str, object], name: str
+) -> None:
+    """The wait ends, nobody is cancelled, and no failure is lost in a group of tasks."""
+
+    async def ask() -> None:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+
+            async def one() -> None:
+                await asyncio.wrap_future(client.submit(args))
+
+            group.create_task(one())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(ask())
+    with pytest.raises(RemoteError) as called:
+        client.call(args)
+    for error in (caught.value.exceptions[0], called.value):
+        assert isinstance(error, RemoteError)
+        assert error.type_name == name
     future = client.submit({})
     assert not future.cancel()
     assert future.exception(20) is None

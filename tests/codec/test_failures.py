@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import copyreg
 import errno
 import itertools
@@ -247,7 +249,6 @@ SAME = [
     UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
     SyntaxError("bad", ("file.py", 1, 2, "text")),
     ImportError("no", name="x", path="/y"),
-    StopIteration(5),
     ExceptionGroup("several", [ValueError(1), KeyError("x")]),
     _json_error(),
     Plain("why"),
@@ -486,6 +487,39 @@ def test_rebuild_tells_in_words_when_the_exception_cannot_travel(
     assert rebuilt.message == str(error)
     assert str(rebuilt).startswith(rebuilt.type_name)
     assert name in rebuilt.traceback
+
+
+class Exhausted(StopIteration):
+    """One of a library's."""
+
+
+class NotGiven(concurrent.futures.CancelledError):
+    """One of a library's."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(StopIteration(5), Exhausted(5), StopAsyncIteration("why")),
+        *(concurrent.futures.CancelledError(), NotGiven("why"), asyncio.CancelledError("why")),
+        GeneratorExit(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_rebuild_tells_in_words_what_would_mean_something_else_here(error: BaseException) -> None:
+    """The end of a loop, or that the caller was cancelled; as a member or cause it does no harm."""
+    rebuilt = _there(error)
+    assert isinstance(rebuilt, RemoteError)
+    assert rebuilt.type_name.endswith(type(error).__name__)
+    assert (rebuilt.message, rebuilt.remote) == (str(error), True)
+    assert type(error).__name__ in rebuilt.traceback
+    if isinstance(error, Exception):
+        group = _there(ExceptionGroup("several", [error]))
+        assert isinstance(group, ExceptionGroup)
+        assert type(group.exceptions[0]) is type(error)
+        caused = ValueError("caused")
+        caused.__cause__ = error
+        assert type(_there(caused).__cause__) is type(error)
 
 
 @pytest.fixture

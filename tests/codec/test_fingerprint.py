@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bgpy.codec import fingerprint
-from bgpy.codec.fingerprint import of_code, of_parts, of_tasks
+from bgpy.codec.fingerprint import are_different, of_code, of_parts, of_tasks
 from tests.support.touchy import Touchy
 
 SCRIPT = """
@@ -259,6 +259,25 @@ def test_of_parts_changes_with_what_is_replaced_and_not_with_what_runs(
     scope["Kind"].more = 1
     scope["cached"] = scope["other"]
     assert of_parts(names)["__main__.cached"] != before["__main__.cached"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "different"),
+    [
+        ("3.11 a", "3.11 a", False),
+        ("3.11 a", "3.11 b", True),
+        ("3.11 a", "3.12 a", False),
+        ("3.11 a", "3.12 b", False),
+        ("3.11 a", "", False),
+    ],
+)
+def test_code_of_different_pythons_is_not_known_to_differ(
+    one: str, other: str, different: bool
+) -> None:
+    """Their instructions say nothing of each other."""
+    assert are_different(one, other) is are_different(other, one) is different
+    found = of_tasks({"exec_task": lambda: 1})["exec_task"]
+    assert found.partition(" ")[0] == "{}.{}".format(*sys.version_info)
 
 
 KEPT_BY_ITSELF = """

@@ -7,7 +7,9 @@
                                 functions and classes of the script that the arguments bring
 
 A server tells the version of each module and part of its tasks once; the answers are kept as
-long as it runs. `submit` waits for nobody: it compares with what is known.
+long as it runs. `submit` waits for nobody: it compares with what is known. Nothing is said of
+functions and classes that were loaded by different versions of Python: their code can't be
+compared.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from contextlib import suppress
 
 from bgpy.calling.blocking.caller import Caller
 from bgpy.codec import modules
-from bgpy.codec.fingerprint import of_parts
+from bgpy.codec.fingerprint import are_different, of_parts
 from bgpy.codec.loaded import ModuleSource, version
 from bgpy.errors import CallTimeout, StaleCodeWarning
 from bgpy.memory import Payload
@@ -55,7 +57,7 @@ class Staleness:
         theirs = self._asked({**asked, **ours}, timeout)
         if theirs is None:
             return
-        found = [name[len(modules.TASKS) :] for name in asked if asked[name] != theirs.get(name)]
+        found = [name[len(modules.TASKS) :] for name in asked if _differs(name, asked, theirs)]
         found += _named([name for name in ours if ours[name] != theirs.get(name)])
         if found:
             _warn(
@@ -132,7 +134,7 @@ class Staleness:
 
     def _compare(self, ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> None:
         # Of a module that it lacks the call itself will tell; what its tasks lack is new to it.
-        other = [name for name in ours if theirs.get(name) not in (None, ours[name])]
+        other = [name for name in ours if theirs.get(name) and _differs(name, ours, theirs)]
         kept = [name for name in other if name.startswith(modules.TASKS)]
         found = _named(other)
         if not found:
@@ -155,6 +157,15 @@ _HAS_TASKS = f"{modules.TASKS}exec_task"
 def _of_tasks(parts: Mapping[str, str]) -> dict[str, str]:
     """Fingerprints by the names that a server is asked for."""
     return {modules.TASKS + name: found for name, found in parts.items()}
+
+
+def _differs(name: str, ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> bool:
+    """Whether the server's version of a module or part of its tasks, or that it has none, is known
+    to be another than this program's."""
+    one, other = ours[name], theirs.get(name)
+    if other is not None and name.startswith(modules.TASKS):
+        return are_different(one, other)
+    return one != other
 
 
 def _is_open(name: str, theirs: str | None, ours: str) -> bool:

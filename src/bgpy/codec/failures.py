@@ -12,6 +12,9 @@ So only the exception itself may be of any size. What belongs to it has `MOST_BE
 what finds no room there is packed together, so that what it shares travels once, within
 `MOST_SHARED` bytes; and beyond that it is told in words.
 
+The exception itself arrives as a `RemoteError` too where raising it here would say something else
+to Python: that an iterator ends, or that the caller's own wait is cancelled.
+
 A class is looked up by name where it arrives, so that ``except MyError`` works there also
 for a class of a script's `__main__`. The remote traceback stands at the end of the chain of
 causes, so that Python prints it above all of them.
@@ -19,6 +22,7 @@ causes, so that Python prints it above all of them.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -113,7 +117,7 @@ def rebuild(
     the connection that it came by. What it says of its own call (``progress``) stays.
     """
     error = _unpack(head, buffers, code) if len(head) else None
-    if error is None:
+    if error is None or _means_other_things(type(error)):
         error = RemoteError.of(type_name, text, remote_traceback)
     elif isinstance(error, RemoteError) and not error.traceback:
         error.traceback = remote_traceback
@@ -122,6 +126,20 @@ def rebuild(
     if remote_traceback:
         _end_chain(error, RemoteTraceback(remote_traceback))
     return error
+
+
+def _means_other_things(kind: type) -> bool:
+    """Whether raising an exception of that class tells Python itself something.
+
+    An asyncio future takes no `StopIteration`, and whoever awaits it waits for ever; that and
+    `StopAsyncIteration` end a loop in whose ``__next__`` they are raised. An asyncio future takes
+    the ``CancelledError`` of ``concurrent.futures`` for its own end, and a `TaskGroup` loses the
+    failure. That of asyncio, `GeneratorExit` and what ends a program are no `Exception` and come
+    in words alone.
+    """
+    # Nothing is of that module's class before it is imported.
+    cancelled = getattr(sys.modules.get("concurrent.futures"), "CancelledError", ())
+    return issubclass(kind, (StopIteration, StopAsyncIteration, cancelled))
 
 
 def _end_chain(error: BaseException, cause: BaseException) -> None:

@@ -10,6 +10,7 @@ Tasks have a fingerprint for each of their parts, so that a difference has a nam
     {"init_task": ..., "exec_task": ..., "exit_task": ...,    the functions as they were given
      "__main__.step": ..., "__main__.LIMIT": ...}             what they use of their script
 
+Instructions are those of one version of Python, which stands before each; see `are_different`.
 The versions of the modules that they use are told by `bgpy.codec.loaded`.
 """
 
@@ -28,6 +29,9 @@ from bgpy.late import hashing
 from bgpy.system.strikes import is_strike_amid
 
 SCRIPT = "__main__"
+PYTHON = "{}.{}".format(*sys.version_info)
+"""Stands before the fingerprints that this process takes of tasks and what they use."""
+
 _SCRIPTS = (SCRIPT, "__mp_main__")
 
 DEEPEST_VALUE = 50
@@ -54,10 +58,10 @@ def of_code(code: CodeType) -> str:
 def of_tasks(tasks: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
     """The fingerprints of tasks, by name, and of all that they use of their script."""
     walk = _Walk()
-    found = {name: _hashed(walk.part(task)) for name, task in tasks.items()}
+    found = {name: _marked(walk.part(task)) for name, task in tasks.items()}
     while walk.todo:
         name, value = walk.todo.popitem()
-        found[name] = _hashed(walk.part(value, defined=True))
+        found[name] = _marked(walk.part(value, defined=True))
         if _is_part(value):
             _parts.put(value, (_made_of(value), found[name]))
     return found
@@ -75,11 +79,21 @@ def of_parts(names: Set[str]) -> dict[str, str]:
     return {f"{SCRIPT}.{name}": _of_part(value) for name, value in found.items() if _is_part(value)}
 
 
+def are_different(one: str, other: str) -> bool:
+    """Whether two fingerprints of tasks, or of what they use, are known to be of different code.
+
+    Those that different versions of Python have taken are the same where no instructions are in
+    them; otherwise nothing is known.
+    """
+    (python, _, found), (another, _, others) = one.partition(" "), other.partition(" ")
+    return python == another and found != others
+
+
 def _of_part(value: Any) -> str:
     known, made_of = _parts.get(value), _made_of(value)
     if known is not None and known[0].is_same(made_of):
         return known[1]
-    found = _hashed(_Walk().part(value, defined=True))
+    found = _marked(_Walk().part(value, defined=True))
     _parts.put(value, (made_of, found))
     return found
 
@@ -163,6 +177,10 @@ _parts: Identities[tuple[_MadeOf, str]] = Identities()
 def _hashed(text: bytes) -> str:
     found: str = hashing()[0].sha256(text).hexdigest()[:32]
     return found
+
+
+def _marked(text: bytes) -> str:
+    return f"{PYTHON} {_hashed(text)}"
 
 
 def _joined(kind: str, parts: Iterable[bytes]) -> bytes:
