@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -19,9 +20,11 @@ from click.testing import CliRunner
 import bgpy as bgpy_package
 from bgpy import Client, Handle, __version__, respond, token_create
 from bgpy.cli.commands import program
+from bgpy.errors import AuthenticationError
 from bgpy.state import folders
 from tests.support.command import COMMAND
 from tests.support.gate import Gate
+from tests.support.peers import wait_until
 from tests.support.tasks.counting import TASKS
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -146,6 +149,26 @@ def test_server_runs_exit_task_when_interrupted(
     process.send_signal(number)
     output, _ = process.communicate()
     assert (output, process.returncode) == ("exit_task ran\n", 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files that are open can't be removed")
+@pytest.mark.parametrize("foreground", [True, False])
+def test_server_is_found_again_when_its_folder_was_removed_while_nobody_was_connected(
+    serve: Serve, start: Start, free_port: int, foreground: bool
+) -> None:
+    """The first client fails, since there is no token; then the folder is there again."""
+    if foreground:
+        serve(free_port)
+    else:
+        start(port=free_port)
+    shutil.rmtree(folders.folder("127.0.0.1", free_port).path)
+
+    def is_found() -> bool:
+        with suppress(AuthenticationError), Client("127.0.0.1", free_port) as client:
+            return client.ping() >= 0
+        return False
+
+    wait_until(is_found, "a new client finds the token")
 
 
 def test_token_can_be_given_in_the_environment(

@@ -114,11 +114,12 @@ class Host:
         plain_loopback = self._encryption is Encryption.BEYOND_LOOPBACK
         listener.speak_tls(self._listener, identity, plain_loopback)
 
-    def serve(self, ready: Callable[[], None], chores: Chores = lambda: None) -> None:
+    def serve(self, ready: Callable[[], None], chores: Chores | None = None) -> None:
         """Serve in this thread until the server ends; `ready` is called when it is ready.
 
-        `chores` is called from time to time while the server is busy. Raises what an init
-        file and its `init_task` raise.
+        `chores` is called from time to time while the server is busy; without it the server's
+        folder is made anew then where it was removed. Raises what an init file and its
+        `init_task` raise.
         """
         options = self._options
         path = options.init_file
@@ -145,7 +146,13 @@ class Host:
             self.claim.release(self._end_in_order(shutdown.asked_by) if begun else "")
 
         events = Events(
-            initialized, kept.put_back, closing, release, self._in_child, chores, signalled
+            initialized,
+            kept.put_back,
+            closing,
+            release,
+            self._in_child,
+            chores or self._tend,
+            signalled,
         )
         in_main = threading.current_thread() is threading.main_thread()
         pid = os.getpid() if in_main else 0
@@ -184,6 +191,13 @@ class Host:
         """Remove the server's files: this process exits now, since `why`."""
         self.claim.drop(_ending("at once", why))
         self._listener.close()
+
+    def _tend(self) -> None:
+        try:
+            if self.claim.renew():
+                log.warning("the server's folder had been removed: it was made anew")
+        except OSError as error:  # in the standby's thread: none of a signal handler's
+            log.debug("the server's folder can't be made anew: %s", error)
 
     def _in_child(self) -> None:
         self.claim.close_in_child()

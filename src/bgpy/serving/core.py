@@ -277,6 +277,8 @@ class ServerCore:
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""
+        if not session.client_id:
+            self._reactor.tend()  # it may have found no token, if the server's folder is gone
         self._parts.questions.leave(session)
         self._audit.ended(session.name, session.client_id, session.outcome)
         self._jobs.leave(session.client_id)

@@ -362,6 +362,10 @@ class Reactor:
         with self._lock:
             self._role.arm()
 
+    def tend(self) -> None:
+        """Have the chores done soon if their time has come, though there is no work."""
+        self._bell.open()
+
     # The standby
 
     def _stand_by(self) -> None:
