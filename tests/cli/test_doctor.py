@@ -235,6 +235,42 @@ def test_doctor_tells_how_the_last_server_there_ended(
         assert ("the server has ended" in facts["log ends"]) is not kill
 
 
+FAILING = """
+def init_task(): pass
+def exec_task(client_socket, state, args): pass
+def exit_task(client_socket, state, args): raise LookupError("no\\ntable")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("foreground", [True, False])
+def test_failed_exit_task_is_told_by_doctor_and_by_the_exit_code(
+    free_port: int, foreground: bool, tmp_path: Path
+) -> None:
+    """Nobody who reads that it ended in order should think that all was saved."""
+    place, init_file = f"127.0.0.1:{free_port}", tmp_path / "failing_tasks.py"
+    init_file.write_text(FAILING)
+    if foreground:
+        command = [sys.executable, "-m", "bgpy", "server", place, "-i", str(init_file)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        assert "listening" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        *_, last = process.communicate()[1].splitlines()
+        assert last == (
+            "bgpy: exit_task raised LookupError: no table; the server has ended all the same"
+        )
+        assert process.returncode == 1
+    else:
+        handle = Server(place, init_file=init_file).run_background()
+        os.kill(handle.pid, signal.SIGTERM)
+        assert handle.wait(30)
+    name = "SIGINT" if foreground else "SIGTERM"
+    said = f"it ended with a failed exit_task at 20.*: it received {name}; exit_task raised .*"
+    output = _doctor(place).output
+    assert re.search(f"{said}LookupError: no table$", output, re.MULTILINE), output
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 @pytest.mark.parametrize("foreground", [False, True])
 @pytest.mark.parametrize("how", ["client", "signal", "second signal"])

@@ -100,7 +100,7 @@ class Bench:
     def init_file_ran(self, outcome: Outcome) -> None:
         self.init_file_outcomes.append(outcome)
 
-    def exit_ran(self) -> None:
+    def exit_ran(self, outcome: Outcome) -> None:
         self.exits += 1
 
     def has_tasks(self, exec_task: Task, exit_task: Task = lambda *_: None) -> None:

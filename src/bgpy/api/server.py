@@ -121,6 +121,9 @@ class Server:
         `exit_task`; a second signal ends the process at once. Raises `StartupError` if the
         server can't start, and what an init file raises.
         """
+        run_to_its_end(self)
+
+    def _run(self) -> str:
         from bgpy.hosting.host import Host
 
         log_to_stderr = _logging_to_stderr(self._options.log_level, self._options.log_file)
@@ -137,6 +140,7 @@ class Server:
                 if self._options.init_file is not None:
                     _tracebacks().strip(error)
                 raise
+        return host.exit_failure
 
     def run_background(self) -> Handle:
         """Start the server in a new process that outlives this one; return when it is ready.
@@ -188,6 +192,11 @@ class Server:
         # A server beyond loopback may refuse plain connections; it always accepts TLS.
         plain = _encryption(self._options, address.Address(host, port)) is Encryption.NONE
         return _client()(host, port, self._token, timeout=timeout, tls=None if plain else True)
+
+
+def run_to_its_end(server: Server) -> str:
+    """Do what ``server.run()`` does; give what `exit_task` raised, in words; empty if nothing."""
+    return server._run()
 
 
 def _encryption(options: Options, place: address.Address) -> Encryption | None:

@@ -87,7 +87,8 @@ def server(
 
     Port 0 takes a free port, and without ADDRESS the server makes its own Unix socket; the
     log names it. Ctrl-C ends the server: the current task finishes, then exit_task runs;
-    a second Ctrl-C ends the server at once, without exit_task.
+    a second Ctrl-C ends the server at once, without exit_task. If exit_task raises, that is
+    told, and the code is 1.
 
     The server ends with its terminal, as after one Ctrl-C: under SSH start it with nohup, or
     from Python with run_background().
@@ -96,11 +97,12 @@ def server(
         import faulthandler
         import traceback
 
-        from bgpy.api.server import Server
+        from bgpy.api.server import Server, run_to_its_end
         from bgpy.codec.arrival import adopt_main
         from bgpy.codec.tracebacks import strip
         from bgpy.hosting.host import end_soon
         from bgpy.hosting.signals import as_after_login
+        from bgpy.process.output import keep_from_stopping_tasks
         from bgpy.state.tokens import remove_environment
         from bgpy.tasks import init_file as init_files
 
@@ -122,9 +124,10 @@ def server(
         remove_environment()
         as_after_login()
         adopt_main()
+        keep_from_stopping_tasks()
         faulthandler.enable()  # a crash says where
         try:
-            started.run()
+            failed = run_to_its_end(started)
         except (SystemExit, Exception) as error:
             if init_file is None or isinstance(error, BgpyError):
                 raise
@@ -132,7 +135,9 @@ def server(
             if error.__traceback__ is not None or isinstance(error, SyntaxError):
                 traceback.print_exception(error)
             raise init_files.failure(init_file, error) from error
-        end_soon()
+        end_soon(FAILED if failed else 0)
+        if failed:
+            leave(f"exit_task raised {failed}; the server has ended all the same", FAILED)
 
 
 @program.command(short_help="Run a server's exit_task and end it.")

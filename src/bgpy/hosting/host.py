@@ -47,6 +47,8 @@ class Host:
         self.log_file = options.log_file
         self.script = script()
         """The script that has started it, for its record."""
+        self.exit_failure = ""
+        """What `exit_task` raised, in words, once the server has ended; empty if nothing."""
         if options.init_file is not None:
             init_file.check_exists(options.init_file)
         asked = address.parse(options.host, options.port)
@@ -139,7 +141,8 @@ class Host:
 
         def release() -> None:
             # One that never was ready has told its starter why.
-            self.claim.release(_ending("in order", shutdown.asked_by) if begun else "")
+            self.exit_failure = server.exit_failure
+            self.claim.release(self._end_in_order(shutdown.asked_by) if begun else "")
 
         events = Events(
             initialized, kept.put_back, closing, release, self._in_child, chores, signalled
@@ -164,6 +167,13 @@ class Host:
             log.info("the server has ended")
         finally:
             self.close()
+
+    def _end_in_order(self, why: str) -> str:
+        """How this server, whose tasks have all run, ends now since `why`."""
+        if not self.exit_failure:
+            return _ending("in order", why)
+        words = " ".join(self.exit_failure.split())
+        return f"{_ending('with a failed exit_task', why)}; exit_task raised {words}"
 
     def close(self) -> None:
         """Close the port and remove the record; `serve` always does this at its end."""
@@ -209,11 +219,11 @@ def _tidy(place: address.Address) -> None:
         unix.remove_stale(folder, lives)
 
 
-def end_soon() -> None:
-    """Make this process exit within `LAST_THREADS` seconds, whatever its threads do.
+def end_soon(code: int = 0) -> None:
+    """Make this process exit with `code` within `LAST_THREADS` seconds, whatever its threads do.
 
     Called when a server has ended in a process that runs nothing else.
     """
-    watchdog = threading.Timer(LAST_THREADS, leave, (0,))
+    watchdog = threading.Timer(LAST_THREADS, leave, (code,))
     watchdog.daemon = True
     watchdog.start()

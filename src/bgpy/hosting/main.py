@@ -8,7 +8,6 @@ import os
 import sys
 import time
 import traceback
-from contextlib import suppress
 
 from bgpy.codec.arrival import adopt_main
 from bgpy.codec.tracebacks import strip
@@ -74,11 +73,12 @@ def main(settings: Settings, ready: Ready) -> None:
             raise
         if options.init_file is not None:
             strip(error)
-        with suppress(OSError):  # the log may have no room for it
-            traceback.print_exc()
+        traceback.print_exc()
         ready.failed(_as_startup_error(options.init_file, error))
         sys.exit(1)
-    end_soon()
+    code = 1 if server.exit_failure else 0
+    end_soon(code)
+    sys.exit(code)
 
 
 def _report_crashes(fd: int) -> None:

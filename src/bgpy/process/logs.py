@@ -16,14 +16,13 @@ written is in the old file, and what children that run already write stays there
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import stat
 import sys
-from typing import TextIO
 
 from bgpy.errors import StartupError
+from bgpy.process.output import standard_stream
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _CHUNK = 2**20
@@ -98,8 +97,9 @@ def redirect(fd: int) -> None:
     _copy_early_output(fd)
     os.dup2(fd, 1)
     os.dup2(fd, 2)
-    sys.stdout = sys.__stdout__ = _stream(sys.stdout, 1, False)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _stream(sys.stderr, 2, True)  # type: ignore[misc]
+    # PYTHONUNBUFFERED would write each part of a line by itself; of errors each part matters.
+    sys.stdout = sys.__stdout__ = standard_stream(sys.stdout, 1, True, False)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = standard_stream(sys.stderr, 2, True, True)  # type: ignore[misc]
     if sys.platform != "win32":
         _buffer_c_output_by_line()
 
@@ -266,18 +266,6 @@ def _copy_early_output(fd: int) -> None:
     except OSError:
         # Standard error is closed, or can't be read: then nothing is known to be in it.
         return
-
-
-def _stream(old: TextIO | None, descriptor: int, at_once: bool) -> io.TextIOWrapper:
-    """A standard stream without a buffer of bytes, which takes every text."""
-    return io.TextIOWrapper(
-        io.FileIO(descriptor, "w", closefd=False),
-        encoding=getattr(old, "encoding", None) or "utf-8",
-        errors="backslashreplace",
-        line_buffering=True,
-        # PYTHONUNBUFFERED would write each part of a line by itself; of errors each part matters.
-        write_through=at_once,
-    )
 
 
 def _buffer_c_output_by_line() -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from bgpy.codec import failures
 from bgpy.codec.modules import Catalogue
 from bgpy.codec.payload import PICKLE
 from bgpy.config import Limits
@@ -123,6 +124,8 @@ class ServerCore:
         shared = memoryview(bytearray(RECEIVE_BUFFER))
         self._context = SessionContext(self, limits, self._reactor, self._budget, shared)
         self._failure: BaseException | None = None
+        self.exit_failure = ""
+        """What the exit task raised, in words; empty if it raised nothing, or has not run."""
         _servers.add(self)
 
     def _make_parts(self, catalogue: Catalogue) -> ServerParts:
@@ -217,9 +220,12 @@ class ServerCore:
 
     # What the worker tells, in the task thread
 
-    def exit_ran(self) -> None:
-        """The exit task has run: the server ends."""
+    def exit_ran(self, outcome: Outcome) -> None:
+        """The exit task has run, or failed: the server ends."""
         self._reactor.stop()
+        if outcome.error is not None:
+            described = failures.describe(outcome.error)
+            self.exit_failure = f"{described.type_name}: {described.text:.300}".removesuffix(": ")
 
     def init_file_ran(self, outcome: Outcome) -> None:
         """The init file's `init_task` has run, or failed."""

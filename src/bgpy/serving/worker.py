@@ -52,8 +52,8 @@ class Hooks(Protocol):
     def init_file_ran(self, outcome: Outcome) -> None:
         """The init file's `init_task` has run, or failed."""
 
-    def exit_ran(self) -> None:
-        """The exit task has run: the server ends."""
+    def exit_ran(self, outcome: Outcome) -> None:
+        """The exit task has run, or failed: the server ends."""
 
 
 class Worker:
@@ -212,7 +212,7 @@ class Worker:
             log.exception("the end of %s_task could not be sent to its caller", kind.name.lower())
             self._outbox.finish(job, client_socket, Outcome(Result.RAISED, NoResponse(UNSENT)))
         if kind is Kind.EXIT and not unread:
-            self._hooks.exit_ran()
+            self._hooks.exit_ran(outcome)
         elif kind is Kind.INIT and job.peer is None:
             self._hooks.init_file_ran(outcome)
 

@@ -31,9 +31,11 @@ class Notes(Helper[int]):
     def __init__(self, owner: object) -> None:
         super().__init__(owner)
         self.done: SimpleQueue[tuple[int, int]] = SimpleQueue()
+        self.fails: list[int] = []
 
     def do(self, what: int) -> None:
-        if what < 0:
+        if what in self.fails:
+            self.fails.remove(what)
             raise MemoryError
         self.done.put((what, threading.get_ident()))
 
@@ -198,16 +200,60 @@ def test_thread_that_has_ended_before_it_was_noted_is_not_taken_to_run(
 def test_thread_that_fails_carries_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And says so."""
+    """And says so; what it was doing is done first, once more."""
     monkeypatch.setattr(module, "AGAIN", 0.01)
     owner = Owner()
     notes = Notes(owner)
+    notes.fails = [1, 1]
     with caplog.at_level(logging.ERROR, "bgpy.client"):
-        for number in (-1, 2):
+        for number in (1, 2):
             assert notes.ring(number)
-        assert notes.done.get(timeout=LONG)[0] == 2
+        assert [notes.done.get(timeout=LONG)[0] for _ in range(2)] == [1, 2]
     assert "a thread of a client failed; it carries on" in caplog.text
     notes.rest()
+
+
+@pytest.mark.parametrize("step", ["_has_ended", "_work", "_is_rung", "_recover"])
+def test_thread_without_memory_for_any_step_carries_on(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Those that have rung count on it, and may not ring again."""
+    monkeypatch.setattr(module, "AGAIN", 0.01)
+    owner = Owner()
+    notes, out, failed = Notes(owner), [3, 3], threading.Event()
+    real = getattr(notes, step)
+
+    def failing(*args: object) -> object:
+        if out:
+            out.pop()
+            raise MemoryError
+        failed.set()
+        return real(*args)
+
+    monkeypatch.setattr(notes, step, failing)
+    notes.fails = [1, 1, 1]  # then it has to recover
+    assert notes.ring(1)
+    assert notes.done.get(timeout=LONG)[0] == 1
+    assert failed.wait(LONG)
+    assert notes.is_running
+    assert notes.ring(2)
+    assert notes.done.get(timeout=LONG)[0] == 2
+    notes.rest()
+    wait_until(lambda: not notes.is_running, "it has ended")
+
+
+def test_thread_waits_no_longer_than_a_rest_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it waits for may be over long before, and a lock waits for so many seconds at most."""
+    monkeypatch.setattr(module, "REST_AFTER", 0.01)
+    owner, calls = Owner(), iter([2.0 * threading.TIMEOUT_MAX, 3600.0, None])
+
+    class Timed(Notes):
+        def pause(self) -> float | None:
+            return next(calls)
+
+    timed = Timed(owner)
+    assert timed.start()
+    wait_until(lambda: not timed.is_running, "nothing is to be waited for any more")
 
 
 def test_thread_is_called_again_after_the_seconds_that_it_says() -> None:

@@ -6,6 +6,7 @@ import gc
 import socket
 import weakref
 from collections.abc import Iterator
+from time import monotonic
 
 import pytest
 
@@ -145,3 +146,25 @@ def test_link_of_a_struck_sender_ends_when_it_is_pushed(ends: Ends) -> None:
     assert not link.push()
     assert isinstance(call.answer, ServerGone)
     assert "interrupted while sending" in str(call.answer)
+
+
+@pytest.mark.parametrize("why", ["the server is gone", "a goodbye has left"])
+def test_call_that_can_not_be_asked_for_waits_for_the_end_of_the_connection(
+    ends: Ends, why: str
+) -> None:
+    """The thread that reads finds that, or the answer before it; a failed send is not its error."""
+    channel, far = ends
+    link, call = channel.link, under_way(channel.link, 100)
+    if why == "a goodbye has left":
+        assert channel.say_goodbye("the client closes", monotonic() + 30)
+        call.chain = b"another"  # nor is the server told who waits
+        link.tell_chain(call)
+    else:
+        far.sock.close()
+    assert link.withdraw(call)
+    assert call.asked
+    assert call.answer is None
+    assert not link.has_ended
+    link.end("the thread that reads has found the end")
+    assert isinstance(call.answer, CallTimeout)
+    assert call.answer.progress == "unknown"

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import gc
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Any
 
 import pytest
 
+from bgpy.calling.blocking import helper, threads
 from bgpy.calling.blocking.channel import Channel
+from bgpy.calling.blocking.shared import NoReader
 from bgpy.calling.conversation import Call, timed_out
 from bgpy.errors import ServerGone
 from bgpy.system.latch import Latch
@@ -16,6 +22,8 @@ from bgpy.wire.messages import Failure, Goodbye, Pong, Reason, Reply
 from tests.support.channels import Far, bare_future, far_end
 
 Ends = tuple[Channel, Far]
+
+LONG = 30.0
 
 
 @pytest.fixture
@@ -131,3 +139,65 @@ def test_small_responses_that_come_together_reach_their_futures(ends: Ends) -> N
     heads = [bytes(getattr(each.result(30), "head", each.answer)) for each in futures[2:]]
     assert heads[1] == b"l" * 10_000
     assert futures[1].answer is taken
+
+
+@pytest.mark.parametrize("other", ["leaves", "reads the answer", "reads on"])
+def test_call_that_was_sent_waits_also_where_no_thread_can_stand_by(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """Its client would send it once more, and it would run twice."""
+    channel, far = ends
+    reader, call, turn, looked = channel.reader, Call(), threading.Lock(), threading.Event()
+    channel.conversation.begin(call, 1)
+    call.begun = call.left = True
+    reads = reader.reads
+
+    def looks(call: Call) -> bool:
+        try:
+            return reads(call)
+        except NoReader:
+            looked.set()
+            raise
+
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    monkeypatch.setattr(reader, "reads", looks)
+    with turn, ThreadPoolExecutor(1) as pool:
+        reader.turns.reader = turn
+        deadline = monotonic() + (0.01 if other == "reads on" else LONG)
+        waiting = pool.submit(reader.wait, call, True, deadline)
+        assert looked.wait(LONG)
+        far.say(Reply(1, b"value"))
+        if other == "leaves":
+            reader.turns.leave()
+        elif other == "reads the answer":
+            reader._read()
+        waiting.result(LONG)
+    assert (call.answer is None) == (other == "reads on")
+
+
+def test_standby_that_fails_also_to_end_the_connection_ends_it_later(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else reads while it has been asked to."""
+    channel, far = ends
+    link, future, out = channel.link, bare_future(), [2]
+    came, end = channel.reader._came, link.end
+
+    def failing(step: int, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: object) -> Any:
+            if out[0] == step:
+                out[0] -= 1
+                raise MemoryError
+            return real(*args)
+
+        return call
+
+    monkeypatch.setattr(helper, "AGAIN", 0.01)
+    monkeypatch.setattr(channel.reader, "_came", failing(2, came))
+    monkeypatch.setattr(link, "end", failing(1, end))
+    with channel._lock:
+        channel.admit(future, (b"args", (), False))
+        channel.push_admitted()
+    far.say(Reply(far.read().request, b"value"))
+    assert isinstance(future.result(LONG), ServerGone)
+    assert out == [0]

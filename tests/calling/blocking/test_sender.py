@@ -67,7 +67,7 @@ def test_timer_stays_until_it_was_seen_to(ends: tuple[Channel, Far]) -> None:
     assert first is not None
     timers.add(now + 5, channel.link, other)
     call.asked = True
-    timers.add(now + 20, channel.link, call)
+    timers.add(now + 20, channel.link, call, was_asked=True)
     timers.done(first)
     assert due(timers, now + 10) == [other]
     assert due(timers, now + 20) == [call]
@@ -185,4 +185,46 @@ def test_sender_asks_for_a_call_whose_time_is_over_and_gives_it_up(
     assert far.read().target == 1  # type: ignore[attr-defined]
     wait_until(lambda: call.answer is not None, "the call is given up")
     assert getattr(call.answer, "progress", None) == "unknown"
+    sender.rest()
+
+
+def test_call_that_was_asked_for_is_given_up_also_where_asking_failed(
+    ends: tuple[Channel, Far], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would look at it again."""
+    channel, _ = ends
+    work, call = Work(1), Call(0.01)
+
+    def withdraw(call: Call) -> bool:
+        call.asked = True
+        raise MemoryError
+
+    monkeypatch.setattr(channel.link, "withdraw", withdraw)
+    monkeypatch.setattr(helper, "AGAIN", 0.01)
+    sender = Sender(work, channel.link.shared)
+    channel.conversation.begin(call, 1)
+    call.begun = call.left = True
+    sender.timers.add(monotonic(), channel.link, call)
+    assert sender.ring(work)
+    wait_until(lambda: call.answer is not None, "the call is given up")
+    assert getattr(call.answer, "progress", None) == "unknown"
+    sender.rest()
+
+
+def test_future_whose_time_is_over_as_its_client_closes_ends_without_a_word(
+    ends: tuple[Channel, Far], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behind a goodbye no question leaves; an answer that comes all the same would be taken."""
+    channel, _ = ends
+    work, call = Work(1), Call(0.01)
+    sender = Sender(work, channel.link.shared)
+    channel.conversation.begin(call, 1)
+    call.begun = call.left = True
+    assert channel.say_goodbye("the client closes", monotonic() + LONG)
+    sender.timers.add(monotonic(), channel.link, call)
+    assert sender.ring(work)
+    wait_until(lambda: call.answer is not None, "the call is given up")
+    assert getattr(call.answer, "progress", None) == "unknown"
+    assert not channel.has_ended, "what comes for others is still read"
+    assert not caplog.records
     sender.rest()

@@ -20,6 +20,10 @@ is taken by one of them (`deque.popleft`), each has its own `Life` to say that i
 that none says it for another, and the one too many rests as any does: after `REST_AFTER` seconds
 without a ring. A bell by which one is woken in vain costs that thread a look.
 
+**What fails is done again.** Without memory any step of the thread may fail, so what was taken and
+not done is put back in front, and the thread looks again after `AGAIN` seconds or with the next
+ring. It ends by no failure: others may count on it and not ring again (`turns.asked`).
+
 **It keeps nothing alive** but what is to be done. Its owner's end is told by C code alone, a weak
 reference whose callback is a queue's `put`, which no signal handler can keep from it.
 """
@@ -70,10 +74,13 @@ class Helper(ABC, Generic[T]):
 
     @abstractmethod
     def do(self, what: T) -> None:
-        """In the thread: do what was rung for."""
+        """In the thread: do what was rung for. If this raises it is done once more."""
 
     def pause(self) -> float | None:
-        """In the thread, after each: seconds until this is to be called again, None for no need."""
+        """In the thread, after each: seconds until this is to be called again, None for no need.
+
+        It is called every `REST_AFTER` seconds too while there is need.
+        """
         return None
 
     @property
@@ -109,34 +116,51 @@ class Helper(ABC, Generic[T]):
             self._bell.put(self._owner)
 
     def _run(self, life: Life) -> None:
-        try:
-            while True:
-                seconds = self._work()
-                if self._is_rung(seconds) or seconds is not None:
-                    continue
-                life.is_over = True
-                if not self._to_do:
+        while True:
+            try:
+                if self._has_ended(life):
                     return
+            except BaseException:  # out of memory, say; no handler's: those run elsewhere
                 life.is_over = False
-        finally:
-            life.is_over = True  # out of memory: the next that rings starts another
+                try:
+                    self._recover()
+                except BaseException:
+                    continue  # at once, and until there is memory again
+
+    def _recover(self) -> None:
+        """After a failure: say so, and wait a moment."""
+        log.exception("a thread of a client failed; it carries on")
+        self._is_rung(AGAIN)
+
+    def _has_ended(self, life: Life) -> bool:
+        """Work and wait for a ring once; whether there was none, and nothing is left to do."""
+        seconds = self._work()
+        if self._is_rung(seconds) or seconds is not None:
+            return False
+        life.is_over = True
+        if not self._to_do:
+            return True
+        life.is_over = False
+        return False
 
     def _work(self) -> float | None:
         """Do all there is to do; seconds after which there may be more without a ring."""
         while True:
-            seconds: float | None = AGAIN
-            try:
-                if self._to_do:
-                    self.do(self._to_do.popleft())
-                seconds = self.pause()
-            except BaseException:  # out of memory, say; no handler's: those run elsewhere
-                log.exception("a thread of a client failed; it carries on")
+            if self._to_do:
+                what = self._to_do.popleft()
+                try:
+                    self.do(what)
+                except BaseException:
+                    self._to_do.appendleft(what)
+                    raise
+            seconds = self.pause()
             if not self._to_do:
                 return seconds
 
     def _is_rung(self, seconds: float | None) -> bool:
         """Wait for a ring, as long as that makes sense."""
+        longest = REST_AFTER if seconds is None else min(seconds, REST_AFTER)
         try:
-            return self._bell.get(timeout=REST_AFTER if seconds is None else seconds) is RUNG
+            return self._bell.get(timeout=longest) is RUNG
         except Empty:
             return False

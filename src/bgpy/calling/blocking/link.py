@@ -111,7 +111,8 @@ class Link:
         """Take back a call whose time is over; whether the server was asked to, and may say.
 
         What is left to send of it is sent all the same, and the server asked behind that: the
-        connection is not for this call alone.
+        connection is not for this call alone. Where no question can leave, since a goodbye has or
+        since the server is gone, an answer may come all the same: what came before the end is read.
         """
         with self.lock:
             torn = self.sends.torn
@@ -119,15 +120,27 @@ class Link:
             if what is Expiry.WITHDRAWN:
                 self.sends.take_back(call)
             elif what is Expiry.ASK:
-                number = self.shared.numbers.draw()
-                question = self.conversation.ask(call, number)
-                self.sends.send(question, self.connection.send(Cancel(number, call.request)))
+                self._ask_about(call)
         if torn:
             self.end(STRUCK_SENDING)
         elif what is Expiry.CUT_OFF:
             self.end("a request timed out before it was completely sent")
         self.leave_behind()
         return what is Expiry.ASK
+
+    def _ask_about(self, call: Call) -> None:
+        """With the lock held: ask the server how far `call` came, whose time is over."""
+        if self.leaving:
+            call.asked = True  # as if it had been: behind a goodbye nothing leaves
+            return
+        number = self.shared.numbers.draw()
+        question = self.conversation.ask(call, number)
+        try:
+            self.sends.send(question, self.connection.send(Cancel(number, call.request)))
+        except OSError as error:
+            if is_strike(error):
+                raise
+            # Else the connection is lost: the thread that reads finds its end.
 
     def expire_future(self, call: Call) -> bool:
         """The time of a future's call is over: ask, or end it; whether an answer may come."""
@@ -152,7 +165,7 @@ class Link:
         if chain == call.chain or len(chain) > current.LONGEST_CHAIN:
             return
         with self.lock:
-            if not self.can_send or call.answer is not None:
+            if not self.can_send or self.leaving or call.answer is not None:
                 return
             call.chain = chain
             question = Status(self.shared.numbers.draw(), stage_question(call.request, chain))

@@ -122,10 +122,24 @@ class Reader:
                         if call.answer is not None or is_over(deadline):
                             return
                 # The standby took it for struck down, before it had its lock.
-                with self._lock:
-                    reads = self.reads(call)
+                reads = self._reads_again(call, deadline)
             elif not self._sleep(call, deadline):
                 return
+
+    def _reads_again(self, call: Call, deadline: float | None) -> bool:
+        """As `reads`, of a call that has been sent: nothing may send it once more.
+
+        So where another thread reads, and none can be started to stand by, it looks again and
+        again whether that one has left.
+        """
+        while True:
+            try:
+                with self._lock:
+                    return self.reads(call)
+            except NoReader:
+                call.waker.wait(LOOK_AFTER)
+                if call.answer is not None or is_over(deadline):
+                    return False
 
     def _sleep(self, call: Call, deadline: float | None) -> bool:
         """Wait to be woken; whether the time is not over. In a task, only for a tick."""

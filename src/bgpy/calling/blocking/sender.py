@@ -53,10 +53,10 @@ class Timers:
         self._heap: list[Timer] = []
         self._count = 0
 
-    def add(self, deadline: float, link: Link, call: Call) -> bool:
+    def add(self, deadline: float, link: Link, call: Call, was_asked: bool = False) -> bool:
         """Have `call` be `due` at `deadline`; whether that is the next of all."""
         self._count += 1
-        timer = Timer(deadline, self._count, weakref.ref(link), weakref.ref(call), call.asked)
+        timer = Timer(deadline, self._count, weakref.ref(link), weakref.ref(call), was_asked)
         heapq.heappush(self._heap, timer)
         return self._heap[0] is timer
 
@@ -100,15 +100,12 @@ class Sender(Helper[Work]):
 
     def do(self, what: Work) -> None:
         """Send for a while, and have the rest sent after a look at the deadlines."""
-        left = True
-        try:
-            with self._shared.here.inside:
-                with self._shared.lock:
-                    seconds = self.timers.seconds()
-                left = what.send_posted(TICK if seconds is None else min(TICK, seconds))
-        finally:
-            if left:  # if it failed, since memory was out, what is posted stays so
-                self.leave(what)
+        with self._shared.here.inside:
+            with self._shared.lock:
+                seconds = self.timers.seconds()
+            left = what.send_posted(TICK if seconds is None else min(TICK, seconds))
+        if left:
+            self.leave(what)
 
     def pause(self) -> float | None:
         """Futures whose time is over ask the server, and give up a moment later."""
@@ -126,6 +123,7 @@ class Sender(Helper[Work]):
     def _expire(self, link: Link, call: Call) -> None:
         if call.asked:
             link.give_up_future(call)
-        elif link.expire_future(call):
-            with self._shared.lock:
-                self.timers.add(monotonic() + ASK, link, call)
+            return
+        with self._shared.lock:  # first: whatever fails then, a call that was asked for ends
+            self.timers.add(monotonic() + ASK, link, call, was_asked=True)
+        link.expire_future(call)

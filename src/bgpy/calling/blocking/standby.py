@@ -2,7 +2,8 @@
 
 It is started by the first that would have to sleep, and rests while nothing is under way
 (`helper`); it doesn't keep its connection alive then. No signal handler runs in it, so it is the
-one that finds and tidies what a thread left that was struck down.
+one that finds and tidies what a thread left that was struck down. Without memory it may fail
+itself, at any step: it reads again then (`helper`), since everybody else waits for it.
 """
 
 from __future__ import annotations
