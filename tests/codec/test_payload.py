@@ -12,6 +12,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -191,6 +192,14 @@ class Slotted:
 
 
 LOCK = threading.Lock()
+_uses_lock = FunctionType((lambda: LOCK).__code__, globals(), "_uses_lock")
+
+
+def _holds(held: object) -> Any:
+    def inner() -> object:
+        return held
+
+    return inner
 
 
 @pytest.mark.parametrize(
@@ -201,8 +210,9 @@ LOCK = threading.Lock()
         ({"fine": 1, "x": [1, LOCK]}, r"args\['x'\]\[1\]"),
         ({"a": {"b": (1, {"c": LOCK})}}, r"args\['a'\]\['b'\]\[1\]\['c'\]"),
         ({"x": Slotted(LOCK)}, r"args\['x'\]"),
-        ({7: lambda: LOCK}, r"args\[7\]"),
-        ([[[[[[LOCK]]]]]], r"args\[0\]\[0\]\[0\]\[0\]"),
+        ({7: _uses_lock}, r"args\[7\] \(global 'LOCK' of _uses_lock\)"),
+        ({7: _holds(LOCK)}, r"args\[7\] \(variable 'held' of inner\)"),
+        ([[[[[[LOCK]]]]]], r"args\[0\]\[0\]\[0\]\[0\]\[0\]\[0\]"),
     ],
 )
 def test_encode_names_the_part_when_it_cannot_be_sent(obj: Any, name: str) -> None:

@@ -13,6 +13,7 @@ import pickle
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 from bgpy.codec import by_value, renamed
@@ -276,12 +277,22 @@ def _reason(error: BaseException) -> str:
     return text if isinstance(error, pickle.PickleError) else f"{type(error).__name__}: {text}"
 
 
-def _blame(obj: Any, name: str, depth: int = 4) -> str:
-    """Name the innermost part of `obj` that can't be pickled, as in ``args['model']``."""
+def _blame(obj: Any, name: str, depth: int = 20) -> str:
+    """Name the innermost part of `obj` that can't be pickled, as in ``args['model']``.
+
+    Of a function that is what it uses: ``args['run'] (global 'DB' of load)``.
+    """
     if depth and isinstance(obj, dict):
         parts = [(f"{name}[{key!r}]", value) for key, value in obj.items()]
     elif depth and isinstance(obj, (list, tuple)):
         parts = [(f"{name}[{index}]", value) for index, value in enumerate(obj)]
+    elif depth and isinstance(obj, FunctionType):
+        at = name.partition(" (")[0]
+        parts = [
+            (f"{at} ({what} of {obj.__name__})", value)
+            for what, value in _used_by(obj)
+            if value is not obj
+        ]
     else:
         return name
     for part, value in parts:
@@ -292,3 +303,14 @@ def _blame(obj: Any, name: str, depth: int = 4) -> str:
                 raise
             return _blame(value, part, depth - 1)
     return name
+
+
+def _used_by(function: FunctionType) -> list[tuple[str, Any]]:
+    """What travels with a function by value: the globals and the variables around it."""
+    from inspect import getclosurevars  # 10 ms that a call never needs otherwise
+
+    used = getclosurevars(function)
+    return [
+        *((f"global {name!r}", value) for name, value in used.globals.items()),
+        *((f"variable {name!r}", value) for name, value in used.nonlocals.items()),
+    ]
