@@ -152,6 +152,9 @@ class StillReactor:
     def change(self, change: Callable[[], None]) -> None:
         self._changes.append(change)
 
+    def tend(self) -> None:
+        pass
+
     def poll(self) -> None:
         """Do what is to happen before a poll."""
         while self._changes:

@@ -83,7 +83,6 @@ def serving_on(lasting: tuple[str, str]) -> Iterator[Client]:
         ExceptionGroup("several", [ValueError("one"), KeyError("two")]),
         RecursionError("too deep"),
         MemoryError("too much"),
-        StopIteration(3),
         subprocess.CalledProcessError(3, ["make"]),
     ],
     ids=lambda error: type(error).__name__,

@@ -45,7 +45,9 @@ def _rebuild(described: Description) -> Exception:
 
 
 def _there(error: BaseException) -> Exception:
-    return _rebuild(describe(_raised(error)))
+    # In a thread of its own: what another test left to be handled in this one would be a context.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: _rebuild(describe(_raised(error)))).result()
 
 
 class Plain(Exception):
