@@ -11,6 +11,8 @@ import logging
 import sys
 import traceback
 
+from bgpy.system import reserve
+
 _shielded: set[str] = set()
 
 
@@ -25,7 +27,9 @@ def shield(name: str) -> None:
     def shielded(record: logging.LogRecord) -> None:
         try:
             handle(record)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                reserve.give_back()
             # As `logging.Handler.handleError` does for the library's own handlers.
             if logging.raiseExceptions:
                 with contextlib.suppress(Exception):

@@ -15,6 +15,7 @@ from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.sessions import acceptor as acceptor_module
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.session import Session
+from bgpy.system import reserve
 from tests.support.strikes import Struck
 
 
@@ -240,11 +241,11 @@ def test_memory_is_kept_for_those_that_are_there(at: Open, monkeypatch: pytest.M
     door.knock()
     door.fails = None
     assert stranger.outcome
-    monkeypatch.setattr(acceptor_module, "KEPT_MEMORY", 2**62)
+    monkeypatch.setattr(reserve, "SIZE", 2**62)
     door.knock()
     assert door.watched is None  # nobody is left who could make room
     assert len(door.made) == 1
-    monkeypatch.setattr(acceptor_module, "KEPT_MEMORY", 2**10)
+    monkeypatch.setattr(reserve, "SIZE", 2**10)
     door.timers[-1]()
     assert door.knock().outcome == ""
     assert len(door.made) == 2

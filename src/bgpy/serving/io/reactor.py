@@ -22,6 +22,7 @@ from typing import Protocol, TypeVar
 
 from bgpy.serving.io.poller import ALONE, MOST_READY, READ, OnReady, Poller, Watched
 from bgpy.serving.io.polling_role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
+from bgpy.system import reserve
 from bgpy.system.exiting import leave_child
 from bgpy.system.latch import Latch
 
@@ -197,6 +198,8 @@ class Reactor:
                     # A signal handler has forked while nothing ran; what it raises ends the
                     # child where it is guarded, so this is of the poll that has been closed.
                     leave_child(None)
+                if isinstance(error, MemoryError):
+                    reserve.give_back()
                 if isinstance(error, OSError) and self._sockets.is_closed():
                     raise Deaf from error
                 log.exception("an exception interrupted the poller; polling continues")

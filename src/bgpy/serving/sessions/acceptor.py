@@ -19,14 +19,9 @@ from bgpy.serving.io.poller import READ
 from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.sessions.session import Session
 from bgpy.shortage import shortage
-from bgpy.system import descriptors
+from bgpy.system import descriptors, reserve
 
 log = logging.getLogger("bgpy.server")
-
-KEPT_MEMORY = 2**21
-"""Bytes that are given back when a new connection meets the end of the memory, and without which
-no more are accepted: those that are there are served with them. Python takes memory from the system
-by the MiB."""
 
 
 class Acceptor:
@@ -52,7 +47,6 @@ class Acceptor:
         self._most = descriptors.for_clients(limits.max_connections)
         self._most_half_open = min(limits.max_half_open, self._most)
         self._accepting = False
-        self._reserve: bytearray | None = None
         self._refusal_logged = -limits.handshake_timeout
 
     def open(self) -> None:
@@ -99,7 +93,7 @@ class Acceptor:
             why = f"there are {len(self.sessions)} connections (max_connections)"
         elif descriptors.is_scarce(self._listener.sock.fileno()):
             why = "the remaining file descriptors are reserved for tasks (raise ulimit -n)"
-        elif not self._has_reserve():
+        elif not reserve.keep():
             why = "out of memory"
         if why and not self._make_room(why):
             return
@@ -117,19 +111,9 @@ class Acceptor:
             arrival.stream.close()
             self._failed(error)
 
-    def _has_reserve(self) -> bool:
-        """Whether there is memory that a new connection may use up: else those there need it."""
-        if self._reserve is None:
-            try:
-                # Address space, as long as nobody writes to it.
-                self._reserve = bytearray(KEPT_MEMORY)
-            except MemoryError:
-                return False
-        return True
-
     def _failed(self, error: OSError | MemoryError) -> None:
         if isinstance(error, MemoryError):
-            self._reserve = None
+            reserve.give_back()
         if isinstance(error, MemoryError) or shortage(error) is not None:
             self._make_room(str(error) or "out of memory")
         # Else it was gone already.

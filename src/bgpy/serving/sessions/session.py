@@ -42,6 +42,7 @@ from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionContext
 from bgpy.serving.sessions.stall import Stall
 from bgpy.serving.sessions.watch import Pause, Watch
+from bgpy.system import reserve
 from bgpy.system.strikes import is_strike
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ServerHandshake
@@ -168,6 +169,8 @@ class Session:
                 self._close()
             # Else nothing is there after all.
         else:
+            if isinstance(error, MemoryError):
+                reserve.give_back()
             self.outcome = "failed"
             self._close()  # first: another may strike
             log.exception("%s: closed after an unexpected failure", self.name)
