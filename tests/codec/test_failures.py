@@ -337,11 +337,11 @@ def test_groups_keep_their_shape_and_each_member_its_type() -> None:
         raise there
     except* Frozen as frozen:
         caught.append(repr(frozen.exceptions[0].exceptions))  # type: ignore[union-attr]
-    except* RemoteError:
-        caught.append("remote")
+    except* Unpicklable:
+        caught.append("with a lock")
     except* Exception:
         caught.append("others")
-    assert caught == ["(Frozen(code=1, hint='none'),)", "remote", "others"]
+    assert caught == ["(Frozen(code=1, hint='none'),)", "with a lock", "others"]
 
 
 def test_group_that_holds_what_ends_programs_arrives_as_one_of_exceptions() -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from bgpy.codec.revival import StandIn
 from bgpy.system.strikes import is_strike_amid
 
-LONGEST_TEXT = 2**16
+LONGEST_SHOWN = 2**16
 """Characters of what is shown of an argument that stays behind."""
 
 
@@ -33,7 +33,7 @@ class Parts(NamedTuple):
     """What was left behind."""
 
 
-NOTHING = Parts((), (), {}, {})
+UNSORTED = Parts((), (), {}, {})
 
 
 class Sorting:
@@ -48,7 +48,7 @@ class Sorting:
         """The parts of `error` that travel; those that it has are `parts`."""
         known = self._sorted.get(id(error))
         if known is None:
-            self._sorted[id(error)] = error, NOTHING  # until it is known
+            self._sorted[id(error)] = error, UNSORTED  # until it is known
             known = error, self._sort(parts)
             self._sorted[id(error)] = known
         return known[1]
@@ -97,7 +97,7 @@ def _kind(value: Any) -> str:
 
 def _text(made: Callable[[Any], str], value: Any) -> str:
     try:
-        return made(value)[:LONGEST_TEXT]
+        return made(value)[:LONGEST_SHOWN]
     except BaseException as failure:  # the user's code, which may raise anything
         if isinstance(failure, Exception) and is_strike_amid(failure):
             raise
