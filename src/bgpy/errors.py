@@ -237,11 +237,14 @@ class NotInitialized(BgpyError, RuntimeError):
 
 
 class NoResponse(BgpyError, RuntimeError):
-    """The task ran and returned without calling ``respond``, although the caller waits."""
+    """The task ran and ended without calling ``respond``, although the caller waits.
+
+    The text says what became of what it returned, or of a response that it had deferred.
+    """
 
 
 class AlreadyResponded(BgpyError, RuntimeError):
-    """A task responded twice to one call; the first response stands."""
+    """A task responded twice to one call, or to one that had ended; what the caller got stands."""
 
 
 class CallingSelf(BgpyError, RuntimeError):

@@ -22,6 +22,7 @@ from bgpy.errors import (
 )
 from bgpy.state import folders, occupied, records, reports, tokens
 from bgpy.state.tokens import FoundToken, Source
+from bgpy.system import files
 from bgpy.system.wsl import windows_host
 from bgpy.version import __version__
 
@@ -172,10 +173,10 @@ def _last_line(log_file: str | None) -> tuple[float, str]:
     if log_file is None:
         return 0.0, ""
     try:
-        with open(log_file, "rb") as log:
+        with files.open_regular(log_file) as log:
             status = os.fstat(log.fileno())
             log.seek(max(0, status.st_size - LINE))
-            lines = log.read(LINE).decode(errors="replace").split("\n")
+            lines = (log.read(LINE) or b"").decode(errors="replace").split("\n")
     except OSError:
         return 0.0, ""
     written = [line.strip() for line in lines if line.strip()]
