@@ -608,15 +608,15 @@ def test_session_is_dropped_when_no_more_of_a_message_comes(connect: Connect) ->
 
 def test_session_stays_when_a_message_comes_slowly(connect: Connect) -> None:
     """Whatever time it takes altogether; and while it is the server that doesn't read."""
-    pair = connect(message_timeout=0.1).shake_hands()
+    pair = connect(message_timeout=0.6).shake_hands()
     data = b"".join(map(bytes, pair.connection.send(Execute(2, bytes(100_000)))))
     for first in range(0, len(data), len(data) // 12):
         pair.sock.sendall(data[first : first + len(data) // 12])
-        time.sleep(0.03)  # a slow line
+        time.sleep(0.06)  # a slow line
     assert pair.service.came.acquire(timeout=LONG)
     pair.sock.sendall(data[:5])
     pair.loop.on_poller(pair.session.pause)
-    assert not pair.service.gone.wait(0.3)
+    assert not pair.service.gone.wait(0.8)
     pair.loop.on_poller(pair.session.resume)
 
 
