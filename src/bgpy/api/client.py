@@ -198,7 +198,7 @@ class Client:
             else:
                 stale.look_at_sent(parts, sources)
             return received
-        except Exception as error:
+        except BaseException as error:
             tidy(about(error, self._address))
             raise
 
@@ -221,7 +221,7 @@ class Client:
             if answer.__class__ is bytes:
                 return payload.decode(answer, (), False, "response")
             return value_of(answer, "EXEC")
-        except Exception as error:
+        except BaseException as error:
             tidy(about(error, self._address))
             raise
 
@@ -238,7 +238,7 @@ class Client:
 
         The future is ``running`` from the start and can't be cancelled: `cancel` gives False,
         and the call runs. `timeout` withdraws a call that has not started by then. Its value is
-        unpickled in the thread that calls `result`. Its callbacks run in one thread of the
+        unpickled in the thread that calls `result`. A coroutine can await it. Its callbacks run in one thread of the
         client, one after another: a slow one delays later callbacks, but no call. `submit`
         itself raises `TypeError` and `EncodeError`.
         """
@@ -249,7 +249,7 @@ class Client:
             if may_name_code(packed):
                 Staleness(self._caller, self.address).look_at_submit(packed)
             return self._caller.submit(packed, self._executed, self._seconds(timeout))
-        except Exception as error:
+        except BaseException as error:
             tidy(about(error, self._address))
             raise
 
@@ -279,7 +279,7 @@ class Client:
         if await_response:
             try:
                 return self.call(exec_args, timeout=timeout)
-            except Exception as error:
+            except BaseException as error:
                 tidy(about(error, self._address))
                 raise
         if not isinstance(exec_args, dict):
@@ -295,7 +295,7 @@ class Client:
                 waits=False,
             )
             return value_of(answer, "EXEC")
-        except Exception as error:
+        except BaseException as error:
             tidy(about(error, self._address))
             raise
 
@@ -352,7 +352,7 @@ class Client:
                 left,
             )
             return value_of(answer, "EXIT")
-        except Exception as error:
+        except BaseException as error:
             tidy(about(error, self._address))
             raise
 
@@ -360,13 +360,17 @@ class Client:
         """Measure the round trip to the server in seconds; it answers while a task runs too."""
         try:
             return self._caller.ping(self._seconds(timeout))
-        except Exception as error:
+        except BaseException as error:
             tidy(about(error, self._address))
             raise
 
     def close(self) -> None:
         """Close the connection; the server keeps running, and a later call reconnects."""
-        self._caller.close()
+        try:
+            self._caller.close()
+        except BaseException as error:
+            tidy(error)
+            raise
 
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._timeout if timeout is ... else checked_seconds(timeout, "timeout")
