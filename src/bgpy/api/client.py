@@ -238,9 +238,9 @@ class Client:
 
         The future is ``running`` from the start and can't be cancelled: `cancel` gives False,
         and the call runs. `timeout` withdraws a call that has not started by then. Its value is
-        unpickled in the thread that calls `result`. A coroutine can await it. Its callbacks run in one thread of the
-        client, one after another: a slow one delays later callbacks, but no call. `submit`
-        itself raises `TypeError` and `EncodeError`.
+        unpickled in the thread that calls `result`. A coroutine can await it. Its callbacks run in
+        one thread of the client, one after another: a slow one delays later callbacks, but no
+        call. `submit` itself raises `TypeError` and `EncodeError`.
         """
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
