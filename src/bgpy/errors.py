@@ -326,10 +326,12 @@ class RemoteError(BgpyError, RuntimeError):
 
 
 class StaleCodeWarning(UserWarning):
-    """The server runs other code than this program has loaded.
+    """The server runs other code than this program has loaded, or than its files hold now.
 
     Either it keeps tasks that another program, or an earlier version of this one, has given it, or
-    it has imported a module in another version. ``differences`` names the parts, such as
+    it has imported a module in another version, or its init file, or a module that this uses, was
+    edited after it had been loaded (told to who connects with the token that the server keeps for
+    its account). ``differences`` names the parts, such as
     ``"exec_task"``, ``"__main__.step"`` and ``"module helper"``. The call goes on, with the code
     that the server has, beside what the call brings. Nothing is said of functions that this program
     and the one that gave the server its tasks have loaded in different versions of Python, whose
