@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import settings
 
 from bgpy import Client, Handle, Server
 from tests.support.order import place
+from tests.support.surroundings import changes, surroundings
 
 # How long an example takes is nothing that a test may fail for.
 settings.register_profile("suite", deadline=None)
@@ -25,8 +28,44 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place(item.nodeid))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def file_leaves_nothing() -> Iterator[None]:
+    """The fixtures that a file's tests share leave the process as they found it."""
+    yield from _left_as_found()
+
+
+@pytest.fixture
+def leaves_nothing() -> Iterator[None]:
+    """A test leaves the process as it found it, for the next one that runs in it."""
+    yield from _left_as_found()
+
+
+def _left_as_found() -> Iterator[None]:
+    before = surroundings()
+    with _client_log():
+        yield
+    changed = changes(before, surroundings())
+    assert not changed, "it left behind: " + "; ".join(changed)
+
+
+@contextmanager
+def _client_log() -> Iterator[None]:
+    """The logger whose level each `Client` sets, and which writes to its `log_file` from then on:
+    what is meant for a program, which sets it once, is undone for the next test."""
+    log = logging.getLogger("bgpy.client")
+    level, handlers = log.level, list(log.handlers)
+    yield
+    log.setLevel(level)
+    for handler in log.handlers[:]:
+        if handler not in handlers:
+            log.removeHandler(handler)
+            handler.close()
+
+
 @pytest.fixture(autouse=True)
-def bgpy_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def bgpy_home(
+    leaves_nothing: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """BGPY_HOME in a temporary folder; a server that still runs there afterwards is an error."""
     home = tmp_path / "bgpy-home"
     monkeypatch.setenv("BGPY_HOME", str(home))

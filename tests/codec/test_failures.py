@@ -45,9 +45,7 @@ def _rebuild(described: Description) -> Exception:
 
 
 def _there(error: BaseException) -> Exception:
-    # In a thread of its own: what another test left to be handled in this one would be a context.
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: _rebuild(describe(_raised(error)))).result()
+    return _rebuild(describe(_raised(error)))
 
 
 class Plain(Exception):

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from bgpy.address import Address, dialled, is_loopback_host
 from bgpy.calling.blocking.dialling import Reached, limit, reach, silent, tls_modules
 from bgpy.codec.payload import within
+from bgpy.digests import hashing
 from bgpy.encryption import Encryption, encryption
 from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy, NotRunning, Unreachable
-from bgpy.late import hashing
 from bgpy.memory import allocate
 from bgpy.shortage import shortage
 from bgpy.state.tokens import FoundToken, Source
