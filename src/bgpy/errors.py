@@ -216,7 +216,11 @@ class MessageTooLarge(BgpyError, ValueError):
 
 
 class EncodeError(BgpyError, TypeError):
-    """An object can't be sent; the text names the part of it that can't be pickled."""
+    """An object can't be sent; the text names the part of it that can't be pickled.
+
+    It tells the way there, such as ``args['run'] -> function load -> global 'DB'``. Make what can't
+    be sent (a connection, a lock, a model) in `init_task`, which runs in the server.
+    """
 
 
 class DecodeError(BgpyError, ValueError):
