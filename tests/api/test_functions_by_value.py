@@ -383,6 +383,4 @@ def test_exceptions_of_a_script_are_caught_by_it_as_they_were_raised(
     """Frozen ones, groups, those with a constructor of their own, and what caused them."""
     printed = _output(script(f"PORT = {port}\n{FAILURES}"))
     cause = "Frozen(code=4) Custom('failed with 3') why ['twice']\n"
-    assert printed == (
-        "(Frozen(code=1),)\ntry\nValueError('unreadable') True\n" + cause * 2
-    )
+    assert printed == ("(Frozen(code=1),)\ntry\nValueError('unreadable') True\n" + cause * 2)

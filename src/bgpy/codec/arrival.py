@@ -27,7 +27,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
-from bgpy.system.forks import OwnLock
+from bgpy.forks import OwnLock
 
 MAINS = ("__main__", "__mp_main__")
 """What the module of a script is called, also in processes that `multiprocessing` starts."""

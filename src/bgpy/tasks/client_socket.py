@@ -20,7 +20,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from bgpy.errors import AlreadyResponded
-from bgpy.system.forks import OwnLock
+from bgpy.forks import OwnLock
 from bgpy.tasks.interrupts import held, raise_held
 
 if TYPE_CHECKING:
