@@ -143,11 +143,14 @@ class BgpyError(Exception):
         return self.text("api")
 
     def text(self, interface: Literal["api", "cli"]) -> str:
-        """What happened and what to do, in the words of that interface."""
+        """What happened, at which server, and what to do, in the words of that interface."""
+        problem = self.problem
+        if self.address is not None and self.address not in problem:
+            problem = f"{self.address}: {problem}" if problem else self.address
         if self.advice is None:
-            return self.problem
+            return problem
         advice = self.advice.cli if interface == "cli" else self.advice.api
-        return f"{self.problem}: {advice}" if self.problem else advice
+        return f"{problem}: {advice}" if problem else advice
 
 
 class ArgumentError(BgpyError, ValueError):
@@ -216,7 +219,11 @@ class MessageTooLarge(BgpyError, ValueError):
 
 
 class EncodeError(BgpyError, TypeError):
-    """An object can't be sent; the text names the part of it that can't be pickled."""
+    """An object can't be sent; the text names the part of it that can't be pickled.
+
+    It tells the way there, such as ``args['run'] -> function load -> global 'DB'``. Make what can't
+    be sent (a connection, a lock, a model) in `init_task`, which runs in the server.
+    """
 
 
 class DecodeError(BgpyError, ValueError):
@@ -326,10 +333,12 @@ class RemoteError(BgpyError, RuntimeError):
 
 
 class StaleCodeWarning(UserWarning):
-    """The server runs other code than this program has loaded.
+    """The server runs other code than this program has loaded, or than its files hold now.
 
     Either it keeps tasks that another program, or an earlier version of this one, has given it, or
-    it has imported a module in another version. ``differences`` names the parts, such as
+    it has imported a module in another version, or its init file, or a module that this uses, was
+    edited after it had been loaded (told to who connects with the token that the server keeps for
+    its account). ``differences`` names the parts, such as
     ``"exec_task"``, ``"__main__.step"`` and ``"module helper"``. The call goes on, with the code
     that the server has, beside what the call brings. Nothing is said of functions that this program
     and the one that gave the server its tasks have loaded in different versions of Python, whose

@@ -13,6 +13,7 @@ from bgpy.api.advice import advice_on, start_here
 from bgpy.api.client import fitting_tls
 from bgpy.calling.blocking.asking import description
 from bgpy.calling.blocking.connecting import Connected, Target, connect
+from bgpy.codec.edits import edited
 from bgpy.errors import (
     AuthenticationError,
     BgpyError,
@@ -109,6 +110,9 @@ def _recorded(place: Address, connected: Connected) -> list[tuple[str, str]]:
     if record is None:
         return []
     told = [("started", record.origin()), ("log", record.log_file or "")]
+    if changed := edited(record.modules):
+        again = f"'bgpy terminate {place}', then start it again, to use it as it is now"
+        told.append(("edited", f"since the server loaded it: {', '.join(changed)}; {again}"))
     return [(name, text) for name, text in told if text]
 
 
