@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +62,25 @@ def _client_log() -> Iterator[None]:
         if handler not in handlers:
             log.removeHandler(handler)
             handler.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A temporary folder for each worker, with a short path.
+
+    `tmp_path` is too long for a socket, so servers without an address have theirs in the
+    system's temporary folder: if that were all workers' one, they would knock at each other's.
+    """
+    tmp_path_factory.getbasetemp()  # stays where it is
+    with pytest.MonkeyPatch.context() as patch:
+        if os.name == "posix":
+            folder = tempfile.mkdtemp(prefix="bgpy-", dir="/tmp")
+            os.chmod(folder, 0o711)  # other users come through, as through the system's own
+            patch.setenv("TMPDIR", folder)
+            patch.setattr(tempfile, "tempdir", None)
+        yield
+    if os.name == "posix":
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

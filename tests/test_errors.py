@@ -43,8 +43,16 @@ def test_what_an_error_knows_survives(
     assert type(same) is kind
     assert same.__dict__ == error.__dict__
     assert same.args == ("it broke",)
-    assert (same.problem, str(same)) == ("it broke", "it broke: give x=1")
-    assert same.text("cli") == "it broke: give --x"
+    assert (same.problem, str(same)) == ("it broke", "('box', 1): it broke: give x=1")
+    assert same.text("cli") == "('box', 1): it broke: give --x"
+
+
+def test_text_names_the_server_once() -> None:
+    """In the words of the problem where those do, else before them."""
+    assert str(BgpyError("it broke", address="box:1")) == "box:1: it broke"
+    assert str(BgpyError("box:1 broke", address="box:1")) == "box:1 broke"
+    assert str(BgpyError(address="box:1")) == "box:1"
+    assert str(BgpyError(address="box:1", advice="mend it")) == "box:1: mend it"
 
 
 @pytest.mark.parametrize("kind", KINDS)

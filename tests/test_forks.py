@@ -1,4 +1,4 @@
-"""A fork waits for work that holds other libraries' locks; who does such work holds it off."""
+"""A fork waits for work that holds other libraries' locks; a child has locks of its own."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from bgpy import digests
-from bgpy.forks import uncut
+from bgpy.forks import OwnLock, uncut
 from bgpy.tls import certificates, contexts, layer
 from tests.support.ends import established
 from tests.support.fixtures import script
+from tests.support.forks import forked_while_held
 
 __all__ = ["script"]
 
@@ -128,7 +129,7 @@ FORK = """
 import os, signal, sys, threading, warnings
 warnings.simplefilter("ignore")
 from bgpy import digests
-from bgpy.forks import uncut
+from bgpy.forks import OwnLock, uncut
 
 forking = threading.Event()
 
@@ -159,3 +160,25 @@ def test_fork_waits_and_leaves_the_lock_open_on_both_sides(script: Script) -> No
     """Parent and child go on as if nothing had been under way."""
     output, errors = script(FORK).communicate(timeout=60)
     assert (output.split(), errors) == (["32"], "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_forked_child_has_a_lock_of_its_own_whoever_held_the_parents() -> None:
+    """The parent's stays the same one, held or not."""
+    lock = OwnLock()
+    before = lock.here
+
+    def take() -> None:
+        assert lock.here is not before
+        with lock.here:
+            pass
+
+    assert forked_while_held(before, take) == 0
+    assert lock.here is before
+
+
+def test_lock_may_be_taken_again_by_the_thread_that_holds_it() -> None:
+    """The collector or a signal handler may run what needs it meanwhile."""
+    lock = OwnLock()
+    with lock.here, lock.here:
+        pass

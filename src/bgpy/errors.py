@@ -143,11 +143,14 @@ class BgpyError(Exception):
         return self.text("api")
 
     def text(self, interface: Literal["api", "cli"]) -> str:
-        """What happened and what to do, in the words of that interface."""
+        """What happened, at which server, and what to do, in the words of that interface."""
+        problem = self.problem
+        if self.address is not None and self.address not in problem:
+            problem = f"{self.address}: {problem}" if problem else self.address
         if self.advice is None:
-            return self.problem
+            return problem
         advice = self.advice.cli if interface == "cli" else self.advice.api
-        return f"{self.problem}: {advice}" if self.problem else advice
+        return f"{problem}: {advice}" if problem else advice
 
 
 class ArgumentError(BgpyError, ValueError):

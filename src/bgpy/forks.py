@@ -1,8 +1,8 @@
-"""What a fork waits for: work that must not be cut in two.
+"""What a fork must not cut in two: it waits for such work, or the child has a lock of its own.
 
 A forked child has the thread that forked and no other, but all locks as they were: one that
-another thread held is never released there. bgpy's own are renewed in the child
-(`bgpy.system`); those of other libraries can't be: Python's, one for each module while it is
+another thread held is never released there. bgpy's own are renewed in the child (`OwnLock`);
+those of other libraries can't be: Python's, one for each module while it is
 imported (`bgpy.late`), and OpenSSL's, under which it looks for an algorithm (`bgpy.digests`,
 `bgpy.tls`). It also has a copy of each descriptor, and has to know those that it must close
 (`bgpy.system.locks`). So such work is done while `uncut` is held, and ``fork`` takes that
@@ -27,3 +27,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=uncut.acquire, after_in_parent=uncut.release, after_in_child=uncut.release
     )
+
+
+class OwnLock:
+    """A reentrant lock of a module, taken by ``with lock.here``; a forked child has a new one.
+
+    For locks that are held for a few steps on data that is whole before and after each: the child
+    finds that data as it is, since the thread that was changing it isn't there.
+    """
+
+    __slots__ = ("here",)
+
+    def __init__(self) -> None:
+        """Make it once, with its module: it is renewed as long as the process lives."""
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.here = RLock()

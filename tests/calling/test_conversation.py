@@ -372,9 +372,9 @@ def test_end_of_an_earlier_server_says_nothing_of_the_present_one() -> None:
 @pytest.mark.parametrize("progress", ["not started", "started", "unknown"])
 def test_timed_out_says_how_far_the_call_came(progress: Progress) -> None:
     """As an attribute and in words."""
-    error = timed_out(0.5, progress)
+    error = timed_out(0.5, progress, "here:5")
     assert error.progress == progress
-    assert "0.5 s" in str(error)
+    assert str(error).startswith("no answer from here:5 within 0.5 s")
 
 
 @pytest.mark.parametrize("stage", list(Stage))

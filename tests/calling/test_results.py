@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bgpy import errors
-from bgpy.calling.results import _ERRORS, value_of
+from bgpy.calling.results import _ERRORS, about, value_of
 from bgpy.wire.messages import Failure, Pong, Reason, Receipt, ReceiptCode
 
 
@@ -64,3 +64,13 @@ def test_answer_of_another_kind_is_a_mistake_of_the_server() -> None:
     """Whatever it is."""
     with pytest.raises(errors.RemoteProtocolError, match="Pong"):
         value_of(Pong(1), "EXEC")
+
+
+def test_error_of_a_call_is_about_its_server_unless_it_is_about_another() -> None:
+    """What a task raised is about what the task did; what isn't bgpy's is as it was."""
+    of_task, own = errors.CallTimeout("there"), ValueError("mine")
+    of_task.remote = True
+    assert about(errors.NoResponse("none"), "box:1").address == "box:1"
+    assert about(errors.NotRunning("nothing", address="box:2"), "box:1").address == "box:2"
+    assert about(of_task, "box:1").address is None
+    assert vars(about(own, "box:1")) == {}

@@ -97,4 +97,4 @@ def test_forked_child_takes_names_whatever_other_threads_were_doing() -> None:
     """One may have been decoding a function, which holds the lock."""
     arrival.adopt_main()
     script = Script("", False)
-    assert forked_while_held(arrival._lock, lambda: _arrive(script, 1, "name")) == 0
+    assert forked_while_held(arrival._lock.here, lambda: _arrive(script, 1, "name")) == 0

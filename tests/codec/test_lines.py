@@ -195,4 +195,4 @@ def test_rebuilt_names_the_file_and_shows_the_lines() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_forked_child_shows_lines_whatever_other_threads_were_doing() -> None:
     """One may have been decoding a function, which holds the lock."""
-    assert forked_while_held(lines._lock, lambda: show("<forked>", 0, ["line\n"], False)) == 0
+    assert forked_while_held(lines._lock.here, lambda: show("<forked>", 0, ["line\n"], False)) == 0

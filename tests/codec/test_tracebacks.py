@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from bgpy.codec import tracebacks
 from bgpy.codec.failures import RemoteTraceback
 from bgpy.errors import CallTimeout, EncodeError, NotRunning
 from bgpy.late import once
+from tests.support.gate import Gate
 from tests.support.tasks.counting import TASKS
 from tests.support.touchy import TouchyError
 
@@ -86,6 +91,39 @@ def test_errors_of_calls_show_the_users_frames_alone(start: Start) -> None:
     with pytest.raises(NotRunning) as caught:
         nowhere.ping()
     assert isinstance(caught.value.__context__, ConnectionRefusedError)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal wakes no thread there")
+def test_interrupt_shows_where_the_users_code_waited(start: Start) -> None:
+    """It stays a `KeyboardInterrupt`, and the frames of a handler of the program's are seen."""
+    _, client = start()
+    client.initialize(*TASKS)
+
+    def handler(*_: object) -> None:
+        raise KeyboardInterrupt("the program's")
+
+    def wait_by(way: Callable[[dict[str, Any]], object], set_handler: Any) -> str:
+        with Gate() as gate, ThreadPoolExecutor(1) as pool:
+            main = threading.get_ident()
+            before = signal.signal(signal.SIGINT, set_handler)
+            try:
+                pool.submit(lambda: (gate.wait(), signal.pthread_kill(main, signal.SIGINT)))
+                return shown(lambda: way({"run": gate.passing()}))
+            finally:
+                signal.signal(signal.SIGINT, before)
+
+    ways: list[Callable[[dict[str, Any]], object]] = [
+        client.call,
+        lambda args: client.submit(args).result(),
+        lambda args: client.submit(args).exception(),
+        client.terminate,
+    ]
+    for way in ways:
+        text = wait_by(way, signal.default_int_handler if way is not client.call else handler)
+        assert HOUSE not in text, text
+        assert text.count("Traceback") == 1, text
+        assert text.splitlines()[-1].startswith("KeyboardInterrupt"), text
+        assert ("in handler" in text) is (way is client.call)
 
 
 def test_error_keeps_what_the_users_code_was_handling(start: Start) -> None:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from bgpy import AuthenticationError, Client
-from bgpy.calling.blocking import dialling
+from bgpy.calling.blocking import racing
 from bgpy.errors import BgpyError, ConnectError, NotBgpy, NotRunning, RemoteProtocolError
 from bgpy.wire.handshake import (
     HELLO_SIZE,
@@ -173,10 +173,10 @@ def test_client_raises_not_running_when_it_connects_to_itself(
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
 
-    def itself(place: tuple[str, int], timeout: float) -> socket.socket:
-        return socket.create_connection(place, timeout, source_address=("127.0.0.1", port))
+    def itself(place: tuple[str, int]) -> socket.socket:
+        return socket.create_connection(place, source_address=("127.0.0.1", port))
 
-    monkeypatch.setattr(dialling, "_dial", itself)
+    monkeypatch.setattr(racing, "_begin", itself)
     with Client("127.0.0.1", port, "a token") as client, pytest.raises(NotRunning):
         client.ping()
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bgpy.address import parse
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Connected
 from bgpy.calling.blocking.dialling import Reached
@@ -14,6 +15,9 @@ from bgpy.calling.blocking.shared import Shared
 from bgpy.wire.connection import Connection
 from bgpy.wire.messages import Message
 from tests.support.connections import WELCOME, pair
+
+PLACE = parse("127.0.0.1:54321")
+"""Where the errors of these channels say that the server is."""
 
 ROOM = 4096
 """Bytes that the system keeps, about, of what the other end doesn't read."""
@@ -57,7 +61,7 @@ def far_end(shared: Shared | None = None) -> Iterator[tuple[Channel, Far]]:
     with theirs:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
         theirs.settimeout(30.0)
-        channel = Channel(Connected(Reached(ours, b""), client, WELCOME), shared or Shared())
+        channel = Channel(Connected(Reached(ours, b""), client, WELCOME), shared or Shared(PLACE))
         try:
             yield channel, Far(theirs, server)
         finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
-from bgpy.system.sockets import READABLE, WRITABLE, poll
+from bgpy.system.sockets import READABLE, WRITABLE, poll, writable
 
 
 def test_poll_tells_what_a_socket_is_ready_for() -> None:
@@ -23,3 +24,21 @@ def test_poll_says_ready_when_the_socket_is_closed() -> None:
     ours.close()
     theirs.close()
     assert poll(ours, 60, READABLE)
+
+
+def test_writable_gives_those_that_are() -> None:
+    """One whose other end reads nothing isn't, and one that can't be connected is over."""
+    full, far = socket.socketpair()
+    with full, far, socket.socket() as refused, socket.create_server(("127.0.0.1", 0)) as probe:
+        place = probe.getsockname()
+        probe.close()
+        refused.setblocking(False)
+        with suppress(BlockingIOError, ConnectionRefusedError):
+            refused.connect(place)
+        full.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                full.send(bytes(2**16))
+        assert writable([full, refused], 30.0) == [refused]
+        assert writable([full], 0.0) == []
+        assert writable([far], 30.0) == [far]

@@ -261,7 +261,7 @@ def test_forked_child_drops_what_was_deferred_whatever_other_threads_were_doing(
 ) -> None:
     """Its copy of a `Deferred` ends wherever the collector finds it."""
     deferred = client_socket.defer()
-    assert forked_while_held(client_socket_module._claiming, deferred.__del__) == 0
+    assert forked_while_held(client_socket_module._claiming.here, deferred.__del__) == 0
     deferred.respond(1)
 
 

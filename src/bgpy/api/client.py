@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, overload
 
@@ -15,7 +16,7 @@ from bgpy.api.staleness import Staleness, may_name_code, warn_of_edits
 from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
-from bgpy.calling.results import value_of
+from bgpy.calling.results import about, value_of
 from bgpy.codec import fingerprint, functions, modules, payload
 from bgpy.codec.tracebacks import tidy
 from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
@@ -100,6 +101,7 @@ class Client:
         """Make a client that has not connected."""
         self._address, self._timeout, self._connect_timeout, self._tls = settings
         self._given = given
+        self._executed = partial(_executed, self._address)
         self._ends = False  # whether the server is being ended: then its code is of no interest
         self._caller = Caller(
             Target(self._address, self._tls, self._find_token), self._connect_timeout
@@ -197,8 +199,8 @@ class Client:
             else:
                 stale.look_at_sent(parts, sources)
             return received
-        except Exception as error:
-            tidy(error)
+        except BaseException as error:
+            tidy(about(error, self._address))
             raise
 
     def call(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Any:
@@ -220,8 +222,8 @@ class Client:
             if answer.__class__ is bytes:
                 return payload.decode(answer, (), False, "response")
             return value_of(answer, "EXEC")
-        except Exception as error:
-            tidy(error)
+        except BaseException as error:
+            tidy(about(error, self._address))
             raise
 
     def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
@@ -237,9 +239,9 @@ class Client:
 
         The future is ``running`` from the start and can't be cancelled: `cancel` gives False,
         and the call runs. `timeout` withdraws a call that has not started by then. Its value is
-        unpickled in the thread that calls `result`. Its callbacks run in one thread of the
-        client, one after another: a slow one delays later callbacks, but no call. `submit`
-        itself raises `TypeError` and `EncodeError`.
+        unpickled in the thread that calls `result`. A coroutine can await it. Its callbacks run in
+        one thread of the client, one after another: a slow one delays later callbacks, but no
+        call. `submit` itself raises `TypeError` and `EncodeError`.
         """
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
@@ -247,9 +249,9 @@ class Client:
             packed = payload.encode(args, "args")
             if may_name_code(packed):
                 Staleness(self._caller, self.address).look_at_submit(packed)
-            return self._caller.submit(packed, _executed, self._seconds(timeout))
-        except Exception as error:
-            tidy(error)
+            return self._caller.submit(packed, self._executed, self._seconds(timeout))
+        except BaseException as error:
+            tidy(about(error, self._address))
             raise
 
     @overload
@@ -278,8 +280,8 @@ class Client:
         if await_response:
             try:
                 return self.call(exec_args, timeout=timeout)
-            except Exception as error:
-                tidy(error)
+            except BaseException as error:
+                tidy(about(error, self._address))
                 raise
         if not isinstance(exec_args, dict):
             raise _no_dict(exec_args, "args")
@@ -294,8 +296,8 @@ class Client:
                 waits=False,
             )
             return value_of(answer, "EXEC")
-        except Exception as error:
-            tidy(error)
+        except BaseException as error:
+            tidy(about(error, self._address))
             raise
 
     @overload
@@ -342,19 +344,18 @@ class Client:
             self._ends = True
             packed = head, buffers, code = payload.encode(args, "exit_args")
             wait = bool(await_response)
-            left = seconds = self._seconds(timeout)
-            if may_name_code(packed):
-                left = self._look_at_code(packed, seconds)
+            seconds = self._seconds(timeout)
+            left = self._look_at_code(packed, seconds) if may_name_code(packed) else None
             answer = self._caller.terminate(
                 lambda number: Exit(
                     number, head, buffers, CODEC_PICKLE, code, wait, current_chain()
                 ),
-                wait,
+                seconds,
                 left,
             )
             return value_of(answer, "EXIT")
-        except Exception as error:
-            tidy(error)
+        except BaseException as error:
+            tidy(about(error, self._address))
             raise
         finally:
             self._ends = False
@@ -363,13 +364,17 @@ class Client:
         """Measure the round trip to the server in seconds; it answers while a task runs too."""
         try:
             return self._caller.ping(self._seconds(timeout))
-        except Exception as error:
-            tidy(error)
+        except BaseException as error:
+            tidy(about(error, self._address))
             raise
 
     def close(self) -> None:
         """Close the connection; the server keeps running, and a later call reconnects."""
-        self._caller.close()
+        try:
+            self._caller.close()
+        except BaseException as error:
+            tidy(error)
+            raise
 
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._timeout if timeout is ... else checked_seconds(timeout, "timeout")
@@ -392,7 +397,9 @@ class Client:
         return token
 
 
-_OWN = frozenset(("_address", "_timeout", "_connect_timeout", "_tls", "_given", "_caller", "_ends"))
+_OWN = frozenset(
+    ("_address", "_timeout", "_connect_timeout", "_tls", "_given", "_executed", "_caller", "_ends")
+)
 """The attributes of a client; what else one has, a subclass has added."""
 
 
@@ -403,8 +410,12 @@ def _arrive(kind: type[Client], settings: _Settings, passed: Passed | None) -> C
     return made
 
 
-def _executed(answer: Answer) -> Any:
-    return value_of(answer, "EXEC")
+def _executed(place: address.Address, answer: Answer) -> Any:
+    try:
+        return value_of(answer, "EXEC")
+    except Exception as error:
+        about(error, place)
+        raise
 
 
 def fitting_tls(tls: bool | None, place: address.Address) -> bool | None:

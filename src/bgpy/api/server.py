@@ -155,7 +155,7 @@ class Server:
         try:
             with self._telling_of_an_end():
                 started = launch(self._options, self._token, _PROGRAM)
-        except StartupError as error:
+        except (StartupError, KeyboardInterrupt) as error:
             _tracebacks().tidy(error)
             raise
         self._port = started.port

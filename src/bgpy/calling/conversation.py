@@ -25,7 +25,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
-from bgpy.errors import BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
+from bgpy.errors import Advice, BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
 from bgpy.wire.messages import Failure, Goodbye, Message, Reason, Receipt, Stage, Status, stage_of
 
 Answer = Message | BgpyError | bytes
@@ -185,7 +185,7 @@ class Conversation:
         if call.left or (call.begun and (len(self.pending) > 1 or self.unanswered)):
             return Expiry.ASK
         self.pending.pop(call.request, None)
-        call.answer = timed_out(call.timeout, "not started")
+        call.answer = self._timed_out(call, "not started", NOT_SENT)
         return Expiry.CUT_OFF if call.begun else Expiry.WITHDRAWN
 
     def ask(self, call: Call, request: int) -> Call:
@@ -202,7 +202,7 @@ class Conversation:
     def give_up(self, call: Call) -> None:
         """Take note that the server did not say in time how far `call` came."""
         if call.answer is None:
-            call.answer = timed_out(call.timeout, "unknown")
+            call.answer = self._timed_out(call, "unknown", UNTOLD)
         self.abandon(call)
 
     def note_end(self, reason: str, known: Known = NOTHING) -> bool:
@@ -235,7 +235,7 @@ class Conversation:
 
     def _lost(self, call: Call, doubtful: bool) -> BgpyError:
         progress: Progress = "unknown" if call.left or doubtful else "not started"
-        return timed_out(call.timeout, progress) if call.asked else self.gone(progress)
+        return self._timed_out(call, progress) if call.asked else self.gone(progress)
 
     def gone(self, progress: Progress) -> ServerGone:
         """The error of a call that the end of the connection leaves without an answer."""
@@ -257,16 +257,17 @@ class Conversation:
         if call.receipt is not None and progress == "started":
             call.answer = call.receipt
         else:
-            error = timed_out(call.timeout, progress, _MEANINGS.get(stage))
+            call.answer = error = self._timed_out(call, progress, _MEANINGS.get(stage))
             if stage in (Stage.RUNNING, Stage.ENDING):  # nothing else stops the task
                 force = _by_force(self._pid)
-                advice = f"wait longer; or end the server at once, and lose its state: {force}"
-                known = self._server._replace(advice=advice)
-                error = CallTimeout(error.problem, progress=progress, **known._asdict())
-            call.answer = error
+                told = f"wait longer; or end the server at once, and lose its state: {force}"
+                error.advice, error.pid = Advice(told, told), self._server.pid
             if progress != "not started":
                 self.unanswered.add(call.request)
         return call
+
+    def _timed_out(self, call: Call, progress: Progress, meaning: str | None = None) -> CallTimeout:
+        return timed_out(call.timeout, progress, self._server.address, meaning)
 
 
 class Acquaintance:
@@ -333,6 +334,13 @@ _MEANINGS = {
 """What to say of a call at some stages, instead of what its progress means else."""
 EXITING = "exit_task has run, and the server is closing"
 """The same, of a call that has ended the server."""
+NOT_SENT = "it had not been sent, since the server has not read all that was sent before"
+"""The same, of a call that no byte has left of."""
+UNTOLD = (
+    "whether it ran is not known, since the server didn't answer that question either: its process "
+    "may be stopped, or its machine out of reach"
+)
+"""The same, of a call that a server says nothing about."""
 
 
 def _by_force(pid: int) -> str:
@@ -344,12 +352,10 @@ def _by_force(pid: int) -> str:
 def timed_out(
     timeout: float | None,
     progress: Progress,
+    address: object,
     meaning: str | None = None,
 ) -> CallTimeout:
-    """The error of a call that took longer than `timeout` seconds."""
-    # What is left of a time limit is a little less than it.
-    seconds = timeout if timeout is None else round(timeout, 3)
-    known = "" if meaning else f" ({progress})"
+    """The error of a call to a connected server that took longer than `timeout` seconds."""
     meaning = (
         meaning
         or {
@@ -358,5 +364,11 @@ def timed_out(
             "unknown": "whether it ran is not known",
         }[progress]
     )
-    problem = f"no answer within {seconds} s{known}: {meaning}"
-    return CallTimeout(problem, progress=progress)
+    problem = f"no answer from {address} within {timeout} s: {meaning}"
+    return CallTimeout(problem, progress=progress, address=address)
+
+
+def not_connected(timeout: float | None, address: object) -> CallTimeout:
+    """The error of a call whose `timeout` seconds were over before there was a connection."""
+    problem = f"no connection to {address} within {timeout} s: the call was not sent"
+    return CallTimeout(problem, progress="not started", address=address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 from bgpy.calling.conversation import Answer
 from bgpy.codec import failures, payload
@@ -20,6 +20,8 @@ from bgpy.errors import (
     ServerOverloaded,
 )
 from bgpy.wire.messages import Failure, Reason, Receipt, ReceiptCode, Reply
+
+E = TypeVar("E", bound=BaseException)
 
 log = logging.getLogger("bgpy.client")
 
@@ -74,6 +76,16 @@ def value_of(answer: Answer, received: str) -> Any:
     if isinstance(answer, BgpyError):
         raise answer
     raise RemoteProtocolError(f"the server answered with a {type(answer).__name__}")
+
+
+def about(error: E, address: object) -> E:
+    """`error`, which names the server at `address` from now on.
+
+    Not where it names one already, is the task's own, or is none of bgpy's.
+    """
+    if isinstance(error, BgpyError) and not error.remote and error.address is None:
+        error.address = str(address)
+    return error
 
 
 def _error_of(failure: Failure) -> Exception:

@@ -21,26 +21,18 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import threading
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
+from bgpy.forks import OwnLock
+
 MAINS = ("__main__", "__mp_main__")
 """What the module of a script is called, also in processes that `multiprocessing` starts."""
 
-_lock = threading.RLock()
-
-
-def _renew_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_in_child)
+_lock = OwnLock()
 
 _main: ModuleType | None = None
 _of_calls: set[str] = set()  # names in `_main` that came with calls
@@ -57,7 +49,7 @@ def adopt_main() -> None:
     made = ModuleType(MAINS[0])
     # A process pool's children look for no file by that name; see `_find_again`.
     made.__spec__ = ModuleSpec(MAINS[0], None)
-    with _lock:
+    with _lock.here:
         _of_calls.clear()
         _main = made
         sys.modules.update(dict.fromkeys(MAINS, made))
@@ -84,7 +76,7 @@ def _take(script: Script | None, name: str | None, others: dict[str, Any], arriv
     if _main is None:
         return
     named = others if name is None else {**others, name: arrived}
-    with _lock:
+    with _lock.here:
         names = vars(_main)
         for each, value in named.items():
             if script is None:

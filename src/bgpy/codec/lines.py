@@ -23,15 +23,14 @@ from __future__ import annotations
 
 import linecache
 import marshal
-import os
 import sys
-import threading
 from collections import OrderedDict
 from types import CodeType
 from typing import Any, NamedTuple
 
 from bgpy.codec.arrival import is_adopted
 from bgpy.codec.identities import Identities
+from bgpy.forks import OwnLock
 
 LONGEST_TEXT = 2**20
 """Characters of a file that travels whole; of a longer one the functions' own lines do."""
@@ -46,16 +45,7 @@ in one text if Python cuts it there again, whether they are all of the file."""
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _SLICE = slice if sys.version_info >= (3, 14) else None  # which cached code holds from there on
 
-_lock = threading.RLock()
-
-
-def _renew_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_in_child)
+_lock = OwnLock()
 
 _texts: OrderedDict[str, bool] = OrderedDict()  # what is in linecache from here: is it whole?
 
@@ -169,7 +159,7 @@ def show(file: str, start: int, lines: list[str], whole: bool) -> str:
 
     `whole` says that they are all of a file of the tasks, whose name it is from now on.
     """
-    with _lock:
+    with _lock.here:
         if whole and is_adopted():
             _texts[file] = True
             _enter(file, lines)

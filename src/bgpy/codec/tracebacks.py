@@ -7,9 +7,9 @@
     frames of user code              frames of user code, below ours: a task's, a `__reduce__`'s
 
 What was caught on the way, within bgpy, such as the error of a socket, is shown if the user's code
-raised it; else the text of bgpy's error tells of it, and it stays as ``__context__``, unseen. An
-exception that isn't bgpy's, nor came from a task, is left alone: if it is a mistake in bgpy, the
-frames tell.
+raised it; else the text of bgpy's error tells of it, and it stays as ``__context__``, unseen.
+Ctrl-C shows where the user's code waited. An exception that is neither, nor came from a task, is
+left alone: if it is a mistake in bgpy, the frames tell.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def tidy(error: BaseException) -> None:
     Call it in an ``except`` clause of a public method and raise with a bare ``raise``, which adds
     no frame of that method.
     """
-    if isinstance(error, BgpyError) or remote_text(error):
+    if isinstance(error, (BgpyError, KeyboardInterrupt)) or remote_text(error):
         strip(error)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import sys
-from typing import Protocol
+from collections.abc import Collection
+from typing import Protocol, TypeVar
 
 from bgpy.system.strikes import is_strike
 
@@ -24,6 +25,9 @@ class Pollable(Protocol):
         """The descriptor."""
 
 
+Socket = TypeVar("Socket", bound=Pollable)
+
+
 def poll(sock: Pollable, seconds: float, events: int) -> bool:
     """Whether `sock` is `READABLE` or `WRITABLE` within `seconds`."""
     try:
@@ -37,3 +41,14 @@ def poll(sock: Pollable, seconds: float, events: int) -> bool:
         if is_strike(error):
             raise
         return True  # closed by another thread: using it tells
+
+
+def writable(socks: Collection[Socket], seconds: float) -> list[Socket]:
+    """Those that are writable within `seconds`, or are not being connected any more."""
+    if sys.platform == "win32":
+        _, able, failed = select.select([], socks, socks, seconds)
+        return list({*able, *failed})
+    poller, of = select.poll(), {each.fileno(): each for each in socks}
+    for descriptor in of:
+        poller.register(descriptor, select.POLLOUT)
+    return [of[descriptor] for descriptor, _ in poller.poll(seconds * 1000)]

@@ -14,14 +14,13 @@ there, with an outlet that leads back.
 
 from __future__ import annotations
 
-import os
-import threading
 import weakref
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from bgpy.errors import AlreadyResponded
+from bgpy.forks import OwnLock
 from bgpy.tasks.interrupts import held, raise_held
 
 if TYPE_CHECKING:
@@ -42,16 +41,7 @@ if TYPE_CHECKING:
 #
 # A forked child has a new one: the thread that held the old one isn't there, and the collector
 # drops the copies of `Deferred`s there too.
-_claiming = threading.RLock()
-
-
-def _renew_in_child() -> None:
-    global _claiming
-    _claiming = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_in_child)
+_claiming = OwnLock()
 
 
 class Ended(Enum):
@@ -168,7 +158,7 @@ class ClientSocket:
 
         A claim that is still held now was lost when its holder was struck.
         """
-        with _claiming:
+        with _claiming.here:
             if self.answered:
                 return
             self.answered, self.ended = True, Ended.DROPPED
@@ -179,7 +169,7 @@ class ClientSocket:
 
         `ended` says how the server ends the call, where it is the server that claims.
         """
-        with _claiming:
+        with _claiming.here:
             if self._claimant is None and not self.answered:
                 self._claimant, self.ended = claimant, ended
             return not self.answered and self._claimant is claimant
@@ -196,7 +186,7 @@ class ClientSocket:
                 raise AlreadyResponded(_why_not(self.ended))
             send()
         except BaseException:
-            with _claiming:
+            with _claiming.here:
                 if self._claimant is claimant:
                     self._claimant = None
             raise

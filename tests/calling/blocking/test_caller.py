@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from bgpy import (
+    BgpyError,
     CallingSelf,
     CallTimeout,
     Client,
@@ -27,6 +29,23 @@ from tests.support.tasks.counting import TASKS, count
 __all__ = ["free_port"]
 
 Start = Callable[..., tuple[Handle, Client]]
+
+
+class Unloadable:
+    """Can be pickled, and not be rebuilt."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return fail_to_load, ()
+
+
+def fail_to_load() -> None:
+    raise LookupError("lost on the way")
+
+
+def unloadable(state: Any) -> Unloadable:
+    """A task's response."""
+    return Unloadable()
+
 
 PATIENCE = 20.0
 """Seconds after which a wait that nobody noticed fails its test."""
@@ -231,3 +250,82 @@ def test_future_that_is_closed_over_says_that_the_client_was_closed(start: Start
             future.result(PATIENCE)
         gate.open()
     assert client.call({"run": count}) == 1
+
+
+@pytest.mark.parametrize("how", ["call", "submit"])
+def test_every_error_of_a_call_names_the_server(start: Start, how: str) -> None:
+    """A program may have many; only what a task raised is about the task alone."""
+    handle, client = start()
+    ways: dict[str, Callable[[Any, float | None], object]] = {
+        "call": lambda args, timeout: client.call(args, timeout=timeout),
+        "submit": lambda args, timeout: client.submit(args, timeout=timeout).result(PATIENCE),
+    }
+
+    def error(args: object = None, timeout: float | None = PATIENCE) -> BgpyError:
+        given: Any = {"run": count} if args is None else args
+        with pytest.raises(BgpyError) as caught:
+            ways[how](given, timeout)
+        return caught.value
+
+    found = [error()]
+    client.initialize(*TASKS)
+    found += [error({"run": count, "pad": Unloadable()}), error({"run": unloadable})]
+    with Gate() as one, Gate() as other, ThreadPoolExecutor(1) as pool:
+        client.execute({"run": one.passing()})
+        one.wait()
+        found += [error(timeout=0.1)]
+        one.open()
+        killed = pool.submit(error, {"run": other.passing()})
+        other.wait()
+        handle.kill()
+        found += [killed.result(PATIENCE), error()]
+    names = "NotInitialized DecodeError DecodeError CallTimeout ServerGone NotRunning"
+    assert [type(each).__name__ for each in found] == names.split()
+    for each in found:
+        assert each.address == client.address
+        assert client.address in str(each)
+
+
+def test_time_out_tells_a_server_that_is_not_reached_from_one_that_does_not_answer(
+    start: Start,
+) -> None:
+    """One takes connections and says nothing; the other's process is stopped."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        Client("127.0.0.1", silent.getsockname()[1], connect_timeout=30.0) as unheard,
+        pytest.raises(CallTimeout) as caught,
+    ):
+        unheard.call({}, timeout=0.1)
+    assert str(caught.value).startswith(f"no connection to {unheard.address} within 0.1 s")
+    assert caught.value.progress == "not started"
+    handle, client = start()
+    client.initialize(*TASKS)
+    process = psutil.Process(handle.pid)
+    process.suspend()
+    try:
+        with pytest.raises(CallTimeout) as caught:
+            client.call({"run": count}, timeout=0.1)
+    finally:
+        process.resume()
+    assert str(caught.value).startswith(f"no answer from {client.address} within 0.1 s")
+    assert "its process may be stopped" in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["call", "terminate", "ping"])
+def test_time_limit_is_named_as_it_was_given(start: Start, how: str) -> None:
+    """Not what connecting, and looking at the code, have left of it."""
+    handle, _ = start()
+    client = Client(handle.host, handle.port)
+    client.initialize(*TASKS)
+    acts: dict[str, Callable[[float], object]] = {
+        "call": lambda seconds: client.call({"run": count}, timeout=seconds),
+        "terminate": lambda seconds: client.terminate({"run": count}, timeout=seconds),
+        "ping": lambda seconds: client.ping(timeout=seconds),
+    }
+    process = psutil.Process(handle.pid)
+    process.suspend()
+    try:
+        with client, pytest.raises(CallTimeout, match=r"within 0\.123456789 s"):
+            acts[how](0.123456789)
+    finally:
+        process.resume()

@@ -158,13 +158,25 @@ def test_short_road_is_left_where_another_is_about_to_read(ends: Ends) -> None:
     assert not channel.conversation.pending
 
 
-def test_short_road_is_left_after_a_pause(ends: Ends) -> None:
-    """Nothing was sent."""
-    channel, _ = ends
+def test_short_road_is_left_where_something_has_come_in_a_pause(ends: Ends) -> None:
+    """Such as the connection's end: nothing was sent."""
+    channel, far = ends
+    far.say(Goodbye("it is late"))
     channel.link.last_used = monotonic() - 1.0
     assert channel.call_alone(b"args") is None
     assert not channel.conversation.pending
     assert channel._turns.reader is None
+
+
+def test_short_road_is_taken_after_a_pause_in_which_nothing_came(
+    ends: Ends, pool: ThreadPoolExecutor
+) -> None:
+    """As a client calls that is one of many, or that thinks in between."""
+    channel, far = ends
+    channel.link.last_used = monotonic() - 1.0
+    calling = pool.submit(channel.call_alone, b"args")
+    far.say(Reply(far.read().request, b"value"))
+    assert calling.result() == b"value"
 
 
 def test_short_road_ends_with_the_connection(ends: Ends, pool: ThreadPoolExecutor) -> None:

@@ -27,7 +27,7 @@ LONG = 30.0
 
 def connector(port: int, timeout: float) -> Connector:
     place = parse("127.0.0.1", port)
-    return Connector(Target(place, None, lambda: None), timeout, Shared(), Acquaintance(place))
+    return Connector(Target(place, None, lambda: None), timeout, Shared(place), Acquaintance(place))
 
 
 def test_waiter_leaves_at_its_deadline_and_the_next_begins_anew() -> None:

@@ -287,16 +287,17 @@ def test_callbacks_are_called_in_their_order_with_the_future(finishers: Finisher
     assert [seen.get(timeout=30) for _ in range(5)] == [(number, mine) for number in range(5)]
 
 
+@pytest.mark.parametrize("wrapped", [asyncio.wrap_future, lambda each: each])
 @pytest.mark.parametrize("answer", [Pong(1), FAILED, UNREADABLE])
-def test_asyncio_waits_for_a_future(answer: Any, finishers: Finishers) -> None:
-    """`wrap_future`, `gather` and `wait_for` give and raise what `result` does."""
+def test_asyncio_waits_for_a_future(answer: Any, wrapped: Any, finishers: Finishers) -> None:
+    """Itself or by `wrap_future`: it gives and raises what `result` does, and others go on."""
     mine, never = future(), future()
 
     async def work() -> Any:
-        soon(lambda: finishers.settle(mine, answer))
-        got = await asyncio.gather(asyncio.wrap_future(mine), return_exceptions=True)
+        asyncio.get_running_loop().call_soon(finishers.settle, mine, answer)
+        got = await asyncio.gather(wrapped(mine), return_exceptions=True)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.wrap_future(never), 0.01)
+            await asyncio.wait_for(wrapped(never), 0.01)
         return got[0]
 
     got = asyncio.run(work())

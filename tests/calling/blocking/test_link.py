@@ -19,7 +19,7 @@ from bgpy.calling.conversation import Call
 from bgpy.errors import CallTimeout, ServerGone
 from bgpy.system.latch import Latch
 from bgpy.wire.messages import Cancel, Reply
-from tests.support.channels import Far, bare_future, far_end
+from tests.support.channels import PLACE, Far, bare_future, far_end
 from tests.support.connections import WELCOME, pair
 from tests.support.peers import wait_until
 
@@ -109,7 +109,7 @@ def test_what_was_gathered_leaves_when_the_link_is_collected() -> None:
     client, server = pair()
     ours, theirs = socket.socketpair()
     with theirs:
-        link = Link(Connected(Reached(ours, b""), client, WELCOME), Shared())
+        link = Link(Connected(Reached(ours, b""), client, WELCOME), Shared(PLACE))
         link.sends.gather(Call(), client.execute(1, (b"args", (), False), True))
         del link, client
         gc.collect()
@@ -124,7 +124,7 @@ def test_answer_reaches_a_future_whose_channel_nobody_has_any_more() -> None:
     ours, theirs = socket.socketpair()
     future = bare_future()
     with theirs:
-        channel = Channel(Connected(Reached(ours, b""), client, WELCOME), Shared())
+        channel = Channel(Connected(Reached(ours, b""), client, WELCOME), Shared(PLACE))
         with channel._lock:
             channel.admit(future, (b"args", (), False))
             channel.push_admitted()

@@ -66,7 +66,6 @@ def test_reason_stays_where_the_process_lives_or_is_elsewhere(
     reason, known = loss.learn("lost", ProcessId.of(process.pid), PLACE, NUMBER)
     assert (reason, known.pid, known.advice) == ("lost", process.pid, None)
     assert loss.learn("lost", None, PLACE, NUMBER) == ("lost", loss.Known(address=str(PLACE)))
-    assert loss.learn("lost", None, None, NUMBER) == ("lost", loss.Known())
 
 
 def test_record_that_can_not_be_read_costs_only_the_log(

@@ -19,7 +19,7 @@ from bgpy.calling.conversation import Call, timed_out
 from bgpy.errors import ServerGone
 from bgpy.system.latch import Latch
 from bgpy.wire.messages import Failure, Goodbye, Pong, Reason, Reply
-from tests.support.channels import Far, bare_future, far_end
+from tests.support.channels import PLACE, Far, bare_future, far_end
 
 Ends = tuple[Channel, Far]
 
@@ -122,7 +122,7 @@ def test_small_responses_that_come_together_reach_their_futures(ends: Ends) -> N
     for number, future in enumerate(futures, 1):
         channel.conversation.begin(future, number)
         future.begun = future.left = True
-    futures[1].answer = taken = timed_out(1.0, "unknown")
+    futures[1].answer = taken = timed_out(1.0, "unknown", PLACE)
     frames = [far.bytes_of(Reply(number, b"v%d" % number)) for number in range(1, 7)]
     frames[3] = far.bytes_of(Reply(4, b"l" * 10_000))
     frames.insert(2, far.bytes_of(Reply(99, b"nobody's"), Pong(98), Failure(97, Reason.TASK)))

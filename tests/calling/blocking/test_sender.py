@@ -13,7 +13,7 @@ from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.sender import Sender, Timers
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.conversation import Call, timed_out
-from tests.support.channels import Far, far_end
+from tests.support.channels import PLACE, Far, far_end
 from tests.support.peers import wait_until
 
 LONG = 30.0
@@ -50,7 +50,7 @@ def test_timers_forget_calls_that_are_done_or_gone(ends: tuple[Channel, Far]) ->
     now = monotonic()
     for call in (done, gone, last):
         timers.add(now + 10, channel.link, call)
-    done.answer = timed_out(1.0, "unknown")
+    done.answer = timed_out(1.0, "unknown", PLACE)
     del gone, call
     assert due(timers, now + 10) == [last]
     assert timers.seconds() is None
@@ -84,7 +84,7 @@ def test_sender_that_fails_at_a_deadline_sees_to_it_again(
         if fails.pop():
             fails.append(False)
             raise MemoryError
-        call.answer = timed_out(0.01, "unknown")
+        call.answer = timed_out(0.01, "unknown", PLACE)
         return False
 
     monkeypatch.setattr(channel.link, "expire_future", expire)
@@ -128,7 +128,7 @@ class Work:
 def test_sender_sends_until_nothing_is_left(fails: bool) -> None:
     """Also after it failed, and anew when it is rung again."""
     work = Work(3, fails)
-    sender = Sender(work, Shared())
+    sender = Sender(work, Shared(PLACE))
     assert sender.ring(work)
     assert work.done.wait(LONG)
     more = Work(1)
@@ -153,7 +153,7 @@ def test_sender_ends_when_its_client_is_closed_while_it_sends(times: int) -> Non
             return super().send_posted(seconds)
 
     work = Closes(1)
-    sender = Sender(work, Shared())
+    sender = Sender(work, Shared(PLACE))
     assert sender.ring(work)
     wait_until(lambda: not sender.is_running, "its thread ends")
     assert work.left == 0
@@ -162,7 +162,7 @@ def test_sender_ends_when_its_client_is_closed_while_it_sends(times: int) -> Non
 def test_sender_that_can_not_be_started_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its client does without."""
     work = Work(1)
-    sender = Sender(work, Shared())
+    sender = Sender(work, Shared(PLACE))
     monkeypatch.setattr(threads, "start", lambda *_: False)
     assert not sender.ring(work)
     assert not sender._to_do

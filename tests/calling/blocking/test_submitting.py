@@ -97,7 +97,7 @@ def test_call_whose_time_is_over_before_there_is_a_connection_ends_alone(first: 
             hasty, patient = submit(mine, timeout=0.05), submit(mine, timeout=1.0)
         else:
             patient, hasty = submit(mine, timeout=1.0), submit(mine, timeout=0.05)
-        with pytest.raises(CallTimeout, match=r"0\.05 s") as caught:
+        with pytest.raises(CallTimeout, match=r"^no connection to .* within 0\.05 s") as caught:
             hasty.result(LONG)
         assert caught.value.progress == "not started"
         assert not patient.done()

@@ -19,7 +19,7 @@ from bgpy.calling.blocking.connector import Connector, TooLate
 from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import FAREWELL, Program
 from bgpy.calling.blocking.shared import Shared
-from bgpy.calling.conversation import Acquaintance, timed_out
+from bgpy.calling.conversation import Acquaintance, not_connected
 from bgpy.calling.terms import Terms, Verdict, Way, calls_itself, way
 from bgpy.system.deadlines import seconds_left
 from bgpy.tasks import current
@@ -76,7 +76,7 @@ class Access:
             # A thread that is started while the program ends may never run.
             return self.connector.connected(deadline, Program.ends, goes_on)
         except TooLate as error:
-            raise timed_out(timeout, "not started") from error
+            raise not_connected(timeout, self.shared.address) from error
 
     def check(self, channel: Channel, terms: Terms) -> None:
         """Raise `ServerRestarted` or `CallingSelf` where a call must not use `channel`."""
@@ -92,7 +92,7 @@ class Access:
         try:
             channel = self.connector.alone(deadline)
         except TooLate as error:
-            raise timed_out(terms.timeout, "not started") from error
+            raise not_connected(terms.timeout, self.shared.address) from error
         channel.generation = self.acquaintance.generation_of(channel.link.welcome.incarnation)
         try:
             self.check(channel, terms)

@@ -134,14 +134,16 @@ class Caller:
 
     def ping(self, timeout: float | None) -> float:
         """Seconds to the server and back."""
-        deadline = deadline_in(timeout)
-        if not self._access.is_inside():
-            with self._here.inside:
-                self._access.connected(deadline, timeout)
-        start = monotonic()
-        answer = self.request(Ping, seconds_left(deadline), waits=False, notice=False)
-        _expect(Pong, answer)
-        return monotonic() - start
+        took = 0.0
+
+        def ask(channel: Channel, deadline: float | None) -> None:
+            nonlocal took
+            start = monotonic()
+            _expect(Pong, channel.request(Ping, timeout, deadline))
+            took = monotonic() - start
+
+        self._do(ask, timeout, waits=False, notice=False)
+        return took
 
     def initialize(self, make: Make, timeout: float | None, left: float | None) -> Answer:
         """As `request` of an `Init`: its caller knows that the server may be new."""
@@ -193,8 +195,11 @@ class Caller:
         if channel is not None:
             self._hashes = channel.link.welcome.incarnation, hashes
 
-    def terminate(self, make: Make, waits: bool, timeout: float | None) -> Answer:
-        """Send an exit; give its answer once the server's port is closed and its process gone."""
+    def terminate(self, make: Make, timeout: float | None, left: float | None = None) -> Answer:
+        """Send an exit; give its answer once the server's port is closed and its process gone.
+
+        `timeout` and `left` are those of `request`.
+        """
 
         def end(channel: Channel, deadline: float | None) -> Answer:
             answer = channel.request(make, timeout, deadline)
@@ -203,10 +208,10 @@ class Caller:
             if isinstance(answer, CallTimeout):
                 return answer
             if not channel.wait_closed(deadline):
-                return timed_out(timeout, "started", EXITING)
+                return timed_out(timeout, "started", self._target.address, EXITING)
             return self._ended(channel, answer, deadline, timeout)
 
-        ended: Answer = self._do(end, timeout, waits=True, notice=False)
+        ended: Answer = self._do(end, timeout, left, waits=True, notice=False)
         return ended
 
     def _ended(
@@ -218,7 +223,7 @@ class Caller:
         seconds = min(seconds_left(deadline, END), END)
         if process is not None and not process.wait(seconds) and process.alive():
             if seconds < END:
-                return timed_out(timeout, "started", EXITING)
+                return timed_out(timeout, "started", self._target.address, EXITING)
             log.warning(
                 "the server closed its port, but its process %d is still running", process.pid
             )

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgpy.address import Address, dialled, resolve
+from bgpy.calling.blocking.racing import race
 from bgpy.encryption import Encryption, encryption
 from bgpy.errors import (
     ArgumentError,
@@ -84,41 +85,12 @@ def _reach_tcp(address: Address, deadline: float) -> tuple[socket.socket, Addres
             else "correct the name, or use an IP address",
             address=address,
         ) from error
-    for place in places:
-        try:
-            sock = _dial(place, max(0.001, deadline - monotonic()))
-        except OSError as error:
-            if is_strike(error):
-                raise
-            failure: OSError = error
-            continue
-        try:
-            if sock.getsockname() != sock.getpeername():
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return sock, place
-            # A port of the ephemeral range that nobody listens on can connect to itself.
-            failure = ConnectionRefusedError("nothing listens there")
-        except OSError as error:
-            if is_strike(error):
-                raise
-            failure = error  # closed already by the other side
-        sock.close()
-    raise _no_way(address, failure) from failure
-
-
-def _dial(place: Address, timeout: float) -> socket.socket:
-    """A connection to a numeric host."""
-    # As bytes: for texts Python imports the encoding of international names.
-    found = socket.getaddrinfo(place.host.encode(), place.port, type=socket.SOCK_STREAM)
-    family, kind, protocol, _, sockaddr = found[0]
-    sock = socket.socket(family, kind, protocol)
     try:
-        sock.settimeout(timeout)
-        sock.connect(sockaddr)
-        return sock
-    except BaseException:
-        sock.close()
-        raise
+        return race(places, deadline)
+    except OSError as error:
+        if is_strike(error):
+            raise
+        raise _no_way(address, error) from error
 
 
 def _no_way(address: Address, error: OSError) -> ConnectError:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
 from threading import RLock
 from typing import Any, NoReturn
@@ -37,6 +37,7 @@ from bgpy.calling.blocking.waiting import TICK, patience
 from bgpy.calling.conversation import Answer, Call
 from bgpy.codec.tracebacks import tidy
 from bgpy.errors import BgpyError
+from bgpy.late import once
 from bgpy.system.deadlines import deadline_in, is_over
 from bgpy.system.latch import Latch
 from bgpy.system.strikes import is_strike, is_strike_amid
@@ -181,9 +182,13 @@ class CallFuture(Call, Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """Give what the task responded, or raise as `Client.call`; see `Future.result`."""
-        if self.answer is None:
-            self._wait(deadline_in(timeout))
-        value, error = self._made or self._make()
+        try:
+            if self.answer is None:
+                self._wait(deadline_in(timeout))
+            value, error = self._made or self._make()
+        except BaseException as struck:
+            tidy(struck)
+            raise
         if error is not None:
             try:
                 raise error.with_traceback(None)  # not below those of who asked before
@@ -196,12 +201,24 @@ class CallFuture(Call, Future[Any]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Give what `result` would raise; see `Future.exception`."""
-        if self.answer is None:
-            self._wait(deadline_in(timeout))
         try:
+            if self.answer is None:
+                self._wait(deadline_in(timeout))
             return (self._made or self._make())[1]
+        except BaseException as struck:
+            tidy(struck)
+            raise
         finally:
             del self  # as there
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """In a coroutine: wait for what `result` gives, while the event loop goes on.
+
+        A coroutine that is cancelled meanwhile waits no longer; the call runs.
+        """
+        # The standard library's bridge, so that nothing here knows of event loops: a client for
+        # asyncio has coroutines of its own over the conversation.
+        return _wrap_for_loop()(self).__await__()
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Have `fn` called with this future: in the client's thread for that, or here if done."""
@@ -337,6 +354,14 @@ class CallFuture(Call, Future[Any]):
             return kept
         finally:
             del self, made, kept  # no circle: what raised the cause of an error leads here too
+
+
+@once
+def _wrap_for_loop() -> Callable[[Future[Any]], Awaitable[Any]]:
+    """What waits for a future in an event loop; a program that has one has imported it."""
+    from asyncio import wrap_future
+
+    return wrap_future
 
 
 def _over(_: CallFuture) -> bool:

@@ -44,7 +44,7 @@ class Link:
         reached, self.connection, self.welcome = connected
         self.process = server_process(self.welcome)
         server = Known(
-            address=None if shared.address is None else str(shared.address),
+            address=str(shared.address),
             pid=None if self.process is None else self.process.pid,
         )
         self.conversation = Conversation(server=server, pid=self.welcome.pid)

@@ -25,10 +25,10 @@ OWN = Known(
 
 
 def learn(
-    reason: str, process: ProcessId | None, address: Address | None, incarnation: bytes
+    reason: str, process: ProcessId | None, address: Address, incarnation: bytes
 ) -> tuple[str, Known]:
     """The reason, and what else is known; called with no lock held, as it may take a `MOMENT`."""
-    known = Known(address=None if address is None else str(address))
+    known = Known(address=str(address))
     doctor = f"'bgpy doctor {address}' tells what is known of its end"
     if process is None:
         return reason, known
@@ -45,10 +45,10 @@ def learn(
     return reason, known._replace(advice=advice)
 
 
-def _log_file(address: Address | None, incarnation: bytes) -> str | None:
+def _log_file(address: Address, incarnation: bytes) -> str | None:
     """The path of that server's log; None where nothing here tells."""
     with suppress(Exception):  # at the program's end, or without a home: it is only the path
-        record = None if address is None else records.written_by(incarnation, address)
+        record = records.written_by(incarnation, address)
         if record is not None:
             return record.log_file
     return None

@@ -43,9 +43,9 @@ class Shared:
     never while anything is waited for; the argument stands in `channel`.
     """
 
-    def __init__(self, address: Address | None = None) -> None:
+    def __init__(self, address: Address) -> None:
         self.address = address
-        """Of the server; None where an error need not name it."""
+        """Of the server."""
         self.lock = threading.Lock()
         self.numbers = Numbers()
         self.here = threads.Presence()

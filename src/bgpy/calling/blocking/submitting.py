@@ -30,7 +30,7 @@ from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.sender import Sender
 from bgpy.calling.blocking.shared import NoReader, Unusable
-from bgpy.calling.conversation import Answer, timed_out
+from bgpy.calling.conversation import Answer, not_connected
 from bgpy.calling.terms import Verdict, Way, waits_for_itself, way_of_future
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
 from bgpy.memory import Payload
@@ -210,7 +210,7 @@ class Submitter:
         with self._shared.lock:
             for each in self.posted.copy():
                 if is_over(each.terms.deadline):
-                    self._settle(each, timed_out(each.call.timeout, "not started"))
+                    self._settle(each, not_connected(each.call.timeout, self._shared.address))
                     self.posted.remove(each)
         return bool(self.posted)
 
