@@ -130,6 +130,8 @@ def settle_function(
     """Complete a function as cloudpickle does, which has made it."""
     script, name, others, state = settled
     sys.modules["cloudpickle.cloudpickle"]._function_setstate(arrived, state)
+    for each, value in others.items():  # what came with a call has globals of its own
+        arrived.__globals__.setdefault(each, value)
     _take(script, name, others, arrived)
 
 

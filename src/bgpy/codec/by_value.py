@@ -246,6 +246,9 @@ def _whole(kind: type, args: Any, attributes: dict[str, Any]) -> tuple[Any, dict
     """
     make, name, bases, keywords, *others = args
     keywords = {**keywords, "__qualname__": kind.__qualname__}
+    if typing.NamedTuple in bases:  # which would make its fields anew, from annotations
+        bases = kind.__bases__
+        keywords["__orig_bases__"] = vars(kind)["__orig_bases__"]
     if "__slots__" not in vars(kind):
         return (make, name, bases, keywords, *others), attributes
     names = [name for name, value in vars(kind).items() if isinstance(value, MemberDescriptorType)]
