@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import as_completed
+from contextlib import suppress
 from queue import SimpleQueue
 
 import pytest
 
-from bgpy.calling.blocking import threads
-from bgpy.calling.blocking.finishers import Finishers
+from bgpy.calling.blocking import helper, threads
+from bgpy.calling.blocking.finishers import Calling, Finishers
+from bgpy.calling.blocking.helper import Life
 from bgpy.wire.messages import Pong
 from tests.support.futures import finishers, future, soon
 from tests.support.peers import wait_until
+from tests.support.strikes import Struck, strike
 
 __all__ = ["finishers"]
+
+PLACES = ("blocking/finishers.py", "blocking/futures.py", "blocking/helper.py")
 
 
 def test_future_that_ends_behind_the_threads_last_one_is_finished(finishers: Finishers) -> None:
@@ -68,6 +73,39 @@ def test_thread_for_callbacks_goes_on_whatever_one_raises(
     for each in (first, second):
         finishers.settle(each, Pong(1))
     assert called.get(timeout=30) == called.get(timeout=30)
+
+
+def test_each_callback_is_called_once_wherever_memory_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or it is logged that it could not be; a callback that ends its thread ends no other."""
+    monkeypatch.setattr(helper, "REST_AFTER", 0.0)
+    monkeypatch.setattr(helper, "AGAIN", 0.0)
+    owner = threading.Event()
+    at, through = 0, False
+    while not through:
+        called: list[int] = []
+
+        def call(number: int, called: list[int] = called) -> None:
+            called.append(number)
+            raise [SystemExit, ZeroDivisionError, KeyboardInterrupt][number % 3]
+
+        mine, calling = future(), Calling(owner)
+        for number in range(6):
+            mine.add_done_callback(lambda _, number=number: call(number))  # type: ignore[misc]
+        mine.settle(Pong(1))
+        calling.leave(mine)
+        caplog.clear()
+        with suppress(Struck):
+            through = strike(at, calling._run, Life(), within=PLACES)
+        calling._run(Life())  # the next thread, if that one has ended
+        assert called == sorted(set(called))
+        missing = 6 - len(called)
+        logged = [record for record in caplog.records if "Struck" in (record.exc_text or "")]
+        assert missing <= len(logged), at
+        at += 1
+    assert called == list(range(6))
+    assert at > 50
 
 
 def started(finishers: Finishers) -> list[bool]:

@@ -34,11 +34,16 @@ class Calling(Helper[CallFuture]):
     """Calls the callbacks of futures."""
 
     def do(self, what: CallFuture) -> None:
-        """Call those of that future."""
-        try:
-            what.call_back()
-        except BaseException:  # SystemExit, above all
-            log.exception("a future's callback raised; the callback thread carries on")
+        """Call those of that future, each once: what one raises costs no other its call.
+
+        Where memory is out that may be raised before or behind a callback, and even saying so
+        may fail: then those that are left are called when this is done once more.
+        """
+        while what.has_to_call_back():
+            try:
+                what.call_back()
+            except BaseException:  # SystemExit, above all
+                log.exception("a future's callback raised; the callback thread carries on")
 
 
 class Finishers:

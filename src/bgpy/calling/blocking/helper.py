@@ -147,15 +147,23 @@ class Helper(ABC, Generic[T]):
         """Do all there is to do; seconds after which there may be more without a ring."""
         while True:
             if self._to_do:
-                what = self._to_do.popleft()
-                try:
-                    self.do(what)
-                except BaseException:
-                    self._to_do.appendleft(what)
-                    raise
+                self._do_first()
             seconds = self.pause()
             if not self._to_do:
                 return seconds
+
+    def _do_first(self) -> None:
+        """Do what was left first, unless another thread was faster."""
+        what: T | None = None
+        try:
+            what = self._to_do.popleft()
+            self.do(what)
+        except BaseException as error:
+            if what is not None:
+                self._to_do.appendleft(what)
+            elif isinstance(error, IndexError):
+                return
+            raise
 
     def _is_rung(self, seconds: float | None) -> bool:
         """Wait for a ring, as long as that makes sense."""
