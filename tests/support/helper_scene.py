@@ -14,7 +14,7 @@ from bgpy.calling.blocking import helper
 from tests.support.interleaving import WAITS, Agent, Broken, Code, Steps
 
 METHODS = """
-do pause is_running start ring leave rest _run _recover _has_ended _work _do_first _is_rung
+do tend is_running start ring post rest _run _recover _has_ended _work _do_first _is_rung
 """
 SHARED = "_to_do _bell _life is_over start"
 
@@ -105,7 +105,7 @@ class HelperScene:
                 return
                 yield
 
-            def pause(self) -> Steps:
+            def tend(self) -> Steps:
                 made.paused = len(made.done)
                 return None
                 yield

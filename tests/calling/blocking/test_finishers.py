@@ -94,7 +94,7 @@ def test_each_callback_is_called_once_wherever_memory_ends(
         for number in range(6):
             mine.add_done_callback(lambda _, number=number: call(number))  # type: ignore[misc]
         mine.settle(Pong(1))
-        calling.leave(mine)
+        calling.post(mine)
         caplog.clear()
         with suppress(Struck):
             through = strike(at, calling._run, Life(), within=PLACES)

@@ -57,7 +57,7 @@ BEGINS = {
 """All orders of events; with `switches` those in which threads that could go on wait so often."""
 
 NEEDLESS = {
-    "pause without: return None": "which is what a function gives anyway",
+    "tend without: return None": "which is what a function gives anyway",
     "_run without: continue": "which the loop does there anyway",
     "_has_ended without: return False": "None says the same",
     "_is_rung without: return False": "None says the same",
@@ -267,7 +267,7 @@ def test_thread_waits_no_longer_than_a_rest_at_once(monkeypatch: pytest.MonkeyPa
     owner, calls = Owner(), iter([2.0 * threading.TIMEOUT_MAX, 3600.0, None])
 
     class Timed(Notes):
-        def pause(self) -> float | None:
+        def tend(self) -> float | None:
             return next(calls)
 
     timed = Timed(owner)
@@ -281,7 +281,7 @@ def test_thread_is_called_again_after_the_seconds_that_it_says() -> None:
     over = threading.Event()
 
     class Timed(Notes):
-        def pause(self) -> float | None:
+        def tend(self) -> float | None:
             seconds = next(calls)
             if seconds is None:
                 over.set()
@@ -303,7 +303,7 @@ def test_nothing_is_taken_where_no_thread_can_be_started(monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(threads, "start", lambda *_: False)
         assert not notes.ring(1)
-        notes.leave(2)
+        notes.post(2)
     assert not notes.is_running
     assert notes.ring(3)
     assert [notes.done.get(timeout=LONG)[0] for _ in range(2)] == [2, 3]

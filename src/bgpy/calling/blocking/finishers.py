@@ -69,7 +69,7 @@ class Finishers:
         if future.has_to_tell() and not self.telling.ring(future):
             future.tell()  # no thread can be had, and no code of the user's runs in it
         if future.has_to_call_back() and not self.calling.ring(future):
-            self.calling.leave(future)  # for the next that can be had
+            self.calling.post(future)  # for the next that can be had
 
     def rest(self) -> None:
         """Have the threads end, when they have done what was posted before."""
