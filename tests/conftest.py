@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from hypothesis import settings
 
 from bgpy import Client, Handle, Server
 from tests.support.order import place
+from tests.support.surroundings import changes, surroundings
 
 # How long an example takes is nothing that a test may fail for.
 settings.register_profile("suite", deadline=None)
@@ -25,8 +30,63 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place(item.nodeid))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def file_leaves_nothing() -> Iterator[None]:
+    """The fixtures that a file's tests share leave the process as they found it."""
+    yield from _left_as_found()
+
+
+@pytest.fixture
+def leaves_nothing() -> Iterator[None]:
+    """A test leaves the process as it found it, for the next one that runs in it."""
+    yield from _left_as_found()
+
+
+def _left_as_found() -> Iterator[None]:
+    before = surroundings()
+    with _client_log():
+        yield
+    changed = changes(before, surroundings())
+    assert not changed, "it left behind: " + "; ".join(changed)
+
+
+@contextmanager
+def _client_log() -> Iterator[None]:
+    """The logger whose level each `Client` sets, and which writes to its `log_file` from then on:
+    what is meant for a program, which sets it once, is undone for the next test."""
+    log = logging.getLogger("bgpy.client")
+    level, handlers = log.level, list(log.handlers)
+    yield
+    log.setLevel(level)
+    for handler in log.handlers[:]:
+        if handler not in handlers:
+            log.removeHandler(handler)
+            handler.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A temporary folder for each worker, with a short path.
+
+    `tmp_path` is too long for a socket, so servers without an address have theirs in the
+    system's temporary folder: if that were all workers' one, they would knock at each other's.
+    """
+    tmp_path_factory.getbasetemp()  # stays where it is
+    with pytest.MonkeyPatch.context() as patch:
+        if os.name == "posix":
+            folder = tempfile.mkdtemp(prefix="bgpy-", dir="/tmp")
+            os.chmod(folder, 0o711)  # other users come through, as through the system's own
+            patch.setenv("TMPDIR", folder)
+            patch.setattr(tempfile, "tempdir", None)
+        yield
+    if os.name == "posix":
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(autouse=True)
-def bgpy_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def bgpy_home(
+    leaves_nothing: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """BGPY_HOME in a temporary folder; a server that still runs there afterwards is an error."""
     home = tmp_path / "bgpy-home"
     monkeypatch.setenv("BGPY_HOME", str(home))

@@ -34,6 +34,7 @@ def play(data: Iterable[bytes], count: int) -> Play:
     unpickled = failures = done = 0
     slowest, start = 0.0, 0
     loads, log = pickle.loads, logging.getLogger("bgpy.server")
+    level = log.level
 
     def counted(data: Any, **options: Any) -> Any:
         nonlocal unpickled
@@ -47,7 +48,7 @@ def play(data: Iterable[bytes], count: int) -> Play:
 
     pickle.loads = payload._loads = counted
     log.addFilter(watch)
-    logging.getLogger("bgpy.server").setLevel(logging.WARNING)
+    log.setLevel(logging.WARNING)
     try:
         for each in data:
             before = time.perf_counter()
@@ -61,6 +62,7 @@ def play(data: Iterable[bytes], count: int) -> Play:
     finally:
         pickle.loads = payload._loads = loads
         log.removeFilter(watch)
+        log.setLevel(level)
     return Play(done, unpickled, slowest, failures, process.memory_info().rss - start)
 
 

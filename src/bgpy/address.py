@@ -82,11 +82,13 @@ def _host_text(host: object) -> str:
     try:
         return checked_text(host, "host")
     except TypeError as error:
-        own = getattr(type(host), "address", None)
-        if not isinstance(own, property):
-            raise
-        kind = type(host).__name__
-        raise TypeError(f"{error}: give its address, as in {kind.lower()}.address") from None
+        if isinstance(getattr(type(host), "address", None), property):
+            way_out = f"give its address, as in {type(host).__name__.lower()}.address"
+        elif callable(host):
+            way_out = "the three functions are given to initialize(), or in an init file"
+        else:
+            way_out = "write '127.0.0.1:54321', or host and port as two arguments"
+        raise TypeError(f"{error}: {way_out}") from None
 
 
 def _unix(path: str) -> Address:

@@ -219,7 +219,11 @@ class MessageTooLarge(BgpyError, ValueError):
 
 
 class EncodeError(BgpyError, TypeError):
-    """An object can't be sent; the text names the part of it that can't be pickled."""
+    """An object can't be sent; the text names the part of it that can't be pickled.
+
+    It tells the way there, such as ``args['run'] -> function load -> global 'DB'``. Make what can't
+    be sent (a connection, a lock, a model) in `init_task`, which runs in the server.
+    """
 
 
 class DecodeError(BgpyError, ValueError):
@@ -240,11 +244,14 @@ class NotInitialized(BgpyError, RuntimeError):
 
 
 class NoResponse(BgpyError, RuntimeError):
-    """The task ran and returned without calling ``respond``, although the caller waits."""
+    """The task ran and ended without calling ``respond``, although the caller waits.
+
+    The text says what became of what it returned, or of a response that it had deferred.
+    """
 
 
 class AlreadyResponded(BgpyError, RuntimeError):
-    """A task responded twice to one call; the first response stands."""
+    """A task responded twice to one call, or to one that had ended; what the caller got stands."""
 
 
 class CallingSelf(BgpyError, RuntimeError):
@@ -326,10 +333,12 @@ class RemoteError(BgpyError, RuntimeError):
 
 
 class StaleCodeWarning(UserWarning):
-    """The server runs other code than this program has loaded.
+    """The server runs other code than this program has loaded, or than its files hold now.
 
     Either it keeps tasks that another program, or an earlier version of this one, has given it, or
-    it has imported a module in another version. ``differences`` names the parts, such as
+    it has imported a module in another version, or its init file, or a module that this uses, was
+    edited after it had been loaded (told to who connects with the token that the server keeps for
+    its account). ``differences`` names the parts, such as
     ``"exec_task"``, ``"__main__.step"`` and ``"module helper"``. The call goes on, with the code
     that the server has, beside what the call brings. Nothing is said of functions that this program
     and the one that gave the server its tasks have loaded in different versions of Python, whose

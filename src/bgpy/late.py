@@ -5,12 +5,8 @@ imported by a function marked `once`, which keeps it.
 
 **Forks.** Python locks each module while a thread imports it, and a forked child keeps those
 locks, though the thread that would release them is not there: the child's first import of
-that module would never end. So all these imports happen under one lock, and ``fork`` takes it
-first: it waits until an import that is under way has ended, and the child finds the module
-whole. The lock is reentrant, because the thread that imports may itself fork, in what a
-signal handler or the collector runs. The functions that ``fork`` calls are those of the
-lock, in C: no handler runs inside of them, so none can leave the lock held. Who waits for it
-waits for an import and for nothing else: no code of bgpy takes another lock under it.
+that module would never end. So all these imports are `uncut` by a fork (`bgpy.forks`), and the
+child finds the module whole.
 
 **Strikes.** An exception that a signal handler raises in the midst ends the import as any
 other error does: the lock is left by ``with``, nothing is kept, and the next use imports
@@ -24,26 +20,17 @@ begun.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from threading import RLock
 from types import ModuleType
 from typing import TypeVar
 
 from bgpy.errors import Unreachable
+from bgpy.forks import uncut
 from bgpy.shortage import no_descriptor, shortage
 
 T = TypeVar("T")
-
-_lock = RLock()
-
-if hasattr(os, "register_at_fork"):
-    # In the child as well: the thread that forked holds the lock there.
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
 
 
 def once(load: Callable[[], T]) -> Callable[[], T]:
@@ -58,7 +45,7 @@ def once(load: Callable[[], T]) -> Callable[[], T]:
     def loaded() -> T:
         if kept:
             return kept[0]
-        with _lock:
+        with uncut:
             if under_way:  # by this very thread, or the lock would have kept it out
                 raise Unreachable(
                     "this signal handler or __del__ interrupted an import that it needs to finish",
@@ -103,12 +90,3 @@ def json() -> ModuleType:
     import json
 
     return json
-
-
-@once
-def hashing() -> tuple[ModuleType, ModuleType]:
-    """`hashlib` and `hmac`: OpenSSL, 4 ms that a program without a call never needs."""
-    import hashlib
-    import hmac
-
-    return hashlib, hmac

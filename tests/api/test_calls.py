@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 import pytest
 
-from bgpy import AlreadyResponded, Client, Handle, NotRunning, Server, respond
+from bgpy import AlreadyResponded, Client, Handle, NoResponse, NotRunning, Server, respond
 from tests.support.gate import Gate
 from tests.support.tasks.counting import TASKS, count
 
@@ -207,3 +207,27 @@ def test_args_must_be_a_dict(args: Any) -> None:
     """It is told at the caller, before anything is sent."""
     with pytest.raises(TypeError, match="must be a dict"):
         Client("127.0.0.1", 1, "no server is asked").execute(args)
+
+
+def _return(client_socket: Any, state: Any, args: Any) -> Any:
+    return args.get("value")
+
+
+def test_call_without_a_response_is_told_what_became_of_what_was_returned(start: Start) -> None:
+    """And how a task responds; `terminate` is told of itself, and nobody of what he didn't use."""
+    _, client = start()
+    client.initialize(_no_state, _return, _exit)
+    told = {}
+    for name, wait in {
+        "value": lambda: client.call({"value": 5}),
+        "None": lambda: client.submit({}).result(),
+        "terminate": lambda: client.terminate(await_response=True),
+    }.items():
+        with pytest.raises(NoResponse) as caught:
+            wait()
+        assert "respond(client_socket, value)" in str(caught.value.advice)
+        assert "defer" not in str(caught.value).lower()
+        told[name] = caught.value.problem
+    assert "that value became the state" in told["value"]
+    assert "returned None" in told["None"]
+    assert "exit_task" in told["terminate"]

@@ -100,10 +100,10 @@ def test_wait_ends_at_its_deadline_when_others_connect_to_what_never_answers(
 
 def test_submit_returns_at_once_when_there_is_no_connection_yet(black_hole: int) -> None:
     """Connecting is done in the background, and what comes of it ends the future."""
-    client = Client("127.0.0.1", black_hole, TOKEN, connect_timeout=SHORT)
+    client = Client("127.0.0.1", black_hole, TOKEN, connect_timeout=5 * SHORT)
     begin = monotonic()
     futures = [client.submit({}) for _ in range(3)]
-    assert monotonic() - begin < SHORT
+    assert monotonic() - begin < 5 * SHORT
     for future in futures:
         with pytest.raises(BgpyError, match="did not answer"):
             future.result(MUCH)

@@ -334,7 +334,7 @@ def test_a_script_is_sent_from_a_process_that_multiprocessing_starts(
 
 FAILURES = """
 from dataclasses import dataclass
-from bgpy import Client, RemoteError
+from bgpy import Client
 
 @dataclass(frozen=True)
 class Frozen(Exception):
@@ -365,8 +365,9 @@ except* Frozen as group:
     print(group.exceptions)
 except* Custom as group:
     print(group.exceptions[0].exceptions[0].hint)
-except* RemoteError as group:
-    print(group.exceptions[0].exceptions)
+except* ValueError as group:
+    lost = group.exceptions[0].exceptions[0]
+    print(repr(lost), "'generator'" in lost.__notes__[0])
 for future in (client.submit({"group": False}), client.submit({"group": False})):
     try:
         future.result(20)
@@ -382,6 +383,43 @@ def test_exceptions_of_a_script_are_caught_by_it_as_they_were_raised(
     """Frozen ones, groups, those with a constructor of their own, and what caused them."""
     printed = _output(script(f"PORT = {port}\n{FAILURES}"))
     cause = "Frozen(code=4) Custom('failed with 3') why ['twice']\n"
-    assert printed == (
-        "(Frozen(code=1),)\ntry\n(RemoteError('ValueError: unreadable'),)\n" + cause * 2
+    assert printed == ("(Frozen(code=1),)\ntry\nValueError('unreadable') True\n" + cause * 2)
+
+
+KINDS = """
+import functools, typing
+from bgpy import Client, respond
+
+T = typing.TypeVar("T")
+
+class Pair(typing.NamedTuple, typing.Generic[T]):
+    first: T
+    second: int = 3
+
+    def swapped(self):
+        return self._replace(first=self.second, second=self.first)
+
+class Node:
+    next: "Pair"
+
+def hinted(node: "Node", pairs: "list[Pair]") -> "Pair":
+    return Pair(1)
+
+def exec_task(client_socket, state, args):
+    respond(client_socket, args["run"](*args["on"]))
+
+client = Client("127.0.0.1", PORT)
+client.initialize(lambda: None, exec_task, lambda socket, state, args: None)
+print(client.call({"run": lambda pair: pair.swapped(), "on": [Pair(1)]}))
+print(client.call({"run": lambda: Pair.__orig_bases__ and Pair(2)[:], "on": []}))
+hints = client.call({"run": lambda: typing.get_type_hints(hinted), "on": []})
+pair = client.call({"run": hinted, "on": [1, 2]})
+print(hints == typing.get_type_hints(hinted), isinstance(pair, Pair))
+"""
+
+
+def test_kinds_of_classes_and_annotations_of_calls_travel(script: Script, port: int) -> None:
+    """Named tuples that are classes; a function's own annotations are found where it looks."""
+    assert _output(script(f"PORT = {port}\n{KINDS}")) == (
+        "Pair(first=3, second=1)\n(2, 3)\nTrue True\n"
     )

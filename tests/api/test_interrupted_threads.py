@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import signal
 import threading
@@ -16,11 +17,14 @@ from typing import Any
 
 import pytest
 
+import bgpy
 from bgpy import BgpyError, CallTimeout, Client, Handle, ServerGone, respond
 
 LONG = 30.0
 SECONDS = 2.5
 """How long each hammer strikes."""
+
+PACKAGE = os.path.dirname(bgpy.__file__) + os.sep
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX timers")
 
@@ -64,7 +68,7 @@ def is_inside(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename.endswith(("weakref.py", "_weakrefset.py", "exception.py")):
             return False
-        if "/bgpy/" in frame.f_code.co_filename and "/tests/" not in frame.f_code.co_filename:
+        if frame.f_code.co_filename.startswith(PACKAGE):
             return True
         frame = frame.f_back
     return False

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bgpy import Client, Server, respond
+from tests.support.tasks.counting import TASKS
 from tests.support.ways import TLS, TOKEN
 
 Script = Callable[..., "Popen[str]"]
@@ -29,13 +30,13 @@ def leave(client_socket: Any, state: None, args: dict[str, Any]) -> None: ...
 ALL_CALLS = """
 import os, sys
 from bgpy import BgpyError, Client, Handle
-from bgpy import late
+from bgpy.forks import uncut
 from tests.support.tasks.counting import TASKS, count
 
 class Watch:
     unguarded = []
     def find_spec(self, name, path=None, target=None):
-        if not late._lock._is_owned():
+        if not uncut._is_owned():
             self.unguarded.append(name)
 
 address, tls = sys.argv[1], sys.argv[2] == "tls"
@@ -96,7 +97,7 @@ warnings.simplefilter("ignore")
 from bgpy import Client
 from tests.support.tasks.counting import count
 
-client = Client(sys.argv[1], timeout=30)
+client = Client(sys.argv[1], tls=sys.argv[2] == "tls", timeout=30)
 went = threading.Event()
 
 def work(call):
@@ -132,14 +133,23 @@ for each in threads:
 """
 
 
+@pytest.mark.parametrize("way", ["unix", "tls"])
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_every_child_calls_when_forked_while_threads_make_first_calls(
-    client: Client, script: Script
+    script: Script, way: str
 ) -> None:
     """Whatever the other threads were in the midst of when the program forked."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    output, errors = script(FORKS, client.address, env=environment).communicate(timeout=100)
-    assert (output, errors) == (f"{[0] * 8}\n", "")
+    handle = (TLS.server() if way == "tls" else Server()).run_background()
+    token = {"BGPY_TOKEN": TOKEN} if way == "tls" else {}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **token}
+    try:
+        with Client(handle.address, token=TOKEN if token else None, tls=way == "tls") as client:
+            client.initialize(*TASKS)
+        process = script(FORKS, handle.address, way, env=environment)
+        output, errors = process.communicate(timeout=100)
+        assert (output, errors) == (f"{[0] * 8}\n", "")
+    finally:
+        handle.kill()
 
 
 LATE = """

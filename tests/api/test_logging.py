@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,6 @@ from bgpy import Client, Handle, respond
 
 Start = Callable[..., tuple[Handle, Client]]
 Script = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture(autouse=True)
-def client_log() -> Iterator[logging.Logger]:
-    """The client's logger, as it was again afterwards."""
-    log = logging.getLogger("bgpy.client")
-    yield log
-    log.setLevel(logging.NOTSET)
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
-        handler.close()
 
 
 def _fail(client_socket: Any, state: Any, args: Any) -> None:

@@ -91,8 +91,11 @@ def test_run_raises_startup_error_where_the_port_is_taken(free_port: int) -> Non
         handle.kill()
 
 
-def test_run_raises_what_the_init_file_raises(tmp_path: Path, free_port: int) -> None:
+def test_run_raises_what_the_init_file_raises(
+    tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was never ready, and the port is free again."""
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the file's folder comes there
     path = tmp_path / "my_failing_tasks.py"
     path.write_text("raise LookupError('no table')\n")
     with pytest.raises(LookupError, match="no table"):

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from bgpy import Client, ClientSocket, Handle, NotInitialized, StaleCodeWarning, respond
+from bgpy.address import parse
+from bgpy.api.doctor import diagnose
 from bgpy.codec import fingerprint
 from tests.support.tokens import own_token
 
@@ -159,7 +161,7 @@ client = Client("127.0.0.1", int(sys.argv[1]))
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     client.initialize(lambda: None, exec_task, exit_task)
-print(client.call({}), *[each.message.differences for each in caught])
+print(client.call({}), *[getattr(each.message, "differences", None) for each in caught])
 """
 
 
@@ -220,7 +222,7 @@ def told(use):
         warnings.simplefilter("always")
         result = use()
     assert all(each.filename == __file__ for each in caught)
-    print(result, *[each.message.differences for each in caught])
+    print(result, *[getattr(each.message, "differences", None) for each in caught])
 
 client = Client("127.0.0.1", int(sys.argv[1]))
 client.initialize(lambda: None, exec_task, exit_task)
@@ -288,3 +290,24 @@ def _first() -> int:
 
 def _answer(client_socket: ClientSocket, state: None, args: dict[str, Any]) -> None:
     respond(client_socket, {"run": args["run"]() if "run" in args else None})
+
+
+@pytest.mark.filterwarnings("default::bgpy.StaleCodeWarning")
+def test_init_file_that_was_edited_is_told_to_who_connects(start: Start, modules: Path) -> None:
+    """With the modules that it uses; but not to who ends the server."""
+    handle, client = start(init_file=str(modules / "tasks_s.py"))
+    assert client.call({}) == "OLD"
+    (modules / "helper_s.py").touch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Client(handle.address).call({}) == "OLD"
+    (modules / "helper_s.py").write_text(HELPER.replace("OLD", "newer"))
+    with pytest.warns(StaleCodeWarning, match="terminate the server and start it again") as caught:
+        assert Client(handle.address).call({}) == "OLD"
+    assert [getattr(each.message, "differences", None) for each in caught] == [("module helper_s",)]
+    known = dict(diagnose(parse(handle.address), None, None).known)
+    assert "helper_s" in known["edited"]
+    assert "tasks_s" not in known["edited"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Client(handle.address).terminate()

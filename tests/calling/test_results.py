@@ -32,6 +32,7 @@ def test_every_reason_but_the_task_s_own_has_its_error() -> None:
         (Reason.OVERLOAD, errors.ServerOverloaded),
         (Reason.CALLING_SELF, errors.CallingSelf),
         (Reason.UNSUPPORTED, errors.RemoteProtocolError),
+        (Reason.DROPPED, errors.NoResponse),
     ],
 )
 def test_failure_of_bgpy_is_the_error_of_its_reason(

@@ -120,7 +120,7 @@ def test_handshake_fails_or_is_right_when_a_byte_is_corrupted(
         script = script._replace(at=script.at % proved)
         with (
             proxy.proxy(steady.port, script) as port,
-            way.client(port, connect_timeout=PROMPT) as client,
+            way.client(port, connect_timeout=1.0) as client,
             pytest.raises((*NOTHING_SENT, RemoteProtocolError)),
         ):
             pytest.fail(f"{client.call(request(seed))}: let through by {script}")

@@ -12,7 +12,6 @@ import sys
 import threading
 import weakref
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -192,7 +191,6 @@ class Slotted:
 
 
 LOCK = threading.Lock()
-_uses_lock = FunctionType((lambda: LOCK).__code__, globals(), "_uses_lock")
 
 
 def _holds(held: object) -> Any:
@@ -209,9 +207,8 @@ def _holds(held: object) -> Any:
         ({"x": LOCK}, r"args\['x'\]"),
         ({"fine": 1, "x": [1, LOCK]}, r"args\['x'\]\[1\]"),
         ({"a": {"b": (1, {"c": LOCK})}}, r"args\['a'\]\['b'\]\[1\]\['c'\]"),
-        ({"x": Slotted(LOCK)}, r"args\['x'\]"),
-        ({7: _uses_lock}, r"args\[7\] \(global 'LOCK' of _uses_lock\)"),
-        ({7: _holds(LOCK)}, r"args\[7\] \(variable 'held' of inner\)"),
+        ({"x": Slotted(LOCK)}, r"args\['x'\] -> attribute 'lock'"),
+        ({7: _holds(LOCK)}, r"args\[7\] -> function \S+inner -> variable 'held'"),
         ([[[[[[LOCK]]]]]], r"args\[0\]\[0\]\[0\]\[0\]\[0\]\[0\]"),
     ],
 )

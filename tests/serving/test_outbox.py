@@ -282,7 +282,7 @@ def test_drop_fails_the_call_or_counts_it_when_nobody_waits(waits: bool) -> None
     assert peer.sent == []
     (action,) = later
     action()
-    assert [_said(message) for message in peer.sent] == (["NO_RESPONSE"] if waits else [])
+    assert [_said(message) for message in peer.sent] == (["DROPPED"] if waits else [])
     assert outbox.unseen == (not waits)
     assert not outbox.deferred
 
@@ -323,7 +323,7 @@ class Slow:
 
 
 @pytest.mark.parametrize("travels", [True, False])
-@pytest.mark.parametrize(("outcome", "left"), [(DONE, "NO_RESPONSE"), (RAISED, "TASK")])
+@pytest.mark.parametrize(("outcome", "left"), [(DONE, "DROPPED"), (RAISED, "TASK")])
 @pytest.mark.parametrize("end", ["dropped", "server ended", "other response"])
 def test_call_is_open_while_its_response_is_on_its_way_when_its_task_ends(
     travels: bool, outcome: Outcome, left: str, end: str
@@ -393,7 +393,7 @@ def test_calls_that_are_deferred_when_the_server_ends_are_told_that_they_ran(
     outbox.end_deferred()
     outbox.end_deferred()
     (message,) = peer.sent
-    assert (message.reason, message.text) == (Reason.NO_RESPONSE, outbox_module.ENDED_UNANSWERED)
+    assert (message.reason, message.text) == (Reason.DROPPED, outbox_module.ENDED_UNANSWERED)
     assert caplog.text.count("ended with NoResponse") == 1
     deferred.respond("late")
     deferred.fail(LookupError("later"))
@@ -408,9 +408,13 @@ def test_deferred_of_a_task_that_raised_says_so_when_it_is_used() -> None:
     job, peer, client_socket = _job(Kind.EXEC, True, outbox)
     deferred = client_socket.defer()
     outbox.finish(job, client_socket, RAISED)
-    with pytest.raises(AlreadyResponded, match="its task raised, and the caller"):
+    with pytest.raises(
+        AlreadyResponded, match="its task has raised an exception, which the caller"
+    ):
         deferred.respond("late")
-    with pytest.raises(AlreadyResponded, match="its task raised, and the caller"):
+    with pytest.raises(
+        AlreadyResponded, match="its task has raised an exception, which the caller"
+    ):
         deferred.fail(LookupError())
     del deferred
     gc.collect()

@@ -100,6 +100,13 @@ def test_release_leaves_server_alone_when_called_in_forked_child() -> None:
         assert records.token_for(ADDRESS) == "of another process"
 
 
+def test_claim_that_was_released_is_not_renewed(claim: claims.Claim) -> None:
+    """Though its lock is another's, or nobody's, by then."""
+    claim.release()
+    assert not claim.renew()
+    claims.claim(ADDRESS).release()
+
+
 def test_claim_removes_unfinished_files_when_their_writer_was_killed() -> None:
     """A token that was being written does not lie about when its server is dead."""
     place = claims.claim(ADDRESS)
@@ -124,6 +131,7 @@ def test_claim_is_renewed_where_its_folder_was_removed(claim: claims.Claim) -> N
     assert records.token_for(ADDRESS) == "secret"
     shutil.rmtree(folders.home())
     claim.release()
+    assert not claim.renew()  # the thread that tends the server may look once more
     assert not os.path.exists(folders.home())
 
 

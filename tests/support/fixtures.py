@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import subprocess
@@ -20,10 +21,11 @@ QUIET_FORKS = ("-W", "ignore:This process (pid=:DeprecationWarning")
 def free_port() -> int:
     """A port on which nothing listens, and that the system gives to nobody else meanwhile.
 
-    For that it lies below the range of outgoing connections.
+    For that it lies below the range of outgoing connections, and in this worker's part of that.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
     while True:
-        port = random.randrange(20000, 32000)
+        port = 20000 + 750 * worker + random.randrange(750)
         try:
             socket.create_server(("127.0.0.1", port)).close()
         except OSError:

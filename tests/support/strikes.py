@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import dis
 import linecache
 import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+_HANDLING = {dis.opmap["PUSH_EXC_INFO"], dis.opmap["POP_EXCEPT"]}
+
 
 class Struck(BaseException):
     """What the signal handler raises."""
+
+
+def is_out_of_reach(frame: FrameType) -> bool:
+    """Whether the next instruction is one before which the interpreter takes no signals.
+
+    It begins or ends the handling of an exception, and nothing undoes that half: where a trace
+    function raises there, the thread handles that exception for the rest of its life, and all
+    that is raised later has it as its context.
+    """
+    return frame.f_code.co_code[frame.f_lasti] in _HANDLING
 
 
 def strike(at: int, function: Callable[..., Any], *args: Any, within: tuple[str, ...] = ()) -> bool:
@@ -43,7 +56,7 @@ def strike(at: int, function: Callable[..., Any], *args: Any, within: tuple[str,
         nonlocal lines
         if not meant(frame):
             return trace if event == "call" else None
-        if event == "line" and not left(frame):
+        if event == "line" and not left(frame) and not is_out_of_reach(frame):
             lines += 1
             if lines == at + 1:
                 sys.settrace(None)

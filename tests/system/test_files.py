@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -70,3 +71,15 @@ def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
         with pytest.raises(StartupError, match="is in its place"):
             act()
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no FIFOs there")
+def test_open_regular_opens_files_and_nothing_that_waits(tmp_path: Path) -> None:
+    """A FIFO without a writer would."""
+    (tmp_path / "file").write_text("text")
+    with files.open_regular(str(tmp_path / "file")) as file:
+        assert file.readall() == b"text"
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path, tmp_path / "missing"):
+        with pytest.raises(OSError, match=r"regular|No such"):
+            files.open_regular(str(path))

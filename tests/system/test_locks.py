@@ -154,6 +154,48 @@ def test_guard_is_not_kept_by_a_child_that_was_forked_meanwhile(tmp_path: Path) 
             os.close(each)
 
 
+FORK = """
+import os, signal, sys, threading, warnings
+from collections import deque
+warnings.simplefilter("ignore")
+from bgpy.system import locks
+
+forking, opened, forked = threading.Event(), threading.Event(), threading.Event()
+
+class Slow(deque):
+    def append(self, file):
+        opened.set()
+        forking.wait()
+        forked.wait(0.3)  # in vain, where the fork waits for this
+        super().append(file)
+
+def work():
+    with locks.guarded(sys.argv[1]):
+        forked.wait()
+
+locks._last_opened = Slow()
+os.register_at_fork(before=forking.set)  # called before what is registered by the library
+thread = threading.Thread(target=work)
+thread.start()
+opened.wait()
+child = os.fork()
+if not child:
+    signal.alarm(20)  # by default it ends the process
+    with locks.guarded(sys.argv[1]):
+        os._exit(0)
+forked.set()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_guard_is_not_kept_by_a_child_that_was_forked_while_it_was_opened(tmp_path: Path) -> None:
+    """The fork waits until the copy that the child gets is known to it."""
+    command = [sys.executable, "-c", FORK, str(tmp_path / "guard")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.stdout.strip(), ended.stderr) == ("0", "")
+
+
 @pytest.mark.parametrize(
     ("number", "advice"),
     [(errno.EMFILE, "close files"), (errno.ENOSPC, "make room"), (errno.EISDIR, "remove")],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import re
 import sys
 import threading
 
@@ -12,7 +13,7 @@ import pytest
 
 from bgpy.errors import AlreadyResponded, EncodeError
 from bgpy.tasks import client_socket as client_socket_module
-from bgpy.tasks.client_socket import ClientSocket, Deferred, respond
+from bgpy.tasks.client_socket import ClientSocket, Deferred, Ended, respond
 from bgpy.tasks.compatibility import Message, MessageType
 from tests.support.forks import forked_while_held
 from tests.support.outlets import Outlet, through
@@ -262,3 +263,22 @@ def test_forked_child_drops_what_was_deferred_whatever_other_threads_were_doing(
     deferred = client_socket.defer()
     assert forked_while_held(client_socket_module._claiming.here, deferred.__del__) == 0
     deferred.respond(1)
+
+
+def test_second_response_is_told_how_the_call_ended(outlet: Outlet) -> None:
+    """Of `defer` only where that would have helped."""
+    twice = ClientSocket(outlet, 1, True)
+    twice.respond(1)
+    with pytest.raises(AlreadyResponded, match="each call gets one") as caught:
+        twice.respond(2)
+    assert "defer" not in str(caught.value).lower()
+    for ended in (Ended.SILENT, Ended.RAISED):
+        late = ClientSocket(outlet, 1, True)
+        late.ended, late.answered = ended, True
+        with pytest.raises(AlreadyResponded, match=re.escape(ended.value)):
+            late.respond(2)
+    dropped = ClientSocket(outlet, 1, True)
+    dropped.defer()
+    gc.collect()
+    with pytest.raises(AlreadyResponded, match="Deferred was dropped"):
+        dropped.respond(2)

@@ -11,7 +11,7 @@ import pytest
 
 from bgpy.errors import NotInitialized
 from bgpy.tasks.client_socket import ClientSocket
-from bgpy.tasks.lifecycle import Kind, Outcome, Result, Tasks
+from bgpy.tasks.lifecycle import DONE, Kind, Outcome, Result, Tasks
 from bgpy.tasks.signatures import Functions
 from tests.support.outlets import Outlet, through
 from tests.support.touchy import Touchy
@@ -204,3 +204,21 @@ def test_handle_asks_a_state_nothing() -> None:
     assert _handle(tasks, Kind.INIT, functions).error is None
     for following in (state, Touchy()):
         assert _handle(tasks, Kind.EXEC, {"next": following}).error is None
+
+
+def test_outcome_tells_of_a_state_that_was_returned_without_a_response() -> None:
+    """It may have been meant to be the response; with one, or of None, nothing is told."""
+    tasks = Tasks()
+    given: list[Any] = []
+
+    def exec_task(client_socket: Any, state: Any, args: Any) -> Any:
+        if args["respond"]:
+            client_socket.respond(1)
+        return args["returns"]
+
+    functions = Functions(lambda: given, exec_task, lambda *args: None)
+    _handle(tasks, Kind.INIT, functions)
+    for returns, responds, told in [(given, False, True), ([], False, True), (None, False, False)]:
+        outcome = _handle(tasks, Kind.EXEC, {"returns": returns, "respond": responds})
+        assert (outcome.result, outcome.state) == (Result.DONE, told)
+    assert _handle(tasks, Kind.EXEC, {"returns": [], "respond": True}) is DONE

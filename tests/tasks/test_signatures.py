@@ -82,7 +82,7 @@ def _by_keyword(*, client_socket: Any, state: Any, args: Any) -> None: ...
 
 
 WRONG: list[tuple[Functions, str]] = [
-    (Functions(5, three, three), "init_task must be callable, not int"),  # type: ignore[arg-type]
+    (Functions(5, three, three), "init_task must be callable, not int: give the function itself"),  # type: ignore[arg-type]
     (Functions(print, "text", three), "exec_task must be callable, not str"),  # type: ignore[arg-type]
     (Functions(print, three, None), "exit_task must be callable, not NoneType"),  # type: ignore[arg-type]
     (Functions(_two, three, three), r"init_task must take one .* or none; _two\(.*does not"),

@@ -121,8 +121,8 @@ def _wrong_token(place: Address) -> list[str]:
     return [
         *(["Client and server of a Unix socket must run under the same account."] if unix else []),
         "If the server was given a token (BGPY_TOKEN, --token, token=...), use that one.",
-        "If it made its own, the server's account reads it with 'bgpy token show ADDRESS' on "
-        "its machine,",
+        "If it made its own, it makes a new one at each start: the server's account reads it with",
+        "'bgpy token show ADDRESS' on its machine,",
         own,
         f"'bgpy add {place}' keeps it here; BGPY_TOKEN, if set, takes precedence.",
     ]

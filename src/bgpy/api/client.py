@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, overl
 
 from bgpy import address, config
 from bgpy.api.passing import Given, Left, Passed, found, left_behind, pass_on, take
-from bgpy.api.staleness import Staleness, may_name_code
+from bgpy.api.staleness import Staleness, may_name_code, warn_of_edits
 from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
@@ -102,6 +102,7 @@ class Client:
         self._address, self._timeout, self._connect_timeout, self._tls = settings
         self._given = given
         self._executed = partial(_executed, self._address)
+        self._ends = False  # whether the server is being ended: then its code is of no interest
         self._caller = Caller(
             Target(self._address, self._tls, self._find_token), self._connect_timeout
         )
@@ -340,6 +341,7 @@ class Client:
         if not isinstance(args, dict):
             raise _no_dict(args, "exit_args")
         try:
+            self._ends = True
             packed = head, buffers, code = payload.encode(args, "exit_args")
             wait = bool(await_response)
             seconds = self._seconds(timeout)
@@ -355,6 +357,8 @@ class Client:
         except BaseException as error:
             tidy(about(error, self._address))
             raise
+        finally:
+            self._ends = False
 
     def ping(self, *, timeout: Timeout = ...) -> float:
         """Measure the round trip to the server in seconds; it answers while a task runs too."""
@@ -388,11 +392,13 @@ class Client:
         token = tokens.find(None, self._address)
         if token is None and given is not None:
             raise left_behind(self._address)
+        if token is not None and token.record is not None and not self._ends:
+            warn_of_edits(self._address, token.record)
         return token
 
 
 _OWN = frozenset(
-    ("_address", "_timeout", "_connect_timeout", "_tls", "_given", "_executed", "_caller")
+    ("_address", "_timeout", "_connect_timeout", "_tls", "_given", "_executed", "_caller", "_ends")
 )
 """The attributes of a client; what else one has, a subclass has added."""
 

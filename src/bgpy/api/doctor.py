@@ -13,6 +13,7 @@ from bgpy.api.advice import advice_on, start_here
 from bgpy.api.client import fitting_tls
 from bgpy.calling.blocking.asking import description
 from bgpy.calling.blocking.connecting import Connected, Target, connect
+from bgpy.codec.edits import edited
 from bgpy.errors import (
     AuthenticationError,
     BgpyError,
@@ -22,6 +23,7 @@ from bgpy.errors import (
 )
 from bgpy.state import folders, occupied, records, reports, tokens
 from bgpy.state.tokens import FoundToken, Source
+from bgpy.system import files
 from bgpy.system.wsl import windows_host
 from bgpy.version import __version__
 
@@ -108,6 +110,9 @@ def _recorded(place: Address, connected: Connected) -> list[tuple[str, str]]:
     if record is None:
         return []
     told = [("started", record.origin()), ("log", record.log_file or "")]
+    if changed := edited(record.modules):
+        again = f"'bgpy terminate {place}', then start it again, to use it as it is now"
+        told.append(("edited", f"since the server loaded it: {', '.join(changed)}; {again}"))
     return [(name, text) for name, text in told if text]
 
 
@@ -172,10 +177,10 @@ def _last_line(log_file: str | None) -> tuple[float, str]:
     if log_file is None:
         return 0.0, ""
     try:
-        with open(log_file, "rb") as log:
+        with files.open_regular(log_file) as log:
             status = os.fstat(log.fileno())
             log.seek(max(0, status.st_size - LINE))
-            lines = log.read(LINE).decode(errors="replace").split("\n")
+            lines = (log.read(LINE) or b"").decode(errors="replace").split("\n")
     except OSError:
         return 0.0, ""
     written = [line.strip() for line in lines if line.strip()]

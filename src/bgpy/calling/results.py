@@ -36,12 +36,14 @@ _ERRORS: dict[int, type[BgpyError]] = {
     Reason.OVERLOAD: ServerOverloaded,
     Reason.CALLING_SELF: CallingSelf,
     Reason.UNSUPPORTED: RemoteProtocolError,
+    Reason.DROPPED: NoResponse,
 }
 
 _ADVICE: dict[int, str] = {
     Reason.NOT_INITIALIZED: "call initialize() first, or start the server with an init file",
-    Reason.NO_RESPONSE: "respond before the task returns; to answer later, from a thread, let the "
-    "task call client_socket.defer()",
+    Reason.NO_RESPONSE: "call respond(client_socket, value) in the task",
+    Reason.DROPPED: "keep what client_socket.defer() gives until it has responded, and have "
+    "exit_task wait for that",
     Reason.CALLING_SELF: "call the function itself, or use execute() without await_response",
     Reason.OVERLOAD: "call again later, or raise the server's max_memory",
 }

@@ -26,6 +26,10 @@ TO_START = (
     "Server(ADDRESS).run_background() starts one"
 )
 TO_TERMINATE = "'bgpy terminate ADDRESS' ends a server"
+TO_RESTART = (
+    "'bgpy terminate ADDRESS' ends a server; to start it again, run what started it, which 'bgpy "
+    "doctor ADDRESS' tells then"
+)
 TO_ASK = (
     "'bgpy doctor ADDRESS' tells whether a server answers, what it does, and how the last one ended"
 )
@@ -56,7 +60,8 @@ TO_TYPE = (
 
 ELSEWHERE = {
     **dict.fromkeys(("start", "run", "serve", "launch"), TO_START),
-    **dict.fromkeys(("stop", "kill", "end", "exit", "quit", "shutdown", "restart"), TO_TERMINATE),
+    **dict.fromkeys(("stop", "kill", "end", "exit", "quit", "shutdown"), TO_TERMINATE),
+    **dict.fromkeys(("restart", "reload"), TO_RESTART),
     **dict.fromkeys(("status", "ping", "check", "info", "log", "logs"), TO_ASK),
     **dict.fromkeys(("ps", "list", "ls"), TO_FIND),
     **dict.fromkeys(("call", "execute", "exec", "initialize", "init", "connect"), TO_CALL),

@@ -27,7 +27,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
-from bgpy.system.forks import OwnLock
+from bgpy.forks import OwnLock
 
 MAINS = ("__main__", "__mp_main__")
 """What the module of a script is called, also in processes that `multiprocessing` starts."""
@@ -130,6 +130,8 @@ def settle_function(
     """Complete a function as cloudpickle does, which has made it."""
     script, name, others, state = settled
     sys.modules["cloudpickle.cloudpickle"]._function_setstate(arrived, state)
+    for each, value in others.items():  # what came with a call has globals of its own
+        arrived.__globals__.setdefault(each, value)
     _take(script, name, others, arrived)
 
 

@@ -19,7 +19,7 @@ import re
 import sys
 import typing
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -71,98 +71,110 @@ def cloudpickle() -> ModuleType:
     return module
 
 
+class _ByValue:
+    """What the pickler does beside cloudpickle's, which is the other base of its class."""
+
+    makers: Set[FunctionType] = frozenset()
+    """What each of these pickles names: found without looking for it in its module."""
+
+    def __init__(self, file: Any, tasks: bool = False, **options: Any) -> None:
+        above: Any = super()
+        above.__init__(file, **options)
+        self._script = _Script() if tasks else None
+        self._whole: dict[str, Told] | None = {} if tasks else None
+        self._mains = [vars(sys.modules[name]) for name in MAINS if name in sys.modules]
+        self._classes: set[int] = set()  # that are in the pickle, by their ids
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is FunctionType:
+            return NotImplemented if obj in self.makers else self._function(obj)
+        if kind is CodeType:
+            return self._code(obj)
+        if issubclass(kind, type):
+            return self._class(obj)
+        special = _SPECIAL.get(kind)
+        if special is not None:
+            return self._named(obj, special(obj))
+        if kind.__module__ in MAINS and _names_itself(obj):
+            return self._named(obj, _constant(obj))
+        return NotImplemented  # cloudpickle has nothing to say of any other, either
+
+    def _code(self, code: CodeType) -> Any:
+        cached = known_of(code).cached
+        told = lines_of(code, self._whole)
+        if cached is None:
+            parts = cloudpickle().Pickler._dispatch_table[CodeType](code)[1]
+            return lines.rebuilt, (parts, code.co_filename, told)
+        return lines.located, (cached, told)
+
+    def _function(self, function: FunctionType) -> Any:
+        above: Any = super()
+        reduced = above.reducer_override(function)
+        if reduced is NotImplemented:
+            return reduced
+        make, args, state, _, _, _ = reduced
+        name, others = self._names(function)
+        if self._script is None and name is None and not others:
+            return reduced
+        settled = (self._script, name, others, state)
+        return make, args, settled, None, None, arrival.settle_function
+
+    def _function_getnewargs(self, func: FunctionType) -> Any:
+        above: Any = super()
+        code, scope, *others = above._function_getnewargs(func)
+        if self._script is None or not isinstance(scope, dict):
+            return (code, scope, *others)
+        if any(func.__globals__ is main for main in self._mains):
+            scope = _Globals(self._script, dict(scope))
+            known: Any = self
+            known.globals_ref[id(func.__globals__)] = scope
+        return (code, scope, *others)
+
+    def _class(self, kind: type) -> Any:
+        above: Any = super()
+        reduced = above.reducer_override(kind)
+        if reduced is NotImplemented or len(reduced) < 6:
+            return reduced
+        self._classes.add(id(kind))
+        make, args, (attributes, others), _, _, _ = reduced
+        if args[0] is type(kind):  # else it is an enumeration, which is made otherwise
+            args, attributes = _whole(kind, args, attributes)
+        attributes.pop("__slotnames__", None)  # what copyreg has found out about it
+        state = (attributes, others)
+        settled = (self._script, *self._names(kind), state)
+        return arrival.begin_class, (make, args), settled, None, None, arrival.settle_class
+
+    def _names(self, obj: Any) -> tuple[str | None, dict[str, Any]]:
+        """The name of `obj` in its script, and what goes there with it."""
+        if getattr(obj, "__module__", None) in MAINS:
+            for main in self._mains:
+                name, others = _names_in(main, obj, self._classes)
+                if name is not None or others:
+                    return name, others
+        return None, {}
+
+    def _named(self, obj: Any, reduced: Any) -> Any:
+        if reduced is NotImplemented:
+            return reduced
+        make, args, state, complete = reduced
+        parts = (_number(obj), make, args)
+        settled = (self._script, *self._names(obj), complete, state)
+        return arrival.once_here, parts, settled, None, None, arrival.settle
+
+
 @once
 def pickler() -> Callable[..., pickle.Pickler]:
     """The class of the pickler; beside what `pickle.Pickler` takes, whether these are ``tasks``."""
     base: Any = cloudpickle().Pickler
-    code_parts: Callable[[CodeType], Any] = base._dispatch_table[CodeType]
-    # What each of these pickles names: found without looking for it in its module.
-    makers = {
-        value
-        for module in (arrival, lines, sys.modules[base.__module__])
-        for value in vars(module).values()
-        if isinstance(value, FunctionType) and value.__module__ == module.__name__
-    }
 
-    class ByValue(base):  # type: ignore[misc]
-        def __init__(self, file: Any, tasks: bool = False, **options: Any) -> None:
-            super().__init__(file, **options)
-            self._script = _Script() if tasks else None
-            self._whole: dict[str, Told] | None = {} if tasks else None
-            self._mains = [vars(sys.modules[name]) for name in MAINS if name in sys.modules]
-            self._classes: set[int] = set()  # that are in the pickle, by their ids
-
-        def reducer_override(self, obj: Any) -> Any:
-            kind = type(obj)
-            if kind is FunctionType:
-                return NotImplemented if obj in makers else self._function(obj)
-            if kind is CodeType:
-                return self._code(obj)
-            if issubclass(kind, type):
-                return self._class(obj)
-            special = _SPECIAL.get(kind)
-            if special is not None:
-                return self._named(obj, special(obj))
-            if kind.__module__ in MAINS and _names_itself(obj):
-                return self._named(obj, _constant(obj))
-            return NotImplemented  # cloudpickle has nothing to say of any other, either
-
-        def _code(self, code: CodeType) -> Any:
-            cached = known_of(code).cached
-            told = lines_of(code, self._whole)
-            if cached is None:
-                return lines.rebuilt, (code_parts(code)[1], code.co_filename, told)
-            return lines.located, (cached, told)
-
-        def _function(self, function: FunctionType) -> Any:
-            reduced = super().reducer_override(function)
-            if reduced is NotImplemented:
-                return reduced
-            make, args, state, _, _, _ = reduced
-            name, others = self._names(function)
-            if self._script is None and name is None and not others:
-                return reduced
-            settled = (self._script, name, others, state)
-            return make, args, settled, None, None, arrival.settle_function
-
-        def _function_getnewargs(self, func: FunctionType) -> Any:
-            code, scope, *others = super()._function_getnewargs(func)
-            if self._script is None or not isinstance(scope, dict):
-                return (code, scope, *others)
-            if any(func.__globals__ is main for main in self._mains):
-                scope = _Globals(self._script, dict(scope))
-                self.globals_ref[id(func.__globals__)] = scope
-            return (code, scope, *others)
-
-        def _class(self, kind: type) -> Any:
-            reduced = super().reducer_override(kind)
-            if reduced is NotImplemented or len(reduced) < 6:
-                return reduced
-            self._classes.add(id(kind))
-            make, args, (attributes, others), _, _, _ = reduced
-            if args[0] is type(kind):  # else it is an enumeration, which is made otherwise
-                args, attributes = _whole(kind, args, attributes)
-            attributes.pop("__slotnames__", None)  # what copyreg has found out about it
-            state = (attributes, others)
-            settled = (self._script, *self._names(kind), state)
-            return arrival.begin_class, (make, args), settled, None, None, arrival.settle_class
-
-        def _names(self, obj: Any) -> tuple[str | None, dict[str, Any]]:
-            """The name of `obj` in its script, and what goes there with it."""
-            if getattr(obj, "__module__", None) in MAINS:
-                for main in self._mains:
-                    name, others = _names_in(main, obj, self._classes)
-                    if name is not None or others:
-                        return name, others
-            return None, {}
-
-        def _named(self, obj: Any, reduced: Any) -> Any:
-            if reduced is NotImplemented:
-                return reduced
-            make, args, state, complete = reduced
-            parts = (_number(obj), make, args)
-            settled = (self._script, *self._names(obj), complete, state)
-            return arrival.once_here, parts, settled, None, None, arrival.settle
+    class ByValue(_ByValue, base):  # type: ignore[misc]
+        makers = frozenset(
+            value
+            for module in (arrival, lines, sys.modules[base.__module__])
+            for value in vars(module).values()
+            if isinstance(value, FunctionType) and value.__module__ == module.__name__
+        )
 
     return ByValue
 
@@ -234,6 +246,9 @@ def _whole(kind: type, args: Any, attributes: dict[str, Any]) -> tuple[Any, dict
     """
     make, name, bases, keywords, *others = args
     keywords = {**keywords, "__qualname__": kind.__qualname__}
+    if typing.NamedTuple in bases:  # which would make its fields anew, from annotations
+        bases = kind.__bases__
+        keywords["__orig_bases__"] = vars(kind)["__orig_bases__"]
     if "__slots__" not in vars(kind):
         return (make, name, bases, keywords, *others), attributes
     names = [name for name, value in vars(kind).items() if isinstance(value, MemberDescriptorType)]

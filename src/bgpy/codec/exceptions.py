@@ -8,7 +8,8 @@ written in C (``ImportError.name``). So here
 - a ``__reduce__`` that the class has itself is followed, if it works;
 - else the class is called with the same arguments, if that gives the same ``args``;
 - else the exception is made past its constructor, and attributes, slots and fields are set past
-  the class's ``__setattr__``.
+  the class's ``__setattr__``;
+- and what can't be pickled of it stays behind (`bgpy.codec.left_behind`).
 
 The second half of that, which runs where the pickle is loaded, is `bgpy.codec.revival`.
 Exceptions within (in an attribute, or among the arguments) go the same way. What an exception
@@ -19,11 +20,12 @@ arguments do, it is made past its constructor.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bgpy.codec import by_value
 from bgpy.codec.by_value import tracked
+from bgpy.codec.left_behind import Parts, Sorting, noted
 from bgpy.codec.payload import decode, marked, names_script
 from bgpy.codec.revival import (
     ARGS,
@@ -34,6 +36,7 @@ from bgpy.codec.revival import (
     begin_their_way,
     finish_anew,
     finish_blank,
+    finish_partly,
     finish_their_way,
     places,
 )
@@ -71,9 +74,10 @@ class Room:
 def pack(error: BaseException, room: Room | None = None) -> Packed | None:
     """The pickle of an exception without its cause, context and traceback; None if it has none.
 
-    Of a group it holds no members. Raises `NoRoom`.
+    Of a group it holds no members. What can't be pickled of an exception is left out, and named in
+    a note. Raises `NoRoom`.
     """
-    return _pack(_content(error), room)
+    return _pack(lambda way: way.content(error), room)
 
 
 def pack_all(errors: Sequence[BaseException], room: Room) -> Packed | None:
@@ -81,7 +85,7 @@ def pack_all(errors: Sequence[BaseException], room: Room) -> Packed | None:
 
     None if one of them has none. Raises `NoRoom`.
     """
-    return _pack([_content(error) for error in errors], room)
+    return _pack(lambda way: [way.content(error) for error in errors], room)
 
 
 def unpack(packed: Packed, members: list[Exception] | None) -> Exception | None:
@@ -129,13 +133,6 @@ def _unpack(packed: Packed) -> Any:
 # The way out
 
 
-def _content(error: BaseException) -> Any:
-    """What is pickled: the exception, or the parts of a group without its members."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    return (*_name(error), error.message), _state(error)
-
-
 def _name(error: BaseException) -> tuple[str, str, str | None]:
     """Module and name of the class, and its id where it has come or gone by value."""
     kind = type(error)
@@ -179,29 +176,78 @@ def _has_own_way(kind: type[BaseException]) -> bool:
     )
 
 
-def _reduced(error: BaseException, past: bool) -> Any:
-    """How an exception is pickled; `past` says past its class's own ways.
+class _Reducing:
+    """How exceptions are pickled: their classes' own ways or past those, whole or sorted.
 
-    All that may lead back to it is in the state, which comes when the pickler knows the
-    exception. ``way`` is in both parts: it tells the second what the first has done.
+    All that may lead back to an exception is in its state, which comes when the pickler knows the
+    exception.
     """
-    if isinstance(error, BaseExceptionGroup):
-        group = (*_name(error), error.message, list(error.exceptions))
-        return begin_group, group, _state(error), None, None, finish_anew
-    if not isinstance(error, Exception):
-        return NotImplemented
-    args = ARGS.__get__(error)
-    state = _state(error)
-    if past:
-        return begin_blank, _name(error), (args, *state), None, None, finish_blank
-    theirs = _theirs(error)
-    if theirs is not None:
-        way: list[bool] = []
-        begun = (way, theirs[:2], *_name(error), args, args)
-        return begin_their_way, begun, (way, theirs[2:], *state), None, None, finish_their_way
-    # Of the system's errors the arguments tell more than `args`: the file's name above all.
-    given = base_of(type(error)).__reduce__(error)[1]
-    return begin_anew, (*_name(error), given, args), state, None, None, finish_anew
+
+    def __init__(self, past: bool, sorting: Sorting | None) -> None:
+        self._past = past
+        self._sorting = sorting
+
+    def content(self, error: BaseException) -> Any:
+        """What is pickled: the exception, or the parts of a group without its members."""
+        if not isinstance(error, BaseExceptionGroup):
+            return error
+        parts = self._parts(error, ())
+        return (*_name(error), error.message), (noted(parts), parts.held)
+
+    def reduced(self, error: BaseException) -> Any:
+        """The parts of `error`, as ``reducer_override`` gives them."""
+        if isinstance(error, BaseExceptionGroup):
+            parts = self._parts(error, ())
+            group = (*_name(error), error.message, list(error.exceptions))
+            return begin_group, group, (noted(parts), parts.held), None, None, finish_anew
+        if not isinstance(error, Exception):
+            return NotImplemented
+        # Of the system's errors the arguments tell more than `args`: the file's name above all.
+        parts = self._parts(error, base_of(type(error)).__reduce__(error)[1])
+        theirs = None if self._past else self._theirs(error)
+        if theirs is not None:
+            return _their_way(error, theirs, parts)
+        state = noted(parts), parts.held
+        partly = (_text(error), parts.args if self._past else None, *state) if parts.left else None
+        if self._past:
+            begin: tuple[Any, ...] = begin_blank, _name(error)
+            finish: tuple[Any, Any] = finish_blank, (parts.args, *state)
+        else:
+            begin = begin_anew, (*_name(error), parts.given, parts.args)
+            finish = finish_anew, state
+        set_state, settled = finish if partly is None else (finish_partly, partly)
+        return (*begin, settled, None, None, set_state)
+
+    def _parts(self, error: BaseException, given: tuple[Any, ...]) -> Parts:
+        parts = Parts(given, ARGS.__get__(error), *_state(error))
+        return parts if self._sorting is None else self._sorting.of(error, parts)
+
+    def _theirs(self, error: BaseException) -> tuple[Any, ...] | None:
+        theirs = _theirs(error)
+        if theirs is None or self._sorting is None or self._sorting.travels(theirs):
+            return theirs
+        return None
+
+
+def _their_way(error: BaseException, theirs: tuple[Any, ...], parts: Parts) -> Any:
+    """How an exception is pickled that its class's own way gives anew.
+
+    ``way`` is in both parts: it tells the second what the first has done. What was left behind is
+    told by no note, since that way doesn't miss it.
+    """
+    way: list[bool] = []
+    begun = (way, theirs[:2], *_name(error), parts.given, parts.args)
+    state = (way, theirs[2:], parts.attributes, parts.held)
+    return begin_their_way, begun, state, None, None, finish_their_way
+
+
+def _text(error: BaseException) -> str | None:
+    try:
+        return str(error)
+    except BaseException as failure:  # the user's code, which may raise anything
+        if isinstance(failure, Exception) and is_strike_amid(failure):
+            raise
+        return None
 
 
 class _File:
@@ -220,52 +266,73 @@ class _File:
 
 
 class _Plain(pickle.Pickler):
-    def __init__(self, file: _File, past: bool) -> None:
+    def __init__(self, file: _File, reducing: _Reducing) -> None:
         super().__init__(file, protocol=5)
-        self._past = past
+        self._reduced = reducing.reduced
 
     def reducer_override(self, obj: Any) -> Any:
-        return _reduced(obj, self._past) if isinstance(obj, BaseException) else NotImplemented
+        return self._reduced(obj) if isinstance(obj, BaseException) else NotImplemented
 
 
 @once
-def _carrying() -> Callable[[_File, bool], pickle.Pickler]:
+def _carrying() -> Callable[[_File, _Reducing], pickle.Pickler]:
     base: Any = by_value.pickler()
 
     class Carrying(base):  # type: ignore[misc]
-        def __init__(self, file: _File, past: bool) -> None:
+        def __init__(self, file: _File, reducing: _Reducing) -> None:
             super().__init__(file, protocol=5)
-            self._past = past
+            self._reduced = reducing.reduced
 
         def reducer_override(self, obj: Any) -> Any:
             own = isinstance(obj, BaseException)
-            reduced = _reduced(obj, self._past) if own else NotImplemented
+            reduced = self._reduced(obj) if own else NotImplemented
             return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
     return Carrying
 
 
-def _pack(content: Any, room: Room | None) -> Packed | None:
-    packed = _dump(content, False, room)
-    return _dump(content, True, room) if packed is None else packed
+def _pack(content: Callable[[_Reducing], Any], room: Room | None) -> Packed | None:
+    """The pickle of what `content` gives, in the first way that works."""
+    for reducing in _ways(room):
+        packed = _dump(content(reducing), reducing, room)
+        if packed is not None:
+            return packed
+    return None
 
 
-def _dump(content: Any, past: bool, room: Room | None) -> Packed | None:
-    packed = _dumped(_Plain, content, past, room)
+def _ways(room: Room | None) -> Iterator[_Reducing]:
+    yield _Reducing(False, None)
+    yield _Reducing(True, None)
+
+    def travels(value: Any) -> bool:
+        plain = _dumped(_Plain, value, sorted_, room) is not None
+        return plain or _dumped(_carrying(), value, sorted_, room) is not None
+
+    sorting = Sorting(travels)
+    sorted_ = _Reducing(False, sorting)
+    yield sorted_
+    yield _Reducing(True, sorting)
+
+
+def _dump(content: Any, reducing: _Reducing, room: Room | None) -> Packed | None:
+    packed = _dumped(_Plain, content, reducing, room)
     if packed is not None and not names_script(packed):
         return packed, False
-    carried = _dumped(_carrying(), content, past, room)
+    carried = _dumped(_carrying(), content, reducing, room)
     if carried is None or carried == packed:
         return None if packed is None else (packed, False)
     return marked(carried), True
 
 
 def _dumped(
-    pickler: Callable[[_File, bool], pickle.Pickler], content: Any, past: bool, room: Room | None
+    pickler: Callable[[_File, _Reducing], pickle.Pickler],
+    content: Any,
+    reducing: _Reducing,
+    room: Room | None,
 ) -> bytes | None:
     file = _File(room)
     try:
-        pickler(file, past).dump(content)
+        pickler(file, reducing).dump(content)
     except NoRoom:
         raise
     except BaseException as failure:  # the user's code, which may raise anything

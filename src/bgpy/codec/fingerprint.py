@@ -25,7 +25,7 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodT
 from typing import Any, NamedTuple, TypeGuard
 
 from bgpy.codec.identities import Identities
-from bgpy.late import hashing
+from bgpy.digests import sha256
 from bgpy.system.strikes import is_strike_amid
 
 SCRIPT = "__main__"
@@ -175,8 +175,7 @@ _parts: Identities[tuple[_MadeOf, str]] = Identities()
 
 
 def _hashed(text: bytes) -> str:
-    found: str = hashing()[0].sha256(text).hexdigest()[:32]
-    return found
+    return sha256(text).hex()[:32]
 
 
 def _marked(text: bytes) -> str:

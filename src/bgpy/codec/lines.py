@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from bgpy.codec.arrival import is_adopted
 from bgpy.codec.identities import Identities
-from bgpy.system.forks import OwnLock
+from bgpy.forks import OwnLock
 
 LONGEST_TEXT = 2**20
 """Characters of a file that travels whole; of a longer one the functions' own lines do."""

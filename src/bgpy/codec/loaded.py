@@ -20,7 +20,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
 from bgpy.codec.fingerprint import of_code
-from bgpy.late import hashing
+from bgpy.digests import sha256
 from bgpy.system.strikes import is_strike, is_strike_amid
 
 _MOST_WRAPPERS = 100
@@ -47,8 +47,7 @@ class ModuleSource(NamedTuple):
 
 def digest(text: bytes) -> str:
     """The hash by which two versions of a module are told apart."""
-    found: str = hashing()[0].sha256(text).hexdigest()
-    return found
+    return sha256(text).hex()
 
 
 def version(source: ModuleSource) -> str:

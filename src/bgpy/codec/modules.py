@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from types import CodeType, ModuleType
 from typing import Any, cast
 
+from bgpy.codec.edits import Stamp, stamps
 from bgpy.codec.loaded import PYC_HEADER, ModuleSource, digest, source_of, version
 from bgpy.system.strikes import is_strike, is_strike_amid
 
@@ -116,6 +117,8 @@ class Catalogue:
         self._lock = threading.Lock()  # the poller asks while the task thread installs
         self._asked: set[str] = set()
         self._tasks: dict[str, str] = {}
+        self.stamps: dict[str, Stamp] = {}
+        """Of the modules that the tasks use; see `bgpy.codec.edits`."""
         self._finder = _Finder()
 
     def hashes(self, names: Iterable[str]) -> dict[str, str | None]:
@@ -136,6 +139,7 @@ class Catalogue:
         with self._lock:
             self._tasks = dict(parts)
             self._asked.update(loaded)
+            self.stamps = stamps(loaded.values())
 
     def _hash(self, name: str) -> str | None:
         if name.startswith(TASKS):

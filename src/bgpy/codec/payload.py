@@ -13,10 +13,10 @@ import pickle
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 from bgpy.codec import by_value, renamed
+from bgpy.codec.blame import blame
 from bgpy.errors import BgpyError, DecodeError, EncodeError, PythonMismatch
 from bgpy.memory import Head, HeadParts, Payload
 from bgpy.system.strikes import is_strike, is_strike_amid
@@ -229,7 +229,8 @@ def _encode_by_value(obj: Any, what: str, plain: list[Any] | None, tasks: bool =
     except Exception as error:
         if is_strike_amid(error):
             raise
-        raise EncodeError(f"{_blame(obj, what)} can't be sent: {_reason(error)}") from error
+        way, advice = blame(obj, what)
+        raise EncodeError(f"{way} can't be sent: {_reason(error)}", advice=advice) from error
     if pieces == plain:
         # The name was only among the data.
         return _head_of(pieces), buffers, False
@@ -275,42 +276,3 @@ def _advice(error: BaseException) -> str | None:
 def _reason(error: BaseException) -> str:
     text = str(error)
     return text if isinstance(error, pickle.PickleError) else f"{type(error).__name__}: {text}"
-
-
-def _blame(obj: Any, name: str, depth: int = 20) -> str:
-    """Name the innermost part of `obj` that can't be pickled, as in ``args['model']``.
-
-    Of a function that is what it uses: ``args['run'] (global 'DB' of load)``.
-    """
-    if depth and isinstance(obj, dict):
-        parts = [(f"{name}[{key!r}]", value) for key, value in obj.items()]
-    elif depth and isinstance(obj, (list, tuple)):
-        parts = [(f"{name}[{index}]", value) for index, value in enumerate(obj)]
-    elif depth and isinstance(obj, FunctionType):
-        at = name.partition(" (")[0]
-        parts = [
-            (f"{at} ({what} of {obj.__name__})", value)
-            for what, value in _used_by(obj)
-            if value is not obj
-        ]
-    else:
-        return name
-    for part, value in parts:
-        try:
-            _pickling(by_value.pickler())[0](value)
-        except Exception as error:
-            if is_strike_amid(error):
-                raise
-            return _blame(value, part, depth - 1)
-    return name
-
-
-def _used_by(function: FunctionType) -> list[tuple[str, Any]]:
-    """What travels with a function by value: the globals and the variables around it."""
-    from inspect import getclosurevars  # 10 ms that a call never needs otherwise
-
-    used = getclosurevars(function)
-    return [
-        *((f"global {name!r}", value) for name, value in used.globals.items()),
-        *((f"variable {name!r}", value) for name, value in used.nonlocals.items()),
-    ]

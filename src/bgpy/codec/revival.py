@@ -8,7 +8,7 @@
     begin_group       past the constructor, with the members
         │  the exception is known to the pickler now: its state may lead back to it
         ▼
-    finish_anew, finish_their_way, finish_blank: attributes, slots and fields in C
+    finish_anew, finish_their_way, finish_blank, finish_partly: attributes, slots and fields in C
 
 Pickles call these by their names, so those are part of what both sides agree on.
 """
@@ -32,6 +32,20 @@ attribute, of any size, and often one that can't be pickled."""
 
 
 _PLAIN = (bool, int, float, complex, str, bytes)
+
+
+class StandIn:
+    """In the place of an argument that couldn't travel; it has the same texts."""
+
+    def __init__(self, represented: str, text: str) -> None:
+        self._represented = represented
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._represented
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def begin_anew(module: str, qualname: str, number: str | None, given: Any, args: Any) -> Exception:
@@ -117,6 +131,41 @@ def finish_blank(error: BaseException, state: Any) -> None:
     args, attributes, held = state
     ARGS.__set__(error, args)
     finish_anew(error, (attributes, held))
+
+
+def finish_partly(error: BaseException, state: Any) -> None:
+    """As `finish_anew`, and `finish_blank` where there are ``args``; with the same text as before.
+
+    A class of the user's may make its text from what was left behind: a response, say. Python's
+    own make theirs from arguments, of which the stand-ins have the texts.
+    """
+    text, args, attributes, held = state
+    if args is not None:
+        ARGS.__set__(error, args)
+    finish_anew(error, (attributes, held))
+    if text is not None and base_of(type(error)) is not type(error) and not _says(error, text):
+        _have_say(error, text)
+
+
+def _says(error: BaseException, text: str) -> bool:
+    try:
+        return str(error) == text
+    except Exception as failure:
+        if is_strike_amid(failure):
+            raise
+        return False
+
+
+def _have_say(error: BaseException, text: str) -> None:
+    """Make `error` one of a class of its own, which is caught as its class and has that text."""
+    kind: Any = type(error)
+    body = {
+        "__slots__": (),
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__str__": lambda self: text,
+    }
+    object.__setattr__(error, "__class__", type(kind)(kind.__name__, (kind,), body))
 
 
 def begin_their_way(

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from bgpy import address
@@ -137,6 +138,8 @@ class Host:
             shutdown.seen(number)
 
         def initialized() -> None:
+            if catalogue.stamps:
+                self.claim.write(replace(record, modules=catalogue.stamps), token)
             ready()
             begun.append(True)
 
@@ -168,7 +171,8 @@ class Host:
                 pid,
             )
             shutdown = Shutdown(server, self._drop)
-            self.claim.write(self._record(server), self._token if options.keep_token else None)
+            record, token = self._record(server), self._token if options.keep_token else None
+            self.claim.write(record, token)
             with kept.handling(shutdown.handle, shutdown.hang_up, server.wakeup_fd):
                 server.serve()
             log.info("the server has ended")

@@ -13,7 +13,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from bgpy.address import Address
@@ -21,8 +21,10 @@ from bgpy.config import ENV_TOKEN, Options
 from bgpy.errors import Advice, BgpyError, StartupError
 from bgpy.process.bootstrap import COMMAND
 from bgpy.process.readiness import Word, is_broken, messages, pack
+from bgpy.process.streams import for_another_process
 from bgpy.process.surroundings import warn_of_end
 from bgpy.state import records
+from bgpy.system import files
 from bgpy.system.processes import ProcessId
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ def launch(options: Options, token: str, module: str) -> Started:
     as `KeyboardInterrupt`, ends the process first. Raises `StartupError` with the reason, and
     the last lines that the process printed, if the server can't start.
     """
+    if options.log_file is not None:
+        options = replace(options, log_file=for_another_process(options.log_file))
     command = [*_command(), str(Address(options.host, options.port))]
     warn_of_end()
     with _early_output() as output:
@@ -236,7 +240,7 @@ class _Start:
         printed = _last_lines(self.output.fileno(), 0)
         if self.log_file is not None:
             try:
-                with open(self.log_file, "rb") as log:
+                with files.open_regular(self.log_file) as log:
                     logged = _last_lines(log.fileno(), self.log_offset)
             except OSError:
                 logged = []

@@ -23,6 +23,7 @@ import sys
 
 from bgpy.errors import StartupError
 from bgpy.process.output import standard_stream
+from bgpy.process.streams import descriptor_at
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _CHUNK = 2**20
@@ -78,7 +79,10 @@ if sys.platform == "win32":
 else:
 
     def _open_appending(path: str) -> int:
-        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _CLOEXEC, 0o600)
+        # A pipe that is open for reading, too, never tells that nobody reads it any more.
+        access = os.O_RDWR if descriptor_at(path) is None else os.O_WRONLY
+        flags = access | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | _CLOEXEC
+        return os.open(path, flags, 0o600)
 
     def _empty(path: str, fd: int) -> None:
         """Cut the log to nothing, whatever it is called by now."""
@@ -158,9 +162,10 @@ class LogFile(logging.FileHandler):
 class Rotation:
     """Keeps the log `path`, open as `fd`, near `size` bytes, with one older file ``path.1``.
 
-    Makes it anew where it was removed or renamed. Nothing is lost but what is written between
-    the last look at the file's end and its cutting, two system calls later (microseconds): no
-    system lets both be done at once.
+    Makes it anew where it was removed or renamed. What is no regular file of the log's own (a pipe,
+    a device, a descriptor of another process) stays as it is. Nothing is lost but what is written
+    between the last look at the file's end and its cutting, two system calls later
+    (microseconds): no system lets both be done at once.
     """
 
     _INTERVAL = 1.0
@@ -169,6 +174,9 @@ class Rotation:
         self._path = os.path.abspath(path)
         self._fd = fd
         self._size = size
+        # A descriptor's file belongs to whoever opened it, and is no longer there by that name
+        # when that process has ended.
+        self._is_ours = descriptor_at(self._path) is None
         self._next_look = 0.0
 
     def due(self, now: float) -> bool:
@@ -180,7 +188,7 @@ class Rotation:
             return False
         self._next_look = now + self._INTERVAL
         status = os.fstat(self._fd)
-        if not stat.S_ISREG(status.st_mode):
+        if not (self._is_ours and stat.S_ISREG(status.st_mode)):
             return False
         return status.st_size > self._size or not is_at(self._path, self._fd)
 

@@ -72,6 +72,20 @@ log = logging.getLogger("bgpy.server")
 _SHORT = 1000
 """Characters of a failure's text that are sent where the whole is too large."""
 
+WITHOUT_RESPONSE = {
+    (Kind.EXEC, False): "exec_task returned None without responding; the state stays as it was",
+    (Kind.EXEC, True): "exec_task returned a value without responding; that value became the state "
+    "of the server, and no response was sent",
+    (Kind.EXIT, False): "terminate() was to wait for the response of exit_task, which returned "
+    "without responding; the server has ended",
+}
+"""What is said of a task without a response, by its kind and whether it returned a state."""
+
+DROPPED_UNANSWERED = (
+    "the task deferred its response, and the Deferred was dropped before it had responded; "
+    "the task did run"
+)
+
 ENDED_UNANSWERED = (
     "the task deferred its response, and the server ended before it was given; the task did run"
 )
@@ -120,8 +134,7 @@ class Outbox:
 
     def drop(self, call: Job) -> None:
         """Have a deferred call fail that nobody can answer any more."""
-        text = "the task deferred its response and then dropped it unanswered"
-        self._later(partial(self.fail, call, *_left_open(call, text)))
+        self._later(partial(self.fail, call, *_left_open(call, DROPPED_UNANSWERED)))
 
     def settled(self, call: Job) -> None:
         """Forget a deferred call that has its answer."""
@@ -141,7 +154,7 @@ class Outbox:
             if client_socket.deferred:
                 self._keep_deferred(job, client_socket)
             elif not client_socket.answered:
-                text = "the task ended without respond(client_socket, ...); it did run"
+                text = WITHOUT_RESPONSE[job.kind, outcome.state]
                 self._send_failure(job, NoResponse(text), Reason.NO_RESPONSE)
                 client_socket.ended = Ended.SILENT
                 client_socket.answered = True
@@ -162,6 +175,7 @@ class Outbox:
         told = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
         if told or (job.waits and self._is_open(job, client_socket)):
             self._send_failure(job, error, _reason(result, error))
+            client_socket.ended = Ended.RAISED
             client_socket.answered = True
             # Who waits for an exit_task ends the server, and may print no traceback.
             shown = error if job.kind is Kind.EXIT else None
@@ -183,7 +197,8 @@ class Outbox:
                 client_socket.answered = True
                 left += 1
         if left:
-            log.warning("%d calls ended with NoResponse: %s", left, ENDED_UNANSWERED)
+            calls = f"{left} calls" if left > 1 else "a call"
+            log.warning("%s ended with NoResponse: %s", calls, ENDED_UNANSWERED)
 
     def _is_open(self, job: Job, client_socket: ClientSocket) -> bool:
         """Whether a call has no answer; if so, nobody else can give it one from now on."""
@@ -276,7 +291,7 @@ def _left_open(job: Job, text: str) -> tuple[BaseException, Reason]:
     """How a deferred call ends that nobody answers: as its task did, or with `text`."""
     outcome = job.outcome
     if outcome is None or outcome.error is None:
-        return NoResponse(text), Reason.NO_RESPONSE
+        return NoResponse(text), Reason.DROPPED
     return outcome.error, _reason(outcome.result, outcome.error)
 
 

@@ -155,7 +155,8 @@ class Worker:
             self._jobs.put_back(self._promised[0])
             self._promised.popleft()
         self.settle()
-        log.info("the server was asked to end; it rejected %d queued requests", refused)
+        if refused:
+            log.info("queued requests that were rejected, since the server ends: %d", refused)
 
     def settle(self) -> None:
         """See that the exit whose turn it is waits in the queue; from any thread, at any time."""

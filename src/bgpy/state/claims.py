@@ -47,10 +47,12 @@ class Claim:
         """
         if self.lock_fd < 0:
             return
+        last = self._last(ended)
+        self._published = None  # the thread that renews claims may look once more: it is over
         if os.getpid() == self._owner:
             if self._is_in_place():
                 with guarded(self.folder.guard):
-                    records.remove(self.folder, self._last(ended))
+                    records.remove(self.folder, last)
                     # Explicitly: closing alone leaves it held by children that were forked.
                     unlock(self.lock_fd)
             else:  # the folder was removed, or is another server's by now
@@ -63,12 +65,13 @@ class Claim:
         Clients find record and token again then. Tells whether that was done. Raises `StartupError`
         where the folder can't be made, or is claimed by another server by now.
         """
-        if self._published is None or self._is_in_place():
+        published = self._published
+        if published is None or self._is_in_place() or self._published is None:
             return False
         again = claim((self.host, self.port))
         os.close(self.lock_fd)
         self.lock_fd = again.lock_fd
-        self.write(*self._published)
+        self.write(*published)
         return True
 
     def _is_in_place(self) -> bool:

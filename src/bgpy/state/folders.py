@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import NamedTuple
 
 from bgpy.config import ENV_HOME
+from bgpy.digests import sha256
 from bgpy.errors import StartupError
-from bgpy.late import hashing, once
+from bgpy.late import once
 from bgpy.system.machine import host_name, machine
 
 _LONGEST_NAME = 200
@@ -204,6 +205,5 @@ def safe(name: str) -> str:
     """Turn `name` into a file name; different names give different file names."""
     spelt = re.sub(r"[^A-Za-z0-9.-]", lambda m: "_" if m[0] == ":" else f"={ord(m[0]):x}=", name)
     if len(spelt) > _LONGEST_NAME:
-        digest: str = hashing()[0].sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-        return f"={digest}"
+        return f"={sha256(name.encode('utf-8', 'surrogateescape')).hex()}"
     return spelt if spelt.strip(".") else f"={spelt}"

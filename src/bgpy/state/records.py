@@ -36,7 +36,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from bgpy.address import Address, wildcards
 from bgpy.late import json
@@ -74,6 +75,8 @@ class Record:
     """The script that has started the server; empty where there was none."""
     ended: str = ""
     """How and when the server ended, for people; empty while it runs, or if it couldn't say."""
+    modules: dict[str, Any] = field(default_factory=dict, hash=False)
+    """The modules that its init file's tasks use, by name, with what `bgpy.codec.edits` needs."""
 
     @classmethod
     def of_this_process(
@@ -209,8 +212,18 @@ def written_by(incarnation: bytes, address: Address) -> Record | None:
 
 def token_for(address: tuple[str, int]) -> str | None:
     """Give the token of the server that runs at a (parsed) address; errors as in `find`."""
+    found = found_with_token(address)
+    return None if found is None else found[1]
+
+
+def found_with_token(address: tuple[str, int]) -> tuple[Record, str] | None:
+    """Give record and token of the server that runs at a (parsed) address; errors as in `find`.
+
+    None if none runs there, or it keeps no token.
+    """
     found = _found(address)
-    return None if found is None else files.read(found[1].token)
+    token = None if found is None else files.read(found[1].token)
+    return None if found is None or token is None else (found[0], token)
 
 
 def forget(address: tuple[str, int]) -> None:
@@ -297,7 +310,7 @@ def last(place: Folder) -> Record | None:
 def _read(path: str) -> Record | None:
     try:
         content = json().loads(files.read(path) or "")
-        names = [field.name for field in fields(Record)]
+        names = [each.name for each in fields(Record)]
         record = Record(**{name: content[name] for name in names if name in content})
         return record if _has_its_kinds(record) else None
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -308,7 +321,8 @@ def _has_its_kinds(record: Record) -> bool:
     identity = (record.host, record.start_time, record.boot_id, record.incarnation)
     texts = (*identity, record.started, record.folder, record.script, record.ended)
     numbers = (record.port, record.pid, record.pid_namespace)
-    return all(type(each) is int for each in numbers) and all(type(each) is str for each in texts)
+    kinds = ((int, numbers), (str, texts), (dict, (record.modules,)))
+    return all(type(each) is kind for kind, values in kinds for each in values)
 
 
 def _is_alive(record: Record, place: Folder) -> bool:

@@ -8,8 +8,8 @@ began to listen is about it: a log may be that of one server after another.
 from __future__ import annotations
 
 import re
-from io import FileIO
 
+from bgpy.system.files import open_regular
 from bgpy.system.strikes import is_strike
 
 LOG_END = 2**18
@@ -60,7 +60,7 @@ def _last_report(log_file: str | None) -> re.Match[bytes] | None:
         return None
     try:
         # Not by `open`, which is not there any more when a ``__del__`` calls at the program's end.
-        with FileIO(log_file) as file:
+        with open_regular(log_file) as file:
             file.seek(max(0, file.seek(0, 2) - LOG_END))
             text = file.read(LOG_END) or b""
     except OSError as error:

@@ -35,6 +35,8 @@ class FoundToken:
 
     token: str = field(repr=False)
     source: Source
+    record: records.Record | None = field(default=None, repr=False, compare=False)
+    """The record of the server that keeps the token, where it was found so."""
 
 
 def find(given: str | None, place: address.Address) -> FoundToken | None:
@@ -53,9 +55,9 @@ def known(place: address.Address) -> FoundToken | None:
     A server that listens on all interfaces accepts connections over loopback too.
     """
     for candidate in (place, *address.wildcards(place)):
-        token = records.token_for(candidate)
-        if token is not None:
-            return FoundToken(token, Source.RECORD)
+        found = records.found_with_token(candidate)
+        if found is not None:
+            return FoundToken(found[1], Source.RECORD, found[0])
     token = kept_token(place)
     return None if token is None else FoundToken(token, Source.KEPT)
 

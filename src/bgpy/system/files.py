@@ -6,7 +6,9 @@ something about its server.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -47,6 +49,16 @@ def read(path: str) -> str | None:
             return file.readall().decode() or None
     except (FileNotFoundError, UnicodeDecodeError):
         return None
+
+
+def open_regular(path: str) -> FileIO:
+    """Open a file for reading. Raises `OSError` for anything else that may be at its path.
+
+    Opening or reading a FIFO or a terminal would wait, and take what is meant for somebody else.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return FileIO(path)
 
 
 def remove(path: str) -> None:

@@ -20,7 +20,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from bgpy.errors import AlreadyResponded
-from bgpy.system.forks import OwnLock
+from bgpy.forks import OwnLock
 from bgpy.tasks.interrupts import held, raise_held
 
 if TYPE_CHECKING:
@@ -47,10 +47,14 @@ _claiming = OwnLock()
 class Ended(Enum):
     """How the server itself has ended a call, or is just ending it."""
 
-    RAISED = "its task raised, and the caller has got that exception"
+    RAISED = "its task has raised an exception, which the caller has got"
     SILENT = (
-        "its task returned without a response, and the caller has got NoResponse; a task that "
-        "answers later, from a thread, calls defer() before it returns"
+        "its task returned without responding, and the caller has got NoResponse. To respond after "
+        "it has returned, from a thread for example, a task has to call client_socket.defer() first"
+    )
+    DROPPED = (
+        "its Deferred was dropped before it had responded, and the caller has been told so. Keep "
+        "what defer() gives until it has responded"
     )
     CLOSED = "the server has ended"
 
@@ -157,7 +161,7 @@ class ClientSocket:
         with _claiming.here:
             if self.answered:
                 return
-            self.answered = True
+            self.answered, self.ended = True, Ended.DROPPED
         self._outlet.drop(self._call)
 
     def claim(self, claimant: object, ended: Ended | None = None) -> bool:
@@ -166,7 +170,7 @@ class ClientSocket:
         `ended` says how the server ends the call, where it is the server that claims.
         """
         with _claiming.here:
-            if self._claimant is None:
+            if self._claimant is None and not self.answered:
                 self._claimant, self.ended = claimant, ended
             return not self.answered and self._claimant is claimant
 
@@ -194,7 +198,10 @@ class ClientSocket:
 
 def _why_not(ended: Ended | None) -> str:
     if ended is None:
-        return "this call has been responded to already"
+        return (
+            "this call has its response already, and each call gets one; a client socket serves "
+            "the call that it was given for, and no later one"
+        )
     return f"this call has ended already: {ended.value}"
 
 

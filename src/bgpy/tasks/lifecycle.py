@@ -50,16 +50,22 @@ class Outcome(NamedTuple):
     """What came of a call.
 
     `error` is what the user's code raised, without bgpy's frames, or the failure that
-    `result` names. Whose failure it is is said by `result`, never by the error's type: a
-    task may raise any error of bgpy's, of a client of its own.
+    `result` names. `result` says whose failure it is, never the error's type: a task may raise
+    any error of bgpy's, of a client of its own. `state` tells that there is no answer, and that
+    what was returned is the state now.
     """
 
     result: Result
     error: BaseException | None = None
+    state: bool = False
 
 
 DONE = Outcome(Result.DONE)
 """The outcome of a call that went well."""
+
+RETURNED = Outcome(Result.DONE, state=True)
+"""The same, of one that returned a state and has not responded: that may have been meant to be
+the response."""
 
 
 class Tasks:
@@ -84,10 +90,12 @@ class Tasks:
         try:
             if kind is EXEC and functions is not None:
                 state = call_user(functions.exec_task, client_socket, self._state, value)
-                if state is not None and state is not self._state:
+                if state is None:
+                    return DONE
+                if state is not self._state:
                     check_result("exec_task", state)
                     self._state = state
-                return DONE
+                return DONE if client_socket.answered else RETURNED
             if kind is INIT:
                 if functions is not None:
                     return Outcome(Result.ALREADY_INITIALIZED)

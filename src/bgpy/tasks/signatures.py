@@ -28,7 +28,10 @@ def check(functions: Functions) -> None:
     """Raise `TypeError` naming the first function that can't be called as it will be."""
     for name, function in functions._asdict().items():
         if not callable(function):
-            raise TypeError(f"{name} must be callable, not {type(function).__name__}")
+            raise TypeError(
+                f"{name} must be callable, not {type(function).__name__}: give the function "
+                f"itself, {name} and not {name}(...)"
+            )
         _check_runs(name, function)
     takes_client_socket(functions.init_task)
     for name, function in (("exec_task", functions.exec_task), ("exit_task", functions.exit_task)):

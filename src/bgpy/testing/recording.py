@@ -11,7 +11,7 @@ from bgpy.system.latch import Latch
 from bgpy.tasks.client_socket import ClientSocket
 
 SILENT = "the task has not responded, and has not called defer()"
-DROPPED = "the task deferred its response and then dropped it unanswered"
+DROPPED = "the task deferred its response, and the Deferred was dropped before it had responded"
 UNASKED = "the caller doesn't wait for a response (waits=False), so none is kept"
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import ssl
 from functools import lru_cache
-from hashlib import sha256
 from typing import NamedTuple
 
+from bgpy.digests import sha256
 from bgpy.errors import StartupError
+from bgpy.forks import uncut
 
 _END = "-----END CERTIFICATE-----"
 
@@ -26,11 +27,12 @@ def identity(certfile: str, keyfile: str | None = None) -> Identity:
 
     Raises `StartupError` if they can't be read, don't belong together or want a password.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.num_tickets = 0  # connections are kept, not resumed
     try:
-        text = _load(context, certfile, keyfile)
+        with uncut:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+            context.num_tickets = 0  # connections are kept, not resumed
+            text = _load(context, certfile, keyfile)
         return Identity(context, fingerprint(ssl.PEM_cert_to_DER_cert(_first(text))))
     except FileNotFoundError as error:
         paths = [path for path in (certfile, keyfile) if path is not None]
@@ -48,16 +50,17 @@ def identity(certfile: str, keyfile: str | None = None) -> Identity:
 @lru_cache(maxsize=1)
 def for_client() -> ssl.SSLContext:
     """The context of all clients: any certificate will do, since the token is bound to it."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    with uncut:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context
 
 
 def fingerprint(certificate: bytes) -> bytes:
     """The SHA-256 of a certificate in DER, 32 bytes."""
-    return sha256(certificate).digest()
+    return sha256(certificate)
 
 
 def reason(error: ssl.SSLError) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ssl
 from typing import cast
 
+from bgpy.forks import uncut
 from bgpy.tls.contexts import fingerprint, reason
 
 RECORD = 2**14
@@ -42,7 +43,8 @@ class TlsLayer:
         """What must be sent: handshakes, alerts, ends, and the ciphertext of data."""
         self._feed = self._incoming.write
         self._server_side = server_side
-        self._tls = context.wrap_bio(self._incoming, self.words, server_side)
+        with uncut:
+            self._tls = context.wrap_bio(self._incoming, self.words, server_side)
         self.partial = bytearray()
         """Ciphertext of a record that isn't whole yet."""
         self.established = False
@@ -105,7 +107,8 @@ class TlsLayer:
 
     def _shake_hands(self) -> bool:
         try:
-            self._tls.do_handshake()
+            with uncut:  # OpenSSL looks for its algorithms here, and only here
+                self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:

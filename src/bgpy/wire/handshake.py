@@ -29,6 +29,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
+from bgpy.digests import equal, hmac_sha256, scrypt, sha256
 from bgpy.errors import (
     Advice,
     AuthenticationError,
@@ -38,7 +39,6 @@ from bgpy.errors import (
     RemoteProtocolError,
     VersionMismatch,
 )
-from bgpy.late import hashing
 
 MAGIC = b"\xb9bgpy\r\n\n"
 MIN_VERSION = 2
@@ -97,23 +97,14 @@ def derive_key(token: str, server_id: bytes) -> bytes:
     """
     if not token:
         raise ValueError("the token is empty: give one, such as token_create() makes")
-    hashlib, _ = hashing()
     secret = token.encode("utf-8", "surrogatepass")
     if len(token) >= LONG_TOKEN:
-        key: bytes = hashlib.sha256(secret).digest()
-        return key
-    key = hashlib.scrypt(secret, salt=server_id, n=2**14, r=8, p=1, maxmem=2**26, dklen=32)
-    return key
+        return sha256(secret)
+    return scrypt(secret, salt=server_id)
 
 
 def _proof(key: bytes, side: bytes, transcript: bytes) -> bytes:
-    proof: bytes = hashing()[1].digest(key, side + transcript, "sha256")
-    return proof
-
-
-def _proves(proof: bytes, expected: bytes) -> bool:
-    equal: bool = hashing()[1].compare_digest(proof, expected)
-    return equal
+    return hmac_sha256(key, side + transcript)
 
 
 def _encode_welcome(welcome: Welcome) -> bytes:
@@ -284,7 +275,7 @@ class ClientHandshake(_Handshake):
         key = derive_key(self._token, server_id)
         body, proof = message[:-PROOF_SIZE], message[-PROOF_SIZE:]
         expected = _proof(key, b"server", self.hello() + body + self._binding)
-        if not _proves(proof, expected):
+        if not equal(proof, expected):
             raise AuthenticationError(
                 "the server doesn't hold this client's token",
                 advice="use the token that the server was started with",
@@ -370,7 +361,7 @@ class ServerHandshake(_Handshake):
         message = self._take()
         if not self._expected:
             return self._answer(message)
-        if not _proves(message, self._expected):
+        if not equal(message, self._expected):
             raise AuthenticationError("a client tried to connect with a wrong token")
         self.done = True
         return _encode_welcome(self._welcome)

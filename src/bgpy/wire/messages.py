@@ -58,6 +58,8 @@ class Reason(IntEnum):
     """The caller's task, or a task that waits for it, holds this server's task thread."""
     UNSUPPORTED = 11
     """The request needs an extension that the server doesn't support: nothing ran."""
+    DROPPED = 12
+    """The task deferred its response, and nobody can give it any more. The task did run."""
 
 
 class ReceiptCode(IntEnum):

@@ -60,9 +60,14 @@ def call(channel: Channel, head: bytes = b"args", timeout: float | None = None) 
     return channel.call((head, (), False), b"", timeout, deadline)
 
 
+def used(channel: Channel, since: float = 0.0) -> None:
+    """Have it used `since` seconds ago; or now, however long this thread is kept from its turn."""
+    channel.link.last_used = monotonic() - since if since else monotonic() + 30.0
+
+
 def call_lone(channel: Channel, head: bytes = b"args") -> bytes | Answer | None:
     """As a client's thread calls where nothing else is under way, and soon after another."""
-    channel.link.last_used = monotonic()
+    used(channel)
     return channel.call_lone(head)
 
 
@@ -158,13 +163,25 @@ def test_short_road_is_left_where_another_is_about_to_read(ends: Ends) -> None:
     assert not channel.conversation.pending
 
 
-def test_short_road_is_left_after_a_pause(ends: Ends) -> None:
-    """Nothing was sent."""
-    channel, _ = ends
+def test_short_road_is_left_where_something_has_come_in_a_pause(ends: Ends) -> None:
+    """Such as the connection's end: nothing was sent."""
+    channel, far = ends
+    far.say(Goodbye("it is late"))
     channel.link.last_used = monotonic() - 1.0
     assert channel.call_lone(b"args") is None
     assert not channel.conversation.pending
     assert channel._turns.reader is None
+
+
+def test_short_road_is_taken_after_a_pause_in_which_nothing_came(
+    ends: Ends, pool: ThreadPoolExecutor
+) -> None:
+    """As a client calls that is one of many, or that thinks in between."""
+    channel, far = ends
+    channel.link.last_used = monotonic() - 1.0
+    calling = pool.submit(channel.call_lone, b"args")
+    far.say(Reply(far.read().request, b"value"))
+    assert calling.result() == b"value"
 
 
 def test_short_road_ends_with_the_connection(ends: Ends, pool: ThreadPoolExecutor) -> None:
@@ -193,7 +210,7 @@ def submit_small(channel: Channel, head: bytes = b"args", since: float = 0.0) ->
 
     The future, if the short road took the call.
     """
-    channel.link.last_used = monotonic() - since
+    used(channel, since)
     future = bare_future()
     taken = channel.submit_small(future, head)
     return future if taken else None
@@ -208,7 +225,7 @@ def stood_by(ends: Ends) -> Ends:
         channel.admit(first, (b"first", (), False))
         channel.push_admitted()
     far.read()
-    channel.link.last_used = monotonic()
+    used(channel)
     return ends
 
 

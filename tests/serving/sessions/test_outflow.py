@@ -186,9 +186,8 @@ def test_outflow_stays_with_a_reader_no_longer_than_a_copy_takes() -> None:
     socket.writable = True
     socket.before = lambda: time.sleep(0.001)
     outflow = _outflow(socket)
-    began = time.monotonic()
     outflow.send([b"head", memoryview(bytes(20_000_000))], False)
-    assert time.monotonic() - began < 0.5  # the reader would take 2 s
+    assert len(socket.got) < 10_000_000  # all of it would take the reader a second
     assert outflow.waiting
 
 

@@ -8,7 +8,7 @@
             │      ├─ apart            over connections of their own, where no thread can be had
             │      └─ posted           what was submitted, until a connection has taken it
             └─ access                  the shared connection, or one of its own
-                 ├─ connector ─► connecting ─► dialling ─► racing    to a proved connection
+                 ├─ connector ─► connecting ─► dialling ─► racing    from address to proof
                  └─ channel            calls over a connection
                       ├─ reading       what comes over it
                       │    ├─ turns        whose turn it is to read

@@ -42,6 +42,7 @@ from bgpy.calling.conversation import Answer, Call
 from bgpy.memory import Payload, Piece
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch
+from bgpy.system.sockets import READABLE, poll
 from bgpy.system.strikes import is_strike
 from bgpy.tasks import current
 from bgpy.wire.extensions import Extension, encode_extensions
@@ -95,11 +96,11 @@ class Channel:
     def call_lone(self, head: bytes) -> Answer | None:
         """As `call` of a small plain pickle without a time limit: the short road.
 
-        None says that nothing was done: another thread reads, or the connection needs a look
-        first. Raises `Unusable` likewise.
+        None says that nothing was done: another thread reads, or after a silence something has
+        come, which the general road looks at first. Raises `Unusable` likewise.
         """
         link, turns, turn, now = self.link, self._turns, self._here.turn, monotonic()
-        if now - link.last_used > LOOK_AFTER:
+        if now - link.last_used > LOOK_AFTER and poll(link.sock, 0.0, READABLE):
             return None
         call = Call()
         try:

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from bgpy.address import Address, dialled, is_loopback_host
 from bgpy.calling.blocking.dialling import Reached, limit, reach, silent, tls_modules
+from bgpy.calling.blocking.refused import of_token
 from bgpy.codec.payload import within
+from bgpy.digests import hashing
 from bgpy.encryption import Encryption, encryption
 from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy, NotRunning, Unreachable
-from bgpy.late import hashing
 from bgpy.memory import allocate
 from bgpy.shortage import shortage
 from bgpy.state.tokens import FoundToken, Source
@@ -104,7 +105,7 @@ def _connect(target: Target, client_id: bytes, timeout: float) -> Connected:
             # can be found; it answers them when the token can.
             later = target.find_token()
             if later is None or later == found:
-                raise _of_token(target.address, found, error) from error
+                raise of_token(target.address, found, error) from error
             reached.sock.close()
             again = target._replace(find_token=lambda: later)
             return _connect(again, client_id, deadline - monotonic())
@@ -133,14 +134,6 @@ def _of_tunnel(target: Target, error: NotRunning) -> NotRunning:
         "'bgpy add', or start a server here",
         address=place,
     )
-
-
-def _of_token(
-    address: Address, found: FoundToken | None, error: AuthenticationError
-) -> AuthenticationError:
-    """The error, with the server that it is about, and where the token came from (never it)."""
-    used = "" if found is None else f"; the token was {found.source.value}"
-    return AuthenticationError(f"{error.problem}{used}", advice=error.advice, address=address)
 
 
 def _shake_hands(

@@ -28,10 +28,11 @@ from typing import TypeVar
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Connected, Target, connect
+from bgpy.calling.blocking.refused import since_restart
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Acquaintance
-from bgpy.errors import BgpyError, Unreachable
+from bgpy.errors import AuthenticationError, BgpyError, Unreachable
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch
 from bgpy.system.strikes import is_strike
@@ -181,7 +182,7 @@ class Connector:
         """
         try:
             with self._shared.here.inside:
-                self._conclude(attempt, connect(self._target, self._client_id, self._timeout))
+                self._conclude(attempt, self._reach(self._client_id, self._timeout))
         except BaseException as error:
             attempt.error = error
             attempt.tell()
@@ -204,11 +205,19 @@ class Connector:
     def _connect(self, client_id: bytes, deadline: float | None) -> Connected:
         seconds = min(seconds_left(deadline, self._timeout), self._timeout)
         try:
-            return connect(self._target, client_id, seconds)
+            return self._reach(client_id, seconds)
         except Unreachable as error:
             if is_strike(error) or not is_over(deadline):
                 raise
             raise TooLate from error
+
+    def _reach(self, client_id: bytes, seconds: float) -> Connected:
+        try:
+            return connect(self._target, client_id, seconds)
+        except AuthenticationError as error:
+            if is_strike(error) or not self._acquaintance.has_met:
+                raise
+            raise since_restart(error) from error.__cause__
 
     def _publish(self, connected: Connected) -> Channel:
         """With the lock held: use that connection, unless another one came first.

@@ -1,0 +1,189 @@
+"""Which part of an object can't be pickled, as a way that leads to it, and what to do about it.
+
+::
+
+    args['run'] -> function load -> global 'DB' -> attribute 'lock'
+
+Each object on the way is taken apart as pickle does it, and the first of its parts that can't be
+pickled is the next. An object that holds all its parts well is itself to blame.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Iterable, Iterator
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+from bgpy.codec import by_value
+from bgpy.errors import Advice
+from bgpy.system.strikes import is_strike_amid
+
+_Cached = type(functools.cache(len))
+
+LONGEST_WAY = 20
+"""Parts on the way to the one that is named."""
+
+LONGEST_KEY = 100
+"""Characters of a key on that way."""
+
+Part = tuple[str, Any]
+"""How the way goes on, and the object that it leads to."""
+
+_OF_ARGS = (
+    "send what it is made from, and make it in the server: in init_task, which returns it as the "
+    "state or in it, or in the task that needs it"
+)
+_INSTEAD = {
+    "tasks": "make it in init_task, which runs in the server, and return it as the state or in it",
+    "args": _OF_ARGS,
+    "exit_args": _OF_ARGS,
+    "response": "respond with what the caller needs of it; it can stay in the state",
+}
+
+
+def blame(obj: Any, what: str) -> tuple[str, Advice | None]:
+    """The way to the innermost part of `obj` that can't be pickled, and what to do about it.
+
+    `what` is the name of `obj`: ``args``, ``response`` or ``tasks``.
+    """
+    way, seen = what, [obj]
+    while len(seen) <= LONGEST_WAY:
+        if isinstance(obj, FunctionType):
+            way += f" -> function {obj.__qualname__}"
+        new = (part for part in _parts(obj) if not any(part[1] is each for each in seen))
+        found = next((part for part in new if not _travels(part[1])), None)
+        if found is None:
+            break
+        way, obj = way + found[0], found[1]
+        seen.append(obj)
+    if type(obj).__module__.startswith("bgpy."):
+        return way, None  # its own error says what to do
+    text = _INSTEAD.get("tasks" if " -> function " in way else what)
+    return way, None if text is None else Advice(text, text)
+
+
+def _travels(obj: Any) -> bool:
+    try:
+        by_value.pickler()(_Nowhere(), protocol=5, buffer_callback=_is_kept_in).dump(obj)
+    except Exception as error:
+        if is_strike_amid(error):
+            raise
+        return False
+    return True
+
+
+class _Nowhere:
+    def write(self, piece: Any) -> int:
+        return memoryview(piece).nbytes
+
+
+def _is_kept_in(buffer: pickle.PickleBuffer) -> bool:
+    return False
+
+
+def _parts(obj: Any) -> Iterator[Part]:
+    """The parts of an object, as far as that can be seen without running much of its code."""
+    kind = type(obj)
+    if issubclass(kind, dict):
+        for key, value in obj.items():
+            yield f"[{_shown(key)}]", value
+            yield f" -> key {_shown(key)}", key
+    elif issubclass(kind, (list, tuple)):
+        yield from ((f"[{index}]", value) for index, value in enumerate(obj))
+    elif issubclass(kind, (set, frozenset)):
+        yield from ((" -> element " + _shown(each), each) for each in obj)
+    elif kind is FunctionType:
+        yield from _parts_of_function(obj)
+    elif kind is MethodType:
+        yield from ((" -> object of the method", obj.__self__), ("", obj.__func__))
+    elif kind is functools.partial:
+        yield from (("", obj.func), (" -> arguments of the partial", obj.args))
+        yield " -> keywords of the partial", obj.keywords
+    elif issubclass(kind, (classmethod, staticmethod, _Cached)):
+        yield "", getattr(obj, "__wrapped__", None)
+    elif issubclass(kind, property):
+        yield from (("", each) for each in (obj.fget, obj.fset, obj.fdel))
+    elif issubclass(kind, type):
+        yield from (("", base) for base in obj.__bases__)
+        members = list(vars(obj).items())
+        yield from ((f" -> class {obj.__qualname__}{_member(*each)}", each[1]) for each in members)
+    yield from _parts_of_reduced(obj)
+
+
+def _member(name: str, value: Any) -> str:
+    return "" if isinstance(value, FunctionType) else f" -> attribute {name!r}"
+
+
+def _parts_of_function(function: FunctionType) -> Iterator[Part]:
+    """The globals that its code and the code within it names, and what else travels with it."""
+    scope = function.__globals__
+    for name in dict.fromkeys(_names(function.__code__)):
+        if name in scope:
+            yield f" -> global {name!r}", scope[name]
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    for name, cell in cells:
+        try:
+            yield f" -> variable {name!r}", cell.cell_contents
+        except ValueError:  # it has no value yet
+            continue
+    for value in function.__defaults__ or ():
+        yield " -> a default", value
+    for name, value in (function.__kwdefaults__ or {}).items():
+        yield f" -> default of {name!r}", value
+    for name, value in vars(function).items():
+        yield f" -> attribute {name!r}", value
+
+
+def _names(code: CodeType) -> Iterable[str]:
+    yield from code.co_names
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from _names(each)
+
+
+def _parts_of_reduced(obj: Any) -> Iterator[Part]:
+    """What pickle gets to see of an object: what it is made from, and its state."""
+    if isinstance(obj, (type, FunctionType, MethodType)):
+        return
+    reduced = _reduced(obj)
+    if reduced is None:
+        return
+    _, args, *more = reduced
+    state = more[0] if more else None
+    for each in state if isinstance(state, tuple) else (state,):  # of slots there are two
+        if isinstance(each, dict):
+            yield from ((f" -> attribute {name}", value) for name, value in _quoted(each))
+        elif each is not None:
+            yield " -> its state", each
+    made_from = " -> what it is made from"
+    yield from (("" if each is type(obj) else made_from, each) for each in args)
+    for index, each in enumerate(more[1] or () if len(more) > 1 else ()):
+        yield f"[{index}]", each
+    for key, value in more[2] or () if len(more) > 2 else ():
+        yield f"[{_shown(key)}]", value
+
+
+def _quoted(members: dict[Any, Any]) -> Iterator[Part]:
+    return ((_shown(name), value) for name, value in members.items())
+
+
+def _reduced(obj: Any) -> tuple[Any, ...] | None:
+    try:
+        reduced: Any = obj.__reduce_ex__(5)
+    except Exception as error:
+        if is_strike_amid(error):
+            raise
+        return None  # it can't be taken apart: it is to blame
+    return reduced if isinstance(reduced, tuple) and len(reduced) > 1 else None
+
+
+def _shown(key: Any) -> str:
+    try:
+        shown = repr(key)
+    except Exception as error:
+        if is_strike_amid(error):
+            raise
+        shown = f"<{type(key).__qualname__}>"
+    return shown if len(shown) <= LONGEST_KEY else f"{shown[:LONGEST_KEY]}..."

@@ -1,0 +1,62 @@
+"""Which of a server's modules have been edited since it loaded them from their files.
+
+The server takes a stamp of each file for its record; whoever finds the record on that machine
+compares. A file whose time, size and number are the same isn't read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bgpy.codec.loaded import ModuleSource, digest, version
+from bgpy.system.strikes import is_strike
+
+Stamp = tuple[str, str, int, int, int]
+"""Of one module: its file, its version as it was loaded, and the file's time in ns, size and inode.
+
+In a record it is a list.
+"""
+
+_OTHER = (0, 0, 0)
+_FIELDS = ("file", "version", "time", "size", "inode")
+
+
+def stamps(sources: Iterable[ModuleSource]) -> dict[str, Stamp]:
+    """By name, a stamp of each module that was loaded from a file that is here."""
+    found = {}
+    for source in sources:
+        try:
+            seen = _look(source.file)
+            if source.code or source.edited:  # before it was looked at, after it was loaded
+                seen = _OTHER
+            found[source.name] = source.file, version(source), *seen
+        except OSError as error:
+            if is_strike(error):
+                raise
+    return found
+
+
+def edited(told: Mapping[str, Any]) -> list[str]:
+    """The modules whose files hold something else now than was loaded; `told` is from a record."""
+    return sorted(
+        name for name, stamp in told.items() if len(stamp) == len(_FIELDS) and _is_edited(*stamp)
+    )
+
+
+def _is_edited(file: str, loaded: str, *seen: int) -> bool:
+    try:
+        if _look(file) == tuple(seen):
+            return False
+        with open(file, "rb") as opened:
+            return digest(opened.read()) != loaded
+    except OSError as error:  # it is gone, or no longer ours to read
+        if is_strike(error):
+            raise
+        return False
+
+
+def _look(file: str) -> tuple[int, int, int]:
+    status = os.stat(file)
+    return status.st_mtime_ns, status.st_size, status.st_ino
