@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, as_completed, wait
 from contextlib import suppress
 from queue import SimpleQueue
 
@@ -20,6 +20,12 @@ from tests.support.strikes import Struck, strike
 __all__ = ["finishers"]
 
 PLACES = ("blocking/finishers.py", "blocking/futures.py", "blocking/helper.py")
+
+
+@pytest.fixture(autouse=True)
+def long_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread ends because it waited for so long."""
+    monkeypatch.setattr(helper, "REST_AFTER", 1000.0)
 
 
 def test_future_that_ends_behind_the_threads_last_one_is_finished(finishers: Finishers) -> None:
@@ -54,6 +60,22 @@ def test_who_waits_is_told_where_no_thread_can_be_had(
         assert called.empty()
     finishers.settle(mine[1], Pong(1))
     assert [called.get(timeout=30) for _ in mine] == [0, 1]
+
+
+@pytest.mark.parametrize("can_start", [True, False])
+def test_who_waits_for_several_is_told_of_each_end(
+    monkeypatch: pytest.MonkeyPatch, finishers: Finishers, can_start: bool
+) -> None:
+    """Though it had begun to wait before: by the thread for that, or by who brings the answer."""
+    mine, never = future(), future()
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+        waiting = pool.submit(wait, [mine, never], 30, FIRST_COMPLETED)
+        wait_until(lambda: bool(never._waiters), "it waits")
+        if not can_start:
+            patch.setattr(threads, "start", lambda *_: False)
+        finishers.settle(mine, Pong(1))
+        assert waiting.result(60).done == {mine}
+    assert finishers.telling.is_running is can_start
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, ZeroDivisionError])
