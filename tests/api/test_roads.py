@@ -21,6 +21,7 @@ from bgpy import (
     Server,
     respond,
 )
+from bgpy.calling.blocking import channel
 from bgpy.calling.blocking.channel import Channel
 from bgpy.config import ENV_ROAD
 
@@ -167,6 +168,7 @@ def test_call_goes_alone_only_where_nothing_else_is(
 ) -> None:
     """After a pause, beside a future and with a time-out it takes the general road."""
     monkeypatch.setenv(ENV_ROAD, "short")
+    monkeypatch.setattr(channel, "LOOK_AFTER", 30.0)  # also where this thread waits for its turn
     with Client(address[0], token=address[1]) as client:
         client.initialize(_init, _exec, _exit)
         client.call({})
@@ -177,7 +179,7 @@ def test_call_goes_alone_only_where_nothing_else_is(
         future = client.submit({"value": 3, "sleep": 0.1})
         assert client.call({"value": 4}) == 4
         assert future.result(20) == 3
-        time.sleep(0.05)  # longer than a connection goes unlooked at
+        monkeypatch.setattr(channel, "LOOK_AFTER", -1.0)  # as after a pause
         assert client.call({"value": 5}) == 5
     assert alone[:1] == [True]
     assert True not in alone[1:]

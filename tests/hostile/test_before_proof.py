@@ -141,7 +141,7 @@ def test_server_serves_on_when_strangers_reset_their_connections(served: Served)
 
 def test_server_closes_a_silent_peer_when_its_time_is_over(serve: Callable[..., Served]) -> None:
     """A peer that says nothing is closed, and so is one that stops in the middle."""
-    served = serve(handshake_timeout=0.2)
+    served = serve(handshake_timeout=0.5)
     socks = [served.stranger() for _ in range(4)]
     for sock, sent in zip(socks, (b"", MAGIC[:3], HELLO[:50], HELLO), strict=True):
         sock.sendall(sent)
@@ -157,7 +157,7 @@ def test_server_closes_a_peer_that_trickles_when_its_time_is_over(
     serve: Callable[..., Served],
 ) -> None:
     """One deadline covers the whole handshake: bytes now and then don't move it."""
-    served = serve(handshake_timeout=0.3)
+    served = serve(handshake_timeout=0.5)
     with served.stranger() as sock:
         sock.settimeout(0.05)
         sent = 0
@@ -180,7 +180,7 @@ def test_server_closes_only_strangers_when_the_handshake_time_is_over(
     serve: Callable[..., Served],
 ) -> None:
     """A client that has proved the token may be silent for as long as it likes."""
-    served = serve(handshake_timeout=0.1)
+    served = serve(handshake_timeout=0.5)
     with served.raw() as client:
         with served.stranger() as sock:
             read_to_end(sock)  # its time is over, and it came later

@@ -55,7 +55,7 @@ def test_server_accepts_again_when_its_strangers_time_is_over(
     serve: Callable[..., Served],
 ) -> None:
     """Silent peers hold the descriptors for the handshake's time and no longer."""
-    served = serve(handshake_timeout=0.2)
+    served = serve(handshake_timeout=0.5)
     with crowd(served):
         served.check()
 

@@ -254,7 +254,7 @@ def test_stranger_gets_nothing_over_tls_that_it_would_not_get_plainly(secure: Se
 
 def test_peer_that_stops_within_tls_is_closed_when_its_time_is_over(secure: Secure) -> None:
     """Silent, or anywhere in its first words: one deadline covers TLS and the proof."""
-    served = secure(handshake_timeout=0.2)
+    served = secure(handshake_timeout=0.5)
     hello = _hello()
     socks = [served.stranger() for _ in range(4)]
     for sock, size in zip(socks, (0, 3, 100, len(hello)), strict=True):
@@ -269,7 +269,7 @@ def test_peer_that_stops_within_tls_is_closed_when_its_time_is_over(secure: Secu
 
 def test_peer_that_stops_after_tls_is_closed_when_its_time_is_over(secure: Secure) -> None:
     """TLS proves nothing."""
-    served = secure(handshake_timeout=0.2)
+    served = secure(handshake_timeout=0.5)
     with ANYBODY.wrap_socket(served.stranger()) as sock:
         sock.sendall(HELLO[:20])
         assert read_to_end(sock) == b""
@@ -278,7 +278,7 @@ def test_peer_that_stops_after_tls_is_closed_when_its_time_is_over(secure: Secur
 
 def test_peer_that_trickles_its_tls_is_closed_when_its_time_is_over(secure: Secure) -> None:
     """Bytes now and then don't move the deadline."""
-    served = secure(handshake_timeout=0.3)
+    served = secure(handshake_timeout=0.5)
     hello, sent = _hello(), 0
     with served.stranger() as sock:
         sock.settimeout(0.03)

@@ -337,7 +337,7 @@ def test_strangers_without_the_token_get_nothing_from_a_unix_socket(
     folder: Path, start_at: Callable[..., Handle]
 ) -> None:
     """It is the same protocol: garbage ends it at once, and silence when its time is over."""
-    handle = start_at(limits=Limits(handshake_timeout=0.2))
+    handle = start_at(limits=Limits(handshake_timeout=0.5))
     for sent in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b""):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(f"{folder}/socket")

@@ -172,6 +172,7 @@ def test_session_may_close_while_it_is_told() -> None:
     assert (asked._budget.used, len(asked._askers)) == (0, 0)
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("error", [MessageTooLarge("over the limit"), ValueError("what?")])
 def test_question_whose_answer_cannot_be_sent_keeps_no_other_from_its_own(
     error: Exception,

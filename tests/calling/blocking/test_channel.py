@@ -60,9 +60,14 @@ def call(channel: Channel, head: bytes = b"args", timeout: float | None = None) 
     return channel.call((head, (), False), b"", timeout, deadline)
 
 
+def used(channel: Channel, since: float = 0.0) -> None:
+    """Have it used `since` seconds ago; or now, however long this thread is kept from its turn."""
+    channel.link.last_used = monotonic() - since if since else monotonic() + 30.0
+
+
 def call_alone(channel: Channel, head: bytes = b"args") -> bytes | Answer | None:
     """As a client's thread calls where nothing else is under way, and soon after another."""
-    channel.link.last_used = monotonic()
+    used(channel)
     return channel.call_alone(head)
 
 
@@ -205,7 +210,7 @@ def submit_small(channel: Channel, head: bytes = b"args", since: float = 0.0) ->
 
     The future, if the short road took the call.
     """
-    channel.link.last_used = monotonic() - since
+    used(channel, since)
     future = bare_future()
     taken = channel.submit_small(future, head)
     return future if taken else None
@@ -220,7 +225,7 @@ def stood_by(ends: Ends) -> Ends:
         channel.admit(first, (b"first", (), False))
         channel.push_admitted()
     far.read()
-    channel.link.last_used = monotonic()
+    used(channel)
     return ends
 
 

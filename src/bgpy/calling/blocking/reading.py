@@ -38,10 +38,11 @@ from bgpy.wire.small import REPLY, unpack_start
 
 log = logging.getLogger("bgpy.client")
 
-LOOK_AFTER = 0.01
+LOOK_AFTER = 0.02
 """Seconds of silence after which a connection is looked at before it is used again.
 
-Shorter than any restart of a server takes, longer than the pauses in a row of calls.
+Shorter than any restart of a server takes, longer than the pauses in a row of calls, and than what
+one of a hundred clients waits for its turn.
 """
 
 STRUCK_READING = "a thread was interrupted while reading this connection's replies"
