@@ -78,14 +78,14 @@ def client(
 def alone(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each call that tried the client's short road, whether it went there."""
     went: list[bool] = []
-    call_alone = Channel.call_alone
+    call_lone = Channel.call_lone
 
     def noted(self: Channel, head: bytes) -> Any:
-        answer = call_alone(self, head)
+        answer = call_lone(self, head)
         went.append(answer is not None)
         return answer
 
-    monkeypatch.setattr(Channel, "call_alone", noted)
+    monkeypatch.setattr(Channel, "call_lone", noted)
     return went
 
 

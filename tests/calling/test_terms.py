@@ -34,7 +34,7 @@ def test_restart_is_told_first_and_a_task_never_waits_for_its_own_server(
     assert terms.verdict(generation, is_own) is expected
 
 
-def test_call_goes_alone_where_its_thread_may_wait_for_nothing() -> None:
+def test_call_goes_apart_where_its_thread_may_wait_for_nothing() -> None:
     """In the midst of another one, and when the program ends."""
     ways = {(ends, inside): way(ends, inside) for ends, inside in product((True, False), repeat=2)}
     assert {each for each, found in ways.items() if found is Way.SHARED} == {(False, False)}
@@ -51,7 +51,7 @@ def test_future_is_queued_by_a_handler_if_there_are_threads(
     """Where there is none to call back it goes alone, and in a handler without one to send."""
     found = way_of_future(ends, inside, tells, sends)
     if ends or not tells or (inside and not sends):
-        assert found is Way.ALONE
+        assert found is Way.APART
     else:
         assert found is (Way.QUEUED if inside else Way.SHARED)
 

@@ -129,7 +129,7 @@ class Model:
         return self.begin_alone(w, who) + self.begin_among_others(w, who) + self.submit(w, who)
 
     def begin_alone(self, w: World, who: int) -> list[Step]:
-        enters, w = self.call(w, lambda turns: turns.enter_alone(CALLERS[who]))
+        enters, w = self.call(w, lambda turns: turns.enter_lone(CALLERS[who]))
         if not enters:
             return []
         if w.torn:
@@ -292,13 +292,13 @@ class Model:
 
     def turns_of(self, w: World) -> Turns[str]:
         turns = self.turns_type()
-        turns.reader, turns.asked, turns._alone = w.turns
+        turns.reader, turns.asked, turns._lone = w.turns
         return turns
 
     def call(self, w: World, method: Callable[[Turns[str]], object]) -> tuple:  # type: ignore[type-arg]
         turns = self.turns_of(w)
         result = method(turns)
-        return result, w._replace(turns=(turns.reader, turns.asked, turns._alone))
+        return result, w._replace(turns=(turns.reader, turns.asked, turns._lone))
 
 
 def explore(model: Model, begin: World) -> int:

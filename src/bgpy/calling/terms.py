@@ -4,7 +4,7 @@
 
     a call ──way──► SHARED: over the connection that all share ──┐
                     QUEUED: over it too, by another thread ──────┼─verdict──► GO
-                    ALONE: over one of its own ──────────────────┘            RESTARTED, OWN_SERVER
+                    APART: over one of its own ──────────────────┘            RESTARTED, OWN_SERVER
 
 No lock, thread, socket or clock is here. The short roads (`blocking.access`) take what would go by
 `SHARED` and `GO` on any terms; a test holds their conditions against these.
@@ -23,7 +23,7 @@ class Way(Enum):
 
     SHARED = "by its own thread, over the connection that all share"
     QUEUED = "over that one, by another thread: its own is in the midst of the client"
-    ALONE = "by its own thread, over a connection of its own"
+    APART = "by its own thread, over a connection of its own"
 
 
 class Verdict(Enum):
@@ -63,7 +63,7 @@ def way(program_ends: bool, inside: bool) -> Way:
     or a ``__del__``'s): it may hold what it would wait for. When the program ends, other threads
     may be no more.
     """
-    return Way.ALONE if program_ends or inside else Way.SHARED
+    return Way.APART if program_ends or inside else Way.SHARED
 
 
 def way_of_future(program_ends: bool, inside: bool, tells: bool, sends: bool) -> Way:
@@ -72,9 +72,9 @@ def way_of_future(program_ends: bool, inside: bool, tells: bool, sends: bool) ->
     `tells` says that there is a thread to call back, `sends` that there is one to send.
     """
     if program_ends or not tells:
-        return Way.ALONE
+        return Way.APART
     if inside:
-        return Way.QUEUED if sends else Way.ALONE
+        return Way.QUEUED if sends else Way.APART
     return Way.SHARED
 
 

@@ -47,7 +47,7 @@ def access() -> Access:
 
 def alone(mine: Access, channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have `channel` be the connection of its own that the next call gets."""
-    monkeypatch.setattr(mine.connector, "alone", lambda deadline: channel)
+    monkeypatch.setattr(mine.connector, "apart", lambda deadline: channel)
 
 
 @pytest.mark.parametrize("began", [0, 1])
@@ -90,7 +90,7 @@ def test_connection_of_its_own_is_closed_after_the_call(
         raise KeyError
 
     with pytest.raises(KeyError):
-        mine.alone(ask, ENDLESS)
+        mine.apart(ask, ENDLESS)
     assert far.read() == Goodbye("the call is over")
     assert channel.has_ended
 
@@ -103,7 +103,7 @@ def test_what_the_server_says_is_the_reason_on_a_connection_of_its_own_too(
     alone(mine, channel, monkeypatch)
     far.say(Goodbye("it is late"))
     far.sock.close()
-    answer = mine.alone(
+    answer = mine.apart(
         lambda given, deadline: given.call((b"x", (), False), b"", None, deadline), ENDLESS
     )
     assert "it is late" in str(answer)
@@ -117,7 +117,7 @@ def test_restart_that_a_connection_of_its_own_meets_is_told_again_over_the_share
     alone(mine, channel, monkeypatch)
     mine.acquaintance.meet(b"another")
     with pytest.raises(ServerRestarted):
-        mine.alone(lambda *_: None, ENDLESS)
+        mine.apart(lambda *_: None, ENDLESS)
     assert mine.acquaintance.meet(WELCOME.incarnation) > mine.acquaintance.notified
 
 
@@ -130,11 +130,11 @@ def test_no_connection_in_time_is_a_time_out_that_has_not_started(
         raise TooLate
 
     mine = access()
-    monkeypatch.setattr(mine.connector, "alone", too_late)
+    monkeypatch.setattr(mine.connector, "apart", too_late)
     monkeypatch.setattr(mine.connector, "connected", too_late)
     terms = ENDLESS._replace(timeout=0.5, deadline=monotonic())
     for act in (
-        lambda: mine.alone(lambda *_: None, terms),
+        lambda: mine.apart(lambda *_: None, terms),
         lambda: mine.connected(terms.deadline, terms.timeout),
     ):
         with pytest.raises(CallTimeout, match=r"^no connection to .* within 0\.5 s") as caught:

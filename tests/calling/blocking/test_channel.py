@@ -65,10 +65,10 @@ def used(channel: Channel, since: float = 0.0) -> None:
     channel.link.last_used = monotonic() - since if since else monotonic() + 30.0
 
 
-def call_alone(channel: Channel, head: bytes = b"args") -> bytes | Answer | None:
+def call_lone(channel: Channel, head: bytes = b"args") -> bytes | Answer | None:
     """As a client's thread calls where nothing else is under way, and soon after another."""
     used(channel)
-    return channel.call_alone(head)
+    return channel.call_lone(head)
 
 
 def test_lone_call_gets_its_answer(ends: Ends, pool: ThreadPoolExecutor) -> None:
@@ -129,7 +129,7 @@ def test_short_road_gives_the_pickle_of_the_response(ends: Ends, pool: ThreadPoo
         (lambda number: [Failure(number, Reason.NO_RESPONSE)], Failure),
         (lambda number: [Reply(number + 7, b"another's"), Reply(number, b"value")], Reply),
     ]:
-        calling = pool.submit(call_alone, channel)
+        calling = pool.submit(call_lone, channel)
         request = far.read()
         assert request == Execute(request.request, b"args", wait=True)
         far.say(*answer(request.request))
@@ -143,10 +143,10 @@ def test_short_road_is_left_where_another_reads(ends: Ends, pool: ThreadPoolExec
     channel, far = ends
     calling = pool.submit(call, channel)
     first = far.read()
-    assert call_alone(channel) is None
+    assert call_lone(channel) is None
     second = pool.submit(call, channel)
     following = far.read()
-    assert call_alone(channel) is None
+    assert call_lone(channel) is None
     far.say(Reply(first.request, b""), Reply(following.request, b""))
     assert isinstance(calling.result(), Reply)
     assert isinstance(second.result(), Reply)
@@ -156,10 +156,10 @@ def test_short_road_is_left_where_another_is_about_to_read(ends: Ends) -> None:
     """The standby was asked, or this thread's turn was left from a call that was struck down."""
     channel, _ = ends
     channel._turns.reader = channel.link.shared.here.turn
-    assert call_alone(channel) is None
+    assert call_lone(channel) is None
     channel._turns.reader = None
     channel._turns.note_asked()
-    assert call_alone(channel) is None
+    assert call_lone(channel) is None
     assert not channel.conversation.pending
 
 
@@ -168,7 +168,7 @@ def test_short_road_is_left_where_something_has_come_in_a_pause(ends: Ends) -> N
     channel, far = ends
     far.say(Goodbye("it is late"))
     channel.link.last_used = monotonic() - 1.0
-    assert channel.call_alone(b"args") is None
+    assert channel.call_lone(b"args") is None
     assert not channel.conversation.pending
     assert channel._turns.reader is None
 
@@ -179,7 +179,7 @@ def test_short_road_is_taken_after_a_pause_in_which_nothing_came(
     """As a client calls that is one of many, or that thinks in between."""
     channel, far = ends
     channel.link.last_used = monotonic() - 1.0
-    calling = pool.submit(channel.call_alone, b"args")
+    calling = pool.submit(channel.call_lone, b"args")
     far.say(Reply(far.read().request, b"value"))
     assert calling.result() == b"value"
 
@@ -187,22 +187,22 @@ def test_short_road_is_taken_after_a_pause_in_which_nothing_came(
 def test_short_road_ends_with_the_connection(ends: Ends, pool: ThreadPoolExecutor) -> None:
     """While it reads, and before it begins."""
     channel, far = ends
-    calling = pool.submit(call_alone, channel)
+    calling = pool.submit(call_lone, channel)
     far.read()
     far.say(Goodbye("it is late"))
     answer = calling.result()
     assert isinstance(answer, ServerGone)
     assert answer.progress == "unknown"
     with pytest.raises(Unusable):
-        call_alone(channel)
+        call_lone(channel)
 
 
 def test_short_road_is_closed_behind_a_goodbye(ends: Ends) -> None:
     """Nothing is said after it."""
     channel, _ = ends
-    channel.link.leaving = "the client was closed"
+    channel.link.closing = "the client was closed"
     with pytest.raises(Unusable):
-        call_alone(channel)
+        call_lone(channel)
 
 
 def submit_small(channel: Channel, head: bytes = b"args", since: float = 0.0) -> CallFuture | None:
@@ -257,7 +257,7 @@ def test_short_road_of_futures_is_left_where_anything_is_unusual(
             case "paused":
                 since = 1.0
             case "leaving":
-                channel.link.leaving = "the client was closed"
+                channel.link.closing = "the client was closed"
             case "ended":
                 channel.conversation.note_end("it is late")
             case "torn":
@@ -444,7 +444,7 @@ def test_call_behind_a_reader_that_still_reads_waits_for_the_standby(
 
 
 @pytest.mark.parametrize(
-    "act", [call, call_alone, lambda channel: channel.admit(None, (b"", (), False))]
+    "act", [call, call_lone, lambda channel: channel.admit(None, (b"", (), False))]
 )
 def test_nothing_is_sent_behind_a_thread_that_was_struck_while_it_sent(
     ends: Ends, act: object

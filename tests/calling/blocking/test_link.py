@@ -65,7 +65,7 @@ def test_no_request_is_sent_where_it_would_not_be_read(ends: Ends, mark: str) ->
     link.check()
     assert link.can_send
     if mark == "leaving":
-        link.leaving = "the client was closed"
+        link.closing = "the client was closed"
     elif mark == "torn":
         link.sends.torn = True
     else:

@@ -49,7 +49,7 @@ def test_members_say_goodbye_at_the_end_while_they_live() -> None:
     program.join(gone)
     told = gone.told
     del gone
-    program._leave()
+    program._end_all()
     assert member.told == ["prepare", "the program has ended", "wait"]
     assert told == []
 

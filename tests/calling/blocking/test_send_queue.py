@@ -103,14 +103,14 @@ def test_gathered_calls_leave_when_they_are_enough_or_alone(
     """And not while others are expected, or when all was cleared."""
     queue, _ = ends
     queue.gather(Call(), [bytes(GATHERED - 1)])
-    assert not queue.leaves(1000)
+    assert not queue.is_due(1000)
     queue.gather(Call(), [b"1"])
-    assert queue.leaves(1000)
+    assert queue.is_due(1000)
     queue.clear()
-    assert not queue.leaves(1000)
+    assert not queue.is_due(1000)
     queue.gather(Call(), [b"1"])
-    assert queue.leaves(1)
-    assert not queue.leaves(2)
+    assert queue.is_due(1)
+    assert not queue.is_due(2)
 
 
 def test_send_raises_os_error_when_the_other_end_is_gone(
@@ -133,11 +133,11 @@ def test_call_that_is_taken_back_leaves_its_room(ends: tuple[SendQueue, socket.s
     queue.gather(last, [b"last"])
     assert queue.is_overfull
     queue.take_back(back)
-    assert not queue.leaves(1000)
+    assert not queue.is_due(1000)
     assert not queue.holds(back)
     queue.push()
     assert sock.recv(100) == b"firstlast"
-    assert not queue.leaves(1000)
+    assert not queue.is_due(1000)
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
@@ -160,7 +160,7 @@ def test_gathering_that_is_struck_leaves_no_room_taken_for_ever(
             with suppress(BlockingIOError):
                 sock.recv(2**20)
         assert not queue.is_overfull
-        assert not queue.leaves(1)
+        assert not queue.is_due(1)
 
 
 @contextmanager
@@ -371,7 +371,7 @@ class Walk:
         if self.counted:
             assert queue.is_overfull == (size >= LIMITS["OVERFULL"])
             enough = size >= LIMITS["GATHERED"]
-            assert [queue.leaves(n) for n in (count, count + 1)] == [True, enough]
+            assert [queue.is_due(n) for n in (count, count + 1)] == [True, enough]
 
     def _check_torn(self) -> None:
         """Nothing leaves any more, and none is said to have left that hasn't."""

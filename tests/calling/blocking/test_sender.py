@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from bgpy.calling.blocking import helper, threads
 from bgpy.calling.blocking.channel import Channel
+from bgpy.calling.blocking.link import ASK
 from bgpy.calling.blocking.sender import Sender, Timers
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.conversation import Call, timed_out
@@ -228,3 +230,48 @@ def test_future_whose_time_is_over_as_its_client_closes_ends_without_a_word(
     assert not channel.has_ended, "what comes for others is still read"
     assert not caplog.records
     sender.rest()
+
+
+def test_sender_counts_as_inside_and_looks_at_the_deadlines_with_the_lock_held() -> None:
+    """So a ``__del__`` that the collector runs there waits for nothing of its client's; and what
+    is due is seen to once, with no lock held."""
+    shared = Shared(PLACE)
+    looks: list[bool] = []
+    acts: list[tuple[str, bool, bool]] = []
+
+    def act(what: str) -> None:
+        acts.append((what, shared.here.inside.locked(), shared.lock.locked()))
+        assert len(acts) < 4, "it is due again and again"
+
+    class Looking(Timers):
+        def add(self, *args: Any, **also: Any) -> bool:
+            looks.append(shared.lock.locked())
+            return super().add(*args, **also)
+
+        def seconds(self) -> float | None:
+            looks.append(shared.lock.locked())
+            return super().seconds()
+
+        def done(self, timer: Any) -> None:
+            looks.append(shared.lock.locked())
+            super().done(timer)
+
+    class Acting(Work):
+        def expire_future(self, call: Call) -> None:
+            act("expires")
+
+        def send_posted(self, seconds: float) -> bool:
+            act("sends")
+            return super().send_posted(seconds)
+
+    work, call = Acting(1), Call(0.01)
+    sender = Sender(work, shared)
+    sender.timers = Looking()
+    with shared.lock:
+        sender.timers.add(monotonic() - 1.0, work, call)  # type: ignore[arg-type]
+    seconds = sender.tend()
+    sender.do(work)
+    assert acts == [("expires", True, False), ("sends", True, False)]
+    assert 0 < (seconds or 0) <= ASK
+    assert len(looks) > 4
+    assert all(looks)

@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from bgpy.calling.blocking import threads
+from bgpy.calling.blocking import helper, threads
 from bgpy.calling.blocking.standby import Standby
 from tests.support.peers import wait_until
 
@@ -31,6 +31,12 @@ class Channel:
         if self.fails is not None:
             fails, self.fails = self.fails, None
             raise fails
+
+
+@pytest.fixture(autouse=True)
+def long_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread ends because it waited for so long."""
+    monkeypatch.setattr(helper, "REST_AFTER", 1000.0)
 
 
 def test_standby_serves_each_time_it_is_rung_in_one_thread() -> None:

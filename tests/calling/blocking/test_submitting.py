@@ -27,7 +27,7 @@ from bgpy import (
 from bgpy.address import parse
 from bgpy.calling.blocking import submitting
 from bgpy.calling.blocking.access import Access
-from bgpy.calling.blocking.alone import InHand
+from bgpy.calling.blocking.apart import InHand
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.link import STRUCK_SENDING
@@ -245,7 +245,7 @@ def test_call_leaves_or_stays_posted_and_then_the_sender_is_rung(
         far.sock.close()
         channel.link.last_used = monotonic() - LONG
     elif case == "leaving":
-        channel.link.leaving = "on its way"
+        channel.link.closing = "on its way"
     elif case == "torn":
         channel._sends.torn = True
     elif case == "restarted":
@@ -316,13 +316,13 @@ def test_call_goes_over_a_connection_of_its_own_where_no_thread_can_be_had(
         monkeypatch.setattr(Program, "ends", True)
     answers: list[Answer | Exception] = [Reply(1, b"value"), NotRunning("nobody")]
 
-    def alone(*_: object) -> Answer:
+    def apart(*_: object) -> Answer:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(mine._access, "alone", alone)
+    monkeypatch.setattr(mine._access, "apart", apart)
     called: list[object] = []
     good, bad = posted(), posted()
     for each in (good, bad):
@@ -341,7 +341,7 @@ def submit_now(mine: Submitter, answers: list[Answer | Exception]) -> object:
     return submit(mine).result(0)
 
 
-def test_all_that_was_posted_goes_alone_where_the_sender_can_not_be_started(
+def test_all_that_was_posted_goes_apart_where_the_sender_can_not_be_started(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In order, inside of the client."""
@@ -349,11 +349,11 @@ def test_all_that_was_posted_goes_alone_where_the_sender_can_not_be_started(
     monkeypatch.setattr(mine._sender, "ring", lambda _: False)
     seen: list[object] = []
 
-    def alone(one: Posted) -> None:
+    def apart(one: Posted) -> None:
         assert mine._access.is_inside()
         seen.append(one)
 
-    monkeypatch.setattr(mine.alone, "submit", alone)
+    monkeypatch.setattr(mine.apart, "submit", apart)
     both = [posted(), posted()]
     mine.posted.append(both[0])
     mine._access.connector.channel = None
@@ -361,14 +361,14 @@ def test_all_that_was_posted_goes_alone_where_the_sender_can_not_be_started(
     assert seen == both
 
 
-def test_handlers_call_goes_alone_where_no_thread_can_be_had(
+def test_handlers_call_goes_apart_where_no_thread_can_be_had(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its thread may be anywhere, so it takes no lock, and leaves what others posted."""
     mine, _, _ = ends
     monkeypatch.setattr(mine._sender, "start", lambda: False)
     seen: list[object] = []
-    monkeypatch.setattr(mine.alone, "submit", seen.append)
+    monkeypatch.setattr(mine.apart, "submit", seen.append)
     both = [posted(), posted()]
     mine.posted.append(both[0])
     with mine._access.here.inside, mine._shared.lock:
@@ -398,7 +398,7 @@ def test_call_that_a_struck_thread_has_in_hand_is_not_admitted_too(ends: Ends) -
     both = [posted(), posted()]
     mine.posted.extend(both)
     lock = threading.Lock()
-    mine.alone.in_hand.append(InHand(lock, both[0]))
+    mine.apart.in_hand.append(InHand(lock, both[0]))
     with mine._shared.lock:
         mine.admit(channel)
     assert list(channel.conversation.pending.values()) == [both[1].call]

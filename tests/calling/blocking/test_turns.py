@@ -19,7 +19,7 @@ SCENARIOS = [
 @pytest.fixture(autouse=True)
 def soon_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two answers instead of eight before the standby rests: the same states, fewer of them."""
-    monkeypatch.setattr(turns, "ANSWERS_ALONE", 2)
+    monkeypatch.setattr(turns, "LONE_ANSWERS", 2)
 
 
 @pytest.mark.parametrize(("calls", "strikes", "timeouts", "least"), SCENARIOS)
@@ -83,21 +83,21 @@ class EntersBesideAnother(Turns[str]):
 
 
 class EntersAloneBesideAnother(Turns[str]):
-    def enter_alone(self, turn: str) -> bool:
+    def enter_lone(self, turn: str) -> bool:
         if not self.asked:
             self.reader = turn
         return not self.asked
 
 
 class EntersAloneThoughAsked(Turns[str]):
-    def enter_alone(self, turn: str) -> bool:
+    def enter_lone(self, turn: str) -> bool:
         if self.reader is None:
             self.reader = turn
         return self.reader is turn
 
 
 class EntersAloneWithATurnThatWasLeft(Turns[str]):
-    def enter_alone(self, turn: str) -> bool:
+    def enter_lone(self, turn: str) -> bool:
         return self.enter(turn)
 
 

@@ -5,7 +5,7 @@
     caller ─┬─ submitting ─ futures    calls that nobody waits for at once
             │      ├─ finishers        the threads that tell of them, and call back
             │      ├─ sender           the thread that sends what stayed behind
-            │      ├─ alone            where no thread can be had
+            │      ├─ apart            over connections of their own, where no thread can be had
             │      └─ posted           what was submitted, until a connection has taken it
             └─ access                  the shared connection, or one of its own
                  ├─ connector ─► connecting ─► dialling ─► racing    from address to proof

@@ -43,7 +43,7 @@ class Access:
 
     def is_inside(self) -> bool:
         """Whether this thread may neither take the client's lock nor wait for its threads."""
-        return way(Program.ends, self.here.inside.locked()) is Way.ALONE
+        return way(Program.ends, self.here.inside.locked()) is Way.APART
 
     def short_road(self, head: bytes) -> Channel | None:
         """The channel for a call of a plain pickle without a time limit, as nearly all are.
@@ -86,11 +86,11 @@ class Access:
         if verdict is Verdict.OWN_SERVER:
             raise calls_itself()
 
-    def alone(self, ask: Ask, terms: Terms) -> Any:
+    def apart(self, ask: Ask, terms: Terms) -> Any:
         """Have `ask` send over a connection of its own that is closed after."""
         deadline = terms.deadline
         try:
-            channel = self.connector.alone(deadline)
+            channel = self.connector.apart(deadline)
         except TooLate as error:
             raise not_connected(terms.timeout, self.shared.address) from error
         channel.generation = self.acquaintance.generation_of(channel.link.welcome.incarnation)

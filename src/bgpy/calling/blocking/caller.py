@@ -94,7 +94,7 @@ class Caller:
             if channel is not None:
                 try:
                     with self._here.inside:
-                        found = channel.call_alone(head)
+                        found = channel.call_lone(head)
                     if found is not None:
                         return found
                 except Unusable:
@@ -266,7 +266,7 @@ class Caller:
         if channel is None:
             return None
         drains = channel.say_goodbye(reason, deadline)
-        self._connector.leave(channel)
+        self._connector.let_go(channel)
         if not drains:
             channel.close(reason)
             return None
@@ -281,7 +281,7 @@ class Caller:
 
     def wait_for_others(self, deadline: float) -> None:
         """Wait for the calls that other threads make over connections of their own."""
-        self._submitter.alone.wait_for_others(deadline)
+        self._submitter.apart.wait_for_others(deadline)
 
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""
@@ -316,7 +316,7 @@ class Caller:
         deadline = deadline_in(timeout if left is None else left)
         terms = Terms(timeout, deadline, self._acquaintance.notified, waits, notice)
         if access.is_inside():
-            return access.alone(ask, terms)
+            return access.apart(ask, terms)
         with self._here.inside:
             while True:
                 channel = self._connector.channel
@@ -332,7 +332,7 @@ class Caller:
                     self._connector.drop(channel, STRUCK_SENDING)
                 except NoReader:
                     break
-        return access.alone(ask, terms)
+        return access.apart(ask, terms)
 
 
 def current_chain() -> bytes:

@@ -78,7 +78,7 @@ class Channel:
         link.last_used = now
         if idle > LOOK_AFTER and not link.has_ended:
             self.reader.look()
-        return not link.has_ended and not link.leaving
+        return not link.has_ended and not link.closing
 
     # A call that somebody waits for
 
@@ -93,7 +93,7 @@ class Channel:
         request = (payload, True, chain_block(chain)) if chain else (payload, True)
         return self._ask(self.connection.execute, request, chain, timeout, deadline)
 
-    def call_alone(self, head: bytes) -> Answer | None:
+    def call_lone(self, head: bytes) -> Answer | None:
         """As `call` of a small plain pickle without a time limit: the short road.
 
         None says that nothing was done: another thread reads, or after a silence something has
@@ -106,7 +106,7 @@ class Channel:
         try:
             with self._lock:
                 link.check()
-                if not turns.enter_alone(turn):
+                if not turns.enter_lone(turn):
                     return None
                 self._numbers.last = number = self._numbers.last + 1
                 self.conversation.begin(call, number)
@@ -115,7 +115,7 @@ class Channel:
             if call.left:
                 with turn:
                     if turns.reader is turn:
-                        answer = self.reader.read_alone(call)
+                        answer = self.reader.read_lone(call)
                         turns.leave()
                         return answer
             return self._await(call, True, None)
@@ -231,7 +231,7 @@ class Channel:
         self.conversation.abandon(call)
         if self.reader.torn and self._turns.reader is self._here.turn:
             self.link.end(STRUCK_READING)
-        self.link.leave_behind()
+        self.link.hand_on()
 
     # Chains of calls
 
@@ -263,7 +263,7 @@ class Channel:
                 self._numbers.last = number = self._numbers.last + 1
                 conversation.begin(call, number)
                 sends.gather_one(call, pack_start(EXECUTE, len(head), number) + head)
-                if sends.leaves(len(conversation.pending)):
+                if sends.is_due(len(conversation.pending)):
                     sends.push()
         except Unusable:
             return False
@@ -295,7 +295,7 @@ class Channel:
     def push_admitted(self) -> bool:
         """With the lock held: let leave what should leave now; whether something stays."""
         self.link.check()
-        if self._sends.leaves(len(self.conversation.pending)):
+        if self._sends.is_due(len(self.conversation.pending)):
             self._sends.push()
         return bool(self._sends.waiting)
 
@@ -336,7 +336,7 @@ class Channel:
             with self._lock:
                 if not self.link.can_send:
                     return False
-                self.link.leaving = reason
+                self.link.closing = reason
                 goodbye = Call()
                 self._sends.send(goodbye, self.connection.send(Goodbye(reason)))
             if self.conversation.is_quiet and goodbye.left:

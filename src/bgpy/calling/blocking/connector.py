@@ -109,15 +109,15 @@ class Connector:
             if latch.wait(seconds) or attempt.is_over:
                 continue
             if is_over(deadline) or (goes_on is not None and not goes_on()):
-                self._leave(attempt, latch)
+                self._stop_waiting(attempt, latch)
                 raise TooLate
         if attempt.channel is not None:
             return attempt.channel
-        self._leave(attempt, latch)
+        self._stop_waiting(attempt, latch)
         assert attempt.error is not None, "it is over"
         raise own_copy(attempt.error)
 
-    def alone(self, deadline: float | None) -> Channel:
+    def apart(self, deadline: float | None) -> Channel:
         """A connection of its own for one call, which no other thread and no lock has to do with.
 
         Raises as `connected`.
@@ -128,13 +128,13 @@ class Connector:
 
     def drop(self, channel: Channel, reason: str) -> None:
         """Use `channel` no longer, and end it; one that is being closed has its end."""
-        if not channel.link.leaving:
+        if not channel.link.closing:
             channel.close(reason)
         with self._lock:
             if self.channel is channel:
                 self.channel = None
 
-    def leave(self, channel: Channel) -> None:
+    def let_go(self, channel: Channel) -> None:
         """Use `channel` no longer: who has said goodbye over it ends it."""
         with self._lock:
             if self.channel is channel:
@@ -165,7 +165,7 @@ class Connector:
             attempt.latches.append(latch)
         return attempt, latch
 
-    def _leave(self, attempt: Attempt, latch: Latch) -> None:
+    def _stop_waiting(self, attempt: Attempt, latch: Latch) -> None:
         """Wait no longer. One that nobody waits for may still succeed; the next call begins anew,
         since this one may be stuck where another would not be."""
         with self._lock:

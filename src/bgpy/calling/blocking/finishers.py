@@ -34,11 +34,16 @@ class Calling(Helper[CallFuture]):
     """Calls the callbacks of futures."""
 
     def do(self, what: CallFuture) -> None:
-        """Call those of that future."""
-        try:
-            what.call_back()
-        except BaseException:  # SystemExit, above all
-            log.exception("a future's callback raised; the callback thread carries on")
+        """Call those of that future, each once: what one raises costs no other its call.
+
+        Where memory is out that may be raised before or behind a callback, and even saying so
+        may fail: then those that are left are called when this is done once more.
+        """
+        while what.has_to_call_back():
+            try:
+                what.call_back()
+            except BaseException:  # SystemExit, above all
+                log.exception("a future's callback raised; the callback thread carries on")
 
 
 class Finishers:
@@ -64,7 +69,7 @@ class Finishers:
         if future.has_to_tell() and not self.telling.ring(future):
             future.tell()  # no thread can be had, and no code of the user's runs in it
         if future.has_to_call_back() and not self.calling.ring(future):
-            self.calling.leave(future)  # for the next that can be had
+            self.calling.post(future)  # for the next that can be had
 
     def rest(self) -> None:
         """Have the threads end, when they have done what was posted before."""

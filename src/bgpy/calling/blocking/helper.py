@@ -76,7 +76,7 @@ class Helper(ABC, Generic[T]):
     def do(self, what: T) -> None:
         """In the thread: do what was rung for. If this raises it is done once more."""
 
-    def pause(self) -> float | None:
+    def tend(self) -> float | None:
         """In the thread, after each: seconds until this is to be called again, None for no need.
 
         It is called every `REST_AFTER` seconds too while there is need.
@@ -101,10 +101,10 @@ class Helper(ABC, Generic[T]):
         """Have the thread do that; if False none can be started, and `what` was not taken."""
         if not self.start():
             return False
-        self.leave(what)
+        self.post(what)
         return self.start()
 
-    def leave(self, what: T) -> None:
+    def post(self, what: T) -> None:
         """Have it done by the thread if there is one, or by the next that is started."""
         self._to_do.append(what)
         if self._bell.empty():
@@ -147,15 +147,23 @@ class Helper(ABC, Generic[T]):
         """Do all there is to do; seconds after which there may be more without a ring."""
         while True:
             if self._to_do:
-                what = self._to_do.popleft()
-                try:
-                    self.do(what)
-                except BaseException:
-                    self._to_do.appendleft(what)
-                    raise
-            seconds = self.pause()
+                self._do_first()
+            seconds = self.tend()
             if not self._to_do:
                 return seconds
+
+    def _do_first(self) -> None:
+        """Do what was left first, unless another thread was faster."""
+        what: T | None = None
+        try:
+            what = self._to_do.popleft()
+            self.do(what)
+        except BaseException as error:
+            if what is not None:
+                self._to_do.appendleft(what)
+            elif isinstance(error, IndexError):
+                return
+            raise
 
     def _is_rung(self, seconds: float | None) -> bool:
         """Wait for a ring, as long as that makes sense."""

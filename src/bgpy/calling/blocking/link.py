@@ -48,7 +48,7 @@ class Link:
             pid=None if self.process is None else self.process.pid,
         )
         self.conversation = Conversation(server=server, pid=self.welcome.pid)
-        self.leaving = ""
+        self.closing = ""
         """Why this side closes the connection, once its goodbye is being sent: that thread
         reads to the end, and nobody begins a call."""
         self.last_used = monotonic()
@@ -75,7 +75,7 @@ class Link:
 
     def check(self) -> None:
         """With the lock held: raise `Unusable` where no request may be sent any more."""
-        if self.sends.torn or self.leaving or self.conversation.ended is not None:
+        if self.sends.torn or self.closing or self.conversation.ended is not None:
             raise Unusable  # behind a goodbye only what was gathered before leaves
 
     # What leaves
@@ -98,7 +98,7 @@ class Link:
         """Wait until the socket takes bytes."""
         return poll(self.sock, seconds, WRITABLE)
 
-    def leave_behind(self) -> None:
+    def hand_on(self) -> None:
         """Have the sender send what this thread has begun to, and waits for no longer."""
         if self.sends.waiting:
             push_on = self.shared.push_on()
@@ -125,12 +125,12 @@ class Link:
             self.end(STRUCK_SENDING)
         elif what is Expiry.CUT_OFF:
             self.end("a request timed out before it was completely sent")
-        self.leave_behind()
+        self.hand_on()
         return what is Expiry.ASK
 
     def _ask_about(self, call: Call) -> None:
         """With the lock held: ask the server how far `call` came, whose time is over."""
-        if self.leaving:
+        if self.closing:
             call.asked = True  # as if it had been: behind a goodbye nothing leaves
             return
         number = self.shared.numbers.draw()
@@ -165,7 +165,7 @@ class Link:
         if chain == call.chain or len(chain) > current.LONGEST_CHAIN:
             return
         with self.lock:
-            if not self.can_send or self.leaving or call.answer is not None:
+            if not self.can_send or self.closing or call.answer is not None:
                 return
             call.chain = chain
             question = Status(self.shared.numbers.draw(), stage_question(call.request, chain))
@@ -188,7 +188,7 @@ class Link:
 
         With no lock held, since the server's process is waited for, for a moment.
         """
-        if self.leaving or self.conversation.ended is not None:
+        if self.closing or self.conversation.ended is not None:
             self.end(reason)
         else:
             found = loss.learn(reason, self.process, self.shared.address, self.welcome.incarnation)
@@ -196,8 +196,8 @@ class Link:
 
     def end(self, reason: str, known: Known = NOTHING) -> None:
         """End the connection and all that is under way on it; may be repeated."""
-        if self.leaving:  # the server's closing is the client's doing then
-            reason, known = self.leaving, loss.OWN
+        if self.closing:  # the server's closing is the client's doing then
+            reason, known = self.closing, loss.OWN
         with self.lock:
             conversation = self.conversation
             if conversation.note_end(reason, known):

@@ -51,7 +51,7 @@ def _reset_in_child() -> None:
         member.reset_in_child()
 
 
-def _leave() -> None:
+def _end_all() -> None:
     """At the program's end: all that was submitted leaves, and is read by the servers.
 
     Registered when bgpy is imported, so it runs after what the program registers; what comes
@@ -73,4 +73,4 @@ def _leave() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reset_in_child)
-atexit.register(_leave)
+atexit.register(_end_all)

@@ -169,7 +169,7 @@ class Reader:
 
     # Reading
 
-    def read_alone(self, call: Call) -> Answer:
+    def read_lone(self, call: Call) -> Answer:
         """Read until `call` has its answer: the short road (docs/design/0026)."""
         buffer, number = self._buffer, call.request
         if self._frames.idle:

@@ -50,7 +50,7 @@ class SendQueue:
         it was interrupted there, and nobody knows what has left."""
         self._size = 0
 
-    def leaves(self, pending: int) -> bool:
+    def is_due(self, pending: int) -> bool:
         """Whether what was gathered is to leave now, where `pending` requests are expected.
 
         A request leaves at once if nothing else is under way (a small one is one piece), or

@@ -105,9 +105,9 @@ class Sender(Helper[Work]):
                 seconds = self.timers.seconds()
             left = what.send_posted(TICK if seconds is None else min(TICK, seconds))
         if left:
-            self.leave(what)
+            self.post(what)
 
-    def pause(self) -> float | None:
+    def tend(self) -> float | None:
         """Futures whose time is over ask the server, and give up a moment later."""
         with self._shared.here.inside:
             while True:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bgpy.calling.blocking.access import Access, is_own_server
-from bgpy.calling.blocking.alone import Alone
+from bgpy.calling.blocking.apart import Apart
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connector import own_copy
 from bgpy.calling.blocking.futures import CallFuture
@@ -52,7 +52,7 @@ class Submitter:
         self._shared = access.shared
         self._sender = Sender(self, access.shared)
         self.posted = access.posted
-        self.alone = Alone(access)
+        self.apart = Apart(access)
         self._shared.push_on = weakref.WeakMethod(self.ring)
 
     def submit(
@@ -78,8 +78,8 @@ class Submitter:
         tells = Program.ends or self._shared.finishers.start()
         sends = not inside or self._sender.start()
         way = way_of_future(Program.ends, inside, tells, sends)
-        if way is Way.ALONE:
-            self.alone.submit(posted)
+        if way is Way.APART:
+            self.apart.submit(posted)
             return
         self.posted.append(posted)
         if way is Way.QUEUED:
@@ -140,7 +140,7 @@ class Submitter:
                 if channel is not None:
                     self._access.connector.drop(channel, STRUCK_SENDING)
             except NoReader:
-                self.alone.submit_first()
+                self.apart.submit_first()
             except Exception as error:
                 if is_strike(error):
                     raise  # in the thread that closes: all stays posted
@@ -156,7 +156,7 @@ class Submitter:
         while posted:
             first = posted[0]
             call = first.call
-            if self.alone.in_hand and self.alone.has(first):
+            if self.apart.in_hand and self.apart.has(first):
                 posted.popleft()  # it is that thread's, which was struck before it took it out
                 continue
             if first.channel is not channel and call.answer is None:
@@ -186,7 +186,7 @@ class Submitter:
         """Have the sender send what stays behind; without a sender, do it here."""
         if not self._sender.ring(self):
             while self.posted:
-                self.alone.submit_first()
+                self.apart.submit_first()
 
     def rest(self) -> None:
         """The client is closed: no thread of its futures stays."""
@@ -242,8 +242,8 @@ class Submitter:
         if self.posted and not inside:
             with self._access.here.inside:
                 self.ring()
-        if self.alone.in_hand:
-            self.alone.tidy()
+        if self.apart.in_hand:
+            self.apart.tidy()
         if not current.is_task_thread():
             return False
         channel = self._access.connector.channel

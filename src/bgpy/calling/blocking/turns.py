@@ -2,7 +2,7 @@
 
 ::
 
-    nobody ──enter_alone──► a caller that waits ──leave──► nobody     a lone call: no hand-over
+    nobody ──enter_lone──► a caller that waits ──leave──► nobody     a lone call: no hand-over
        └──enter──► a caller ◄── others come and sleep, the standby is asked
                       └──leaves, or is struck down──► the standby reads ──rest──► nobody
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-ANSWERS_ALONE = 8
+LONE_ANSWERS = 8
 """Answers in a row after which nothing was under way, before the standby rests: a thread
 that calls alone is faster when it reads for itself."""
 
@@ -35,7 +35,7 @@ class Turns(Generic[Turn]):
         self.asked = False
         """Whether the standby was asked, and has not rested since: it reads, or will, and nobody
         else begins then. What is submitted needs no more than that."""
-        self._alone = 0
+        self._lone = 0
 
     def enter(self, turn: Turn) -> bool:
         """Whether the caller with that turn is to read: it takes its lock, and looks again.
@@ -47,7 +47,7 @@ class Turns(Generic[Turn]):
         self.reader = turn
         return True
 
-    def enter_alone(self, turn: Turn) -> bool:
+    def enter_lone(self, turn: Turn) -> bool:
         """As `enter`, where nobody has read since the last one left, and none was struck.
 
         So no mark can have been left of a read that was struck down.
@@ -72,7 +72,7 @@ class Turns(Generic[Turn]):
         """The standby's: takes the turn, or gives the one whose end it has to wait for."""
         if self.reader is None or self.reader is turn:
             self.reader = turn
-            self._alone = 0
+            self._lone = 0
             return None
         return self.reader
 
@@ -84,10 +84,10 @@ class Turns(Generic[Turn]):
     def rest(self, under_way: bool, at_once: bool) -> bool:
         """The standby's, after it handed out answers: whether it reads no longer."""
         if under_way:
-            self._alone = 0
+            self._lone = 0
             return False
-        self._alone += 1
-        if self._alone < ANSWERS_ALONE and not at_once:
+        self._lone += 1
+        if self._lone < LONE_ANSWERS and not at_once:
             return False
         self.reader = None
         self.asked = False

@@ -24,7 +24,7 @@ from bgpy.errors import BgpyError, ServerGone
 from bgpy.system.deadlines import seconds_left
 from bgpy.tasks import current
 
-STRUCK_ALONE = "the thread that was sending the call over a connection of its own was interrupted"
+STRUCK_APART = "the thread that was sending the call over a connection of its own was interrupted"
 
 
 class InHand(NamedTuple):
@@ -34,7 +34,7 @@ class InHand(NamedTuple):
     posted: Posted
 
 
-class Alone:
+class Apart:
     """Of one client: sends what was posted to its `access`, in the thread that is here."""
 
     def __init__(self, access: Access) -> None:
@@ -65,7 +65,7 @@ class Alone:
             return channel.call(payload, current.chain(), timeout, deadline)
 
         try:
-            answer: Answer = self._access.alone(ask, terms)
+            answer: Answer = self._access.apart(ask, terms)
         except BgpyError as error:
             answer = error
         if posted.call.settle(answer):
@@ -107,5 +107,5 @@ class Alone:
 
 def _struck(posted: Posted) -> ServerGone:
     if posted.channel is None:
-        return ServerGone.at("not started", f"{STRUCK_ALONE}; it had not been sent")
-    return ServerGone.at("unknown", f"{STRUCK_ALONE}; whether the call ran is not known")
+        return ServerGone.at("not started", f"{STRUCK_APART}; it had not been sent")
+    return ServerGone.at("unknown", f"{STRUCK_APART}; whether the call ran is not known")

@@ -12,7 +12,7 @@ import pytest
 
 from bgpy.address import parse
 from bgpy.calling.blocking.access import Access
-from bgpy.calling.blocking.alone import Alone, InHand
+from bgpy.calling.blocking.apart import Apart, InHand
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.posted import Posted
@@ -40,26 +40,26 @@ class Sends:
 
 
 @pytest.fixture
-def mine(monkeypatch: pytest.MonkeyPatch) -> Alone:
+def mine(monkeypatch: pytest.MonkeyPatch) -> Apart:
     """Of a client without a server: what would connect sends over `sends`."""
     place = parse("127.0.0.1", 1)
     access = Access(Target(place, None, lambda: None), 5.0, Acquaintance(place))
-    return Alone(access)
+    return Apart(access)
 
 
-def over(mine: Alone, sends: Sends, monkeypatch: pytest.MonkeyPatch) -> None:
-    def alone(ask: Callable[..., Any], terms: object) -> Any:
+def over(mine: Apart, sends: Sends, monkeypatch: pytest.MonkeyPatch) -> None:
+    def apart(ask: Callable[..., Any], terms: object) -> Any:
         assert [each.lock.locked() for each in mine.in_hand] in ([True], [])
         return ask(cast(Channel, sends), None)
 
-    monkeypatch.setattr(mine._access, "alone", alone)
+    monkeypatch.setattr(mine._access, "apart", apart)
 
 
 def posted() -> Posted:
     return Posted(bare_future(), ((b"args"), (), False), 0)
 
 
-def test_each_is_taken_once_in_order(mine: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_is_taken_once_in_order(mine: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing is in hand afterwards; who finds none does nothing."""
     sends = Sends()
     over(mine, sends, monkeypatch)
@@ -76,7 +76,7 @@ def test_each_is_taken_once_in_order(mine: Alone, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("raised", "passes"), [(NotRunning("nobody"), False), (OSError(5), True)])
 def test_future_ends_whatever_is_raised(
-    raised: Exception, passes: bool, mine: Alone, monkeypatch: pytest.MonkeyPatch
+    raised: Exception, passes: bool, mine: Apart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Errors of calls are the future's; all else passes, and ends it too."""
     over(mine, Sends(raised), monkeypatch)
@@ -92,7 +92,7 @@ def test_future_ends_whatever_is_raised(
 
 
 def test_struck_anywhere_it_leaves_no_call_behind(
-    mine: Alone, monkeypatch: pytest.MonkeyPatch
+    mine: Apart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The call is still posted, or has ended: as not started only if it didn't leave."""
     at, through, ends = 0, False, set()
@@ -101,7 +101,7 @@ def test_struck_anywhere_it_leaves_no_call_behind(
         over(mine, sends, monkeypatch)
         mine._posted.append(one)
         with suppress(Struck):
-            through = strike(at, mine.submit_first, within=("blocking/alone.py",))
+            through = strike(at, mine.submit_first, within=("blocking/apart.py",))
         if mine.in_hand:
             mine.tidy()  # it was struck on its way out; who waits comes by
         answer = one.call.answer
@@ -123,7 +123,7 @@ def test_struck_anywhere_it_leaves_no_call_behind(
     assert ends == {"posted", "not started", "unknown", "answered"}
 
 
-def test_who_ends_the_program_waits_for_what_others_have_in_hand(mine: Alone) -> None:
+def test_who_ends_the_program_waits_for_what_others_have_in_hand(mine: Apart) -> None:
     """Until they let go of it, or the time is over."""
     lock = threading.Lock()
     mine.in_hand.append(InHand(lock, posted()))
