@@ -32,16 +32,23 @@ unexport PYTHONDONTWRITEBYTECODE
 # What `make test`, `make coverage` and `make test-general` run; empty means all.
 TESTS ?=
 
-.PHONY: demo test test-wine test-general properties coverage package check reference fuzz soak endurance siege bench bench-quick bench-bars bench-compare bench-peers clean
+.PHONY: demo environment test test-second test-wine test-general properties coverage package check reference fuzz soak endurance siege bench bench-quick bench-bars bench-compare bench-peers clean
 
 demo: $(if $(wildcard $(STAMP)),$(STAMP),$(RUNS))
 	$(BIN)/python examples/quickstart.py
+
+# What the tests need, and nothing run.
+environment: $(STAMP)
 
 # A file is one worker's; the longest come first (tests/support/order.py), not the fullest.
 AT_ONCE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(AT_ONCE) $(TESTS)
+
+# Those that depend on the version most, on another Python of this machine, if it has one.
+test-second: $(STAMP)
+	$(BIN)/python tools/second_python.py
 
 # What must hold for any input, with thousands of inputs for each; some minutes.
 properties: $(STAMP)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from bgpy import Client, Handle, Server
+from bgpy.calling.blocking import channel, sender
 from tests.support.order import place
 from tests.support.surroundings import changes, surroundings
 
@@ -108,6 +109,13 @@ def _runs_in(process: psutil.Process, home: Path) -> bool:
         return process.environ().get("BGPY_HOME") == str(home)
     except psutil.Error:
         return False
+
+
+@pytest.fixture
+def asks_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients wait longer for a server to say how far a call came whose time is over."""
+    for module in (channel, sender):
+        monkeypatch.setattr(module, "ASK", 20.0)
 
 
 @pytest.fixture

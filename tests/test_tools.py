@@ -6,11 +6,13 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tools.other_pythons import kind_of, others
+from tools import second_python
+from tools.other_pythons import OLDEST, kind_of, others
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,6 +53,73 @@ def test_others_are_those_that_bgpy_supports(
     monkeypatch.setenv("PYENV_ROOT", "/nowhere")
     monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", "/nowhere")
     assert others(named[2]) == [named[5], named[3]]
+
+
+def test_promised_versions_are_those_of_the_package() -> None:
+    """Read of its classifiers, the oldest being the one that it requires."""
+    assert min(second_python.promised()) == OLDEST
+    assert sys.version_info[:2] in second_python.promised() or sys.version_info >= (3, 15)
+
+
+class Makes:
+    """Takes make's place: what it was asked for, and what each of it exits with."""
+
+    def __init__(self, **codes: int) -> None:
+        self.codes = codes
+        self.asked: list[list[str]] = []
+
+    def __call__(self, arguments: list[str], environment: Mapping[str, str]) -> int:
+        self.asked.append(arguments)
+        return self.codes[arguments[1]]
+
+
+@posix_only
+def test_second_python_is_the_newest_promised_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither one that is too new nor one without a GIL; the tests' failure is the run's."""
+    newest = "{} {}".format(*max(second_python.promised()))
+    commands = [
+        _fake(tmp_path, "next", "cpython 3 98 0"),
+        _fake(tmp_path, "free", f"cpython {newest} 1"),
+        _fake(tmp_path, "newest", f"cpython {newest} 0"),
+        _fake(tmp_path, "oldest", "cpython 3 11 0"),
+    ]
+    for code in (0, 2):
+        make = Makes(environment=0, test=code)
+        assert second_python.main(commands, make) == code
+        python = f"PYTHON={commands[2]}"
+        tests = f"TESTS={second_python.TESTS}"
+        assert make.asked == [[python, "environment"], [python, "test", tests]]
+    assert all((ROOT / folder).is_dir() for folder in second_python.TESTS.split())
+
+
+@posix_only
+def test_run_without_a_second_python_says_so_and_succeeds(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The change isn't at fault where there is none, or no network to install for it."""
+    assert second_python.main([_fake(tmp_path, "next", "cpython 3 98 0")], Makes()) == 0
+    assert "none that bgpy promises" in capfd.readouterr().out
+    make = Makes(environment=2)
+    assert second_python.main([_fake(tmp_path, "other", "cpython 3 12 0")], make) == 0
+    assert "can't be installed" in capfd.readouterr().out
+    assert len(make.asked) == 1
+
+
+@posix_only
+def test_second_python_runs_by_make(tmp_path: Path) -> None:
+    """The tool runs as the target calls it, and finds the others by itself."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "second_python.py"],
+        env={"PATH": str(tmp_path), "PYENV_ROOT": "/nowhere", "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "BGPY_PYTHONS" in done.stdout
 
 
 @posix_only

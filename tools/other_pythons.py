@@ -2,7 +2,7 @@
 
 Prints one command a line, newest version first, one for each version. Looks on the ``PATH``, where
 pyenv and uv keep theirs, and at ``BGPY_PYTHONS``, a list of commands separated as ``PATH`` is,
-which comes first. With ``--one`` it prints the newest only; nothing where there is none.
+which comes first. Prints nothing where there is none.
 """
 
 from __future__ import annotations
@@ -72,4 +72,5 @@ def others(own: str = sys.executable) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(*others()[: 1 if "--one" in sys.argv else None], sep="\n")
+    for each in others():
+        print(each)

@@ -26,6 +26,7 @@ from typing import Any
 from bgpy import BgpyError
 from endurance.strikes.book import Book
 from endurance.strikes.client_walk import Garbage
+from endurance.strikes.gap import is_entering
 from endurance.strikes.served import Served
 from endurance.strikes.striker import ALIKE, Struck
 from endurance.strikes.tasks import TASKS
@@ -132,6 +133,8 @@ class Storm:
             return
         what = self._chance.random()
         if what < 0.6:
+            if frame is not None and is_entering(frame):
+                return
             self._blows -= 1
             raise self._chance.choice((Struck, KeyboardInterrupt, *ALIKE))("by a handler")
         self._inside = True  # one at a time is enough

@@ -23,6 +23,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from endurance.strikes.gap import is_entering
+
 NUMBER = signal.SIGUSR1
 _COME = (NUMBER,)
 _HERE = str(Path(__file__).parent)
@@ -126,6 +128,8 @@ class Striker:
         return self._trace
 
     def _counts(self, frame: FrameType) -> bool:
+        if is_entering(frame):
+            return False
         opcode = frame.f_code.co_code[frame.f_lasti]
         return opcode in (ALLOCATING if self._collecting else LOOKING)
 

@@ -128,6 +128,7 @@ def test_those_that_wait_for_one_connection_all_hear_why_there_is_none(free_port
     assert len({id(error) for error in errors}) == 4
 
 
+@pytest.mark.usefixtures("asks_long")
 @pytest.mark.parametrize("timeout", [SHORT, 2 * SHORT])
 def test_future_says_how_far_its_call_came_when_its_time_is_over(
     start: Callable[..., tuple[Handle, Client]], gate: Gate, timeout: float

@@ -20,6 +20,7 @@ from bgpy import (
     ServerRestarted,
     token_create,
 )
+from bgpy.calling.blocking import loss
 from tests.support.gate import Gate
 from tests.support.tasks.counting import TASKS, count
 
@@ -166,8 +167,11 @@ def test_client_that_ended_a_server_expects_another(start: Start, free_port: int
 
 
 @pytest.mark.parametrize("how", ["exit", "kill", "crash"])
-def test_crash_is_told_with_pid_and_log_when_the_process_is_gone(start: Start, how: str) -> None:
+def test_crash_is_told_with_pid_and_log_when_the_process_is_gone(
+    start: Start, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who then asks whether the server lives, to start another, is told that it doesn't."""
+    monkeypatch.setattr(loss, "MOMENT", 20.0)  # the process ends when its turn comes
     handle, client = start()
     client.initialize(_nothing, _die, _die)
     with pytest.raises(ServerGone, match=r"is gone, (cause unknown|its log says)") as caught:

@@ -18,6 +18,7 @@ from tests.support.tasks.counting import count
 SHORT = 0.3
 
 
+@pytest.mark.usefixtures("asks_long")
 def test_timeout_of_a_queued_call_means_that_it_never_runs(client: Client, gate: Gate) -> None:
     """*Not started*: the server has withdrawn the request."""
     client.execute({"run": gate.passing()})
@@ -30,6 +31,7 @@ def test_timeout_of_a_queued_call_means_that_it_never_runs(client: Client, gate:
     assert client.call({"run": count}) == 1
 
 
+@pytest.mark.usefixtures("asks_long")
 def test_timeout_of_a_running_call_says_started_and_its_reply_is_dropped(
     client: Client, gate: Gate
 ) -> None:
@@ -77,6 +79,7 @@ def test_timeout_is_per_client_and_per_call(running: tuple[Handle, Client], gate
         assert hasty.call({"run": count}, timeout=None) == 1
 
 
+@pytest.mark.usefixtures("asks_long")
 def test_timeout_of_terminate_is_told(running: tuple[Handle, Client], gate: Gate) -> None:
     """`terminate` doesn't wait longer either; the server ends when the task has."""
     handle, client = running

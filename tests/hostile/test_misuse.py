@@ -93,6 +93,7 @@ def test_call_raises_calling_self_when_a_task_calls_its_own_server(served: Serve
         served.client.call({"call_own_server": place}, timeout=20.0)
 
 
+@pytest.mark.usefixtures("asks_long")
 def test_withdrawing_means_the_right_call_when_a_client_was_closed_before(
     served: Served, tmp_path: Path
 ) -> None:

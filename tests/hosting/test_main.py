@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bgpy import Client, Server
+from bgpy.calling.blocking import loss
 from bgpy.errors import ServerGone, StartupError
 from bgpy.example import tasks
 from tests.support.peers import wait_until
@@ -92,15 +93,18 @@ CRASHES = {
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("name", CRASHES)
-def test_end_of_the_process_is_told_with_its_pid_log_and_signal(name: str) -> None:
+def test_end_of_the_process_is_told_with_its_pid_log_and_signal(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The signal where the log tells it, and a stack with the user's line; else no guess."""
+    monkeypatch.setattr(loss, "MOMENT", 20.0)  # the process ends when its turn comes
     code, said = CRASHES[name]
     handle = Server().run_background()
     try:
-        client = Client(handle.address)
-        client.initialize(tasks.init_task, run_code, tasks.exit_task)
-        with pytest.raises(ServerGone, match=said) as caught:
-            client.call({"code": code})
+        with Client(handle.address) as client:
+            client.initialize(tasks.init_task, run_code, tasks.exit_task)
+            with pytest.raises(ServerGone, match=said) as caught:
+                client.call({"code": code})
     finally:
         handle.kill()
     error = caught.value

@@ -47,9 +47,9 @@ def test_servers_can_be_told_apart_by_their_command_lines(host: str) -> None:
             else:
                 assert last == "127.0.0.1:0"
             assert "a bgpy server" in code
-        client = Client(handles[0].address)
-        client.initialize(tasks.init_task, arguments, tasks.exit_task)
-        assert client.call({}) == ["-c"]
+        with Client(handles[0].address) as client:
+            client.initialize(tasks.init_task, arguments, tasks.exit_task)
+            assert client.call({}) == ["-c"]
     finally:
         for handle in handles:
             handle.kill()

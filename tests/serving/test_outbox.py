@@ -167,11 +167,15 @@ def test_failure_that_is_too_large_is_sent_without_its_causes_or_in_words(
 
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("outcome", [DONE, RAISED])
-def test_finish_is_silent_when_the_job_is_the_servers_own(kind: Kind, outcome: Outcome) -> None:
-    """Nobody asked, so nobody is answered."""
+def test_finish_answers_nobody_when_the_job_is_the_servers_own(
+    caplog: pytest.LogCaptureFixture, kind: Kind, outcome: Outcome
+) -> None:
+    """Nobody asked; a failure is in the log, but an init file's, which ends the server."""
     outbox = _outbox()
     job = Job(kind, None, None, False)
     outbox.finish(job, ClientSocket(outbox, job, False), outcome)
+    told = outcome is RAISED and kind is not Kind.INIT
+    assert (len(caplog.messages), outbox.unseen) == (told, told)
 
 
 @pytest.mark.parametrize(

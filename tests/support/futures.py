@@ -41,6 +41,8 @@ def finishers() -> Iterator[Finishers]:
     finishers.rest()
 
 
-def soon(does: Callable[[], object]) -> None:
+def soon(does: Callable[[], object]) -> threading.Thread:
     """Have it done by another thread, while this one waits or just before."""
-    threading.Thread(target=does).start()
+    thread = threading.Thread(target=does)
+    thread.start()
+    return thread

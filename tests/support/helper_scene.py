@@ -96,7 +96,7 @@ class HelperScene:
             self.lives.append(life())
             return self.lives[-1]
 
-        class Notes(names["Helper"]):  # type: ignore[misc]
+        class Notes(names["Helper"]):  # type: ignore[misc, valid-type, name-defined]
             def do(self, what: int) -> Steps:
                 if what <= begin.fails and what not in made.failed:
                     made.failed.append(what)

@@ -202,7 +202,8 @@ class Agent:
     def place(self, shared: type) -> tuple[Hashable, tuple[Any, ...]]:
         """Where it is with all that it knows, and the objects of that class that it knows."""
         if self._place is None:
-            found, objects, steps = [], [], self._steps
+            found, objects = [], []
+            steps: Any = self._steps  # a generator of Python's, whose frame can be seen
             while steps is not None and steps.gi_frame is not None and not self.is_over:
                 frame = steps.gi_frame
                 values = list(frame.f_locals.values())

@@ -45,6 +45,7 @@ class World(NamedTuple):
     strikes: int = 0  # how often a signal handler may yet raise in the task thread
     told: bool = False  # the standby knows that jobs run
     at_once: bool = False  # the task thread polls without waiting
+    alone: bool = False  # what the poll found was one request, which is taken
     ready: tuple[int | str, ...] = ()  # what the poll found, yet to be handled
     poller: str = ""
     bell: bool = False
@@ -134,7 +135,7 @@ class Model:
         strikes = [(STRIKE, self.struck(w))] if w.strikes and w.task != "ended" else []
         return [*self._task[w.task](w), *strikes, *standby, *self.third(w), *self.network(w)]
 
-    # The task thread: Reactor.serve, _poll_between_jobs, drain
+    # The task thread: Reactor._serve, _poll_and_run, drain
 
     def top(self, w: World) -> list[Step]:
         if w.stopping:
@@ -158,7 +159,7 @@ class Model:
 
     def own(self, w: World) -> list[Step]:
         _, w = self.call(w, lambda role: setattr(role, "asked", False))
-        return [("own", w._replace(task="part" if w.draining else "timeout", poller="task"))]
+        return [("own", w._replace(task="part" if w.draining else "changes", poller="task"))]
 
     def part(self, w: World) -> list[Step]:
         _, w = self.call(w, lambda role: role.polling.release())
@@ -171,41 +172,42 @@ class Model:
             w = self.let_go(w)
         if w.task in ("close", "join"):
             return w._replace(task="close")  # whoever closes does so whatever strikes
-        return w._replace(task="top", told=False, ready=(), draining=False)
+        return w._replace(task="top", told=False, alone=False, ready=(), draining=False)
 
     def let_go(self, w: World) -> World:
         """The end of `with polling` and of the `finally` within it."""
-        jobs = w.has_jobs
-        if w.task != "own":
-            _, w = self.call(w, lambda role: setattr(role, "running", jobs))
         _, w = self.call(w, lambda role: role.polling.release())
         return w._replace(poller="")
 
     def timeout(self, w: World) -> list[Step]:
         at_once = w.has_jobs or w.stopping or w.interrupted
-        _, w = self.call(w, lambda role: setattr(role, "running", w.has_jobs))
-        return [("timeout", w._replace(task="changes", at_once=at_once))]
+        if not at_once:
+            _, w = self.call(w, lambda role: setattr(role, "running", False))
+        return [("timeout", w._replace(task="select", at_once=at_once))]
 
     def task_changes(self, w: World) -> list[Step]:
-        return [("change", w._replace(task="select") if not w.changes else changed(w))]
+        return [("change", w._replace(task="timeout") if not w.changes else changed(w))]
 
     def task_select(self, w: World) -> list[Step]:
         ready = found(w)
         if not ready and not w.at_once:
             return []
-        return [("select", w._replace(task="handle", ready=ready))]
+        first = ready[0] if len(ready) == 1 and not w.at_once else None
+        alone = isinstance(first, int) and w.inbox[first] == 1
+        return [("select", w._replace(task="handle", ready=ready, alone=alone))]
 
     def task_handle(self, w: World) -> list[Step]:
         return [("handle", handled(w) if w.ready else w._replace(task="leave"))]
 
     def leave(self, w: World) -> list[Step]:
-        jobs = w.has_jobs
-        _, w = self.call(w, lambda role: setattr(role, "running", jobs))
-        return [("leave", w._replace(task="release", poller="", told=jobs))]
+        told = w.at_once or w.has_jobs
+        if told:
+            _, w = self.call(w, lambda role: setattr(role, "running", True))
+        return [("leave", w._replace(task="release", poller="", told=told))]
 
     def release(self, w: World) -> list[Step]:
         _, w = self.call(w, lambda role: role.polling.release())
-        return [("release", w._replace(task="count" if w.told else "heed"))]
+        return [("release", w._replace(task="count" if w.told else "say"))]
 
     def count(self, w: World) -> list[Step]:
         must, w = self.call(w, counted)
@@ -219,13 +221,17 @@ class Model:
         return [("arm", w._replace(task="heed"))]
 
     def heed(self, w: World) -> list[Step]:
+        if w.alone:
+            return [("alone", w._replace(task="run"))]
+        if w.stopping:
+            return [("drain", w._replace(task="say", draining=True))]
         if not w.interrupted:
             return [("not interrupted", w._replace(task="run"))]
-        return [("heed", w._replace(task="top", interrupted=False, queue=(*w.queue, LAST)))]
+        return [("heed", w._replace(task="say", interrupted=False, queue=(*w.queue, LAST)))]
 
     def run(self, w: World) -> list[Step]:
-        if not w.told or not w.has_jobs or w.stopping or w.interrupted:
-            return [("nothing to run", w._replace(task="top"))]
+        if not w.has_jobs or (not w.alone and (w.stopping or w.interrupted)):
+            return [("nothing to run", w._replace(task="say"))]
         (client, number), *queue = w.queue
         if (client, number) == LAST:
             return [("run the last", w._replace(task="running", queue=tuple(queue)))]
@@ -235,7 +241,8 @@ class Model:
         return [("run", w._replace(task="running", queue=tuple(queue), ran=ran))]
 
     def running(self, w: World) -> list[Step]:
-        ends = [(JOB_ENDS, w._replace(task=each)) for each in ("top", "run")]
+        following = ("say",) if w.alone else ("say", "run")
+        ends = [(JOB_ENDS, w._replace(task=each, alone=False)) for each in following]
         if not w.sends:
             return ends
         changed, after = self.sent(w._replace(sends=w.sends - 1))
@@ -347,8 +354,8 @@ class Model:
             role.polling.acquire()
         result = method(role)
         values["polling"] = role.polling.locked()
-        # Calls are only compared with those seen, so their difference says it all.
-        values["calls"], values["_calls_seen"] = values["calls"] - values["_calls_seen"], 0
+        # Calls are only compared with those seen: that they differ says it all.
+        values["calls"], values["_calls_seen"] = int(values["calls"] != values["_calls_seen"]), 0
         return result, w._replace(role=tuple(values.values()))
 
 

@@ -55,6 +55,14 @@ def test_send_responds_with_the_args_when_a_message_is_given(
     assert outlet.replies == [expected]
 
 
+def test_send_says_what_sends_other_objects(client_socket: ClientSocket, outlet: Outlet) -> None:
+    """Than messages; the call stays open."""
+    with pytest.raises(TypeError, match=r"not bytes: respond\(client_socket, value\) sends any"):
+        client_socket.send(b"text")  # type: ignore[arg-type]
+    client_socket.respond(1)
+    assert outlet.replies == [(1, False)]
+
+
 def test_respond_raises_when_the_call_has_its_response(
     client_socket: ClientSocket, outlet: Outlet
 ) -> None:

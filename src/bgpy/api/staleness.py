@@ -80,9 +80,9 @@ class Staleness:
         found = _named([name for name, source in sources.items() if source.edited])
         if found:
             _warn(
-                f"edited since this program imported them, and what it has loaded is lost: "
-                f"{', '.join(found)}. The server at {self._address} has the files as they are now: "
-                "import them anew here (importlib.reload), or start this program again",
+                "edited since this program imported them, so that the version it runs can't be "
+                f"sent: {', '.join(found)}. The server at {self._address} has got the files as "
+                "they are now: reload them here (importlib.reload), or start this program again",
                 found,
             )
 

@@ -9,7 +9,8 @@ written in C (``ImportError.name``). So here
 - else the class is called with the same arguments, if that gives the same ``args``;
 - else the exception is made past its constructor, and attributes, slots and fields are set past
   the class's ``__setattr__``;
-- and what can't be pickled of it stays behind (`bgpy.codec.left_behind`).
+- and what can't be pickled of it stays behind (`bgpy.codec.left_behind`), or, if it can't be
+  imported where it arrives, is replaced (`bgpy.codec.absent`).
 
 The second half of that, which runs where the pickle is loaded, is `bgpy.codec.revival`.
 Exceptions within (in an attribute, or among the arguments) go the same way. What an exception
@@ -23,10 +24,10 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from bgpy.codec import by_value
+from bgpy.codec import absent, by_value
 from bgpy.codec.by_value import tracked
 from bgpy.codec.left_behind import Parts, Sorting, noted
-from bgpy.codec.payload import decode, marked, names_script
+from bgpy.codec.payload import decode, marked, names_script, unmarked
 from bgpy.codec.revival import (
     ARGS,
     base_of,
@@ -40,6 +41,7 @@ from bgpy.codec.revival import (
     finish_their_way,
     places,
 )
+from bgpy.errors import DecodeError
 from bgpy.late import once
 from bgpy.system.strikes import is_strike_amid
 
@@ -124,10 +126,29 @@ def _unpack(packed: Packed) -> Any:
     head, code = packed
     try:
         return decode(head, (), code, "exception")
+    except DecodeError as failure:
+        if not isinstance(failure.__cause__, (ImportError, AttributeError)):
+            return None  # not as it was
+        return _unpack_partly(unmarked(head) if code else head)
     except Exception as failure:
         if is_strike_amid(failure):
             raise
-        return None  # not here, or not as it was
+        return None
+
+
+def _unpack_partly(head: bytes | memoryview) -> Any:
+    """With stand-ins for what can't be imported here; None if the exception itself can't."""
+    try:
+        content, missing = absent.loads(head)
+    except Exception as failure:
+        if is_strike_amid(failure):
+            raise
+        return None
+    if isinstance(content, Exception) and missing:
+        attributes = BaseException.__getattribute__(content, "__dict__")
+        told = f"can't be imported where this has arrived: {', '.join(missing)}"
+        attributes["__notes__"] = [*attributes.get("__notes__", ()), told]
+    return content
 
 
 # The way out

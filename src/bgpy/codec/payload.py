@@ -203,6 +203,11 @@ def marked(head: bytes) -> bytes:
     return _PYTHON + head
 
 
+def unmarked(head: bytes) -> memoryview:
+    """The pickle that `marked` has marked; the version of this Python's has been compared."""
+    return memoryview(head)[len(_PYTHON) :]
+
+
 def joined(head: Head | HeadParts) -> bytes:
     """A copy of `head` in one piece."""
     return b"".join(head) if isinstance(head, tuple) else bytes(head)

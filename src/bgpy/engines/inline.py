@@ -52,7 +52,7 @@ class InlineEngine:
             else:
                 head, buffers, code = payload
                 value = call_user(decode, head, buffers, code, "args")
-                if value.__class__ is dict:
+                if type(value) is dict:
                     value["await_response"] = client_socket.waits
                 else:
                     call_user(_complete, value, client_socket)

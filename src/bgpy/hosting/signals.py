@@ -28,7 +28,7 @@ from types import FrameType
 from typing import Any
 
 from bgpy.system.exiting import leave_child
-from bgpy.system.strikes import is_strike
+from bgpy.system.strikes import is_strike_amid
 from bgpy.tasks.interrupts import Place, held, place_of
 
 log = logging.getLogger("bgpy.server")
@@ -119,7 +119,7 @@ class Kept:
             sys.__stdout__.flush()  # type: ignore[union-attr]
         except (AttributeError, OSError, ValueError) as error:
             # There is none, no room for it, or a task has closed it.
-            if isinstance(error, OSError) and is_strike(error):
+            if is_strike_amid(error):
                 raise
         handle = self._handle
         is_kept = _get_handler(_INT) is handle is _get_handler(_TERM)

@@ -133,7 +133,15 @@ class ClientSocket:
             raise_held()
 
     def send(self, message: Message) -> None:
-        """Send the `args` of `message` as the response: how 0.3.1 spelled it."""
+        """Send the `args` of `message` as the response: how 0.3.1 spelled it.
+
+        Raises `TypeError` for anything but a message: `respond` sends any object.
+        """
+        if not hasattr(message, "type") or not hasattr(message, "args"):
+            raise TypeError(
+                f"send() takes a Message, not {type(message).__name__}: "
+                "respond(client_socket, value) sends any object"
+            )
         self.respond(message.args, error=message.type.name == "ERROR")
 
     def defer(self) -> Deferred:

@@ -77,6 +77,7 @@ def test_a_token_that_is_known_a_moment_later_is_tried(before: str | None) -> No
         found = iter([first, FoundToken(token, Source.RECORD)])
         target = Target(parse(handle.address), None, lambda: next(found))
         connect(target, os.urandom(16), 10).reached.sock.close()
+        assert list(found) == [], "both were looked up"
     finally:
         handle.kill()
 

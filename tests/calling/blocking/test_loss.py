@@ -35,9 +35,10 @@ def _leave_record(where: Address, log_file: str) -> None:
 
 
 def test_end_of_the_process_is_the_reason_where_it_is_known(
-    process: subprocess.Popen[bytes], bgpy_home: Path
+    process: subprocess.Popen[bytes], bgpy_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With its pid, and the log that its record names, if that is of the same server."""
+    monkeypatch.setattr(loss, "MOMENT", 20.0)  # a killed process ends when its turn comes
     there = ProcessId.of(process.pid)
     process.kill()
     reason, known = loss.learn("lost", there, PLACE, NUMBER)

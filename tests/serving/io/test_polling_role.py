@@ -197,7 +197,7 @@ class PollsAsDecidedBefore(Model):
         return super().enter(w)
 
     def timeout(self, w: World) -> list[Step]:
-        return [("timeout", w._replace(task="changes"))]
+        return [("timeout", w._replace(task="select"))]
 
 
 class PollsOnWhenStopped(Model):
@@ -205,7 +205,7 @@ class PollsOnWhenStopped(Model):
 
     def timeout(self, w: World) -> list[Step]:
         at_once = w.has_jobs or w.interrupted
-        return [("timeout", w._replace(task="changes", at_once=at_once))]
+        return [("timeout", w._replace(task="select", at_once=at_once))]
 
 
 class PollsOnWhenInterrupted(Model):
@@ -213,14 +213,28 @@ class PollsOnWhenInterrupted(Model):
 
     def timeout(self, w: World) -> list[Step]:
         at_once = w.has_jobs or w.stopping
-        return [("timeout", w._replace(task="changes", at_once=at_once))]
+        return [("timeout", w._replace(task="select", at_once=at_once))]
 
 
 class RunsWhatTheStandbyDoesNotKnow(Model):
-    """Jobs that came with an interrupt, after the poll was left without any."""
+    """It doesn't say that it runs what came alone."""
 
-    def heed(self, w: World) -> list[Step]:
-        return [(name, after._replace(task="run", told=True)) for name, after in super().heed(w)]
+    def leave(self, w: World) -> list[Step]:
+        return [(name, after._replace(role=w.role)) for name, after in super().leave(w)]
+
+
+class SaysThatItRunsTooLate(Model):
+    """Once others may have the role."""
+
+    def leave(self, w: World) -> list[Step]:
+        return [("leave", w._replace(task="release", poller="", told=w.at_once or w.has_jobs))]
+
+    def count(self, w: World) -> list[Step]:
+        steps = []
+        for name, after in super().count(w):
+            _, said = self.call(after, lambda role: setattr(role, "running", True))
+            steps.append((name, said))
+        return steps
 
 
 class NeverCounts(Model):
@@ -237,7 +251,7 @@ class NeverRings(Model):
 
 class ChangesAfterThePoll(Model):
     def task_changes(self, w: World) -> list[Step]:
-        return [("no change", w._replace(task="select"))]
+        return [("no change", w._replace(task="timeout"))]
 
     def task_handle(self, w: World) -> list[Step]:
         if not w.ready and w.changes:
@@ -321,7 +335,7 @@ LOOPS = [
     (PollsAsDecidedBefore, (2,), "", 0, 0, "stuck|out of reach"),
     (PollsOnWhenStopped, (2,), "stop", 0, 0, "stuck|out of reach"),
     (PollsOnWhenInterrupted, (2,), "interrupt", 0, 0, "stuck|out of reach"),
-    (RunsWhatTheStandbyDoesNotKnow, (1,), "interrupt", 0, 0, "nobody can reach the poll"),
+    (RunsWhatTheStandbyDoesNotKnow, (1,), "", 0, 0, "nobody can reach the poll"),
     (NeverCounts, (2,), "", 0, 0, "nobody can reach the poll"),
     (NeverRings, (2,), "", 0, 0, "nobody can reach the poll"),
     (ChangesAfterThePoll, (1,), "send", 0, 0, "stuck"),

@@ -18,8 +18,9 @@ import pytest
 from bgpy import Client, Handle
 from bgpy.example import tasks
 from bgpy.serving.io import reactor as reactor_module
+from bgpy.serving.io.agenda import Deadline
 from bgpy.serving.io.poller import READ, WRITE
-from bgpy.serving.io.reactor import Deadline, Reactor
+from bgpy.serving.io.reactor import Reactor
 from tests.support.loop import LONG, Jobs, Loop
 from tests.support.peers import wait_until
 

@@ -13,13 +13,12 @@ import signal
 import socket
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
 from threading import get_ident
 from time import monotonic
 from typing import Protocol, TypeVar
 
+from bgpy.serving.io.agenda import Agenda, attempt
 from bgpy.serving.io.poller import ALONE, MOST_READY, READ, OnReady, Poller, Watched
 from bgpy.serving.io.polling_role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
 from bgpy.system import reserve
@@ -53,19 +52,6 @@ class Jobs(Protocol[J_co]):
         """The job that runs; between jobs, one that an exception left unanswered, else None."""
 
 
-class Deadline:
-    """Something that happens when its time comes, unless it is cancelled before."""
-
-    __slots__ = ("expired",)
-
-    def __init__(self, expired: Callable[[], None]) -> None:
-        self.expired: Callable[[], None] | None = expired
-
-    def cancel(self) -> None:
-        """Call nothing when the time comes."""
-        self.expired = None
-
-
 class Reactor:
     """Polls sockets for the task thread, and for the standby while that runs a job."""
 
@@ -90,10 +76,9 @@ class Reactor:
         self._lock = threading.Lock()
         self._role = PollingRole()
         self._bell = Latch()
-        self._changes: deque[Callable[[], None]] = deque()
-        # A heap, of what is compared in C: an exception in the middle would tear it.
-        self._deadlines: list[tuple[float, int, Deadline]] = []
-        self._made = 0  # deadlines, ever
+        self._agenda = Agenda()
+        self.after = self._agenda.after
+        """Call something when some seconds are over; called by the holder of the role."""
         self._poller: int | None = None
         self._task_thread = 0
         self._stopping = False
@@ -118,18 +103,11 @@ class Reactor:
 
     def change(self, change: Callable[[], None]) -> None:
         """Have the holder of the role call `change` before its next poll; from any thread."""
-        self._changes.append(change)
+        self._agenda.leave(change)
         # A thread that begins to poll says so before it looks for changes: it sees this one,
         # or is seen here and woken.
         if self._poller not in (None, get_ident()):
             self.wake()
-
-    def after(self, seconds: float, expired: Callable[[], None]) -> Deadline:
-        """Call `expired` when `seconds` are over; called by the holder of the role."""
-        deadline = Deadline(expired)
-        self._made += 1
-        heappush(self._deadlines, (monotonic() + seconds, self._made, deadline))
-        return deadline
 
     def wake(self) -> None:
         """End the poll that is under way, if one is; from any thread or a signal handler."""
@@ -191,8 +169,7 @@ class Reactor:
     ) -> None:
         while not self._stopping:
             try:
-                self._serve_idle(jobs, run_job, run_taken)
-                busy = self._poll_between_jobs(jobs)
+                self._poll_and_run(jobs, run_job, run_taken, interrupted)
             except BaseException as error:
                 if self._in_child:
                     # A signal handler has forked while nothing ran; what it raises ends the
@@ -202,60 +179,57 @@ class Reactor:
                     reserve.give_back()
                 if isinstance(error, OSError) and self._sockets.is_closed():
                     raise Deaf from error
-                log.exception("an exception interrupted the poller; polling continues")
-                continue
-            try:
-                if self._interrupted:
-                    self._hear_interrupt(interrupted)
-                elif busy and not self._stopping:
-                    if jobs.count > 1:
-                        self._run_row(jobs, run_job)
-                    else:
-                        run_job()  # followed by a poll, whatever time it takes
-            except BaseException:
-                # Just before or after a task; who waited for it has been told.
-                log.exception(
-                    "an exception interrupted the task thread; it continues with the next job"
-                )
+                # Just before or after a task, or while polling; who waited for a task was told.
+                log.exception("an exception interrupted the server between two tasks; it continues")
 
-    def _serve_idle(
-        self, jobs: Jobs[J], run_job: Callable[[], None], run_taken: Callable[[J], None]
+    def _poll_and_run(
+        self,
+        jobs: Jobs[J],
+        run_job: Callable[[], None],
+        run_taken: Callable[[J], None],
+        interrupted: Callable[[], None],
     ) -> None:
-        """Poll while nothing waits, and run what comes; returns as soon as there is more to do.
+        """Poll, and run what that brings, in turns; a call of Python's is too dear for each step.
 
-        The same as `_poll_between_jobs` and what follows it, in fewer steps: a session whose
-        socket is ready `ALONE` takes the job that it has received.
+        Where nothing waits and one socket is ready, it is told that it is `ALONE`: its session
+        may take the job that it has received.
         """
         role, sockets, me = self._role, self._sockets, self._task_thread
-        polling, changes, deadlines = role.polling, self._changes, self._deadlines
-        if jobs.taken is not None or sockets.at is not None:
-            return  # an exception has left it so
+        polling, changes, deadlines = role.polling, self._agenda.changes, self._agenda.deadlines
         while True:
-            role.asked = True
+            job = None
+            role.asked = True  # as `_ask_for_role`
             if role.standby:
                 self.wake()
             with polling:
                 role.asked = False
                 try:
                     self._poller = me
-                    # Asked only now, as in `_poll_between_jobs`.
-                    if changes or jobs.count or self._interrupted or self._stopping:
-                        return
-                    role.running = False
-                    timeout = self._expire(None) if deadlines else None
-                    ready = sockets.wait(0.0 if changes else timeout, MOST_READY)
-                    if len(ready) != 1 or ready[0][1] != READ:
-                        sockets.call(ready)
+                    timeout = self._agenda.do(None) if changes or deadlines else None
+                    # Asked only now: the standby may have met the wake of a job or a stop.
+                    if (
+                        jobs.count
+                        or self._interrupted
+                        or self._stopping
+                        or jobs.taken is not None  # an exception has left it so
+                        or sockets.at is not None  # likewise
+                    ):
+                        sockets.poll(0.0)
                     else:
-                        sockets.at = fd = ready[0][0]
-                        try:
-                            sockets.handlers[fd](ALONE)
-                        except Exception:
-                            log.exception("a socket's handler failed")
-                        sockets.at = None
-                    job = jobs.taken
-                    if job is None and not jobs.count:
-                        continue
+                        role.running = False
+                        ready = sockets.wait(timeout, MOST_READY)
+                        if len(ready) != 1 or ready[0][1] != READ:
+                            sockets.call(ready)
+                        else:
+                            sockets.at = fd = ready[0][0]
+                            try:
+                                sockets.handlers[fd](ALONE)
+                            except Exception:
+                                log.exception("a socket's handler failed")
+                            sockets.at = None
+                        job = jobs.taken
+                        if job is None and not jobs.count:
+                            continue
                     role.running = True
                 finally:
                     self._poller = None
@@ -264,6 +238,10 @@ class Reactor:
                 self._arm()
             if job is not None:
                 run_taken(job)
+            elif self._stopping:
+                return
+            elif self._interrupted:
+                self._hear_interrupt(interrupted)
             else:
                 self._run_row(jobs, run_job)
 
@@ -328,32 +306,6 @@ class Reactor:
         self._waker.close()
         self._woken.close()
 
-    def _poll_between_jobs(self, jobs: Jobs[J]) -> bool:
-        """Poll once; whether there are jobs to run, of which the standby knows then."""
-        role = self._role
-        role.asked = True  # as `_ask_for_role`: a call of Python's is too dear for each job
-        if role.standby:
-            self.wake()
-        with role.polling:
-            role.asked = False
-            try:
-                self._poller = self._task_thread
-                # Asked only now: the standby may have met the wake of a job or a stop.
-                timeout = self._due(None) if self._changes or self._deadlines else None
-                if jobs.count or jobs.taken is not None or self._stopping or self._interrupted:
-                    self._sockets.poll(0.0)
-                else:
-                    role.running = False
-                    self._sockets.poll(timeout)
-            finally:
-                self._poller = None
-                role.running = has_jobs = jobs.taken is not None or jobs.count > 0
-        if has_jobs:
-            role.calls += 1
-            if not role.armed:
-                self._arm()
-        return has_jobs
-
     def _ask_for_role(self) -> None:
         """Say that the task thread wants to poll, and have the standby hear it if it polls."""
         self._role.asked = True
@@ -417,42 +369,13 @@ class Reactor:
         now = monotonic()
         if now - self._chores_done >= CHORES:
             self._chores_done = now
-            _attempt(self._chores)
+            attempt(self._chores)
 
     # The poll
 
     def _poll(self, timeout: float | None) -> None:
         """Make the changes that were left, serve deadlines, and poll."""
-        self._sockets.poll(self._due(timeout))
-
-    def _due(self, timeout: float | None) -> float | None:
-        """Make the changes that were left, and serve deadlines; gives the time to poll then.
-
-        A change is taken out when it was made, so that one which an exception of a signal
-        handler's has struck is made again. Those that come meanwhile wait until after the
-        poll: one that leaves its next part as another change doesn't keep the sockets.
-        """
-        changes = self._changes
-        for _ in range(len(changes)):
-            _attempt(changes[0])
-            changes.popleft()
-        if self._deadlines:
-            timeout = self._expire(timeout)
-        return 0.0 if changes else timeout
-
-    def _expire(self, timeout: float | None) -> float | None:
-        """Serve the deadlines that are over; the time to poll until the next one."""
-        while self._deadlines:
-            at, _, deadline = self._deadlines[0]
-            if deadline.expired is not None:
-                left = at - monotonic()
-                if left > 0:
-                    return left if timeout is None else min(timeout, left)
-                _attempt(deadline.expired)
-                deadline.expired = None
-            # Whatever came into the heap meanwhile, this one is the first: its time is over.
-            heappop(self._deadlines)
-        return timeout
+        self._sockets.poll(self._agenda.do(timeout))
 
     def _drain_wakes(self, events: int) -> None:
         try:
@@ -464,11 +387,3 @@ class Reactor:
                     self._signalled(number)
         except BlockingIOError:
             pass
-
-
-def _attempt(action: Callable[[], None]) -> None:
-    """Call `action`; its failure must not take the thread that polls with it."""
-    try:
-        action()
-    except Exception:
-        log.exception("the reactor failed in a change, a deadline or a chore")

@@ -26,8 +26,8 @@ from bgpy.codec.payload import within
 from bgpy.config import short_roads
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
+from bgpy.serving.io.agenda import Deadline
 from bgpy.serving.io.poller import ALONE, READ, STRUCK
-from bgpy.serving.io.reactor import Deadline
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.sessions.inflow import Inflow
 from bgpy.serving.sessions.life import (
