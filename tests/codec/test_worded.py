@@ -15,7 +15,7 @@ import pytest
 
 from bgpy.codec.exceptions import pack, unpack
 from bgpy.codec.failures import describe, rebuild
-from bgpy.codec.worded import MOST_KEPT, is_worded, keep_text
+from bgpy.codec.worded import MOST_SUBCLASSES, is_worded, keep_text
 
 told: list[str] = []
 
@@ -125,7 +125,7 @@ def test_classes_that_come_and_go_are_collected() -> None:
         assert is_worded(error)
         return weakref.ref(type(error))
 
-    first, *others = [worded() for _ in range(MOST_KEPT + 1)]
+    first, *others = [worded() for _ in range(MOST_SUBCLASSES + 1)]
     gc.collect()
     assert first() is None
     assert others[0]() is not None

@@ -26,13 +26,13 @@ from bgpy.codec.revival import (
 )
 from bgpy.system.strikes import is_strike_amid
 
-TEXT = "__bgpy_text__"
+BROUGHT = "__bgpy_text__"
 """The attribute that has the text."""
 
-MOST_KEPT = 256
+MOST_SUBCLASSES = 256
 """Subclasses that are kept for the next exception, though none of theirs is left."""
 
-_kept: deque[type] = deque(maxlen=MOST_KEPT)
+_kept: deque[type] = deque(maxlen=MOST_SUBCLASSES)
 
 
 class Worded:
@@ -44,7 +44,7 @@ class Worded:
         """Tell no class of the user's: it has made none."""
 
     def __str__(self) -> str:
-        text = BaseException.__getattribute__(self, "__dict__").get(TEXT)
+        text = BaseException.__getattribute__(self, "__dict__").get(BROUGHT)
         return super().__str__() if text is None else text
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -59,7 +59,7 @@ class Worded:
         error: Any = self
         text, args, attributes, held = state
         _finish(error, args, attributes, held)
-        BaseException.__getattribute__(error, "__dict__")[TEXT] = text
+        BaseException.__getattribute__(error, "__dict__")[BROUGHT] = text
 
 
 def begin_worded(*named: Any) -> Any:
@@ -96,7 +96,7 @@ def keep_text(error: BaseException, text: str, is_cut: bool = False) -> None:
         return
     says = text_of(error)
     if says is None or (not says.startswith(text) if is_cut else says != text):
-        BaseException.__getattribute__(error, "__dict__")[TEXT] = text
+        BaseException.__getattribute__(error, "__dict__")[BROUGHT] = text
         _wear(error)
 
 
@@ -145,7 +145,7 @@ def state_of(error: BaseException) -> tuple[dict[str, Any], dict[tuple[str, str]
     Without a text that it brings along: `str` gives that.
     """
     attributes = dict(BaseException.__getattribute__(error, "__dict__"))
-    attributes.pop(TEXT, None)
+    attributes.pop(BROUGHT, None)
     held = {}
     for key, place in places(type(error)):
         try:
