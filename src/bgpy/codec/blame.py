@@ -63,7 +63,7 @@ def blame(obj: Any, what: str) -> tuple[str, Advice | None]:
     """The way to the innermost part of `obj` that can't be pickled, and what to do about it.
 
     `what` is the name of `obj`: ``args``, ``response`` or ``tasks``. Whatever the code of the
-    user's raises that is asked meanwhile, and where looking takes longer than `PATIENCE`, the way
+    user's raises that is asked meanwhile, and where looking takes longer than `LONGEST_LOOK`, the way
     is told as far as it is known.
     """
     way = what

@@ -6,7 +6,7 @@ import pickle
 from time import thread_time
 from typing import Any
 
-PATIENCE = 0.2
+LONGEST_LOOK = 0.2
 """Seconds of this thread's own time for one object: other programs on the machine count nothing."""
 
 
@@ -17,7 +17,7 @@ class NoPatience(Exception):
 class Patience:
     """How much of that time is left."""
 
-    def __init__(self, seconds: float = PATIENCE) -> None:
+    def __init__(self, seconds: float = LONGEST_LOOK) -> None:
         self._until = thread_time() + seconds
 
     def is_over(self) -> bool:
