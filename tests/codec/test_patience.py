@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from bgpy.codec.patience import NoPatience, Nowhere, Patience, is_out_of_band
+from bgpy.codec.patience import NoPatience, Nowhere, Patience, is_out_of_band, is_plain
 
 
 def test_patience_ends_with_the_threads_own_time() -> None:
@@ -27,3 +27,24 @@ def test_pickler_ends_when_patience_does() -> None:
     assert sink.write(b"abc") == 3
     buffer = pickle.PickleBuffer(bytearray(10))
     pickle.Pickler(sink, protocol=5, buffer_callback=is_out_of_band).dump(buffer)
+
+
+def test_is_plain_asks_no_metaclass() -> None:
+    """Which may say anything."""
+
+    class Touchy(type):
+        def __eq__(cls, other: object) -> bool:
+            raise RuntimeError
+
+        __hash__ = None  # type: ignore[assignment]
+
+    class Odd(metaclass=Touchy):
+        pass
+
+    assert [is_plain(each) for each in (1, "a", None, [], Odd())] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]

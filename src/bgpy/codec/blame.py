@@ -17,7 +17,7 @@ from types import CodeType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from bgpy.codec import by_value
-from bgpy.codec.patience import NoPatience, Nowhere, Patience, is_out_of_band
+from bgpy.codec.patience import NoPatience, Nowhere, Patience, is_out_of_band, is_plain
 from bgpy.errors import Advice
 from bgpy.system.strikes import is_strike_amid
 
@@ -28,9 +28,6 @@ LONGEST_WAY = 20
 
 LONGEST_KEY = 100
 """Characters of a key on that way."""
-
-_PLAIN = frozenset(map(id, (int, float, complex, str, bytes, bool, type(None))))
-"""The ids of the classes of what travels in any case: no metaclass is asked whether it is one."""
 
 
 class _Key(NamedTuple):
@@ -62,9 +59,9 @@ _INSTEAD = {
 def blame(obj: Any, what: str) -> tuple[str, Advice | None]:
     """The way to the innermost part of `obj` that can't be pickled, and what to do about it.
 
-    `what` is the name of `obj`: ``args``, ``response`` or ``tasks``. Whatever the code of the
-    user's raises that is asked meanwhile, and where looking takes longer than `LONGEST_LOOK`, the way
-    is told as far as it is known.
+    `what` is the name of `obj`: ``args``, ``response`` or ``tasks``. Where the
+    user's code that is asked meanwhile raises anything, or looking takes longer than
+    `LONGEST_LOOK`, the way is told as far as it is known.
     """
     way = what
     try:
@@ -108,7 +105,7 @@ def _way(obj: Any, patience: Patience) -> Iterator[Part]:
 
 def _travels(obj: Any, dump: Callable[[Any], None], patience: Patience) -> bool:
     patience.check()
-    if id(type(obj)) in _PLAIN:
+    if is_plain(obj):
         return True
     try:
         dump(obj)
@@ -127,7 +124,7 @@ def _parts(obj: Any) -> Iterator[Part]:
     if issubclass(kind, dict):
         for key, value in dict.items(obj):
             yield _Key("[", key, "]"), value
-            if id(type(key)) not in _PLAIN:
+            if not is_plain(key):
                 yield _Key(" -> key ", key), key
     elif issubclass(kind, list):
         yield from ((f"[{index}]", value) for index, value in enumerate(list.__iter__(obj)))

@@ -48,3 +48,11 @@ class Nowhere:
 def is_out_of_band(buffer: pickle.PickleBuffer) -> bool:
     """For ``buffer_callback``: leave each buffer where it is; its bytes are not copied then."""
     return False
+
+
+_PLAIN = frozenset(map(id, (int, float, complex, str, bytes, bool, type(None))))
+
+
+def is_plain(value: Any) -> bool:
+    """Whether `value` is of a class that can be pickled in any case; no metaclass is asked."""
+    return id(type(value)) in _PLAIN
