@@ -1,14 +1,19 @@
-"""Hashes, through OpenSSL: imported at first use, since that takes 4 ms, and never cut by a fork.
+"""Hashes, through OpenSSL: imported at first use, since that takes 4 ms.
 
-Each call looks for its algorithm, which OpenSSL does under a lock (`bgpy.forks`).
+OpenSSL looks for an algorithm under a lock, which it writes under when it looks for the first
+time and only reads under afterwards. A forked child may find the lock as it was while another
+thread wrote, and wait for ever. So all that is used here is looked for once, while the
+module is imported, which no fork cuts in two (`bgpy.late`).
 """
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from bgpy.forks import uncut
 from bgpy.late import once
+
+_SCRYPT = {"n": 2**14, "r": 8, "p": 1, "maxmem": 2**26, "dklen": 32}
+_TINY = {**_SCRYPT, "n": 2}
 
 
 @once
@@ -17,30 +22,27 @@ def hashing() -> tuple[ModuleType, ModuleType]:
     import hashlib
     import hmac
 
+    hashlib.sha256(b"")
+    hmac.digest(b"", b"", "sha256")
+    hashlib.scrypt(b"", salt=b"", **_TINY)
     return hashlib, hmac
 
 
 def sha256(data: bytes) -> bytes:
     """The SHA-256 of `data`, 32 bytes."""
-    hashlib, _ = hashing()
-    with uncut:
-        digest: bytes = hashlib.sha256(data).digest()
+    digest: bytes = hashing()[0].sha256(data).digest()
     return digest
 
 
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
     """The HMAC-SHA-256 of `data` (RFC 2104), 32 bytes."""
-    _, hmac = hashing()
-    with uncut:
-        digest: bytes = hmac.digest(key, data, "sha256")
+    digest: bytes = hashing()[1].digest(key, data, "sha256")
     return digest
 
 
 def scrypt(secret: bytes, salt: bytes) -> bytes:
     """A key of 32 bytes from a short secret (RFC 7914): about 45 ms and 16 MiB."""
-    hashlib, _ = hashing()
-    with uncut:
-        key: bytes = hashlib.scrypt(secret, salt=salt, n=2**14, r=8, p=1, maxmem=2**26, dklen=32)
+    key: bytes = hashing()[0].scrypt(secret, salt=salt, **_SCRYPT)
     return key
 
 

@@ -15,7 +15,7 @@ its own descriptor of the same file.
 leaves it without a gap in which a signal handler could raise, and if a handler raises before
 that, the object goes, and with it descriptor and lock. A child that is forked meanwhile by
 another thread has a copy of the descriptor, which would keep the lock: it closes its copies
-first thing (`_close_in_child`), and a fork waits until those just opened are noted (`uncut`).
+first thing (`_close_in_child`), and a fork waits until those just opened are noted (`briefly`).
 On Windows there is no fork, and the lock belongs to the handle.
 """
 
@@ -32,7 +32,7 @@ from io import FileIO
 from weakref import ref
 
 from bgpy.errors import StartupError
-from bgpy.forks import uncut
+from bgpy.forks import briefly
 from bgpy.shortage import shortage
 
 OPEN_FLAGS = (
@@ -108,10 +108,13 @@ def _file(path: str) -> FileIO:
         # Only this user can put a link there, and nothing is to be made where it leads.
         if os.path.islink(path):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        with uncut:  # a child has no copy that it doesn't know of
-            # Opened by C alone: a descriptor that a function of Python's returned could be lost.
-            file = FileIO(path, "a+", opener=_open_privately)
-            _last_opened.append(ref(file))
+        return briefly(partial(_opened, path))  # a child has no copy that it doesn't know of
+
+
+def _opened(path: str) -> FileIO:
+    # Opened by C alone: a descriptor that a function of Python's returned could be lost.
+    file = FileIO(path, "a+", opener=_open_privately)
+    _last_opened.append(ref(file))
     return file
 
 

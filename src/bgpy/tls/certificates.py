@@ -12,7 +12,6 @@ from contextlib import suppress
 from datetime import UTC
 
 from bgpy.errors import StartupError
-from bgpy.forks import uncut
 
 VALID = 365
 """Days that a certificate is made for."""
@@ -60,11 +59,6 @@ def own(folder: str) -> str:
 
 def make() -> bytes:
     """Make a P-256 key and a certificate that it signs itself, as PEM."""
-    with uncut:
-        return _make()
-
-
-def _make() -> bytes:
     # Inside, since it takes 80 ms, once a year.
     from datetime import datetime, timedelta
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import ssl
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from bgpy.digests import sha256
 from bgpy.errors import StartupError
-from bgpy.forks import uncut
+from bgpy.forks import briefly
 
 _END = "-----END CERTIFICATE-----"
 
@@ -27,12 +27,11 @@ def identity(certfile: str, keyfile: str | None = None) -> Identity:
 
     Raises `StartupError` if they can't be read, don't belong together or want a password.
     """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # connections are kept, not resumed
     try:
-        with uncut:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
-            context.num_tickets = 0  # connections are kept, not resumed
-            text = _load(context, certfile, keyfile)
+        text = _load(context, certfile, keyfile)
         return Identity(context, fingerprint(ssl.PEM_cert_to_DER_cert(_first(text))))
     except FileNotFoundError as error:
         paths = [path for path in (certfile, keyfile) if path is not None]
@@ -50,11 +49,10 @@ def identity(certfile: str, keyfile: str | None = None) -> Identity:
 @lru_cache(maxsize=1)
 def for_client() -> ssl.SSLContext:
     """The context of all clients: any certificate will do, since the token is bound to it."""
-    with uncut:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    context = briefly(partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ssl
 from typing import cast
 
-from bgpy.forks import uncut
+from bgpy.forks import briefly
 from bgpy.tls.contexts import fingerprint, reason
 
 RECORD = 2**14
@@ -43,8 +43,7 @@ class TlsLayer:
         """What must be sent: handshakes, alerts, ends, and the ciphertext of data."""
         self._feed = self._incoming.write
         self._server_side = server_side
-        with uncut:
-            self._tls = context.wrap_bio(self._incoming, self.words, server_side)
+        self._tls = context.wrap_bio(self._incoming, self.words, server_side)
         self.partial = bytearray()
         """Ciphertext of a record that isn't whole yet."""
         self.established = False
@@ -107,8 +106,7 @@ class TlsLayer:
 
     def _shake_hands(self) -> bool:
         try:
-            with uncut:  # OpenSSL looks for its algorithms here, and only here
-                self._tls.do_handshake()
+            briefly(self._tls.do_handshake)  # OpenSSL takes locks of its own here, and only here
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:

@@ -16,6 +16,7 @@ from bgpy.codec.payload import within
 from bgpy.digests import hashing
 from bgpy.encryption import Encryption, encryption
 from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy, NotRunning, Unreachable
+from bgpy.late import json
 from bgpy.memory import allocate
 from bgpy.shortage import shortage
 from bgpy.state.tokens import FoundToken, Source
@@ -52,14 +53,23 @@ class Connected(NamedTuple):
     welcome: Welcome
 
 
+def import_for(target: Target) -> None:
+    """Import what `connect` would import.
+
+    In the thread that waits for a connection: where that is in the midst of such an import, in a
+    ``__del__`` that the collector runs, the one that connects would wait for it for ever.
+    """
+    hashing()
+    json()
+    if encryption(dialled(target.address), target.tls) is not Encryption.NONE:
+        tls_modules()
+
+
 def prepare(target: Target) -> None:
     """Import what `connect` and its channel would import, as long as that is possible."""
-    address = target.address
     weakref.finalize(prepare, bool).detach()  # whose first use imports something
     with suppress(Exception):  # whatever is wrong is told to the call that needs it
-        hashing()
-        if encryption(dialled(address), target.tls) is not Encryption.NONE:
-            tls_modules()
+        import_for(target)
         target.find_token()
 
 

@@ -27,7 +27,7 @@ from typing import TypeVar
 
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.channel import Channel
-from bgpy.calling.blocking.connecting import Connected, Target, connect
+from bgpy.calling.blocking.connecting import Connected, Target, connect, import_for
 from bgpy.calling.blocking.refused import since_restart
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.blocking.waiting import TICK
@@ -100,6 +100,8 @@ class Connector:
             if channel.usable():
                 return channel
             self.drop(channel, "the connection has ended")
+        if not self._acquaintance.has_met:  # else all has been imported
+            import_for(self._target)
         attempt, latch = (None, Latch()) if here else self._join()
         if attempt is None:
             return self._connect_here(deadline)
