@@ -279,11 +279,6 @@ class CallTimeout(BgpyError, TimeoutError):
 
     progress: Progress = "unknown"
 
-    @classmethod
-    def at(cls, progress: Progress, message: str) -> CallTimeout:
-        """Make one that carries `progress`."""
-        return cls(message, progress=progress)
-
 
 class ServerGone(BgpyError, ConnectionError):
     """The server exited or the connection was lost during a call, or this client was closed.
@@ -293,11 +288,6 @@ class ServerGone(BgpyError, ConnectionError):
     """
 
     progress: Progress = "unknown"
-
-    @classmethod
-    def at(cls, progress: Progress, message: str) -> ServerGone:
-        """Make one that carries `progress`."""
-        return cls(message, progress=progress)
 
 
 class ServerRestarted(BgpyError, ConnectionError):
