@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import copy
 import pickle
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,35 @@ def test_text_names_the_server_once() -> None:
     assert str(BgpyError(address="box:1", advice="mend it")) == "box:1: mend it"
 
 
+@pytest.mark.parametrize(
+    ("address", "problem", "named"),
+    [
+        ("127.0.0.1:5432", "nothing answers at 127.0.0.1:54321", False),
+        ("127.0.0.1:54321", "nothing answers at 127.0.0.1:54321.", True),
+        ("127.0.0.1:54321", "the server at 127.0.0.1:54321: it broke", True),
+        ("127.0.0.1:54321", "'bgpy doctor 127.0.0.1:54321' says (127.0.0.1:54321)", True),
+        ("10.0.0.1:5", "110.0.0.1:5 broke", False),
+        ("0.0.1:5", "10.0.0.1:5 broke", False),
+        ("0.0.1:5", "10.0.0.1:5 broke, 0.0.1:5 too", True),
+        ("::1]:5", "[::1]:5 broke", False),
+        ("[::1]:5", "no answer from [::1]:5, within 3 s", True),
+        ("unix:/run/a", "no socket at unix:/run/a.sock", False),
+        ("unix:/run/a", "no socket at unix:/run/a/b", False),
+        ("unix:/run/a", "no socket at unix:/run/a-b", False),
+        ("unix:/run/a.b", "no socket at unix:/run/a-b", False),
+        ("unix:/run/a", "no socket at unix:/run/a", True),
+        ("box:1", "mailbox:1 broke", False),
+    ],
+)
+def test_text_names_the_server_where_it_names_one_that_looks_like_it(
+    address: str, problem: str, named: bool
+) -> None:
+    """An address within another one is not named."""
+    assert str(BgpyError(problem, address=address)) == (
+        problem if named else f"{address}: {problem}"
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_error_that_knows_nothing_reads_as_its_text(kind: type[BgpyError]) -> None:
     assert str(kind("it broke")) == kind("it broke").text("cli") == "it broke"
@@ -65,6 +96,53 @@ def test_an_error_that_knows_nothing_reads_as_its_text(kind: type[BgpyError]) ->
 def test_advice_in_one_wording_holds_for_both_interfaces() -> None:
     error = BgpyError("it broke", advice="mend it")
     assert str(error) == error.text("cli") == "it broke: mend it"
+
+
+COMMANDS = {"cli", "api/doctor.py", "api/advice.py"}
+"""What speaks to people at the command line only."""
+
+
+def options_in_api_wordings(source: str) -> list[str]:
+    """The texts of a module that name an option of the command line, but to its users.
+
+    Not docstrings; nor what stands in quotes, a command of the system with options of its own.
+    """
+    tree = ast.parse(source)
+    told: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            told.add(node.value)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Advice":
+            told |= {each for cli in node.args[1:] for each in ast.walk(cli)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in told
+        if re.search(r"(?<!-)--\w", re.sub(r"'[^']*'", "", node.value))
+    ]
+
+
+def test_options_are_found_in_the_wordings_of_the_api() -> None:
+    """In one text for both, in a dict, in a part of an f-string; not where they belong."""
+    found = """
+Advice("give x=1", "give --x")
+Advice(f"give --a {x}", "give --x")
+f(advice="give --b"); THAT = {"c": f"give (--c) {x}"}
+"see --d"; f("'ssh --e'")
+"""
+    assert options_in_api_wordings(found) == ["give --a ", "give --b", "give (--c) "]
+
+
+def test_no_wording_of_the_api_names_an_option_of_the_command_line() -> None:
+    """A program that imports bgpy has none; `Advice` has a wording for each."""
+    source = Path(errors.__file__).parent
+    names = {path.relative_to(source).as_posix(): path for path in source.rglob("*.py")}
+    assert {
+        name: options
+        for name, path in names.items()
+        if not COMMANDS & {name, name.partition("/")[0]}
+        and (options := options_in_api_wordings(path.read_text(encoding="utf-8")))
+    } == {}
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 HOST = "127.0.0.1"
 PORT = 54321
 LOG_LEVEL = "INFO"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 ADVISED_TOKEN = 32
 """Characters below which a token is open to guessing, and refused beyond loopback."""
 ENV_TOKEN = "BGPY_TOKEN"

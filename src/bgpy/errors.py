@@ -40,6 +40,7 @@ bgpy never parses that text: neither should programs.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -145,12 +146,17 @@ class BgpyError(Exception):
     def text(self, interface: Literal["api", "cli"]) -> str:
         """What happened, at which server, and what to do, in the words of that interface."""
         problem = self.problem
-        if self.address is not None and self.address not in problem:
+        if self.address is not None and not _names(self.address, problem):
             problem = f"{self.address}: {problem}" if problem else self.address
         if self.advice is None:
             return problem
         advice = self.advice.cli if interface == "cli" else self.advice.api
         return f"{problem}: {advice}" if problem else advice
+
+
+def _names(address: str, problem: str) -> bool:
+    """Whether that very address stands in a text, and not one that only begins or ends like it."""
+    return re.search(rf"(?<![\w.:/\[]){re.escape(address)}(?![\w/]|[.:-]\w)", problem) is not None
 
 
 class ArgumentError(BgpyError, ValueError):
@@ -273,11 +279,6 @@ class CallTimeout(BgpyError, TimeoutError):
 
     progress: Progress = "unknown"
 
-    @classmethod
-    def at(cls, progress: Progress, message: str) -> CallTimeout:
-        """Make one that carries `progress`."""
-        return cls(message, progress=progress)
-
 
 class ServerGone(BgpyError, ConnectionError):
     """The server exited or the connection was lost during a call, or this client was closed.
@@ -287,11 +288,6 @@ class ServerGone(BgpyError, ConnectionError):
     """
 
     progress: Progress = "unknown"
-
-    @classmethod
-    def at(cls, progress: Progress, message: str) -> ServerGone:
-        """Make one that carries `progress`."""
-        return cls(message, progress=progress)
 
 
 class ServerRestarted(BgpyError, ConnectionError):

@@ -38,9 +38,9 @@ def _raise(client_socket: Any, state: Any, args: Any) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        ServerGone.at("not started", "of the inner server"),
-        ServerGone.at("unknown", "of the inner server"),
-        CallTimeout.at("not started", "of the inner call"),
+        ServerGone("of the inner server", progress="not started"),
+        ServerGone("of the inner server", progress="unknown"),
+        CallTimeout("of the inner call", progress="not started"),
         NotRunning("of the inner server"),
     ],
 )

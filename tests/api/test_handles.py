@@ -21,6 +21,7 @@ from bgpy.system import processes
 from bgpy.system.processes import ProcessId
 from tests.support.meeting import Meeting
 from tests.support.tasks.counting import TASKS
+from tests.support.tokens import token_for
 
 Start = Callable[..., tuple[Handle, Client]]
 
@@ -98,7 +99,7 @@ def test_kill_removes_record_when_server_left_it(handle: Handle) -> None:
     boot = processes.boot_id().hex()
     record = records.Record(*address, handle.pid, start_time, boot, "3", "1", "00")
     claim.write(record, "secret")
-    assert records.token_for(address) == "secret"
+    assert token_for(address) == "secret"
     claim.close_in_child()
     handle.kill()
     place = folders.folder(*address)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bgpy import Client, Handle, respond
+from bgpy import Client, Handle, Server, respond
+from bgpy.state import reports
+from tests.support.peers import wait_until
 
 Start = Callable[..., tuple[Handle, Client]]
 Script = Callable[..., "subprocess.Popen[str]"]
@@ -63,6 +66,21 @@ def test_server_log_level_decides_what_is_told(start: Start) -> None:
     assert all("no such table" in log for log in logs)
     assert "listening" in logs[0]
     assert "listening" not in logs[1]
+
+
+def test_server_in_the_foreground_tells_its_log_from_what_was_there(tmp_path: Path) -> None:
+    """At any level: how the one before it ended is not told of this one."""
+    log = tmp_path / "log"
+    log.write_text("Fatal Python error: Aborted\n")
+    assert reports.end_told_by(str(log))
+    server = Server("127.0.0.1", 0, log_file=log, log_level="CRITICAL")
+    running = threading.Thread(target=server.run)
+    running.start()
+    wait_until(lambda: server.port, "it listens")
+    with Client(server.address, token=server.token) as client:
+        client.terminate()
+    running.join(60)
+    assert reports.end_told_by(str(log)) is None
 
 
 def test_each_connection_leaves_one_line(start: Start) -> None:

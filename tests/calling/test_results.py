@@ -54,7 +54,7 @@ def test_receipt_says_what_was_received() -> None:
 
 def test_end_of_a_call_is_raised_as_it_is() -> None:
     """With what is known."""
-    error = errors.ServerGone.at("unknown", "gone")
+    error = errors.ServerGone("gone", progress="unknown")
     with pytest.raises(errors.ServerGone) as caught:
         value_of(error, "EXEC")
     assert caught.value is error

@@ -16,6 +16,7 @@ from bgpy.state import claims, folders, records
 from bgpy.system import processes
 from tests.support.aftermath import PROMPT
 from tests.support.tasks.troubled import TASKS, request, right_answer
+from tests.support.tokens import token_for
 from tests.support.ways import Way
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, owners and modes of POSIX")
@@ -140,7 +141,7 @@ def test_client_and_next_server_meet_a_documented_error_when_a_file_is_damaged(
     try:
         DAMAGES[damage](path)
         with suppress(StartupError):
-            assert isinstance(records.token_for(ADDRESS), (str, type(None)))
+            assert isinstance(token_for(ADDRESS), (str, type(None)))
     finally:
         with suppress(StartupError):
             claim.release()
@@ -152,7 +153,7 @@ def test_client_and_next_server_meet_a_documented_error_when_a_file_is_damaged(
         return
     again = _claim()
     try:
-        assert records.token_for(ADDRESS) == "its token"
+        assert token_for(ADDRESS) == "its token"
         assert not path.is_symlink()
         assert locks or not path.stat().st_mode & 0o077
     finally:

@@ -432,7 +432,7 @@ def test_class_of_a_function_comes_back_as_itself() -> None:
 
 def test_rebuild_keeps_attributes_and_notes_when_the_exception_has_some() -> None:
     """What was added to the exception after it was made travels too."""
-    error = CallTimeout.at("started", "too late")
+    error = CallTimeout("too late", progress="started")
     error.add_note("tried twice")
     rebuilt = _there(error)
     assert isinstance(rebuilt, CallTimeout)
@@ -577,9 +577,9 @@ def test_rebuild_has_no_cause_when_no_traceback_came() -> None:
 
 
 OWN = [
-    ServerGone.at("not started", "its own server has gone"),
-    ServerGone.at("unknown", "its own server has gone"),
-    CallTimeout.at("started", "its own call took too long"),
+    ServerGone("its own server has gone", progress="not started"),
+    ServerGone("its own server has gone", progress="unknown"),
+    CallTimeout("its own call took too long", progress="started"),
     NotRunning("its own server doesn't run"),
     DecodeError("its own reply can't be rebuilt"),
 ]

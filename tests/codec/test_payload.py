@@ -301,7 +301,7 @@ def test_decode_refuses_bytecode_before_it_is_loaded_when_the_python_differs(
 
 @pytest.mark.parametrize(
     ("what", "advice"),
-    [("tasks", "--init-file"), ("args", "into a module"), ("response", "into a module")],
+    [("tasks", r"\(init_file=\)"), ("args", "into a module"), ("response", "into a module")],
 )
 def test_decode_advises_what_helps_when_the_python_differs(what: str, advice: str) -> None:
     """Only the three functions can stand in an init file."""

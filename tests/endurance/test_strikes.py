@@ -110,7 +110,7 @@ def test_book_agrees_when_what_ran_is_what_was_told() -> None:
     book.value(value, {"id": value})
     book.receipt(receipt, {"message": "Received 'EXEC'"})
     book.error(refused, NotRunning())
-    book.error(late, CallTimeout.at("started", ""))
+    book.error(late, CallTimeout("", progress="started"))
     book.error(struck, KeyboardInterrupt())
     assert book.owed({value: 1}) == [receipt, late]
     for ran in (0, 1):
@@ -123,8 +123,8 @@ def test_book_tells_when_a_call_ran_too_often_or_not_at_all(times: int) -> None:
     book = Book()
     value, late, refused = (book.take() for _ in range(3))
     book.value(value, {"id": value})
-    book.error(late, CallTimeout.at("started", ""))
-    book.error(refused, ServerGone.at("not started", ""))
+    book.error(late, CallTimeout("", progress="started"))
+    book.error(refused, ServerGone("", progress="not started"))
     ran = {value: times, late: times, refused: 1, 99: 1}
     assert len(book.faults(ran)) == 4
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,6 +118,43 @@ def test_end_of_the_process_is_told_with_its_pid_log_and_signal(
     log = Path(handle.log_file).read_text()
     assert ("Fatal Python error" in log) is ("SIG" in said or "crashed" in said)
     assert ("in run_code" in log) is ("Fatal Python error" in log)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("during", ["a call", "init_task"])
+def test_crash_of_the_last_server_with_that_log_is_not_told_of_the_next(
+    during: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a level which drops all that a server logs of its start."""
+    monkeypatch.setattr(loss, "MOMENT", 20.0)
+    log = tmp_path / "log"
+    said = []
+    for ending, name in (("call", "SIGSEGV"), (during, "SIGKILL")):
+        handle = Server(log_file=log, log_level="CRITICAL").run_background()
+        kill = f"import os, signal; os.kill(os.getpid(), signal.{name})"
+        try:
+            with Client(handle.address) as client:
+                if ending == "init_task":
+                    error = _error_of(client.initialize, die, run_code, tasks.exit_task)
+                else:
+                    client.initialize(tasks.init_task, run_code, tasks.exit_task)
+                    error = _error_of(client.call, {"code": kill})
+        finally:
+            handle.kill()
+        said.append(error.problem)
+    assert "its log says that it crashed: Segmentation fault (SIGSEGV)" in said[0]
+    assert "cause unknown" in said[1]
+
+
+def _error_of(function: Callable[..., object], *args: object) -> ServerGone:
+    with pytest.raises(ServerGone) as caught:
+        function(*args)
+    return caught.value
+
+
+def die() -> None:
+    """End the process as one without memory is ended."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run_code(client_socket: object, state: object, args: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,7 +145,9 @@ def test_server_whose_terminal_is_closed_ends_in_order(tmp_path: Path) -> None:
     try:
         terminal.wait_for("listening on ")
         # After the terminal, to which it is written first.
-        wait_until(lambda: log.read_text().endswith("\n"), "the log has the line as well")
+        wait_until(
+            lambda: re.search("listening on .*\n", log.read_text()), "the log has the line as well"
+        )
         address = parse(log.read_text().split()[-1])
         terminal.hang_up()
         terminal.process.wait(30)

@@ -16,6 +16,7 @@ from bgpy.errors import StartupError
 from bgpy.state import claims, folders, records
 from bgpy.system import processes
 from tests.support.claimed import ADDRESS, own_record, server
+from tests.support.tokens import token_for
 
 fork_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -38,9 +39,9 @@ def test_claim_names_the_server_when_one_lives() -> None:
     with server() as first:
         with pytest.raises(StartupError, match=rf"running at 127\.0\.0\.1:54321 .*pid {first.pid}"):
             claims.claim(ADDRESS)
-        assert records.token_for(ADDRESS) == "of another process"
+        assert token_for(ADDRESS) == "of another process"
         records.forget(ADDRESS)
-        assert records.token_for(ADDRESS) == "of another process"
+        assert token_for(ADDRESS) == "of another process"
 
 
 def test_claim_is_refused_when_record_is_not_written_yet() -> None:
@@ -78,7 +79,7 @@ def test_lock_is_free_when_forked_child_closed_its_copy() -> None:
         child = int(first.stdout.readline())
         start = processes.start_time(child)
         assert start is not None
-        assert records.token_for(ADDRESS) == "of another process"
+        assert token_for(ADDRESS) == "of another process"
         first.kill()
         first.wait()
         try:
@@ -99,7 +100,7 @@ def test_release_leaves_server_alone_when_called_in_forked_child() -> None:
     with server(fork) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == b"released\n"
-        assert records.token_for(ADDRESS) == "of another process"
+        assert token_for(ADDRESS) == "of another process"
 
 
 def test_claim_that_was_released_is_not_renewed(claim: claims.Claim) -> None:
@@ -130,7 +131,7 @@ def test_claim_is_renewed_where_its_folder_was_removed(claim: claims.Claim) -> N
     assert claim.renew()
     assert not claim.renew()
     assert records.find(ADDRESS) == own_record()
-    assert records.token_for(ADDRESS) == "secret"
+    assert token_for(ADDRESS) == "secret"
     shutil.rmtree(folders.home())
     claim.release()
     assert not claim.renew()  # the thread that tends the server may look once more
@@ -146,7 +147,7 @@ def test_claim_leaves_another_server_alone_that_has_its_place_by_now(claim: clai
     with pytest.raises(StartupError):
         claim.renew()
     claim.release()
-    assert records.token_for(ADDRESS) == "other"
+    assert token_for(ADDRESS) == "other"
     other.release()
 
 

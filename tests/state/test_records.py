@@ -18,6 +18,7 @@ from bgpy.errors import StartupError
 from bgpy.state import claims, folders, records, tokens
 from bgpy.system import machine, processes
 from tests.support.claimed import ADDRESS, own_record, server
+from tests.support.tokens import token_for
 
 fork_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -25,7 +26,7 @@ fork_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_find_gives_record_when_server_lives(claim: claims.Claim) -> None:
     """What the server wrote is found by its address."""
     assert records.find(ADDRESS) == own_record()
-    assert records.token_for(ADDRESS) == "secret"
+    assert token_for(ADDRESS) == "secret"
     assert records.find(ADDRESS) == own_record()
 
 
@@ -66,7 +67,7 @@ def test_forget_killed_removes_the_record_of_that_process_alone(claim: claims.Cl
 def test_find_gives_nothing_when_nothing_was_there() -> None:
     """Looking makes no folders."""
     assert records.find(ADDRESS) is None
-    assert records.token_for(ADDRESS) is None
+    assert token_for(ADDRESS) is None
     records.forget(ADDRESS)
     assert not os.path.exists(folders.home())
 
@@ -93,7 +94,7 @@ def test_find_gives_nothing_when_process_is_another(
     """A lock that is held isn't enough: the process must be the one that wrote the record."""
     claim.write(replace(own_record(), **change), "secret")
     assert records.find(ADDRESS) is None
-    assert records.token_for(ADDRESS) is None
+    assert token_for(ADDRESS) is None
 
 
 def test_find_gives_nothing_when_lock_is_free(claim: claims.Claim) -> None:
@@ -122,7 +123,7 @@ def test_token_is_none_when_server_keeps_none() -> None:
     claim = claims.claim(ADDRESS)
     claim.write(own_record(), None)
     assert records.find(ADDRESS) is not None
-    assert records.token_for(ADDRESS) is None
+    assert token_for(ADDRESS) is None
     claim.release()
 
 
@@ -193,7 +194,7 @@ def test_lock_decides_when_the_process_cannot_be_seen(
     monkeypatch.setattr(processes, "start_time", unseen)
     assert records.find(ADDRESS) is not None
     records.forget(ADDRESS)
-    assert records.token_for(ADDRESS) == "secret"
+    assert token_for(ADDRESS) == "secret"
     claim.close_in_child()
     assert records.find(ADDRESS) is None
 
@@ -256,7 +257,7 @@ def test_prune_puts_away_dead_servers_at_any_address(claim: claims.Claim) -> Non
     assert records.prune() == [record]
     assert records.prune() == []
     assert records.find(ADDRESS) == own_record()
-    assert records.token_for(ADDRESS) == "secret"
+    assert token_for(ADDRESS) == "secret"
     for place in (dead.folder, torn.folder):
         assert {"record.json", "token"}.isdisjoint(os.listdir(place.path))
     starting.release()
@@ -283,7 +284,7 @@ def test_server_of_before_is_found_in_the_folder_of_its_host_name(
     assert records.find(ADDRESS) is None
     monkeypatch.setattr(socket, "gethostname", lambda: "once")
     assert records.find(ADDRESS) == own_record()
-    assert records.token_for(ADDRESS) == "secret"
+    assert token_for(ADDRESS) == "secret"
     assert [place.path for place in folders.server_folders()] == [
         os.path.join(once, "servers", "127.0.0.1-54321")
     ]
@@ -301,5 +302,5 @@ def test_server_is_found_when_the_host_name_has_changed(
     again.write(own_record(), "secret")
     monkeypatch.setattr(socket, "gethostname", lambda: "another.example.org")
     monkeypatch.setattr(machine, "_name", "")  # as in another process
-    assert records.token_for(ADDRESS) == "secret"
+    assert token_for(ADDRESS) == "secret"
     again.release()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from bgpy.state import reports
 
-BEGAN = "2026-01-31 23:59:59,000 INFO bgpy.server: listening on 127.0.0.1:5\n"
+BEGAN = "(a server begins here)"
+"""Stands for the line that `reports.begin` writes."""
+
 CRASH = (
     "Fatal Python error: Segmentation fault\n\nCurrent thread 0x00 (most recent call first):\n"
     '  File "/me/tasks.py", line 3 in exec_task\n'
@@ -37,11 +40,16 @@ def test_log_tells_of_an_end_if_a_report_of_it_was_written(
 ) -> None:
     """That of the last server which wrote it, however much others write on."""
     log = tmp_path / "log"
-    log.write_bytes(text.encode())
+    before, began, after = text.partition(BEGAN)
+    with log.open("wb", buffering=0) as file:
+        file.write(before.encode())
+        if began:
+            reports.begin(file.fileno())
+        file.write(after.encode())
     assert reports.end_told_by(str(log)) == told
     line = reports.crash_line(str(log))
     assert (line is not None) is bool(told and "crashed" in told)
-    assert line is None or line in text.splitlines()
+    assert line is None or line in log.read_text().splitlines()
 
 
 def test_log_tells_nothing_where_it_cannot_be_read(tmp_path: Path) -> None:
@@ -49,3 +57,12 @@ def test_log_tells_nothing_where_it_cannot_be_read(tmp_path: Path) -> None:
     assert reports.end_told_by(None) is None
     assert reports.end_told_by(str(tmp_path / "none")) is None
     assert reports.end_told_by(str(tmp_path)) is None
+
+
+def test_only_a_file_is_told_where_a_server_begins() -> None:
+    """A pipe's reader gets what the server prints, and nothing else."""
+    read, write = os.pipe()
+    reports.begin(write)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        assert pipe.read() == b""

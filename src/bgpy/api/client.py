@@ -19,7 +19,7 @@ from bgpy.calling.conversation import Answer
 from bgpy.calling.results import about, value_of
 from bgpy.codec import fingerprint, functions, modules, payload
 from bgpy.codec.tracebacks import tidy
-from bgpy.config import LOG_LEVEL, checked_level, checked_path, checked_seconds
+from bgpy.config import LOG_FORMAT, LOG_LEVEL, checked_level, checked_path, checked_seconds
 from bgpy.encryption import encryption
 from bgpy.errors import ArgumentError
 from bgpy.memory import Payload
@@ -453,5 +453,5 @@ def _log_to(level: str | int, file: str | None) -> None:
     handler = logging.FileHandler(file, delay=True)
     known = [getattr(each, "baseFilename", None) for each in log.handlers]
     if handler.baseFilename not in known:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(logging.Formatter(LOG_FORMAT))
         log.addHandler(handler)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from bgpy import address
 from bgpy.api.handles import Handle
-from bgpy.config import HOST, LOG_LEVEL, Limits, Options, checked_path
+from bgpy.config import HOST, LOG_FORMAT, LOG_LEVEL, Limits, Options, checked_path
 from bgpy.encryption import Encryption, check_token, encryption
 from bgpy.errors import StartupError
 from bgpy.late import once
 from bgpy.process.launch import launch
-from bgpy.state import sockets, tokens
+from bgpy.state import reports, sockets, tokens
 from bgpy.tasks import init_file as init_files
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ LOOK_FOR_END = 1.0
 """Seconds that the server which has the address gets to say whether it is ending."""
 
 _PROGRAM = "bgpy.hosting.main"
-_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class Server:
@@ -255,9 +254,12 @@ def _file_handler(file: str) -> logging.Handler:
     from bgpy.process.logs import LogFile
 
     try:
-        return LogFile(file)
+        handler = LogFile(file)
     except OSError as error:
         raise StartupError(f"the log file {file} can't be opened: {error.strerror}") from error
+    if handler.stream is not None:
+        reports.begin(handler.stream.fileno())
+    return handler
 
 
 @contextmanager
@@ -270,7 +272,7 @@ def _logging_to_stderr(level: str | int, file: str | None) -> Iterator[None]:
     if file is not None:
         handlers.append(_file_handler(file))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(_FORMAT))
+        handler.setFormatter(logging.Formatter(LOG_FORMAT))
         log.addHandler(handler)
     before = log.level
     log.setLevel(level)

@@ -109,6 +109,8 @@ class Conversation:
     ) -> None:
         """`parts` are the classes of messages that come before an answer, and are none.
 
+        No shell gives any yet: the items of streams are to come so.
+
         `server` is what errors of calls say of it while the connection lasts; `pid` its process
         on its own machine, 0 if that is not known.
         """

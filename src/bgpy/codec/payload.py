@@ -17,7 +17,7 @@ from typing import Any
 
 from bgpy.codec import by_value, renamed
 from bgpy.codec.blame import blame
-from bgpy.errors import BgpyError, DecodeError, EncodeError, PythonMismatch
+from bgpy.errors import Advice, BgpyError, DecodeError, EncodeError, PythonMismatch
 from bgpy.memory import Head, HeadParts, Payload
 from bgpy.system.strikes import is_strike, is_strike_amid
 
@@ -47,9 +47,11 @@ _SCRIPT = b"main__"
 
 _PYTHON = bytes(sys.version_info[:2])
 
-_IN_A_MODULE = "put the classes and functions in it into a module that both sides can import"
-_INSTEAD = {"tasks": "put the three functions in a file and start the server with it (--init-file)"}
-"""What else helps against bytecode of another Python, by what holds it."""
+_SAME = "use the same Python on both sides, or put the"
+_IN_A_MODULE = f"{_SAME} classes and functions in it into a module that both sides can import"
+_IN_A_FILE = f"{_SAME} three functions in a file and start the server with it"
+_INSTEAD = {"tasks": Advice(f"{_IN_A_FILE} (init_file=)", f"{_IN_A_FILE} (--init-file)")}
+"""What helps against bytecode of another Python, by what holds it; else `_IN_A_MODULE`."""
 
 
 class _Pieces(list[Any]):
@@ -264,7 +266,7 @@ def _without_version(head: bytes | memoryview, what: str) -> memoryview:
         raise PythonMismatch(
             f"{what} holds bytecode of Python {'.'.join(map(str, there))}, and this is Python "
             f"{here[0]}.{here[1]}",
-            advice=f"use the same Python on both sides, or {_INSTEAD.get(what, _IN_A_MODULE)}",
+            advice=_INSTEAD.get(what, _IN_A_MODULE),
         )
     return memoryview(head)[2:]
 

@@ -16,6 +16,7 @@ from bgpy.hosting.host import Host, end_soon
 from bgpy.process import logs
 from bgpy.process.command_line import show_address
 from bgpy.process.readiness import Ready, Settings, options_of
+from bgpy.state import reports
 from bgpy.tasks import init_file
 
 log = logging.getLogger("bgpy.server")
@@ -35,6 +36,7 @@ def main(settings: Settings, ready: Ready) -> None:
     except StartupError as error:
         ready.failed(error)
         sys.exit(1)
+    reports.begin(fd)
     ready.logs_to(log_file)
     logs.redirect(fd)
     _report_crashes(fd)

@@ -31,6 +31,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
+from bgpy.state.reports import SECOND_SIGNAL
 from bgpy.system.exiting import flush
 from bgpy.system.latch import Latch
 from bgpy.tasks.lifecycle import Kind
@@ -145,7 +146,7 @@ class Shutdown:
         try:
             name = signal.Signals(number).name
             self._last(f"by a second signal, {name}")
-            _write_in_time(f"second signal, {name}: {self._cut()}")
+            _write_in_time(f"{SECOND_SIGNAL}{name}: {self._cut()}")
         finally:
             os._exit(128 + number)
 

@@ -21,11 +21,11 @@ import os
 import stat
 import sys
 
+from bgpy.config import LOG_FORMAT
 from bgpy.errors import StartupError
 from bgpy.process.output import standard_stream
 from bgpy.process.streams import descriptor_at
 
-_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _CHUNK = 2**20
 _BINARY = getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -120,7 +120,7 @@ def configure_logging(level: str | int) -> None:
     log.setLevel(level)
     if logging.getLogger().handlers:
         return
-    formatter = logging.Formatter(_FORMAT)
+    formatter = logging.Formatter(LOG_FORMAT)
     if not log.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(formatter)

@@ -210,12 +210,6 @@ def written_by(incarnation: bytes, address: Address) -> Record | None:
     return None
 
 
-def token_for(address: tuple[str, int]) -> str | None:
-    """Give the token of the server that runs at a (parsed) address; errors as in `find`."""
-    found = found_with_token(address)
-    return None if found is None else found[1]
-
-
 def found_with_token(address: tuple[str, int]) -> tuple[Record, str] | None:
     """Give record and token of the server that runs at a (parsed) address; errors as in `find`.
 

@@ -1,13 +1,18 @@
 """What the log of a server tells of its end, for those that find the server gone.
 
 A crash (SIGSEGV and the like) is reported by `faulthandler`, a second signal by the server itself.
-SIGKILL, ``os._exit`` and a lack of memory leave no word. Only what was written since that server
-began to listen is about it: a log may be that of one server after another.
+SIGKILL, ``os._exit`` and a lack of memory leave no word. A log may be that of one server after
+another: each puts a line of its own there before anything else (`begin`), whatever its
+``log_level``, and only what follows the last such line is about the last server. Where rotation
+has taken that line away, all that is left is of that server.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+import time
 
 from bgpy.system.files import open_regular
 from bgpy.system.strikes import is_strike
@@ -15,11 +20,14 @@ from bgpy.system.strikes import is_strike
 LOG_END = 2**18
 """Bytes read from the end of a log: the stacks of a hundred threads, and what others write on."""
 
-BEGAN = b" bgpy.server: listening on "
+SECOND_SIGNAL = "second signal, "
+"""How the last words of a server begin that a second signal ends; the signal's name follows."""
+
+_BEGINS = " bgpy.server: a server begins, process "
 
 _REPORT = re.compile(
     rb"(?:Fatal Python error|Windows fatal exception): ([^\r\n]{1,200})"
-    rb"|bgpy\.server: second signal, (SIG[A-Z]+):"
+    rb"|bgpy\.server: " + SECOND_SIGNAL.encode() + rb"(SIG[A-Z]+):"
 )
 
 _SIGNALS = {
@@ -31,6 +39,21 @@ _SIGNALS = {
     "Illegal instruction": "SIGILL",
 }
 """What `faulthandler` calls a signal."""
+
+
+def begin(descriptor: int) -> None:
+    """Write the line that tells what this process logs from what servers before it have logged.
+
+    Not by `logging`, whose levels and handlers could drop it. A pipe or a terminal gets none:
+    nobody reads it again.
+    """
+    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}{_BEGINS}{os.getpid()}\n"
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.write(descriptor, line.encode())
+    except OSError as error:  # a full disk keeps no server from its start
+        if is_strike(error):
+            raise
 
 
 def end_told_by(log_file: str | None) -> str | None:
@@ -67,5 +90,5 @@ def _last_report(log_file: str | None) -> re.Match[bytes] | None:
         if is_strike(error):
             raise
         return None
-    reports = list(_REPORT.finditer(text[max(text.rfind(BEGAN), 0) :]))
+    reports = list(_REPORT.finditer(text[max(text.rfind(_BEGINS.encode()), 0) :]))
     return reports[-1] if reports else None

@@ -10,6 +10,7 @@ from bgpy.calling.blocking.refused import of_token, since_restart
 from bgpy.errors import Advice
 from bgpy.state import records
 from bgpy.state.tokens import FoundToken, Source
+from tests.support.tokens import token_for
 
 ADDRESS = parse("127.0.0.1:54321")
 PLAIN = AuthenticationError("the server doesn't hold it", advice="use another")
@@ -19,7 +20,7 @@ def test_client_with_a_copied_token_is_told_of_the_restart() -> None:
     """One that was connected before, a new one, and one that takes it from the environment."""
     first = Server("127.0.0.1", 0).run_background()
     address = first.address
-    token = records.token_for(parse(address))
+    token = token_for(parse(address))
     before = Client(address, token=token)
     before.ping()
     first.kill()

@@ -107,5 +107,5 @@ class Apart:
 
 def _struck(posted: Posted) -> ServerGone:
     if posted.channel is None:
-        return ServerGone.at("not started", f"{STRUCK_APART}; it had not been sent")
-    return ServerGone.at("unknown", f"{STRUCK_APART}; whether the call ran is not known")
+        return ServerGone(f"{STRUCK_APART}; it had not been sent", progress="not started")
+    return ServerGone(f"{STRUCK_APART}; whether the call ran is not known", progress="unknown")

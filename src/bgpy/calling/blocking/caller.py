@@ -285,10 +285,10 @@ class Caller:
 
     def reset_in_child(self) -> None:
         """In a forked child: leave the parent its connection and begin anew."""
-        gone = ServerGone.at(
-            "unknown",
-            "this process was forked after the call was made, and the parent gets its answer: "
-            "call again here",
+        gone = ServerGone(
+            "this process was forked after the call was made, and the parent gets its answer",
+            advice="call again here",
+            progress="unknown",
         )
         channel, posted = self.channel, list(self._posted)
         if channel is not None:

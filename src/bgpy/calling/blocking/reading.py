@@ -45,6 +45,9 @@ Shorter than any restart of a server takes, longer than the pauses in a row of c
 one of a hundred clients waits for its turn.
 """
 
+NO_READER = 0.02
+"""Seconds until a thread looks again that can neither read nor have the standby started."""
+
 STRUCK_READING = "a thread was interrupted while reading this connection's replies"
 
 
@@ -81,9 +84,13 @@ class Reader:
         with turn:
             if self.turns.reader is turn:
                 self._end_if_torn()
-                while self._conversation.ended is None and poll(self._sock, 0.0, READABLE):
-                    self._read()
+                self._read_what_came()
                 self.turns.leave()
+
+    def _read_what_came(self) -> None:
+        # Not in the block that holds the turn: tests/test_covered.py says why.
+        while self._conversation.ended is None and poll(self._sock, 0.0, READABLE):
+            self._read()
 
     # Whose turn it is
 
@@ -138,7 +145,7 @@ class Reader:
                 with self._lock:
                     return self.reads(call)
             except NoReader:
-                call.waker.wait(LOOK_AFTER)
+                call.waker.wait(NO_READER)
                 if call.answer is not None or is_over(deadline):
                     return False
 
