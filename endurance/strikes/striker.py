@@ -128,14 +128,17 @@ class Striker:
         return self._trace
 
     def _counts(self, frame: FrameType) -> bool:
-        if is_entering(frame):
+        if not self._collecting and is_entering(frame):
             return False
         opcode = frame.f_code.co_code[frame.f_lasti]
         return opcode in (ALLOCATING if self._collecting else LOOKING)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.left == 0 and frame is not None and not _is_ours(frame):
-            self._now(frame)
+            if is_entering(frame):
+                self.left = 1  # the mark was found here instead of where it was set
+            else:
+                self._now(frame)
 
     def _now(self, frame: FrameType) -> None:
         sys.settrace(None)

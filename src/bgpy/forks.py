@@ -3,20 +3,19 @@
 A forked child has the thread that forked and no other, but all locks as they were: one that
 another thread held is never released there. bgpy's own are renewed in the child (`OwnLock`);
 those of other libraries can't be: Python's, one for each module while it is imported
-(`bgpy.late`), and OpenSSL's, which it takes while it shakes hands (`bgpy.tls.layer`). The child
-also has a copy of each descriptor, and has to know those that it must close
-(`bgpy.system.locks`). So such work is done while `uncut` is held, and ``fork`` takes that
-first: it waits until the work has ended, and the child finds all whole.
+(`bgpy.late` has a lock for these), and OpenSSL's, which it takes while it shakes hands
+(`bgpy.tls.layer`). The child also has a copy of each descriptor, and has to know those that
+it must close (`bgpy.system.locks`). What is done `briefly` holds a fork off: it waits until
+the work has ended, and the child finds all whole.
 
-**Who waits for it.** A fork, and an import, which waits for an import anyway. Nobody else:
-while the lock is held the collector may run a ``__del__`` of the program's that calls a server,
-and so waits for the thread that connects; if that one waited for the lock, both would for
-ever. So what isn't an import takes the lock where it is free, and goes on without where it
-isn't (`briefly`): a fork in that very moment may cut it in two then, as it always could.
+**Who waits for it.** A fork, and for a moment another thread that does such work. Not for
+ever: in the midst of it the collector may run a ``__del__`` of the program's that calls a
+server, and so waits for the thread that connects. If that one waited for the lock, both would
+for ever. So it goes on without when `BRIEF_WAIT` is over: a fork may cut it in two then.
 
-It is reentrant, because the thread that holds it may itself fork, in what a signal handler or
-the collector runs. ``fork`` calls functions of the lock, in C. Where it has to wait, a signal
-handler that raises ends the wait: the fork goes on as if nobody had held it.
+The lock is reentrant, because the thread that holds it may itself fork, in what a signal
+handler or the collector runs. ``fork`` calls functions of the lock, in C. Where it has to
+wait, a signal handler that raises ends the wait: the fork goes on as if nobody had held it.
 """
 
 from __future__ import annotations
@@ -28,6 +27,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+BRIEF_WAIT = 0.1
+"""Seconds that brief work waits for another's, which takes microseconds."""
+
 uncut = RLock()
 
 if hasattr(os, "register_at_fork"):
@@ -36,15 +38,13 @@ if hasattr(os, "register_at_fork"):
         before=uncut.acquire, after_in_parent=uncut.release, after_in_child=uncut.release
     )
 
-_AT_ONCE = (False,)
-
 
 def briefly(action: Callable[[], T]) -> T:
-    """Do `action`, which is short, uncut by a fork, if nobody else holds that off just now."""
+    """Do `action`, which is short, uncut by a fork, unless another's work takes a `BRIEF_WAIT`."""
     taken = False
     try:
         # The head of a loop is one step for a signal handler, which raises before or after it.
-        for taken in map(uncut.acquire, _AT_ONCE):  # noqa: B007
+        for taken in map(uncut.acquire, (True,), (BRIEF_WAIT,)):  # noqa: B007
             break
         return action()
     finally:

@@ -5,8 +5,12 @@ imported by a function marked `once`, which keeps it.
 
 **Forks.** Python locks each module while a thread imports it, and a forked child keeps those
 locks, though the thread that would release them is not there: the child's first import of
-that module would never end. So all these imports are `uncut` by a fork (`bgpy.forks`), and the
-child finds the module whole.
+that module would never end. So all these imports happen under one lock, and ``fork`` takes it
+first: it waits until an import that is under way has ended, and the child finds the module
+whole. The lock is reentrant, because the thread that imports may itself fork, in what a
+signal handler or the collector runs. Who waits for it waits for an import, and has to need
+one: the thread that connects may need none that the one which waits for it may be in the
+midst of (`calling.blocking.connecting.import_for`).
 
 **Strikes.** An exception that a signal handler raises in the midst ends the import as any
 other error does: the lock is left by ``with``, nothing is kept, and the next use imports
@@ -20,17 +24,26 @@ begun.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
+from threading import RLock
 from types import ModuleType
 from typing import TypeVar
 
 from bgpy.errors import Unreachable
-from bgpy.forks import uncut
 from bgpy.shortage import no_descriptor, shortage
 
 T = TypeVar("T")
+
+_lock = RLock()
+
+if hasattr(os, "register_at_fork"):
+    # In the child as well: the thread that forked holds the lock there.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 def once(load: Callable[[], T]) -> Callable[[], T]:
@@ -45,7 +58,7 @@ def once(load: Callable[[], T]) -> Callable[[], T]:
     def loaded() -> T:
         if kept:
             return kept[0]
-        with uncut:
+        with _lock:
             if under_way:  # by this very thread, or the lock would have kept it out
                 raise Unreachable(
                     "this signal handler or __del__ interrupted an import that it needs to finish",

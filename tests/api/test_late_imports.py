@@ -30,13 +30,13 @@ def leave(client_socket: Any, state: None, args: dict[str, Any]) -> None: ...
 ALL_CALLS = """
 import os, sys
 from bgpy import BgpyError, Client, Handle
-from bgpy.forks import uncut
+from bgpy import late
 from tests.support.tasks.counting import TASKS, count
 
 class Watch:
     unguarded = []
     def find_spec(self, name, path=None, target=None):
-        if not uncut._is_owned():
+        if not late._lock._is_owned():
             self.unguarded.append(name)
 
 address, tls = sys.argv[1], sys.argv[2] == "tls"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bgpy import Client, Handle, respond
+from endurance.strikes.gap import is_entering
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX timers")
 
@@ -51,7 +52,10 @@ def watchdog() -> Iterator[Arm]:
     kinds: list[type[Exception]] = [Late]
 
     def bark(number: int, frame: FrameType | None) -> None:
-        raise kinds[0]("too slow")
+        if frame is not None and is_entering(frame):
+            signal.setitimer(signal.ITIMER_REAL, 1e-6)  # no library can close that place of 3.14
+        else:
+            raise kinds[0]("too slow")
 
     def arm(seconds: float, kind: type[Exception]) -> None:
         kinds[0] = kind

@@ -51,5 +51,8 @@ def test_files_that_are_gone_are_no_edits(tmp_path: Path) -> None:
     told = _told(path)
     path.unlink()
     assert edited(told) == []
-    assert edited({"mine": ["only a name"], "other": []}) == []
+    odd: list[Any] = [["only a name"], [], 5, None, "text!"]
+    odd += [["f", "v", 1, 2, "3"], ["\0", "v", 1, 2, 3]]
+    assert edited(dict(zip("abcdefg", odd, strict=True))) == []
+    assert stamps([ModuleSource("mine", b"", "<\0>", False)]) == {}
     assert stamps([ModuleSource("mine", b"", str(path), False)]) == {}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bgpy import Client
+from bgpy import Client, Server
 from bgpy.config import Options
 from bgpy.errors import StartupError
 from bgpy.hosting.host import Host
@@ -175,3 +175,35 @@ def test_host_gives_port_and_folder_back_when_it_is_closed(hosted: Host) -> None
     host, port = hosted.address
     hosted.close()
     Host(Options(host=host, port=port), TOKEN).close()
+
+
+AFTER_INIT = """
+import os, resource, shutil, signal
+
+def init_task():
+    {after}
+    return {{"made": "by init"}}
+
+def exec_task(client_socket, state, args):
+    from bgpy import respond
+    respond(client_socket, state)
+
+def exit_task(client_socket, state, args): pass
+"""
+GONE = "shutil.rmtree(os.environ['BGPY_HOME'])"
+FULL = (
+    "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open can't be removed there")
+@pytest.mark.parametrize("after", [GONE, FULL], ids=["gone", "full"])
+def test_server_starts_where_its_record_cannot_be_written_again(tmp_path: Path, after: str) -> None:
+    """What init_task made is not lost for that."""
+    path = tmp_path / "tasks_a.py"
+    path.write_text(AFTER_INIT.format(after=after))
+    handle = Server("127.0.0.1", 0, token=TOKEN, init_file=path).run_background()
+    with handle, Client(handle.address, token=TOKEN) as client:
+        assert client.call({}) == {"made": "by init"}
+        client.terminate()

@@ -7,6 +7,8 @@ import shutil
 import signal
 import stat
 import sys
+import threading
+from typing import Any
 
 import pytest
 
@@ -147,3 +149,25 @@ def test_claim_leaves_another_server_alone_that_has_its_place_by_now(claim: clai
     claim.release()
     assert token_for(ADDRESS) == "other"
     other.release()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open can't be removed there")
+def test_claim_that_is_released_while_it_is_renewed_leaves_nothing(
+    claim: claims.Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that comes second sees what the first has done."""
+    shutil.rmtree(folders.home())
+    ending = threading.Thread(target=claim.release)
+    again = claims.claim
+
+    def slowly(*given: Any) -> claims.Claim:
+        ending.start()
+        ending.join(0.5)  # which it reaches if it may go on, and doesn't have to
+        return again(*given)
+
+    monkeypatch.setattr(claims, "claim", slowly)
+    assert claim.renew()
+    ending.join()
+    assert not os.path.exists(claim.folder.record)
+    assert not os.path.exists(claim.folder.token)
+    again(ADDRESS).release()

@@ -20,13 +20,16 @@ class Absent:
     """What can't be imported, by module and name."""
 
     def __new__(cls, *args: Any, **keywords: Any) -> Absent:
-        return super().__new__(cls)
+        return named(cls.name)
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         pass
 
     def __repr__(self) -> str:
         return f"<{self.name}, which can't be imported here>"
+
+    def __reduce__(self) -> Any:
+        return named, (self.name,)
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -39,6 +42,13 @@ class Absent:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Take an item of a dict."""
+
+
+def named(name: str) -> Absent:
+    """A stand-in for what that names; pickles call this by its name."""
+    made = object.__new__(Absent)
+    made.name = name
+    return made
 
 
 class _Unpickler(pickle.Unpickler):

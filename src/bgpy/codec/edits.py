@@ -20,7 +20,7 @@ In a record it is a list.
 """
 
 _OTHER = (0, 0, 0)
-_FIELDS = ("file", "version", "time", "size", "inode")
+_KINDS = (str, str, int, int, int)
 
 
 def stamps(sources: Iterable[ModuleSource]) -> dict[str, Stamp]:
@@ -32,7 +32,7 @@ def stamps(sources: Iterable[ModuleSource]) -> dict[str, Stamp]:
             if source.code or source.edited:  # before it was looked at, after it was loaded
                 seen = _OTHER
             found[source.name] = source.file, version(source), *seen
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a file's name may be none, as in "<a, b>"
             if is_strike(error):
                 raise
     return found
@@ -40,9 +40,12 @@ def stamps(sources: Iterable[ModuleSource]) -> dict[str, Stamp]:
 
 def edited(told: Mapping[str, Any]) -> list[str]:
     """The modules whose files hold something else now than was loaded; `told` is from a record."""
-    return sorted(
-        name for name, stamp in told.items() if len(stamp) == len(_FIELDS) and _is_edited(*stamp)
-    )
+    return sorted(name for name, stamp in told.items() if _is_stamp(stamp) and _is_edited(*stamp))
+
+
+def _is_stamp(told: Any) -> bool:
+    """Whether that is one of this version's: records are written by other versions, too."""
+    return isinstance(told, (list, tuple)) and tuple(map(type, told)) == _KINDS
 
 
 def _is_edited(file: str, loaded: str, *seen: int) -> bool:
@@ -51,7 +54,7 @@ def _is_edited(file: str, loaded: str, *seen: int) -> bool:
             return False
         with open(file, "rb") as opened:
             return digest(opened.read()) != loaded
-    except OSError as error:  # it is gone, or no longer ours to read
+    except (OSError, ValueError) as error:  # it is gone, no longer ours to read, or no file's name
         if is_strike(error):
             raise
         return False

@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bgpy.codec import absent, by_value
-from bgpy.codec.by_value import tracked
 from bgpy.codec.left_behind import Parts, Sorting, noted
 from bgpy.codec.payload import decode, marked, names_script, unmarked
 from bgpy.codec.revival import (
@@ -37,10 +36,9 @@ from bgpy.codec.revival import (
     begin_their_way,
     finish_anew,
     finish_blank,
-    finish_partly,
     finish_their_way,
-    places,
 )
+from bgpy.codec.worded import finish_partly, is_worded, keep_text, name_of, state_of, text_of
 from bgpy.errors import DecodeError
 from bgpy.late import once
 from bgpy.system.strikes import is_strike_amid
@@ -90,9 +88,14 @@ def pack_all(errors: Sequence[BaseException], room: Room) -> Packed | None:
     return _pack(lambda way: [way.content(error) for error in errors], room)
 
 
-def unpack(packed: Packed, members: list[Exception] | None) -> Exception | None:
-    """The exception of a pickle, a group with these members; None if it can't be rebuilt here."""
-    content = _unpack(packed)
+def unpack(
+    packed: Packed, members: list[Exception] | None, text: str | None = None
+) -> Exception | None:
+    """The exception of a pickle, a group with these members; None if it can't be rebuilt here.
+
+    `text` is what it said where it was pickled; its end may be missing.
+    """
+    content = _unpack(packed, text)
     return None if content is None else made_of(content, members)
 
 
@@ -109,7 +112,7 @@ def made_of(content: Any, members: list[Exception] | None) -> Exception | None:
     try:
         (module, qualname, number, message), state = content
         group: Exception = begin_group(module, qualname, number, message, members)
-        finish_anew(group, state)
+        finish_partly(group, state)
     except Exception as failure:
         if is_strike_amid(failure):
             raise
@@ -122,21 +125,21 @@ def set_past(error: BaseException, name: str, value: Any) -> None:
     BaseException.__dict__[name].__set__(error, value)
 
 
-def _unpack(packed: Packed) -> Any:
+def _unpack(packed: Packed, text: str | None = None) -> Any:
     head, code = packed
     try:
         return decode(head, (), code, "exception")
     except DecodeError as failure:
         if not isinstance(failure.__cause__, (ImportError, AttributeError)):
             return None  # not as it was
-        return _unpack_partly(unmarked(head) if code else head)
+        return _unpack_partly(unmarked(head) if code else head, text)
     except Exception as failure:
         if is_strike_amid(failure):
             raise
         return None
 
 
-def _unpack_partly(head: bytes | memoryview) -> Any:
+def _unpack_partly(head: bytes | memoryview, text: str | None) -> Any:
     """With stand-ins for what can't be imported here; None if the exception itself can't."""
     try:
         content, missing = absent.loads(head)
@@ -148,35 +151,18 @@ def _unpack_partly(head: bytes | memoryview) -> Any:
         attributes = BaseException.__getattribute__(content, "__dict__")
         told = f"can't be imported where this has arrived: {', '.join(missing)}"
         attributes["__notes__"] = [*attributes.get("__notes__", ()), told]
+        if text is not None:
+            keep_text(content, text, is_cut=True)
     return content
 
 
 # The way out
 
 
-def _name(error: BaseException) -> tuple[str, str, str | None]:
-    """Module and name of the class, and its id where it has come or gone by value."""
-    kind = type(error)
-    return kind.__module__, kind.__qualname__, tracked(kind)
-
-
-def _state(error: BaseException) -> tuple[dict[str, Any], dict[tuple[str, str], Any]]:
-    """The attributes of an exception, and what it holds elsewhere, by class and name."""
-    attributes = dict(BaseException.__getattribute__(error, "__dict__"))
-    held = {}
-    for key, place in places(type(error)):
-        try:
-            held[key] = place.__get__(error)
-        except AttributeError as failure:  # nothing is in it
-            if is_strike_amid(failure):
-                raise
-    return attributes, held
-
-
 def _theirs(error: BaseException) -> tuple[Any, ...] | None:
     """What the class's own way to be pickled gives; None where it has none, or that fails."""
-    if not _has_own_way(type(error)):
-        return None
+    if is_worded(error) or not _has_own_way(type(error)):
+        return None  # that of one which brings its text is for Python's own pickle
     try:
         reduced = error.__reduce_ex__(5)
     except BaseException as failure:  # the user's code, which may raise anything
@@ -213,14 +199,14 @@ class _Reducing:
         if not isinstance(error, BaseExceptionGroup):
             return error
         parts = self._parts(error, ())
-        return (*_name(error), error.message), (noted(parts), parts.held)
+        return (*name_of(error), error.message), self._partly(error, parts)
 
     def reduced(self, error: BaseException) -> Any:
         """The parts of `error`, as ``reducer_override`` gives them."""
         if isinstance(error, BaseExceptionGroup):
             parts = self._parts(error, ())
-            group = (*_name(error), error.message, list(error.exceptions))
-            return begin_group, group, (noted(parts), parts.held), None, None, finish_anew
+            group = (*name_of(error), error.message, list(error.exceptions))
+            return begin_group, group, self._partly(error, parts), None, None, finish_partly
         if not isinstance(error, Exception):
             return NotImplemented
         # Of the system's errors the arguments tell more than `args`: the file's name above all.
@@ -229,18 +215,24 @@ class _Reducing:
         if theirs is not None:
             return _their_way(error, theirs, parts)
         state = noted(parts), parts.held
-        partly = (_text(error), parts.args if self._past else None, *state) if parts.left else None
         if self._past:
-            begin: tuple[Any, ...] = begin_blank, _name(error)
+            begin: tuple[Any, ...] = begin_blank, name_of(error)
             finish: tuple[Any, Any] = finish_blank, (parts.args, *state)
         else:
-            begin = begin_anew, (*_name(error), parts.given, parts.args)
+            begin = begin_anew, (*name_of(error), parts.given, parts.args)
             finish = finish_anew, state
-        set_state, settled = finish if partly is None else (finish_partly, partly)
+        partly = self._partly(error, parts)
+        set_state, settled = finish if partly[0] is None else (finish_partly, partly)
         return (*begin, settled, None, None, set_state)
 
+    def _partly(self, error: BaseException, parts: Parts) -> tuple[Any, ...]:
+        """The state for `finish_partly`; its text is None where the class can make that there."""
+        text = text_of(error) if parts.left or is_worded(error) else None
+        past = self._past and not isinstance(error, BaseExceptionGroup)
+        return text, parts.args if past else None, noted(parts), parts.held
+
     def _parts(self, error: BaseException, given: tuple[Any, ...]) -> Parts:
-        parts = Parts(given, ARGS.__get__(error), *_state(error))
+        parts = Parts(given, ARGS.__get__(error), *state_of(error))
         return parts if self._sorting is None else self._sorting.of(error, parts)
 
     def _theirs(self, error: BaseException) -> tuple[Any, ...] | None:
@@ -257,18 +249,9 @@ def _their_way(error: BaseException, theirs: tuple[Any, ...], parts: Parts) -> A
     told by no note, since that way doesn't miss it.
     """
     way: list[bool] = []
-    begun = (way, theirs[:2], *_name(error), parts.given, parts.args)
+    begun = (way, theirs[:2], *name_of(error), parts.given, parts.args)
     state = (way, theirs[2:], parts.attributes, parts.held)
     return begin_their_way, begun, state, None, None, finish_their_way
-
-
-def _text(error: BaseException) -> str | None:
-    try:
-        return str(error)
-    except BaseException as failure:  # the user's code, which may raise anything
-        if isinstance(failure, Exception) and is_strike_amid(failure):
-            raise
-        return None
 
 
 class _File:

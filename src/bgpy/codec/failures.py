@@ -332,7 +332,7 @@ def _made(node: Node, members: list[Exception], rest: list[Any]) -> Exception:
     grouped = members if node.members is not None else None
     error = None
     if isinstance(node.packed, tuple):
-        error = unpack(node.packed, grouped)
+        error = unpack(node.packed, grouped, node.text)
     elif node.packed is not None and node.packed < len(rest):
         error = made_of(rest[node.packed], grouped)
     if error is None and members:

@@ -164,11 +164,15 @@ def show(file: str, start: int, lines: list[str], whole: bool) -> str:
             _texts[file] = True
             _enter(file, lines)
             return file
-        shown, count = file, 1
-        while not _fits(shown, start, lines):
-            count += 1
-            shown = f"{file} ({count})"
-        return shown
+        return _shown_as(file, start, lines)
+
+
+def _shown_as(file: str, start: int, lines: list[str]) -> str:
+    shown, count = file, 1
+    while not _fits(shown, start, lines):
+        count += 1
+        shown = f"{file} ({count})"
+    return shown
 
 
 def _fits(shown: str, start: int, lines: list[str]) -> bool:

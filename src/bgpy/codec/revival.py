@@ -8,7 +8,9 @@
     begin_group       past the constructor, with the members
         │  the exception is known to the pickler now: its state may lead back to it
         ▼
-    finish_anew, finish_their_way, finish_blank, finish_partly: attributes, slots and fields in C
+    finish_anew, finish_their_way, finish_blank: attributes, slots and fields in C
+
+An exception that has left something behind is finished by `bgpy.codec.worded`.
 
 Pickles call these by their names, so those are part of what both sides agree on.
 """
@@ -131,41 +133,6 @@ def finish_blank(error: BaseException, state: Any) -> None:
     args, attributes, held = state
     ARGS.__set__(error, args)
     finish_anew(error, (attributes, held))
-
-
-def finish_partly(error: BaseException, state: Any) -> None:
-    """As `finish_anew`, and `finish_blank` where there are ``args``; with the same text as before.
-
-    A class of the user's may make its text from what was left behind: a response, say. Python's
-    own make theirs from arguments, of which the stand-ins have the texts.
-    """
-    text, args, attributes, held = state
-    if args is not None:
-        ARGS.__set__(error, args)
-    finish_anew(error, (attributes, held))
-    if text is not None and base_of(type(error)) is not type(error) and not _says(error, text):
-        _have_say(error, text)
-
-
-def _says(error: BaseException, text: str) -> bool:
-    try:
-        return str(error) == text
-    except Exception as failure:
-        if is_strike_amid(failure):
-            raise
-        return False
-
-
-def _have_say(error: BaseException, text: str) -> None:
-    """Make `error` one of a class of its own, which is caught as its class and has that text."""
-    kind: Any = type(error)
-    body = {
-        "__slots__": (),
-        "__module__": kind.__module__,
-        "__qualname__": kind.__qualname__,
-        "__str__": lambda self: text,
-    }
-    object.__setattr__(error, "__class__", type(kind)(kind.__name__, (kind,), body))
 
 
 def begin_their_way(

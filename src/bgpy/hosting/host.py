@@ -24,6 +24,7 @@ from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io import listener, unix
 from bgpy.state import claims, folders, occupied, records, sockets
 from bgpy.system.exiting import leave
+from bgpy.system.strikes import is_strike
 from bgpy.tasks import init_file
 from bgpy.version import __version__
 
@@ -139,7 +140,7 @@ class Host:
 
         def initialized() -> None:
             if catalogue.stamps:
-                self.claim.write(replace(record, modules=catalogue.stamps), token)
+                self._tell_modules(replace(record, modules=catalogue.stamps), token)
             ready()
             begun.append(True)
 
@@ -178,6 +179,22 @@ class Host:
             log.info("the server has ended")
         finally:
             self.close()
+
+    def _tell_modules(self, record: records.Record, token: str | None) -> None:
+        """Write the record once more, with the modules that the tasks use.
+
+        By now `init_task` has run. What it made is worth more than a warning about edited files.
+        """
+        try:
+            self.claim.write(record, token)
+        except OSError as error:  # StartupError is one: the disk is full, or the folder removed
+            if is_strike(error):
+                raise
+            log.warning(
+                "the server's record can't be written again, so nobody will be warned when its "
+                "modules are edited: %s",
+                error,
+            )
 
     def _end_in_order(self, why: str) -> str:
         """How this server, whose tasks have all run, ends now since `why`."""

@@ -125,7 +125,7 @@ class Ending:
         """Whether that request is an exit that waits for its turn, or for the server's end."""
         with self._lock:
             waiting = [self.turn, *self._kept]
-            return any(job and (job.owner, job.request) == (owner, request) for job in waiting)
+        return any(job and (job.owner, job.request) == (owner, request) for job in waiting)
 
     def interrupt(self) -> None:
         """Note that the process was asked to end."""

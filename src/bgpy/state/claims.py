@@ -7,6 +7,7 @@ end. The record that it writes there lets clients find it (`bgpy.state.records`)
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import asdict, replace
 
 from bgpy.address import Address
@@ -21,7 +22,16 @@ from bgpy.system.strikes import is_strike
 
 
 class Claim:
-    """The right to be the server at an address, from `claim` until `release`."""
+    """The right to be the server at an address, from `claim` until `release`.
+
+    The server's standby renews the claim while its main thread may release it. Both hold
+    ``_changing`` from their first look at the files to their last change of them, so that nothing
+    is claimed anew after the release, and no lock is closed that the other one looks at. Who waits
+    for it waits for files alone: neither calls anything of the user's. A handler of a signal that
+    raises there leaves the release undone, and `release` may be called again. A forked child
+    doesn't take it: the thread that held it in its parent is not there. Nor does `drop`, which a
+    handler calls.
+    """
 
     def __init__(self, host: str, port: int, folder: Folder, lock_fd: int) -> None:
         self.host = host
@@ -29,6 +39,7 @@ class Claim:
         self.folder = folder
         self.lock_fd = lock_fd
         self._owner = os.getpid()
+        self._changing = threading.Lock()
         self._published: tuple[Record, str | None] | None = None
 
     def write(self, record: Record, token: str | None) -> None:
@@ -45,19 +56,22 @@ class Claim:
         With `ended`, how the server ended, its record is kept aside for those who ask that.
         In a forked child this only closes the child's copy of the lock.
         """
-        if self.lock_fd < 0:
+        if os.getpid() != self._owner:
+            self.close_in_child()
             return
-        last = self._last(ended)
-        self._published = None  # the thread that renews claims may look once more: it is over
-        if os.getpid() == self._owner:
-            if self._is_in_place():
-                with guarded(self.folder.guard):
-                    records.remove(self.folder, last)
-                    # Explicitly: closing alone leaves it held by children that were forked.
-                    unlock(self.lock_fd)
-            else:  # the folder was removed, or is another server's by now
+        with self._changing:
+            if self.lock_fd >= 0:
+                self._release(self._last(ended))
+
+    def _release(self, last: Record | None) -> None:
+        if self._is_in_place():
+            with guarded(self.folder.guard):
+                records.remove(self.folder, last)
+                # Explicitly: closing alone leaves it held by children that were forked.
                 unlock(self.lock_fd)
-        self.close_in_child()
+        else:  # the folder was removed, or is another server's by now
+            unlock(self.lock_fd)
+        self._close()
 
     def renew(self) -> bool:
         """Claim the address once more if its folder was removed below this server.
@@ -65,14 +79,15 @@ class Claim:
         Clients find record and token again then. Tells whether that was done. Raises `StartupError`
         where the folder can't be made, or is claimed by another server by now.
         """
-        published = self._published
-        if published is None or self._is_in_place() or self._published is None:
-            return False
-        again = claim((self.host, self.port))
-        os.close(self.lock_fd)
-        self.lock_fd = again.lock_fd
-        self.write(*published)
-        return True
+        with self._changing:
+            published = self._published
+            if self.lock_fd < 0 or published is None or self._is_in_place():
+                return False
+            again = claim((self.host, self.port))
+            os.close(self.lock_fd)
+            self.lock_fd = again.lock_fd
+            self.write(*published)
+            return True
 
     def _is_in_place(self) -> bool:
         """Whether the lock that this process holds is the one that others would look at."""
@@ -97,8 +112,11 @@ class Claim:
     def close_in_child(self) -> None:
         """Close this process's copy of the lock, so that only the server itself holds it."""
         if self.lock_fd >= 0:
-            os.close(self.lock_fd)
-            self.lock_fd = -1
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self.lock_fd)
+        self.lock_fd = -1
 
 
 def claim(address: tuple[str, int]) -> Claim:

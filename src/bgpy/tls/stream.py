@@ -194,12 +194,10 @@ class TlsSocket(_OverSocket):
             self._settle()
             if self._ciphertext:
                 self._flush()  # raises if nothing can be sent
-            if self._ciphertext:
-                return
             for chunk in chunks(pieces, self._owed):
-                self._send_chunk(chunk)
                 if self._ciphertext:
                     return
+                self._send_chunk(chunk)  # last: tests/test_covered.py says why
 
     def _send_chunk(self, chunk: Piece) -> None:
         """Encrypt and send `chunk` while nothing is unsent."""

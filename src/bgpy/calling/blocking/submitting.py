@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bgpy.calling.blocking.access import Access, is_own_server
@@ -208,10 +208,9 @@ class Submitter:
         Whether others are left.
         """
         with self._shared.lock:
-            for each in self.posted.copy():
-                if is_over(each.terms.deadline):
-                    self._settle(each, not_connected(each.call.timeout, self._shared.address))
-                    self.posted.remove(each)
+            for each in _late(self.posted):
+                self._settle(each, not_connected(each.call.timeout, self._shared.address))
+                self.posted.remove(each)  # last: tests/test_covered.py says why
         return bool(self.posted)
 
     def _fail_all(self, error: Exception) -> None:
@@ -255,3 +254,7 @@ class Submitter:
             with self._access.here.inside:
                 channel.waited_for(future)
         return True
+
+
+def _late(posted: Iterable[Posted]) -> list[Posted]:
+    return [each for each in posted if is_over(each.terms.deadline)]

@@ -285,11 +285,14 @@ class Reactor:
         with self._role.polling:
             self._role.asked = False
             self._poller = get_ident()
-            while busy() and (left := until - monotonic()) > 0:
-                self._poll(0.0)  # a change may send the last of it
-                if busy():
-                    self._poll(left)
+            self._poll_while(busy, until)
             self._poller = None
+
+    def _poll_while(self, busy: Callable[[], bool], until: float) -> None:
+        while busy() and (left := until - monotonic()) > 0:
+            self._poll(0.0)  # a change may send the last of it
+            if busy():
+                self._poll(left)
 
     def close(self) -> None:
         """End the standby and give back the descriptors; called after `serve` has returned."""
