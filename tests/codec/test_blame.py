@@ -204,7 +204,9 @@ def _endless(self: Any) -> Any:
 LARGE: dict[str, Callable[[], Any]] = {
     "endless": lambda: [_Odd(__reduce__=_endless)],
     "many": lambda: {"rows": {number: (number,) for number in range(500_000)}, "z": LOCK},
-    "nested": lambda: functools.reduce(lambda x, _: [list(range(300_000)), x], range(20), [LOCK]),
+    "nested": lambda: functools.reduce(
+        lambda x, _: [list(range(300_000)), x], range(20), list[Any]((LOCK,))
+    ),
 }
 
 
