@@ -78,7 +78,7 @@ def test_once_says_so_when_code_interrupts_the_import_that_it_needs() -> None:
         return 1
 
     assert load() == 1
-    assert "interrupted an import" in str(errors[0])
+    assert "needs an import that it has just interrupted" in str(errors[0])
     assert load() == 1
 
 

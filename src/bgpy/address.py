@@ -34,6 +34,9 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Hosts that stand for all interfaces, and the loopback address that reaches them."""
 
 HAS_UNIX_SOCKETS = hasattr(socket, "AF_UNIX")
+NO_UNIX_SOCKETS = "Python has no Unix sockets on Windows"
+USE_LOOPBACK = "use 127.0.0.1 and a port"
+"""What an error says of a ``unix:`` address there, and advises."""
 
 
 class Address(NamedTuple):

@@ -61,8 +61,9 @@ def once(load: Callable[[], T]) -> Callable[[], T]:
         with _lock:
             if under_way:  # by this very thread, or the lock would have kept it out
                 raise Unreachable(
-                    "this signal handler or __del__ interrupted an import that it needs to finish",
-                    advice="make one such call earlier, outside of signal handlers and __del__",
+                    "this call, in a signal handler or __del__, needs an import that it has just "
+                    "interrupted",
+                    advice="make one bgpy call earlier, in ordinary code",
                     progress="not started",
                 )
             if not kept:

@@ -77,7 +77,7 @@ def test_failure_after_the_response_is_logged_as_one(start: Start, args: dict[st
     assert handle.wait(30)
     log = _log(handle)
     assert "exec_task failed after it had responded; the caller has its response" in log
-    assert ("has its response already" if "again" in args else "LookupError: why") in log
+    assert ("has already been answered" if "again" in args else "LookupError: why") in log
 
 
 def _exec_answering(client_socket: Any, kept: list[Any], args: dict[str, Any]) -> None:

@@ -228,7 +228,7 @@ def test_failing_exit_task_is_exit_code_1(bgpy: Run, start: Start) -> None:
 def test_terminate_says_what_it_waits_for_and_that_the_server_ends_all_the_same(
     start: Start,
 ) -> None:
-    """Behind a task that runs and runs; Ctrl-C ends the command alone."""
+    """Behind a task that runs and runs; Ctrl-C ends the command only."""
     handle, client = start()
     client.initialize(*TASKS)
     with Gate() as gate:
@@ -306,15 +306,15 @@ def test_wrong_usage_is_exit_code_2(bgpy: Run, args: tuple[str, ...]) -> None:
         (("server", "127.0.0.1", "--port", "4"), "127.0.0.1:54321"),
         (("status", "127.0.0.1:1"), "'bgpy doctor ADDRESS'"),
         (("terminate", "24321"), "write 127.0.0.1:24321"),
-        (("server", "tasks.py"), "'bgpy server -i tasks.py'"),
-        (("server", "tasks.py", "5"), "'bgpy server -i tasks.py'"),
+        (("server", "tasks.py"), "'bgpy server [ADDRESS] -i tasks.py'"),
+        (("server", "tasks.py", "5"), "'bgpy server [ADDRESS] -i tasks.py'"),
         (("help",), "'bgpy --help'"),
         (("call", "127.0.0.1:1"), "Client(ADDRESS).call"),
         (("token", "add", "box:1"), "'bgpy add ADDRESS'"),
         (("token", "new"), "token_create()"),
         (("add", "--token", "x"), "read from standard input"),
         (("terminate", "--force", "127.0.0.1:1"), "'bgpy doctor ADDRESS' tells the process"),
-        (("terminate", "--timeout", "5"), "Ctrl-C ends the wait"),
+        (("terminate", "--timeout", "5"), "Ctrl-C stops waiting"),
         (("server", "--verbose"), "-l DEBUG"),
     ],
 )

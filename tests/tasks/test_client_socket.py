@@ -180,9 +180,9 @@ def test_deferred_may_be_dropped_while_another_call_is_claimed(
     """The collector may also run in the middle of `respond`."""
 
     class Collects(AlreadyResponded):
-        def __init__(self, text: str) -> None:
+        def __init__(self, text: str, advice: str) -> None:
             gc.collect()
-            super().__init__(text)
+            super().__init__(text, advice=advice)
 
     monkeypatch.setattr(client_socket_module, "AlreadyResponded", Collects)
     answered = through(outlet)
@@ -277,7 +277,9 @@ def test_second_response_is_told_how_the_call_ended(outlet: Outlet) -> None:
     """Of `defer` only where that would have helped."""
     twice = ClientSocket(outlet, 1, True)
     twice.respond(1)
-    with pytest.raises(AlreadyResponded, match="each call gets one") as caught:
+    with pytest.raises(
+        AlreadyResponded, match="already been answered: call respond\\(\\) once"
+    ) as caught:
         twice.respond(2)
     assert "defer" not in str(caught.value).lower()
     for ended in (Ended.SILENT, Ended.RAISED):

@@ -81,8 +81,8 @@ def found(given: Given | Left) -> Given | Left:
 def left_behind(address: Address) -> AuthenticationError:
     """The error of a client whose token has not come along, and that finds none here."""
     return AuthenticationError(
-        f"this client of {address} was pickled where it had been given its token, which does not "
-        "travel, and there is no token for that address here",
+        f"this client of {address} was unpickled without its token (one that Client() is given is "
+        "not pickled), and no token for that address is known here",
         advice=f"set BGPY_TOKEN here, or run 'bgpy add {address}' once, or pickle the address "
         "alone and make a Client with the token here",
         address=address,

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import click
 
@@ -137,7 +138,7 @@ def server(
             raise init_files.failure(init_file, error) from error
         end_soon(FAILED if failed else 0)
         if failed:
-            leave(f"exit_task raised {failed}; the server has ended all the same", FAILED)
+            _leave_after_failure(failed)
 
 
 @program.command(short_help="Run a server's exit_task and end it.")
@@ -155,8 +156,8 @@ def terminate(
 ) -> None:
     """End the server at ADDRESS: run its exit_task, and wait until its process has exited.
 
-    The running task, and what was queued before, run first. Ctrl-C ends the wait alone: the server
-    ends all the same. If exit_task raises, that is told, the code is 1, and the server has ended.
+    The running task, and what was queued before, run first. Ctrl-C stops waiting; the server still
+    ends. If exit_task raises, that is told, the code is 1, and the server has ended.
     """
     with failures():
         from bgpy.api.client import Client
@@ -269,12 +270,17 @@ def version() -> None:
     click.echo(f"bgpy {__version__}")
 
 
+def _leave_after_failure(raised: str) -> NoReturn:
+    """Say what `exit_task` raised, and leave with the code for that."""
+    leave(f"exit_task raised {raised}; the server has ended all the same", FAILED)
+
+
 def _refuse_file(address: str | None) -> None:
     """Raise a usage error for an init file that was given without its option."""
     if address is not None and (address.endswith(".py") or os.path.isfile(address)):
         raise click.UsageError(
-            f"{address!r} is a file, not an address: 'bgpy server -i {address}' runs it, with an "
-            "ADDRESS before -i if it is to have one"
+            f"{address!r} is a file, not an address; to run it: 'bgpy server [ADDRESS] -i "
+            f"{address}'"
         )
 
 
@@ -285,7 +291,7 @@ def _telling_of_the_wait(address: str) -> Iterator[None]:
 
     text = (
         f"bgpy: waiting for the server at {address}: it ends when its running task, what is "
-        "queued and exit_task have run (Ctrl-C ends the wait alone)"
+        "queued and exit_task have run (Ctrl-C stops waiting; the server still ends)"
     )
     timer = threading.Timer(SILENCE, click.echo, (text,), {"err": True})
     timer.daemon = True
@@ -305,6 +311,6 @@ def _telling_of_the_wait(address: str) -> Iterator[None]:
 
         click.echo(remote_text(error).rstrip(), err=True)
         described = worded(error) if isinstance(error, BgpyError) else repr(error)
-        leave(f"exit_task raised {described}; the server has ended all the same", FAILED)
+        _leave_after_failure(described)
     finally:
         timer.cancel()

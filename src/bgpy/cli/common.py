@@ -51,7 +51,10 @@ TO_KILL = (
     "'bgpy terminate' waits for exit_task; to end a server at once, without it, 'bgpy doctor "
     "ADDRESS' tells the process to kill"
 )
-TO_WAIT = "'bgpy terminate' waits until the server has ended, and Ctrl-C ends the wait alone"
+TO_WAIT = (
+    "'bgpy terminate' waits until the server has ended; Ctrl-C stops waiting, and the server still "
+    "ends"
+)
 TO_LOG = "'bgpy server' and 'bgpy terminate' log more with -l DEBUG"
 TO_TYPE = (
     "no token belongs on a command line, where other users can see it: it is asked for, or read "

@@ -213,10 +213,14 @@ class Host:
         self.claim.drop(_ending("at once", why))
         self._listener.close()
 
+    def renew_folder(self) -> None:
+        """Make the server's folder anew where it was removed; raises `OSError` as `Claim.renew`."""
+        if self.claim.renew():
+            log.warning("the server's folder had been removed: it was made anew")
+
     def _tend(self) -> None:
         try:
-            if self.claim.renew():
-                log.warning("the server's folder had been removed: it was made anew")
+            self.renew_folder()
         except OSError as error:  # in the standby's thread: none of a signal handler's
             log.debug("the server's folder can't be made anew: %s", error)
 

@@ -53,8 +53,7 @@ def main(settings: Settings, ready: Ready) -> None:
     def tend_log() -> None:
         nonlocal failed
         try:
-            if server.claim.renew():
-                log.warning("the server's folder had been removed: it was made anew")
+            server.renew_folder()
             if not rotation.due(time.monotonic()):
                 return
             rotation.renew()

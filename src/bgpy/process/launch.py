@@ -71,18 +71,21 @@ def launch(options: Options, token: str, module: str) -> Started:
     return Started(start.server, *ready[1:])
 
 
+_IN_FOREGROUND = "serve in the foreground instead: call run()"
+
+
 def _command() -> list[str]:
     if getattr(sys, "frozen", False):
         raise StartupError(
             "this program is a frozen executable: it has no Python interpreter to run a "
             "background server with",
-            advice="serve in the foreground (`run`) instead",
+            advice=_IN_FOREGROUND,
         )
     if not sys.executable:
         raise StartupError(
             "the path of the Python interpreter (sys.executable) is unknown, so this program "
             "can't start a background server",
-            advice="serve in the foreground (`run`) instead",
+            advice=_IN_FOREGROUND,
         )
     import subprocess  # as tempfile
 

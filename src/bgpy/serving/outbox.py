@@ -15,8 +15,8 @@ Today each answer is sent at once, by the thread that has it. A durable server w
 here what tells of a state that isn't committed yet: replies, failures of tasks, and
 receipts, in their order, each with the serial of the commit that it waits for; once that
 is through, they are sent in one go, and where it fails, each becomes a refusal.
-`refuse` is never held, since what was refused has changed nothing. Only `_send` and the
-one line of `reply` which goes to the session have to know.
+`refuse` is never held, since what was refused has changed nothing. Only the lines that
+go to the session, by `peer.send` and `peer.reply`, have to know.
 
 **Whose failure.** A `Reason` other than TASK says that bgpy itself made the failure. It is
 given by the caller, and never read off an error's type: a task may raise any error of
@@ -61,7 +61,6 @@ from bgpy.wire.messages import (
     CODEC_PICKLE,
     Failure,
     Goodbye,
-    Message,
     Reason,
     Receipt,
     ReceiptCode,
@@ -76,8 +75,8 @@ WITHOUT_RESPONSE = {
     (Kind.EXEC, False): "exec_task returned None without responding; the state stays as it was",
     (Kind.EXEC, True): "exec_task returned a value without responding; that value became the state "
     "of the server, and no response was sent",
-    (Kind.EXIT, False): "terminate() was to wait for the response of exit_task, which returned "
-    "without responding; the server has ended",
+    (Kind.EXIT, False): "exit_task returned without calling respond(), so "
+    "terminate(await_response=True) has nothing to return; the server has ended",
 }
 """What is said of a task without a response, by its kind and whether it returned a state."""
 
@@ -210,21 +209,16 @@ class Outbox:
 
     def receipt(self, peer: Peer, request: int, code: int = ReceiptCode.RECEIVED) -> None:
         """Say that a request has arrived, or what came of an init."""
-        self._send(peer, Receipt(request, code))
+        peer.send(Receipt(request, code))
 
     def refuse(self, peer: Peer, request: int, reason: Reason, text: str) -> None:
         """Say that a request has not run and never will, and why."""
-        self._send(peer, Failure(request, reason, text=text))
+        peer.send(Failure(request, reason, text=text))
 
     def refuse_connection(self, peer: Peer, request: int, text: str) -> None:
         """Tell a client how it broke the protocol; the caller closes the connection."""
         self.refuse(peer, request, Reason.PROTOCOL, text)
         peer.send(Goodbye(text))
-
-    # The way out
-
-    def _send(self, peer: Peer, message: Message) -> None:
-        peer.send(message)
 
     def _send_failure(self, job: Job, failure: BaseException, reason: Reason) -> None:
         peer = job.peer
@@ -235,7 +229,7 @@ class Outbox:
             traceback, packed = "", None
         plain = Failure(job.request, reason, name, text, traceback)
         try:
-            self._send(peer, _with(plain, packed))
+            peer.send(_with(plain, packed))
         except MessageTooLarge as error:
             short = plain._replace(traceback=traceback[-_SHORT:])
             self._send_short(
@@ -249,11 +243,11 @@ class Outbox:
         """Send a failure without its causes; in few words if it is too large all the same."""
         if packed is not None:
             try:
-                self._send(peer, _with(plain, packed))
+                peer.send(_with(plain, packed))
                 return
             except MessageTooLarge as too_large:
                 error = too_large
-        self._send(peer, plain._replace(text=f"{plain.text[:_SHORT]} ... ({error})", traceback=""))
+        peer.send(plain._replace(text=f"{plain.text[:_SHORT]} ... ({error})", traceback=""))
 
     # Failures that nobody waits for
 

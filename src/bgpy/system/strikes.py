@@ -18,8 +18,9 @@ from socket import socket
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
-_LIBRARIES = sys.stdlib_module_names | {__name__.partition(".")[0], "platformdirs", "psutil"}
-_EXAMPLES = "bgpy.example"
+from bgpy.system.ours import is_ours
+
+_LIBRARIES = sys.stdlib_module_names | {"platformdirs", "psutil"}
 
 
 def is_strike(error: BaseException) -> bool:
@@ -68,8 +69,8 @@ def _code_of(handler: Any) -> CodeType | None:
 
 
 def _is_of_libraries(frame: FrameType) -> bool:
-    name = str(frame.f_globals.get("__name__", ""))
-    return name.partition(".")[0] in _LIBRARIES and not name.startswith(_EXAMPLES)
+    name = frame.f_globals.get("__name__", "")
+    return is_ours(name) or str(name).partition(".")[0] in _LIBRARIES
 
 
 def _is_of_socket(frame: FrameType) -> bool:

@@ -191,7 +191,7 @@ class ClientSocket:
                     # No mistake of who answers now: the caller has been told, and the log
                     # counts such calls.
                     return
-                raise AlreadyResponded(_why_not(self.ended))
+                raise _already(self.ended)
             send()
         except BaseException:
             with _claiming.here:
@@ -204,13 +204,14 @@ class ClientSocket:
             raise_held()
 
 
-def _why_not(ended: Ended | None) -> str:
-    if ended is None:
-        return (
-            "this call has its response already, and each call gets one; a client socket serves "
-            "the call that it was given for, and no later one"
-        )
-    return f"this call has ended already: {ended.value}"
+def _already(ended: Ended | None) -> AlreadyResponded:
+    """The error of a second answer to a call, by how it ended; None for a response."""
+    if ended is not None:
+        return AlreadyResponded(f"this call has ended already: {ended.value}")
+    return AlreadyResponded(
+        "this call has already been answered",
+        advice="call respond() once for each call, and don't keep its client socket for later ones",
+    )
 
 
 class Deferred:

@@ -239,7 +239,10 @@ class Connection:
             where = "during the handshake" if self.reader is None else "within a message"
             text = f"the other side closed the connection {where}"
             if isinstance(self._handshake, ServerHandshake) and self._handshake.awaits_proof:
-                text = "it left at the server's proof, as a client with a wrong token or none does"
+                text = (
+                    "the client hung up during authentication, probably because its token is "
+                    "wrong or missing"
+                )
             self._fail(RemoteProtocolError(text))
         self._move(ConnectionEvent.END)
 

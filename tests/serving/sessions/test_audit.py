@@ -28,7 +28,9 @@ def test_audit_writes_peer_client_and_outcome_when_a_client_leaves(
 ) -> None:
     """One line, at level INFO."""
     Audit().ended("127.0.0.1:7", b"\x01\xff", "left")
-    assert caplog.record_tuples == [("bgpy.server", logging.INFO, "127.0.0.1:7 client 01ff left")]
+    assert caplog.record_tuples == [
+        ("bgpy.server", logging.INFO, "127.0.0.1:7 client 01ff: disconnected (left)")
+    ]
 
 
 def test_audit_leaves_out_strangers_when_they_are_too_many(
@@ -45,8 +47,8 @@ def test_audit_leaves_out_strangers_when_they_are_too_many(
     texts = [record.getMessage() for record in caplog.records[BURST:]]
     assert texts == [
         f"{2 * BURST} more connections ended before proving the token",
-        "p client - closed",
-        "p client - closed",
+        "p client -: disconnected (closed)",
+        "p client -: disconnected (closed)",
     ]
 
 
@@ -58,7 +60,7 @@ def test_audit_writes_all_clients_when_strangers_are_too_many(
     for _ in range(2 * BURST):
         log.ended("p", b"", "closed")
     log.ended("q", b"c", "left")
-    assert caplog.records[-1].getMessage() == "q client 63 left"
+    assert caplog.records[-1].getMessage() == "q client 63: disconnected (left)"
 
 
 def test_audit_tells_what_was_left_out_once_when_the_server_ends(

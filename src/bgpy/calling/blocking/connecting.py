@@ -151,8 +151,8 @@ def _of_tunnel(target: Target, error: NotRunning) -> NotRunning:
         return error
     return NotRunning(
         error.problem,
-        advice="open the tunnel to the server's machine again, since its token was kept by "
-        "'bgpy add', or start a server here",
+        advice="this address's token was kept by 'bgpy add', so a tunnel probably led to the "
+        "server: open it again, or start a server here",
         address=place,
     )
 

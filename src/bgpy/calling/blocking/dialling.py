@@ -18,7 +18,7 @@ from time import monotonic
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
-from bgpy.address import Address, dialled, resolve
+from bgpy.address import NO_UNIX_SOCKETS, USE_LOOPBACK, Address, dialled, resolve
 from bgpy.calling.blocking.racing import race
 from bgpy.encryption import Encryption, encryption
 from bgpy.errors import (
@@ -119,11 +119,7 @@ def _no_way(address: Address, error: OSError) -> ConnectError:
 if sys.platform == "win32":
 
     def _reach_unix(address: Address, path: str, deadline: float) -> socket.socket:
-        raise Unreachable(
-            "Python has no Unix sockets on Windows",
-            advice="use 127.0.0.1 and a port",
-            address=address,
-        )
+        raise Unreachable(NO_UNIX_SOCKETS, advice=USE_LOOPBACK, address=address)
 
 else:
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from bgpy.address import NO_UNIX_SOCKETS, USE_LOOPBACK
 from bgpy.errors import StartupError
 from bgpy.state import folders
 
@@ -24,9 +25,7 @@ if sys.platform == "win32":
 
     def bind(path: str, backlog: int) -> socket.socket:
         """Listen at `path`."""
-        raise StartupError(
-            "Python has no Unix sockets on Windows", advice="use 127.0.0.1 and a port"
-        )
+        raise StartupError(NO_UNIX_SOCKETS, advice=USE_LOOPBACK)
 
     def identity(path: str) -> object:
         """Tell the file at `path` from any other."""

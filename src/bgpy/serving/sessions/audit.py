@@ -29,10 +29,10 @@ class Audit:
     def ended(self, peer: str, client_id: bytes, outcome: str) -> None:
         """Note that a connection has ended; `client_id` is empty if it proved no token."""
         if client_id:
-            log.info("%s client %s %s", peer, client_id.hex(), outcome)
+            log.info("%s client %s: disconnected (%s)", peer, client_id.hex(), outcome)
         elif self._may_write():
             self.tell_left_out()
-            log.warning("%s client - %s", peer, outcome)
+            log.warning("%s client -: disconnected (%s)", peer, outcome)
 
     def tell_left_out(self) -> None:
         """Say how many lines were left out since the last time, if any were."""
