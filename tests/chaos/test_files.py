@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from bgpy import Client, Handle, Server, StartupError
+from bgpy.address import parse
+from bgpy.errors import AuthenticationError
 from bgpy.state import claims, folders, records
 from bgpy.system import processes
 from tests.support.aftermath import PROMPT
+from tests.support.peers import wait_until
 from tests.support.tasks.troubled import TASKS, request, right_answer
 from tests.support.tokens import token_for
 from tests.support.ways import Way
@@ -158,6 +162,22 @@ def test_client_and_next_server_meet_a_documented_error_when_a_file_is_damaged(
         assert locks or not path.stat().st_mode & 0o077
     finally:
         again.release()
+
+
+def test_folder_that_was_removed_is_made_anew_once_a_client_was_turned_away(
+    bgpy_home: Path,
+) -> None:
+    """Though nothing else happens there, and the server has just looked after it."""
+    handle = Server("127.0.0.1", 0).run_background()
+    try:
+        shutil.rmtree(bgpy_home)
+        with pytest.raises(AuthenticationError):
+            Client(handle.address).ping()
+        wait_until(lambda: token_for(parse(handle.address)) is not None, "the token is there")
+        with Client(handle.address) as client:
+            client.ping()
+    finally:
+        handle.kill()
 
 
 @pytest.mark.parametrize("name", NAMES)

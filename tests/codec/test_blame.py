@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from bgpy.codec.blame import blame
+from bgpy.codec.patience import LONGEST_LOOK
+from bgpy.codec.payload import encode
+from bgpy.errors import EncodeError
 
 LOCK = threading.Lock()
 
@@ -124,3 +130,90 @@ def test_long_ways_and_circles_end() -> None:
     odd = SCRIPT["Odd"]()
     assert blame({odd: LOCK, "x" * 1000: 1}, "args")[0] == "args[<Odd>]"
     assert blame({"x" * 1000: LOCK}, "args")[0] == f"args['{'x' * 99}...]"
+
+
+def _raise(*_: Any) -> Any:
+    raise SystemExit(3)
+
+
+class _Odd:
+    """Something of the user's that does the wrong thing when it is looked at."""
+
+    def __init__(self, **methods: Any) -> None:
+        self.__class__ = type("Odd", (_Odd,), methods)  # type: ignore[assignment]
+        self.lock = LOCK
+
+
+class _Items(dict[str, Any]):
+    items = values = __iter__ = _raise  # type: ignore[assignment]
+
+
+ODD: dict[str, tuple[Any, str]] = {
+    "no arguments": (_Odd(__reduce__=lambda self: (_Odd, None)), "[1]"),
+    "no rows": (_Odd(__reduce__=lambda self: (_Odd, (), None, 5)), "[1]"),
+    "no pairs": (_Odd(__reduce__=lambda self: (_Odd, (LOCK,), None, None, iter([1]))), "[1]"),
+    "own items": (_Items(a=LOCK), "[1]['a']"),
+    "repr": ({_Odd(__repr__=_raise): 1}, "[1] -> key <Odd> -> attribute 'lock'"),
+    "no module": (_Odd(__module__=None), "[1] -> attribute 'lock'"),
+    "rows that raise": (_Odd(__reduce__=lambda self: (_Odd, (), None, map(_raise, "a"))), "[1]"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_whatever_the_users_code_raises_the_way_is_told(case: str) -> None:
+    """Also what ends programs: one `EncodeError` tells of it all."""
+    obj, way = ODD[case]
+    assert blame([1, obj], "args")[0].startswith(f"args{way}")
+
+
+def test_reduce_that_exits_is_to_blame_and_exits_nobody() -> None:
+    """It is asked again while the way is looked for."""
+    asked = itertools.count()
+
+    def reduced(self: Any) -> Any:
+        return _raise() if next(asked) > 1 else LOCK
+
+    assert blame([_Odd(__reduce__=_raise)], "args")[0] == "args[0]"
+    with pytest.raises(EncodeError, match=r"args\[0\] can't be sent"):
+        encode([_Odd(__reduce__=reduced)], "args")
+
+    class Mute(Exception):
+        __str__ = _raise
+
+    def refuse(self: Any) -> Any:
+        raise Mute
+
+    with pytest.raises(EncodeError, match=r"args\[0\] can't be sent: .*Mute"):
+        encode([_Odd(__reduce__=refuse)], "args")
+
+
+def test_keyboard_interrupt_is_not_taken_for_the_objects() -> None:
+    """Who presses Ctrl-C waits for no way."""
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        blame([_Odd(__reduce__=interrupted)], "args")
+
+
+def _endless(self: Any) -> Any:
+    return _Odd, (), None, map(list, itertools.repeat([]))
+
+
+LARGE: dict[str, Callable[[], Any]] = {
+    "endless": lambda: [_Odd(__reduce__=_endless)],
+    "many": lambda: {"rows": {number: (number,) for number in range(500_000)}, "z": LOCK},
+    "nested": lambda: functools.reduce(
+        lambda x, _: [list(range(300_000)), x], range(20), list[Any]((LOCK,))
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_looking_takes_no_longer_than_it_may(case: str) -> None:
+    """The way is told as far as it is known then."""
+    obj = LARGE[case]()
+    began = time.thread_time()
+    assert blame(obj, "args")[0].startswith("args")
+    assert time.thread_time() - began < 5 * LONGEST_LOOK

@@ -24,6 +24,7 @@ from bgpy.codec.exceptions import (
     unpack,
     unpack_all,
 )
+from bgpy.codec.patience import Patience
 
 
 def _there(error: BaseException, members: list[Exception] | None = None) -> Any:
@@ -503,6 +504,53 @@ def test_exceptions_within_leave_behind_what_is_theirs() -> None:
     there = _there(group, [KeyError(2)])
     assert (there.count, repr(there.exceptions)) == (3, "(KeyError(2),)")
     assert "'lock'" in there.__notes__[0]
+
+
+class Counted(Exception):
+    """Counts how often its text is made."""
+
+    said = 0
+
+    def __init__(self, number: int, inner: Any) -> None:
+        super().__init__(number, inner)
+        self.lock = threading.Lock()
+        self.inner = [inner]
+
+    def __str__(self) -> str:
+        Counted.said += 1
+        return f"number {self.args[0]} {self.lock.locked()}"
+
+
+def test_exceptions_within_exceptions_are_looked_through_once_each() -> None:
+    """Not each one again for those that hold it."""
+    Counted.said = 0
+    error = None
+    for number in range(40):
+        error = Counted(number, error)
+    assert error is not None
+    there = _there(error)
+    for number in reversed(range(40)):
+        assert isinstance(there, Counted)
+        assert str(there) == f"number {number} False"
+        there = there.args[1]
+    assert Counted.said < 40 * 4
+
+
+def test_what_is_not_found_out_in_time_is_left_behind() -> None:
+    """Type, text and what is plain arrive all the same."""
+    error = Counted(5, ["may be large"])
+    packed = pack(error, None, Patience(-1))
+    assert packed is not None
+    there: Any = unpack(packed, None)
+    assert isinstance(there, Counted)
+    assert (str(there), there.args[0], str(there.args[1])) == (
+        *("number 5 False", 5),
+        "['may be large']",
+    )
+    assert "argument 2 (list)" in there.__notes__[0]
+    packed = pack_all([error, ValueError([1])], Room(10**6), Patience(-1))
+    assert packed is not None
+    assert [str(each) for each in unpack_all(packed)] == ["number 5 False", "[1]"]
 
 
 # Groups

@@ -18,7 +18,7 @@ from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.questions import LONGEST_QUESTION, Questions
 from bgpy.serving.queue import JobQueue
-from bgpy.serving.requests import CALLS_ITSELF, Requests, ServerParts
+from bgpy.serving.requests import CALLS_ITSELF, LONGEST_STATUS, Requests, ServerParts
 from bgpy.serving.worker import SHUTTING_DOWN, Worker
 from bgpy.tasks.current import ENTRY, TaskThread
 from bgpy.tasks.lifecycle import NO_TASKS, Kind
@@ -357,6 +357,16 @@ def test_client_that_breaks_the_protocol_is_told_how(
     (refusal,) = session.refusals
     assert refusal[:2] == (1, Reason.PROTOCOL)
     assert isinstance(session.sent[-1], Goodbye)
+
+
+def test_question_for_a_status_is_refused_unread_where_it_is_too_long(
+    desk: Desk, session: Session
+) -> None:
+    """All clients would wait while it is parsed."""
+    padding = " " * (LONGEST_STATUS - len('{"call": 1}'))
+    desk.take(session, Status(1, '{"call": 1}' + padding), Status(2, '{"call": 1} ' + padding))
+    assert isinstance(session.sent[0], Status)
+    assert session.refusals[0][:2] == (2, Reason.TOO_LARGE)
 
 
 def test_modules_are_told_and_refused_where_they_are_too_many(desk: Desk, session: Session) -> None:

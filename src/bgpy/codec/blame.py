@@ -11,12 +11,13 @@ pickled is the next. An object that holds all its parts well is itself to blame.
 from __future__ import annotations
 
 import functools
-import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from types import CodeType, FunctionType, MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 from bgpy.codec import by_value
+from bgpy.codec.patience import NoPatience, Nowhere, Patience, is_out_of_band, is_plain
 from bgpy.errors import Advice
 from bgpy.system.strikes import is_strike_amid
 
@@ -28,8 +29,20 @@ LONGEST_WAY = 20
 LONGEST_KEY = 100
 """Characters of a key on that way."""
 
-Part = tuple[str, Any]
+
+class _Key(NamedTuple):
+    """A part of the way that shows a key, once it is known to be on it."""
+
+    before: str
+    key: Any
+    after: str = ""
+
+
+Part = tuple[str | _Key, Any]
 """How the way goes on, and the object that it leads to."""
+
+_WHOLE = (dict, list, tuple, set, frozenset, FunctionType, MethodType)
+"""Classes of what has no other parts than those that are looked at first."""
 
 _OF_ARGS = (
     "send what it is made from, and make it in the server: in init_task, which returns it as the "
@@ -46,54 +59,81 @@ _INSTEAD = {
 def blame(obj: Any, what: str) -> tuple[str, Advice | None]:
     """The way to the innermost part of `obj` that can't be pickled, and what to do about it.
 
-    `what` is the name of `obj`: ``args``, ``response`` or ``tasks``.
+    `what` is the name of `obj`: ``args``, ``response`` or ``tasks``. Where the
+    user's code that is asked meanwhile raises anything, or looking takes longer than
+    `LONGEST_LOOK`, the way is told as far as it is known.
     """
-    way, seen = what, [obj]
-    while len(seen) <= LONGEST_WAY:
-        if isinstance(obj, FunctionType):
-            way += f" -> function {obj.__qualname__}"
-        new = (part for part in _parts(obj) if not any(part[1] is each for each in seen))
-        found = next((part for part in new if not _travels(part[1])), None)
-        if found is None:
-            break
-        way, obj = way + found[0], found[1]
-        seen.append(obj)
-    if type(obj).__module__.startswith("bgpy."):
-        return way, None  # its own error says what to do
+    way = what
+    try:
+        way += _function(obj)
+        for told, part in islice(_way(obj, Patience()), LONGEST_WAY):
+            obj = part
+            way += (_shown(told) if isinstance(told, _Key) else told) + _function(obj)
+        if str(type(obj).__module__).startswith("bgpy."):
+            return way, None  # its own error says what to do
+    except BaseException as error:
+        if _is_not_of_it(error):
+            raise
     text = _INSTEAD.get("tasks" if " -> function " in way else what)
     return way, None if text is None else Advice(text, text)
 
 
-def _travels(obj: Any) -> bool:
+def _is_not_of_it(error: BaseException) -> bool:
+    """Whether an error has nothing to do with what is looked at: it came from a signal."""
+    return isinstance(error, KeyboardInterrupt) or is_strike_amid(error)
+
+
+def _function(obj: Any) -> str:
+    return f" -> function {obj.__qualname__}" if type(obj) is FunctionType else ""
+
+
+def _way(obj: Any, patience: Patience) -> Iterator[Part]:
+    """From each part that can't be pickled to the next one within it."""
+    seen = {id(obj): obj}
+    while True:
+        # One pickler for all parts of an object: what several of them hold is looked at once.
+        options: Any = {"protocol": 5, "buffer_callback": is_out_of_band}
+        dump = by_value.pickler()(Nowhere(patience), **options).dump
+        new = (part for part in _parts(obj) if id(part[1]) not in seen)
+        found = next((part for part in new if not _travels(part[1], dump, patience)), None)
+        if found is None:
+            return
+        yield found
+        obj = found[1]
+        seen[id(obj)] = obj
+
+
+def _travels(obj: Any, dump: Callable[[Any], None], patience: Patience) -> bool:
+    patience.check()
+    if is_plain(obj):
+        return True
     try:
-        by_value.pickler()(_Nowhere(), protocol=5, buffer_callback=_is_kept_in).dump(obj)
-    except Exception as error:
-        if is_strike_amid(error):
+        dump(obj)
+    except NoPatience:
+        raise
+    except BaseException as error:  # the user's code, which may raise anything
+        if _is_not_of_it(error):
             raise
         return False
     return True
-
-
-class _Nowhere:
-    def write(self, piece: Any) -> int:
-        return memoryview(piece).nbytes
-
-
-def _is_kept_in(buffer: pickle.PickleBuffer) -> bool:
-    return False
 
 
 def _parts(obj: Any) -> Iterator[Part]:
     """The parts of an object, as far as that can be seen without running much of its code."""
     kind = type(obj)
     if issubclass(kind, dict):
-        for key, value in obj.items():
-            yield f"[{_shown(key)}]", value
-            yield f" -> key {_shown(key)}", key
-    elif issubclass(kind, (list, tuple)):
-        yield from ((f"[{index}]", value) for index, value in enumerate(obj))
-    elif issubclass(kind, (set, frozenset)):
-        yield from ((" -> element " + _shown(each), each) for each in obj)
+        for key, value in dict.items(obj):
+            yield _Key("[", key, "]"), value
+            if not is_plain(key):
+                yield _Key(" -> key ", key), key
+    elif issubclass(kind, list):
+        yield from ((f"[{index}]", value) for index, value in enumerate(list.__iter__(obj)))
+    elif issubclass(kind, tuple):
+        yield from ((f"[{index}]", value) for index, value in enumerate(tuple.__iter__(obj)))
+    elif issubclass(kind, set):
+        yield from ((_Key(" -> element ", each), each) for each in set.__iter__(obj))
+    elif issubclass(kind, frozenset):
+        yield from ((_Key(" -> element ", each), each) for each in frozenset.__iter__(obj))
     elif kind is FunctionType:
         yield from _parts_of_function(obj)
     elif kind is MethodType:
@@ -145,7 +185,8 @@ def _names(code: CodeType) -> Iterable[str]:
 
 def _parts_of_reduced(obj: Any) -> Iterator[Part]:
     """What pickle gets to see of an object: what it is made from, and its state."""
-    if isinstance(obj, (type, FunctionType, MethodType)):
+    kind = type(obj)
+    if issubclass(kind, type) or any(kind is each for each in _WHOLE):
         return
     reduced = _reduced(obj)
     if reduced is None:
@@ -154,36 +195,33 @@ def _parts_of_reduced(obj: Any) -> Iterator[Part]:
     state = more[0] if more else None
     for each in state if isinstance(state, tuple) else (state,):  # of slots there are two
         if isinstance(each, dict):
-            yield from ((f" -> attribute {name}", value) for name, value in _quoted(each))
+            yield from ((_Key(" -> attribute ", name), value) for name, value in each.items())
         elif each is not None:
             yield " -> its state", each
     made_from = " -> what it is made from"
-    yield from (("" if each is type(obj) else made_from, each) for each in args)
+    yield from (("" if each is type(obj) else made_from, each) for each in args or ())
     for index, each in enumerate(more[1] or () if len(more) > 1 else ()):
         yield f"[{index}]", each
     for key, value in more[2] or () if len(more) > 2 else ():
-        yield f"[{_shown(key)}]", value
-
-
-def _quoted(members: dict[Any, Any]) -> Iterator[Part]:
-    return ((_shown(name), value) for name, value in members.items())
+        yield _Key("[", key, "]"), value
 
 
 def _reduced(obj: Any) -> tuple[Any, ...] | None:
     try:
         reduced: Any = obj.__reduce_ex__(5)
-    except Exception as error:
-        if is_strike_amid(error):
+    except BaseException as error:  # the user's code, which may raise anything
+        if _is_not_of_it(error):
             raise
         return None  # it can't be taken apart: it is to blame
     return reduced if isinstance(reduced, tuple) and len(reduced) > 1 else None
 
 
-def _shown(key: Any) -> str:
+def _shown(told: _Key) -> str:
     try:
-        shown = repr(key)
-    except Exception as error:
-        if is_strike_amid(error):
+        shown = repr(told.key)
+    except BaseException as error:  # the user's code, which may raise anything
+        if _is_not_of_it(error):
             raise
-        shown = f"<{type(key).__qualname__}>"
-    return shown if len(shown) <= LONGEST_KEY else f"{shown[:LONGEST_KEY]}..."
+        shown = f"<{type(told.key).__qualname__}>"
+    cut = shown if len(shown) <= LONGEST_KEY else f"{shown[:LONGEST_KEY]}..."
+    return f"{told.before}{cut}{told.after}"

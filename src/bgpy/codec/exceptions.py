@@ -26,6 +26,7 @@ from typing import Any
 
 from bgpy.codec import absent, by_value
 from bgpy.codec.left_behind import Parts, Sorting, noted
+from bgpy.codec.patience import Nowhere, Patience, is_plain
 from bgpy.codec.payload import decode, marked, names_script, unmarked
 from bgpy.codec.revival import (
     ARGS,
@@ -71,21 +72,25 @@ class Room:
         self.left -= size
 
 
-def pack(error: BaseException, room: Room | None = None) -> Packed | None:
+def pack(
+    error: BaseException, room: Room | None = None, patience: Patience | None = None
+) -> Packed | None:
     """The pickle of an exception without its cause, context and traceback; None if it has none.
 
     Of a group it holds no members. What can't be pickled of an exception is left out, and named in
-    a note. Raises `NoRoom`.
+    a note; when `patience` is over, all that might not be pickled is. Raises `NoRoom`.
     """
-    return _pack(lambda way: way.content(error), room)
+    return _pack(lambda way: way.content(error), room, patience)
 
 
-def pack_all(errors: Sequence[BaseException], room: Room) -> Packed | None:
+def pack_all(
+    errors: Sequence[BaseException], room: Room, patience: Patience | None = None
+) -> Packed | None:
     """One pickle of several exceptions, for `unpack_all`: what they share is in it once.
 
     None if one of them has none. Raises `NoRoom`.
     """
-    return _pack(lambda way: [way.content(error) for error in errors], room)
+    return _pack(lambda way: [way.content(error) for error in errors], room, patience)
 
 
 def unpack(
@@ -227,7 +232,7 @@ class _Reducing:
 
     def _partly(self, error: BaseException, parts: Parts) -> tuple[Any, ...]:
         """The state for `finish_partly`; its text is None where the class can make that there."""
-        text = text_of(error) if parts.left or is_worded(error) else None
+        text = text_of(error) if is_worded(error) else parts.text
         past = self._past and not isinstance(error, BaseExceptionGroup)
         return text, parts.args if past else None, noted(parts), parts.held
 
@@ -265,12 +270,15 @@ class _File:
         size = memoryview(piece).nbytes  # an array's own memory comes as a `PickleBuffer`
         if self._room is not None:
             self._room.take(size)
-        self.pieces.append(bytes(piece))
+        self.pieces.append(piece if type(piece) is bytes else bytes(piece))
         return size
 
 
+_Sink = _File | Nowhere
+
+
 class _Plain(pickle.Pickler):
-    def __init__(self, file: _File, reducing: _Reducing) -> None:
+    def __init__(self, file: _Sink, reducing: _Reducing) -> None:
         super().__init__(file, protocol=5)
         self._reduced = reducing.reduced
 
@@ -279,11 +287,11 @@ class _Plain(pickle.Pickler):
 
 
 @once
-def _carrying() -> Callable[[_File, _Reducing], pickle.Pickler]:
+def _carrying() -> Callable[[_Sink, _Reducing], pickle.Pickler]:
     base: Any = by_value.pickler()
 
     class Carrying(base):  # type: ignore[misc]
-        def __init__(self, file: _File, reducing: _Reducing) -> None:
+        def __init__(self, file: _Sink, reducing: _Reducing) -> None:
             super().__init__(file, protocol=5)
             self._reduced = reducing.reduced
 
@@ -295,22 +303,28 @@ def _carrying() -> Callable[[_File, _Reducing], pickle.Pickler]:
     return Carrying
 
 
-def _pack(content: Callable[[_Reducing], Any], room: Room | None) -> Packed | None:
+def _pack(
+    content: Callable[[_Reducing], Any], room: Room | None, patience: Patience | None
+) -> Packed | None:
     """The pickle of what `content` gives, in the first way that works."""
-    for reducing in _ways(room):
+    for reducing in _ways(patience or Patience()):
         packed = _dump(content(reducing), reducing, room)
         if packed is not None:
             return packed
     return None
 
 
-def _ways(room: Room | None) -> Iterator[_Reducing]:
+def _ways(patience: Patience) -> Iterator[_Reducing]:
     yield _Reducing(False, None)
     yield _Reducing(True, None)
 
     def travels(value: Any) -> bool:
-        plain = _dumped(_Plain, value, sorted_, room) is not None
-        return plain or _dumped(_carrying(), value, sorted_, room) is not None
+        """Whether it can be pickled; what isn't found out in time can't."""
+        nowhere = Nowhere(patience)
+        return is_plain(value) or any(
+            not patience.is_over() and _writes(pickler, value, sorted_, nowhere)
+            for pickler in (_Plain, _carrying())
+        )
 
     sorting = Sorting(travels)
     sorted_ = _Reducing(False, sorting)
@@ -329,12 +343,21 @@ def _dump(content: Any, reducing: _Reducing, room: Room | None) -> Packed | None
 
 
 def _dumped(
-    pickler: Callable[[_File, _Reducing], pickle.Pickler],
+    pickler: Callable[[_Sink, _Reducing], pickle.Pickler],
     content: Any,
     reducing: _Reducing,
     room: Room | None,
 ) -> bytes | None:
     file = _File(room)
+    return b"".join(file.pieces) if _writes(pickler, content, reducing, file) else None
+
+
+def _writes(
+    pickler: Callable[[_Sink, _Reducing], pickle.Pickler],
+    content: Any,
+    reducing: _Reducing,
+    file: _Sink,
+) -> bool:
     try:
         pickler(file, reducing).dump(content)
     except NoRoom:
@@ -342,5 +365,5 @@ def _dumped(
     except BaseException as failure:  # the user's code, which may raise anything
         if isinstance(failure, Exception) and is_strike_amid(failure):
             raise
-        return None
-    return b"".join(file.pieces)
+        return False
+    return True

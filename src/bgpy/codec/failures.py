@@ -39,6 +39,7 @@ from bgpy.codec.exceptions import (
     unpack,
     unpack_all,
 )
+from bgpy.codec.patience import Patience
 from bgpy.codec.payload import decode, encode
 from bgpy.errors import BgpyError, EncodeError, RemoteError
 from bgpy.memory import Head, HeadParts, Payload
@@ -290,17 +291,18 @@ def _links(error: BaseException, most: int) -> list[_Link]:
 
 def _packs(errors: list[BaseException]) -> tuple[list[Packed | int | None], Packed | None]:
     """The pickle of each, or its index in the one that holds the rest, and that one."""
-    packs: list[Packed | int | None] = [pack(errors[0])]
+    patience = Patience()
+    packs: list[Packed | int | None] = [pack(errors[0], None, patience)]
     rest: list[BaseException] = []
     room = Room(MOST_BESIDE)
     for error in errors[1:]:
         try:
-            packs.append(pack(error, room))
+            packs.append(pack(error, room, patience))
         except NoRoom:
             packs.append(len(rest))
             rest.append(error)
     try:
-        return packs, pack_all(rest, Room(MOST_SHARED)) if rest else None
+        return packs, pack_all(rest, Room(MOST_SHARED), patience) if rest else None
     except NoRoom:
         return packs, None
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bgpy.codec.revival import StandIn
+from bgpy.codec.worded import text_of
 from bgpy.system.strikes import is_strike_amid
 
 LONGEST_SHOWN = 2**16
@@ -31,6 +32,8 @@ class Parts(NamedTuple):
     """Slots and fields, by class and name."""
     left: tuple[str, ...] = ()
     """What was left behind."""
+    text: str | None = None
+    """What the exception says, if something was; None where its class can't make that."""
 
 
 UNSORTED = Parts((), (), {}, {})
@@ -49,11 +52,15 @@ class Sorting:
         known = self._sorted.get(id(error))
         if known is None:
             self._sorted[id(error)] = error, UNSORTED  # until it is known
-            known = error, self._sort(parts)
+            try:
+                known = error, self._sort(error, parts)
+            except BaseException:  # too deep by now: who holds it leaves it behind
+                del self._sorted[id(error)]
+                raise
             self._sorted[id(error)] = known
         return known[1]
 
-    def _sort(self, parts: Parts) -> Parts:
+    def _sort(self, error: BaseException, parts: Parts) -> Parts:
         left: list[str] = []
         places: dict[int, Any] = {}  # what is an argument twice has one stand-in
 
@@ -77,7 +84,7 @@ class Sorting:
         given = tuple(argument(number, value) for number, value in enumerate(parts.given, 1))
         attributes = those(parts.attributes, str)
         held = those(parts.held, lambda key: str(key[1]))
-        return Parts(given, args, attributes, held, tuple(left))
+        return Parts(given, args, attributes, held, tuple(left), text_of(error) if left else None)
 
 
 def noted(parts: Parts) -> dict[str, Any]:

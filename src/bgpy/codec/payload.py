@@ -281,5 +281,10 @@ def _advice(error: BaseException) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    text = str(error)
+    try:
+        text = str(error)
+    except BaseException as failure:  # the user's code, which may raise anything
+        if isinstance(failure, KeyboardInterrupt) or is_strike_amid(failure):
+            raise
+        return type(error).__name__
     return text if isinstance(error, pickle.PickleError) else f"{type(error).__name__}: {text}"

@@ -58,6 +58,9 @@ from bgpy.wire.messages import (
 
 log = logging.getLogger("bgpy.server")
 
+LONGEST_STATUS = 2**16
+"""Characters of a question for a status; those of today's clients have 3,200 at most."""
+
 CALLS_ITSELF = (
     "this call would deadlock: a task on this server is waiting for it, and the server runs one "
     "task at a time"
@@ -208,6 +211,10 @@ class Requests:
     # Questions to the server itself
 
     def _on_status(self, session: Peer, message: Status) -> None:
+        if len(message.text) > LONGEST_STATUS:
+            # It is parsed here, where all other clients wait meanwhile.
+            text = f"a question for a status has at most {LONGEST_STATUS} characters"
+            return self._outbox.refuse(session, message.request, Reason.TOO_LARGE, text)
         asked = json_object(message.text)
         if asked is None:
             self._refuse(session, message.request, "a question must be a JSON object")

@@ -57,15 +57,25 @@ def test_wait_ends_at_its_time() -> None:
 
 
 def test_future_is_settled_when_its_lock_was_left_locked() -> None:
-    """By a thread that was interrupted in `concurrent.futures.wait`: one second later."""
+    """By a thread that was interrupted in `concurrent.futures.wait`: one second later.
+
+    Nor does it keep other futures from those that wait for them.
+    """
     owner = threading.Event()
-    mine, finishers = future(), Finishers(owner)
+    mine, other, finishers = future(), future(), Finishers(owner)
     assert finishers.start()
+    assert finishers.telling.start()  # before the one that leaves, whose number it would get
+    told: SimpleQueue[Any] = SimpleQueue()
+    waiting = threading.Thread(target=lambda: told.put(wait([other], 60).done), daemon=True)
+    waiting.start()
+    wait_until(lambda: other._waiters, "somebody waits for the other one")
     thread = threading.Thread(target=mine._condition.acquire)
     thread.start()
     thread.join()
     finishers.settle(mine, Pong(1))
+    finishers.settle(other, Pong(2))
     assert mine.result(30) == Pong(1)
+    assert told.get(timeout=30) == {other}
 
 
 def test_callback_is_called_once_whenever_it_is_added() -> None:

@@ -411,6 +411,20 @@ def test_chores_are_done_when_their_time_has_come(
     assert loop.on_poller(lambda: loop.chores) > before
 
 
+def test_chores_are_done_though_nothing_runs_when_somebody_asks_before_their_time(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for all that ask, and each time."""
+    monkeypatch.setattr(reactor_module, "CHORES", 0.2)
+    for _ in range(2):
+        wait_until(lambda: not loop.reactor._role.armed, "the standby sleeps")
+        before = loop.chores
+        for _ in range(5):
+            loop.reactor.change(loop.reactor.tend)
+        wait_until(lambda before=before: loop.chores > before, "they are done")
+    assert not loop.on_poller(lambda: len(loop.reactor._agenda.deadlines))
+
+
 def _switches(pid: int) -> dict[str, str]:
     """How often each thread of a process has gone to sleep, by its id."""
     counts = {}

@@ -15,7 +15,15 @@ from bgpy.calling.blocking.refused import of_token
 from bgpy.codec.payload import within
 from bgpy.digests import hashing
 from bgpy.encryption import Encryption, encryption
-from bgpy.errors import Advice, AuthenticationError, BgpyError, NotBgpy, NotRunning, Unreachable
+from bgpy.errors import (
+    Advice,
+    ArgumentError,
+    AuthenticationError,
+    BgpyError,
+    NotBgpy,
+    NotRunning,
+    Unreachable,
+)
 from bgpy.late import json
 from bgpy.memory import allocate
 from bgpy.shortage import shortage
@@ -61,8 +69,9 @@ def import_for(target: Target) -> None:
     """
     hashing()
     json()
-    if encryption(dialled(target.address), target.tls) is not Encryption.NONE:
-        tls_modules()
+    with suppress(ArgumentError):  # told by `connect`, where what is dialled is known
+        if encryption(dialled(target.address), target.tls) is not Encryption.NONE:
+            tls_modules()
 
 
 def prepare(target: Target) -> None:

@@ -65,6 +65,7 @@ class Reactor:
         self._chores = chores
         self._signalled = signalled
         self._chores_done = monotonic()
+        self._will_tend = False
         self._sockets = Poller()
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
@@ -321,7 +322,17 @@ class Reactor:
             self._role.arm()
 
     def tend(self) -> None:
-        """Have the chores done soon if their time has come, though there is no work."""
+        """Have the chores done when their time comes, though there is no work.
+
+        Called by the holder of the role. The standby sleeps while nothing is called for: a
+        deadline rings for it, the same for all that ask meanwhile.
+        """
+        if not self._will_tend:
+            self._will_tend = True
+            self.after(self._chores_done + CHORES - monotonic(), self._tend)
+
+    def _tend(self) -> None:
+        self._will_tend = False
         self._bell.open()
 
     # The standby
