@@ -26,6 +26,7 @@ from bgpy.codec.fingerprint import are_different, of_parts
 from bgpy.codec.loaded import ModuleSource, version
 from bgpy.errors import CallTimeout, StaleCodeWarning
 from bgpy.memory import Payload
+from bgpy.system.ours import is_ours
 
 _GLOBAL = 0x93
 """The byte in each pickle that names a function or class."""
@@ -194,12 +195,8 @@ def _named(names: list[str]) -> list[str]:
 def _warn(text: str, differences: list[str]) -> None:
     """Warn at the line of the program's that has called bgpy."""
     level, frame = 1, sys._getframe(0)
-    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__")):
+    while frame.f_back is not None and is_ours(frame.f_globals.get("__name__")):
         level, frame = level + 1, frame.f_back
-    if _is_ours(frame.f_globals.get("__name__")):
+    if is_ours(frame.f_globals.get("__name__")):
         level += 1
     warnings.warn(StaleCodeWarning(text, tuple(differences)), stacklevel=level)
-
-
-def _is_ours(name: object) -> bool:
-    return isinstance(name, str) and name.startswith("bgpy.") and "example" not in name

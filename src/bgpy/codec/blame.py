@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from bgpy.codec import by_value
 from bgpy.codec.patience import NoPatience, Nowhere, Patience, is_out_of_band, is_plain
 from bgpy.errors import Advice
+from bgpy.system.ours import is_ours
 from bgpy.system.strikes import is_strike_amid
 
 _Cached = type(functools.cache(len))
@@ -69,7 +70,7 @@ def blame(obj: Any, what: str) -> tuple[str, Advice | None]:
         for told, part in islice(_way(obj, Patience()), LONGEST_WAY):
             obj = part
             way += (_shown(told) if isinstance(told, _Key) else told) + _function(obj)
-        if str(type(obj).__module__).startswith("bgpy."):
+        if is_ours(type(obj).__module__):
             return way, None  # its own error says what to do
     except BaseException as error:
         if _is_not_of_it(error):
