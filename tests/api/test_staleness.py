@@ -311,3 +311,35 @@ def test_init_file_that_was_edited_is_told_to_who_connects(start: Start, modules
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Client(handle.address).terminate()
+
+
+def test_edited_init_file_is_told_at_the_line_that_called(start: Start, modules: Path) -> None:
+    """Once for each client, also by `submit`, which doesn't wait for the connection."""
+    handle, _ = start(init_file=str(modules / "tasks_s.py"))
+    (modules / "helper_s.py").write_text(HELPER.replace("OLD", "newer"))
+    with Client(handle.address) as client, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        answers = [client.submit({}) for _ in range(3)]
+        assert [answer.result() for answer in answers] == ["OLD"] * 3
+        client.close()
+        assert client.call({}) == "OLD"
+        assert Client(handle.address).call({}) == "OLD"
+    told = [each for each in caught if each.category is StaleCodeWarning]
+    assert [each.filename for each in told] == [__file__] * 2
+
+
+def test_warnings_that_are_errors_reach_who_called_as_they_are(start: Start, modules: Path) -> None:
+    """None is taken for a failure to connect; who goes on is not told again."""
+    handle, _ = start(init_file=str(modules / "tasks_s.py"))
+    (modules / "helper_s.py").write_text(HELPER.replace("OLD", "newer"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, second = Client(handle.address), Client(handle.address)
+        with pytest.raises(StaleCodeWarning, match="helper_s"):
+            first.submit({})
+        assert first.submit({}).result() == "OLD"
+        with pytest.raises(StaleCodeWarning, match="helper_s"):
+            second.call({})
+        assert second.call({}) == "OLD"
+        first.close()
+        second.close()

@@ -52,9 +52,7 @@ def watchdog() -> Iterator[Arm]:
     kinds: list[type[Exception]] = [Late]
 
     def bark(number: int, frame: FrameType | None) -> None:
-        if frame is not None and is_entering(frame):
-            signal.setitimer(signal.ITIMER_REAL, 1e-6)  # no library can close that place of 3.14
-        else:
+        if frame is None or not is_entering(frame):  # no library can close that place of 3.14
             raise kinds[0]("too slow")
 
     def arm(seconds: float, kind: type[Exception]) -> None:

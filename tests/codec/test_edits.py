@@ -15,7 +15,7 @@ from bgpy.codec.loaded import ModuleSource
 
 def _told(path: Path, text: str = "x = 1\n", **more: Any) -> Any:
     """What a record tells of a module, after the way through a file."""
-    path.write_text(text)
+    path.write_text(text, newline="\n")
     source = ModuleSource("mine", text.encode(), str(path), False, **more)
     return json.loads(json.dumps(stamps([source])))
 
@@ -27,11 +27,11 @@ def test_module_is_edited_when_its_file_holds_something_else(tmp_path: Path) -> 
     assert edited(told) == []
     os.utime(path, (1, 1))
     assert edited(told) == []
-    path.write_text("x = 2\n")
+    path.write_text("x = 2\n", newline="\n")
     assert edited(told) == ["mine"]
     told = _told(path)
     status = path.stat()
-    (tmp_path / "new").write_text("x = 3\n")
+    (tmp_path / "new").write_text("x = 3\n", newline="\n")
     os.utime(tmp_path / "new", ns=(status.st_atime_ns, status.st_mtime_ns))
     os.replace(tmp_path / "new", path)
     assert edited(told) == ["mine"]

@@ -37,7 +37,7 @@ def imports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def _imported(folder: Path, name: str, text: str = BEFORE) -> tuple[Path, ModuleType]:
     path = folder / f"{name}.py"
-    path.write_text(text)
+    path.write_text(text, newline="\n")
     importlib.invalidate_caches()
     return path, importlib.import_module(name)
 
@@ -60,7 +60,7 @@ def test_source_stays_until_the_module_is_reloaded(tmp_path: Path) -> None:
     """What was seen first is what is loaded."""
     path, module = _imported(tmp_path, "reloaded")
     _source("reloaded")
-    path.write_text(CODE)
+    path.write_text(CODE, newline="\n")
     assert _source("reloaded").text == BEFORE.encode()
     importlib.invalidate_caches()
     importlib.reload(module)
@@ -73,7 +73,7 @@ def test_cached_code_is_taken_when_the_file_was_edited_before(tmp_path: Path, af
     path, module = _imported(tmp_path, "edited_a")
     assert module.__spec__ is not None
     cached = Path(str(module.__spec__.cached)).read_bytes()
-    path.write_text(after)
+    path.write_text(after, newline="\n")
     source = _source("edited_a")
     assert (source.text, source.code, source.edited) == (b"", cached, False)
     assert version(source).startswith("code ")
@@ -84,7 +84,7 @@ def test_source_is_lost_when_there_is_no_cached_code(tmp_path: Path) -> None:
     path, module = _imported(tmp_path, "edited_b")
     assert module.__spec__ is not None
     os.unlink(str(module.__spec__.cached))
-    path.write_text(CODE)
+    path.write_text(CODE, newline="\n")
     source = _source("edited_b")
     assert (source.text, source.edited) == (CODE.encode(), True)
     assert version(source) not in (digest(CODE.encode()), digest(BEFORE.encode()))
@@ -93,10 +93,10 @@ def test_source_is_lost_when_there_is_no_cached_code(tmp_path: Path) -> None:
 def test_source_is_the_files_when_only_comments_or_the_time_have_changed(tmp_path: Path) -> None:
     """What runs is the same."""
     path = tmp_path / "commented.py"
-    path.write_text("VALUE = 1\ndef value(): return VALUE\n")
+    path.write_text("VALUE = 1\ndef value(): return VALUE\n", newline="\n")
     importlib.import_module("commented")
     text = f"# a comment\n\n{path.read_text()}"
-    path.write_text(text)
+    path.write_text(text, newline="\n")
     assert _source("commented") == ModuleSource("commented", text.encode(), str(path), False)
 
 
@@ -123,7 +123,7 @@ def test_source_is_the_files_when_another_loader_changes_what_it_compiles_to(
             return compile(bytes(data).replace(b"return VALUE", b"return -VALUE"), path, "exec")
 
     path = tmp_path / "rewritten.py"
-    path.write_text(BEFORE)
+    path.write_text(BEFORE, newline="\n")
     spec = spec_from_file_location("rewritten", path, loader=Rewrites("rewritten", str(path)))
     assert spec is not None
     sys.modules["rewritten"] = module = module_from_spec(spec)
@@ -148,7 +148,7 @@ def test_objects_of_a_module_are_not_asked_what_they_are(tmp_path: Path) -> None
     path, _ = _imported(tmp_path, "touchy", before)
     assert _source("touchy").text == before.encode()
     again, _ = _imported(tmp_path, "touchy2", before)
-    again.write_text(before.replace("return 1", "return 1234"))
+    again.write_text(before.replace("return 1", "return 1234"), newline="\n")
     assert _source("touchy2").code, "what is loaded is the cached code"
     assert path != again
 
@@ -164,7 +164,7 @@ def test_module_that_its_loader_changes_is_not_taken_for_an_edited_one(tmp_path:
             exec(compile(CODE, str(path), "exec"), vars(module))
 
     path = tmp_path / "rewritten.py"
-    path.write_text(BEFORE)
+    path.write_text(BEFORE, newline="\n")
     spec = importlib.util.spec_from_file_location("rewritten", path, loader=Loader())  # type: ignore[arg-type]
     assert spec is not None
     sys.modules["rewritten"] = importlib.util.module_from_spec(spec)

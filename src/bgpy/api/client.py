@@ -18,13 +18,15 @@ from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.conversation import Answer
 from bgpy.calling.results import about, value_of
 from bgpy.codec import fingerprint, functions, modules, payload
+from bgpy.codec.edits import edited
 from bgpy.codec.tracebacks import tidy
 from bgpy.config import LOG_FORMAT, LOG_LEVEL, checked_level, checked_path, checked_seconds
 from bgpy.encryption import encryption
-from bgpy.errors import ArgumentError
+from bgpy.errors import ArgumentError, BgpyError
 from bgpy.memory import Payload
 from bgpy.state import tokens
 from bgpy.system.deadlines import deadline_in, seconds_left
+from bgpy.system.strikes import is_strike
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init, Receipt, ReceiptCode
 
@@ -103,8 +105,10 @@ class Client:
         self._given = given
         self._executed = partial(_executed, self._address)
         self._ends = False  # whether the server is being ended: then its code is of no interest
+        self._told: tuple[str, list[str]] = "", []  # of which server, and which edited modules
         self._caller = Caller(
-            Target(self._address, self._tls, self._find_token), self._connect_timeout
+            Target(self._address, self._tls, self._find_token, self._look_at_edits),
+            self._connect_timeout,
         )
 
     def _settings(self) -> _Settings:
@@ -392,13 +396,30 @@ class Client:
         token = tokens.find(None, self._address)
         if token is None and given is not None:
             raise left_behind(self._address)
-        if token is not None and token.record is not None and not self._ends:
-            warn_of_edits(self._address, token.record)
         return token
+
+    def _look_at_edits(self) -> None:
+        """Warn, once, that the server's init file was edited, as far as its record tells that."""
+        if self._ends or isinstance(self._given, Given):
+            return
+        try:
+            token = tokens.find(None, self._address)
+        except (BgpyError, OSError) as error:  # connecting tells it
+            if is_strike(error):
+                raise
+            return
+        if token is not None and token.record is not None:
+            edits, told = edited(token.record.modules), self._told
+            self._told = token.record.incarnation, edits
+            if edits and self._told != told:
+                warn_of_edits(self._address, token.record.started, edits)
 
 
 _OWN = frozenset(
-    ("_address", "_timeout", "_connect_timeout", "_tls", "_given", "_executed", "_caller", "_ends")
+    (
+        *("_address", "_timeout", "_connect_timeout", "_tls", "_given", "_executed"),
+        *("_caller", "_ends", "_told"),
+    )
 )
 """The attributes of a client; what else one has, a subclass has added."""
 

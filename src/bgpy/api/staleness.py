@@ -5,7 +5,7 @@
     initialize ─► tasks that the server has already, and the modules that they use
     call, execute, terminate ─► modules of the user's that the arguments name, and what those use;
                                 functions and classes of the script that the arguments bring
-    connecting ─► the files of an init file's modules, where server and client share them
+    what connects ─► the files of an init file's modules, where server and client share them
 
 A server tells the version of each module and part of its tasks once; the answers are kept as
 long as it runs. `submit` waits for nobody: it compares with what is known. Nothing is said of
@@ -22,12 +22,10 @@ from contextlib import suppress
 
 from bgpy.calling.blocking.caller import Caller
 from bgpy.codec import modules
-from bgpy.codec.edits import edited
 from bgpy.codec.fingerprint import are_different, of_parts
 from bgpy.codec.loaded import ModuleSource, version
 from bgpy.errors import CallTimeout, StaleCodeWarning
 from bgpy.memory import Payload
-from bgpy.state.records import Record
 
 _GLOBAL = 0x93
 """The byte in each pickle that names a function or class."""
@@ -153,16 +151,15 @@ class Staleness:
         )
 
 
-def warn_of_edits(address: object, record: Record) -> None:
-    """Warn if the init file of a running server, or a module that it uses, was edited since."""
-    found = edited(record.modules)
-    if found:
-        _warn(
-            f"edited since the server at {address} loaded it: {', '.join(_named(found))}. The "
-            f"server runs what it loaded when it was started, at {record.started}. To replace "
-            "that, terminate the server and start it again",
-            _named(found),
-        )
+def warn_of_edits(address: object, started: str, edits: list[str]) -> None:
+    """Warn that a running server's init file, or modules that it uses, were edited since."""
+    found = _named(edits)
+    _warn(
+        f"edited since the server at {address} loaded it: {', '.join(found)}. The server runs "
+        f"what it loaded when it was started, at {started}. To replace that, terminate the "
+        "server and start it again",
+        found,
+    )
 
 
 _HAS_TASKS = f"{modules.TASKS}exec_task"
@@ -195,7 +192,7 @@ def _named(names: list[str]) -> list[str]:
 
 
 def _warn(text: str, differences: list[str]) -> None:
-    """Warn at the line of the program's that has called bgpy; in a thread of bgpy's, at none."""
+    """Warn at the line of the program's that has called bgpy."""
     level, frame = 1, sys._getframe(0)
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__")):
         level, frame = level + 1, frame.f_back

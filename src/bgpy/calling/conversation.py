@@ -293,6 +293,10 @@ class Acquaintance:
         """Whether a server is known."""
         return self._incarnation is not None
 
+    def is_another(self, incarnation: str) -> bool:
+        """Whether the server with that number, in hexadecimal, is not the one that was met."""
+        return self._incarnation is not None and self._incarnation.hex() != incarnation
+
     def meet(self, incarnation: bytes) -> int:
         """Take note of who answered; the generation of the new connection."""
         if self._incarnation not in (None, incarnation):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bgpy import AuthenticationError, Client, Server
@@ -53,4 +55,24 @@ def test_client_without_a_token_is_told_as_before() -> None:
     """Nothing of restarts."""
     error = of_token(ADDRESS, None, PLAIN)
     assert (error.problem, error.advice) == (PLAIN.problem, PLAIN.advice)
-    assert since_restart(PLAIN).advice == PLAIN.advice
+    assert since_restart(PLAIN, ADDRESS, lambda incarnation: True) is PLAIN
+
+
+@pytest.mark.parametrize("reason", ["another token", "no folder"])
+def test_restart_is_told_only_where_it_is_known(
+    reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same server refuses for other reasons, too."""
+    with Server("127.0.0.1", 0).run_background() as handle:
+        client = Client(handle.address)
+        client.ping()
+        client.close()
+        with monkeypatch.context() as patch:
+            if reason == "another token":
+                patch.setenv("BGPY_TOKEN", "f" * 64)
+            else:
+                patch.setenv("BGPY_HOME", str(tmp_path))
+            with pytest.raises(AuthenticationError) as caught:
+                client.ping()
+        assert "anew" not in str(caught.value)
+        client.ping()

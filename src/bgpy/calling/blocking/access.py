@@ -35,6 +35,7 @@ class Access:
 
     def __init__(self, target: Target, connect_timeout: float, acquaintance: Acquaintance) -> None:
         self.acquaintance = acquaintance
+        self.look = target.look
         self.shared = Shared(target.address)
         self.here = self.shared.here
         self.connector = Connector(target, connect_timeout, self.shared, acquaintance)

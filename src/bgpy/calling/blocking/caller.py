@@ -322,6 +322,7 @@ class Caller:
                 channel = self._connector.channel
                 if channel is None or not channel.usable():
                     channel = access.connected(deadline, timeout)
+                    access.look()
                 access.check(channel, terms)
                 try:
                     if self._posted:

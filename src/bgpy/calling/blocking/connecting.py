@@ -51,6 +51,8 @@ class Target(NamedTuple):
     tls: bool | None
     """None where the address decides."""
     find_token: FindToken
+    look: Callable[[], object] = bool
+    """Called in a thread of the program's, for a call that a connection is made for."""
 
 
 class Connected(NamedTuple):

@@ -217,9 +217,10 @@ class Connector:
         try:
             return connect(self._target, client_id, seconds)
         except AuthenticationError as error:
-            if is_strike(error) or not self._acquaintance.has_met:
+            if is_strike(error):
                 raise
-            raise since_restart(error) from error.__cause__
+            known = since_restart(error, self._target.address, self._acquaintance.is_another)
+            raise known from error.__cause__
 
     def _publish(self, connected: Connected) -> Channel:
         """With the lock held: use that connection, unless another one came first.

@@ -2,10 +2,12 @@
 
 A server that is given no token makes a new one at each start, so a token that was copied, or kept
 by ``bgpy add``, is refused after that. When the server was started can be known to its own account,
-by its record, and that it was started anew to a client that was connected before.
+by its record; from that a client that was connected before knows that it was started anew.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from bgpy.address import Address
 from bgpy.errors import Advice, AuthenticationError, BgpyError
@@ -36,13 +38,24 @@ def of_token(
     kept = _kept(address)
     if kept is None or kept.record is None or kept.token == found.token:
         return AuthenticationError(problem, advice=_OTHER, address=address)
-    began = f"was started at {kept.record.started}" if kept.record.started else "was started anew"
-    problem += f". The server {began} and made a new token then, which it keeps for this account"
+    at = f" at {kept.record.started}" if kept.record.started else ""
+    problem += (
+        f". The server was started{at} and made a new token then, which it keeps for this account"
+    )
     return AuthenticationError(problem, advice=_LEAVE_OUT.get(found.source), address=address)
 
 
-def since_restart(error: AuthenticationError) -> AuthenticationError:
-    """The error of a client that was connected with this token before."""
+def since_restart(
+    error: AuthenticationError, address: Address, is_another: Callable[[str], bool]
+) -> AuthenticationError:
+    """The error, and that the server was started anew, where its record tells that.
+
+    `is_another` tells of a server's number whether this client was connected to another one. A
+    client that has met none, or finds no record, may have another reason to be refused.
+    """
+    kept = _kept(address)
+    if kept is None or kept.record is None or not is_another(kept.record.incarnation):
+        return error
     return AuthenticationError(
         f"the server has been started anew since this client connected to it: {error.problem}",
         advice=error.advice,

@@ -81,6 +81,8 @@ class Submitter:
         if way is Way.APART:
             self.apart.submit(posted)
             return
+        if channel is None and not (inside or self.posted):
+            self._access.look()  # here: the sender is no thread of the program's
         self.posted.append(posted)
         if way is Way.QUEUED:
             self._sender.ring(self)  # if it can't be had after all: see `_waited_for`
