@@ -75,7 +75,7 @@ def test_failure_of_exit_task_comes_out() -> None:
 def test_task_that_hangs_costs_the_time_limit_and_its_server() -> None:
     """Neither a call nor the end waits longer, and the process is gone."""
     with (
-        pytest.raises(TimeoutError, match="a task still runs"),
+        pytest.raises(TimeoutError, match="a task is still running"),
         running_server(init_task, exec_task, exit_task, timeout=3.0) as (client, handle),
         pytest.raises(CallTimeout),
     ):

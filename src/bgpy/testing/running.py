@@ -75,8 +75,8 @@ def running_server(
                 raise
             if not handle.stop(timeout):
                 raise TimeoutError(
-                    f"the server has not ended within {timeout:g} s, since a task still runs, "
-                    "and is killed"
+                    f"the server did not end within {timeout:g} s, because a task is still "
+                    "running: it is killed"
                 )
     finally:
         handle.kill()
