@@ -109,6 +109,8 @@ def test_way_leads_to_what_is_to_blame(case: str) -> None:
         (LOCK, "response", "respond with what the caller needs"),
         ({"exec_task": SCRIPT["plain"]}, "tasks", "make it in init_task"),
         (SCRIPT["plain"], "args", "make it in init_task"),
+        (SCRIPT["plain"], "response", "respond with what the caller needs"),
+        ({" -> function x": LOCK}, "args", "send what it is made from"),
         (LOCK, "exception", None),
     ],
 )

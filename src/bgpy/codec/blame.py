@@ -64,18 +64,20 @@ def blame(obj: Any, what: str) -> tuple[str, Advice | None]:
     user's code that is asked meanwhile raises anything, or looking takes longer than
     `LONGEST_LOOK`, the way is told as far as it is known.
     """
-    way = what
+    way, in_function = what, type(obj) is FunctionType
     try:
         way += _function(obj)
         for told, part in islice(_way(obj, Patience()), LONGEST_WAY):
             obj = part
+            in_function = in_function or type(obj) is FunctionType
             way += (_shown(told) if isinstance(told, _Key) else told) + _function(obj)
         if is_ours(type(obj).__module__):
             return way, None  # its own error says what to do
     except BaseException as error:
         if _is_not_of_it(error):
             raise
-    text = _INSTEAD.get("tasks" if " -> function " in way else what)
+    # What a function uses can be made where it runs; a response comes from there.
+    text = _INSTEAD.get("tasks" if in_function and what != "response" else what)
     return way, None if text is None else Advice(text, text)
 
 

@@ -20,6 +20,7 @@ from types import FrameType, TracebackType
 from bgpy.codec.exceptions import set_past
 from bgpy.codec.failures import RemoteTraceback
 from bgpy.errors import BgpyError
+from bgpy.system.ours import is_ours
 
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED = ("site-packages", "dist-packages")
@@ -113,7 +114,7 @@ def _is_ours(frame: FrameType) -> bool:
     module = str(frame.f_globals.get("__name__", ""))
     if module.partition(".")[0] == "importlib" or "<frozen importlib" in frame.f_code.co_filename:
         return True
-    return module.startswith("bgpy.") and not module.startswith("bgpy.example")
+    return is_ours(module)
 
 
 def _has_users(traceback: TracebackType | None) -> bool:
