@@ -80,8 +80,8 @@ class Reactor:
         self._agenda = Agenda()
         self.after = self._agenda.after
         """Call something when some seconds are over; called by the holder of the role."""
-        self._poller: int | None = None
-        self._task_thread = 0
+        self._poller = 0
+        """The thread that polls, or does so next."""
         self._stopping = False
         self._interrupted = False
         self._pid = os.getpid()
@@ -107,7 +107,7 @@ class Reactor:
         self._agenda.leave(change)
         # A thread that begins to poll says so before it looks for changes: it sees this one,
         # or is seen here and woken.
-        if self._poller not in (None, get_ident()):
+        if self._poller != get_ident():
             self.wake()
 
     def wake(self) -> None:
@@ -138,7 +138,7 @@ class Reactor:
         Raises `OSError` if a task has closed the descriptor that is polled.
         """
         self._standby.start()
-        self._task_thread = get_ident()
+        self._poller = get_ident()
         try:
             self._bear(LOOPS, lambda: self._serve(jobs, run_job, run_taken, interrupted))
         except Deaf as error:
@@ -192,48 +192,41 @@ class Reactor:
     ) -> None:
         """Poll, and run what that brings, in turns; a call of Python's is too dear for each step.
 
-        Where nothing waits and one socket is ready, it is told that it is `ALONE`: its session
-        may take the job that it has received.
+        Where nothing waits, one socket at a time is asked for, and told that it is `ALONE`: its
+        session may take the job that it has received. The system gives the sockets in turn.
         """
-        role, sockets, me = self._role, self._sockets, self._task_thread
-        polling, changes, deadlines = role.polling, self._agenda.changes, self._agenda.deadlines
+        role, sockets = self._role, self._sockets
+        polling, wait, handlers = role.polling, sockets.wait, sockets.handlers
+        changes, deadlines = self._agenda.changes, self._agenda.deadlines
+        left = jobs.taken is not None or sockets.at is not None  # by an exception
         while True:
             job = None
-            role.asked = True  # as `_ask_for_role`
+            role.running = False  # as `_ask_for_role`
             if role.standby:
                 self.wake()
             with polling:
-                role.asked = False
-                try:
-                    self._poller = me
-                    timeout = self._agenda.do(None) if changes or deadlines else None
-                    # Asked only now: the standby may have met the wake of a job or a stop.
-                    if (
-                        jobs.count
-                        or self._interrupted
-                        or self._stopping
-                        or jobs.taken is not None  # an exception has left it so
-                        or sockets.at is not None  # likewise
-                    ):
-                        sockets.poll(0.0)
+                timeout = self._agenda.do(None) if changes or deadlines else None
+                # Asked only now: the standby may have met the wake of a job or a stop.
+                if jobs.count or self._interrupted or self._stopping or left:
+                    left = False
+                    sockets.poll(0.0)
+                else:
+                    ready = wait(timeout, 1)
+                    if len(ready) != 1 or ready[0][1] != READ:
+                        sockets.call(ready)
                     else:
-                        role.running = False
-                        ready = sockets.wait(timeout, MOST_READY)
-                        if len(ready) != 1 or ready[0][1] != READ:
-                            sockets.call(ready)
-                        else:
-                            sockets.at = fd = ready[0][0]
-                            try:
-                                sockets.handlers[fd](ALONE)
-                            except Exception:
-                                log.exception("a socket's handler failed")
-                            sockets.at = None
-                        job = jobs.taken
-                        if job is None and not jobs.count:
-                            continue
-                    role.running = True
-                finally:
-                    self._poller = None
+                        fd = ready[0][0]
+                        try:
+                            handlers[fd](ALONE)
+                        except Exception:
+                            log.exception("a socket's handler failed")
+                        except BaseException:
+                            sockets.at = fd
+                            raise
+                    job = jobs.taken
+                    if job is None and not jobs.count:
+                        continue
+                role.running = True
             role.calls += 1
             if not role.armed:
                 self._arm()
@@ -283,10 +276,7 @@ class Reactor:
         until = monotonic() + seconds
         self._ask_for_role()
         with self._role.polling:
-            self._role.asked = False
-            self._poller = get_ident()
             self._poll_while(busy, until)
-            self._poller = None
 
     def _poll_while(self, busy: Callable[[], bool], until: float) -> None:
         while busy() and (left := until - monotonic()) > 0:
@@ -312,7 +302,7 @@ class Reactor:
 
     def _ask_for_role(self) -> None:
         """Say that the task thread wants to poll, and have the standby hear it if it polls."""
-        self._role.asked = True
+        self._role.running = False
         if self._role.standby:
             self.wake()
 
@@ -357,9 +347,9 @@ class Reactor:
         with self._lock:
             look = self._role.look()
             if look is Look.POLL:
-                self._poller = get_ident()
+                task_thread, self._poller = self._poller, get_ident()
         if look is Look.POLL:
-            self._poll_until_asked()
+            self._poll_until_asked(task_thread)
         else:
             self._do_chores_in_time()
         if look is Look.SLEEP:
@@ -368,15 +358,15 @@ class Reactor:
                 look = Look.TICK
         return look
 
-    def _poll_until_asked(self) -> None:
+    def _poll_until_asked(self, task_thread: int) -> None:
         try:
             self._do_chores_in_time()
-            while not self._role.asked and not self._stopping:
+            while self._role.running and not self._stopping:
                 self._poll(CHORES)
                 self._do_chores_in_time()
         finally:
             with self._lock:
-                self._poller = None
+                self._poller = task_thread
                 self._role.yield_role()
 
     def _do_chores_in_time(self) -> None:
