@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from bgpy.memory import Payload
+from bgpy.tasks.client_socket import OwnClientSocket, SmallOutlet
 from bgpy.tasks.lifecycle import EXEC, Kind, Outcome
 from bgpy.wire.messages import (
     AT_BUFFERS,
@@ -35,6 +37,11 @@ class Peer(Protocol):
 
     def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
         """As `send` of a `Reply`; with `more` it may wait a moment for what is sent next."""
+
+    @property
+    def send_small(self) -> Callable[[bytes, bool], None]:
+        """As `send` of one message in its final form (`bgpy.wire.small`), and whether it may
+        wait a moment for what is sent next."""
 
     def pause(self) -> None:
         """Read no more for now: what waits for the client is enough. On the thread that polls."""
@@ -86,14 +93,23 @@ class Job:
         return b"" if self.peer is None else self.peer.client_id
 
 
-class SmallJob(Job):
-    """An execute that came as one small plain frame, and whose client waits; see `road`."""
+class SmallJob(Job, OwnClientSocket):
+    """An execute that came as one small plain frame, and whose client waits; see `road`.
 
-    def __init__(self, peer: Peer, request: int, head: bytes) -> None:
-        self.kind = EXEC
-        self.peer = peer
-        self.waits = True
-        self.more = self.started = False
+    It is the client socket that its task gets, too.
+    """
+
+    kind = EXEC
+    payload = None
+    size = 0
+    """Given to those alone that wait in the queue."""
+
+    def __init__(self, outlet: SmallOutlet, peer: Peer, request: int, head: bytes) -> None:
+        # As the initialisers of both, without calls of them.
+        self._outlet = outlet
+        self.peer: Peer = peer
         self.request = request
-        self.size = len(head)
-        self.payload = head, (), False
+        self.head: bytes = head
+        """The pickle of its arguments."""
+        self.more = self.started = self.answered = False
+        self.deferred = None

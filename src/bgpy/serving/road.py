@@ -23,10 +23,14 @@ from bgpy.config import short_roads
 from bgpy.serving.budget import Overloaded
 from bgpy.serving.ending import Ending
 from bgpy.serving.job import Job, Peer, SmallJob
+from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
 from bgpy.tasks.engine import Engine
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.small import EXECUTE, SMALL_CALL, unpack_start
+
+LONGEST = HEADER_SIZE + SMALL_CALL
+"""Bytes of a message that goes by a short road, at most; where fewer are allowed it is closed."""
 
 
 class Road:
@@ -36,12 +40,18 @@ class Road:
     """
 
     def __init__(
-        self, jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int
+        self,
+        jobs: JobQueue[Job],
+        engine: Engine,
+        outbox: Outbox,
+        ending: Ending,
+        max_message: int,
     ) -> None:
         self._jobs = jobs
+        self._outbox = outbox
         self._engine = engine
         self._ending = ending
-        self._most = min(SMALL_CALL, max_message) if short_roads() else -1
+        self._most = SMALL_CALL if short_roads() and max_message >= LONGEST else -1
 
     def take_alone(self, peer: Peer, data: memoryview, size: int) -> bool:
         """Take the one small execute that `size` bytes of `data` are; whether they are one.
@@ -58,7 +68,8 @@ class Road:
             or self._jobs.held
         ):
             return False
-        self._jobs.taken = SmallJob(peer, request, data[HEADER_SIZE:size].tobytes())
+        head = data[HEADER_SIZE:size].tobytes()
+        self._jobs.taken = SmallJob(self._outbox, peer, request, head)
         return True
 
     def take_row(self, peer: Peer, data: memoryview, size: int) -> int:
@@ -73,7 +84,8 @@ class Road:
         end: int = HEADER_SIZE + length
         if start != EXECUTE or end > size or length > most:
             return 0
-        job = SmallJob(peer, request, data[HEADER_SIZE:end].tobytes())
+        job = SmallJob(self._outbox, peer, request, data[HEADER_SIZE:end].tobytes())
+        job.size = length
         try:
             if end == size:
                 full = self._jobs.push_small(job, peer.client_id)
@@ -84,7 +96,10 @@ class Road:
                     after = end + HEADER_SIZE + length
                     if start != EXECUTE or after > size or length > most:
                         break
-                    row.append(SmallJob(peer, request, data[end + HEADER_SIZE : after].tobytes()))
+                    head = data[end + HEADER_SIZE : after].tobytes()
+                    job = SmallJob(self._outbox, peer, request, head)
+                    job.size = length
+                    row.append(job)
                     end = after
                 full = self._jobs.push_row(row, peer.client_id)
             if full:

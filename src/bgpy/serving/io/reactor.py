@@ -16,10 +16,10 @@ import threading
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from bgpy.serving.io.agenda import Agenda, attempt
-from bgpy.serving.io.poller import ALONE, MOST_READY, READ, OnReady, Poller, Watched
+from bgpy.serving.io.poller import ALONE, READ, OnReady, Poller, Watched
 from bgpy.serving.io.polling_role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
 from bgpy.system import reserve
 from bgpy.system.exiting import leave_child
@@ -128,12 +128,12 @@ class Reactor:
         self,
         jobs: Jobs[J],
         run_job: Callable[[], None],
-        run_taken: Callable[[J], None],
+        run_taken: Callable[[Any], None],
         interrupted: Callable[[], None],
     ) -> None:
         """Poll and run jobs in this thread until `stop` is called.
 
-        `run_job` takes one of `jobs` and runs it, `run_taken` one that has been taken;
+        `run_job` takes one of `jobs` and runs it, `run_taken` one that a session has taken;
         `interrupted` is called after `interrupt`.
         Raises `OSError` if a task has closed the descriptor that is polled.
         """
@@ -165,7 +165,7 @@ class Reactor:
         self,
         jobs: Jobs[J],
         run_job: Callable[[], None],
-        run_taken: Callable[[J], None],
+        run_taken: Callable[[Any], None],
         interrupted: Callable[[], None],
     ) -> None:
         while not self._stopping:
@@ -187,7 +187,7 @@ class Reactor:
         self,
         jobs: Jobs[J],
         run_job: Callable[[], None],
-        run_taken: Callable[[J], None],
+        run_taken: Callable[[Any], None],
         interrupted: Callable[[], None],
     ) -> None:
         """Poll, and run what that brings, in turns; a call of Python's is too dear for each step.
@@ -221,7 +221,8 @@ class Reactor:
                         except Exception:
                             log.exception("a socket's handler failed")
                         except BaseException:
-                            sockets.at = fd
+                            if fd in handlers:  # else it is closed, and the number soon another's
+                                sockets.at = fd
                             raise
                     job = jobs.taken
                     if job is None and not jobs.count:
