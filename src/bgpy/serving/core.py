@@ -201,6 +201,7 @@ class ServerCore:
     def _close(self) -> None:
         self._events.closing()
         self._worker.end_struck()
+        self._jobs.spill()
         self._parts.outbox.end_deferred()
         for job in [*self._parts.ending.close(), *self._jobs.clear()]:
             self._worker.refuse_ending(job)

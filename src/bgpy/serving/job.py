@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bgpy.memory import Payload
-from bgpy.tasks.client_socket import OwnClientSocket, SmallOutlet
-from bgpy.tasks.lifecycle import EXEC, Kind, Outcome
+from bgpy.tasks.lifecycle import Kind, Outcome
 from bgpy.wire.messages import (
     AT_BUFFERS,
     AT_CODE,
@@ -91,25 +90,3 @@ class Job:
     def owner(self) -> bytes:
         """Whose turn it takes."""
         return b"" if self.peer is None else self.peer.client_id
-
-
-class SmallJob(Job, OwnClientSocket):
-    """An execute that came as one small plain frame, and whose client waits; see `road`.
-
-    It is the client socket that its task gets, too.
-    """
-
-    kind = EXEC
-    payload = None
-    size = 0
-    """Given to those alone that wait in the queue."""
-
-    def __init__(self, outlet: SmallOutlet, peer: Peer, request: int, head: bytes) -> None:
-        # As the initialisers of both, without calls of them.
-        self._outlet = outlet
-        self.peer: Peer = peer
-        self.request = request
-        self.head: bytes = head
-        """The pickle of its arguments."""
-        self.more = self.started = self.answered = False
-        self.deferred = None

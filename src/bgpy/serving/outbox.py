@@ -54,7 +54,8 @@ from bgpy.codec import failures
 from bgpy.codec.payload import encode, pack
 from bgpy.errors import DecodeError, MessageTooLarge, NoResponse, PythonMismatch
 from bgpy.memory import Payload, whole
-from bgpy.serving.job import Job, Peer, SmallJob
+from bgpy.serving.job import Job, Peer
+from bgpy.serving.small import MOST_REPLIES, SmallJob
 from bgpy.tasks.client_socket import ClientSocket, Ended
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.wire.messages import (
@@ -128,10 +129,17 @@ class Outbox:
     def reply_small(self, call: SmallJob, response: Any) -> None:
         """As `reply` without an error to a small call, in fewer steps where the reply is small."""
         packed = pack(response, "response")
-        if packed.__class__ is bytes:
-            call.peer.send_small(pack_start(REPLY, len(packed), call.request) + packed, call.more)
-        else:
+        if packed.__class__ is not bytes:
             call.peer.reply(call.request, whole(packed), False, call.more)
+            return
+        reply = pack_start(REPLY, len(packed), call.request) + packed
+        row = call.row
+        if row is None:
+            call.peer.send_small(reply, call.more)
+            return
+        row.replies.append(reply)
+        if not row.jobs or len(row.replies) >= MOST_REPLIES:
+            row.flush()
 
     def fail(self, call: Job, failure: BaseException, reason: Reason = Reason.TASK) -> None:
         """Send `failure` as the end of the call, or count it where nobody waits."""

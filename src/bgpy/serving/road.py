@@ -22,9 +22,10 @@ from __future__ import annotations
 from bgpy.config import short_roads
 from bgpy.serving.budget import Overloaded
 from bgpy.serving.ending import Ending
-from bgpy.serving.job import Job, Peer, SmallJob
+from bgpy.serving.job import Job, Peer
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
+from bgpy.serving.small import Row, SmallJob
 from bgpy.tasks.engine import Engine
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.small import EXECUTE, SMALL_CALL, unpack_start
@@ -69,41 +70,38 @@ class Road:
         ):
             return False
         head = data[HEADER_SIZE:size].tobytes()
-        self._jobs.taken = SmallJob(self._outbox, peer, request, head)
+        self._jobs.taken = SmallJob(self._outbox, peer, request, head, None)
         return True
 
-    def take_row(self, peer: Peer, data: memoryview, size: int) -> int:
-        """Queue the small executes at the front of `size` bytes of `data`; how many bytes they are.
+    def take_row(self, peer: Peer, data: memoryview, size: int, alone: bool = False) -> int:
+        """Take the small executes at the front of `size` bytes of `data`; how many bytes they are.
 
-        0 leaves all to the general road.
+        They are queued; where they are all that came, and the task thread has polled and finds
+        them `alone`, it runs them as a row. 0 leaves all to the general road.
         """
         if self._ending.begun or not self._engine.initialized:
             return 0
-        most = self._most
-        start, length, request = unpack_start(data)
-        end: int = HEADER_SIZE + length
-        if start != EXECUTE or end > size or length > most:
-            return 0
-        job = SmallJob(self._outbox, peer, request, data[HEADER_SIZE:end].tobytes())
-        job.size = length
+        row = Row(peer)
+        jobs: list[SmallJob] = []
+        outbox, most, end = self._outbox, self._most, 0
+        while size - end >= HEADER_SIZE:
+            start, length, request = unpack_start(data, end)
+            after = end + HEADER_SIZE + length
+            if start != EXECUTE or after > size or length > most:
+                break
+            head = data[end + HEADER_SIZE : after].tobytes()
+            job = SmallJob(outbox, peer, request, head, row)
+            job.size = length
+            jobs.append(job)
+            end = after
+        if not end or (alone and end == size and self._jobs.begin_row(row, jobs)):
+            return end
+        for job in jobs:
+            job.row = None
         try:
-            if end == size:
-                full = self._jobs.push_small(job, peer.client_id)
-            else:
-                row = [job]
-                while size - end >= HEADER_SIZE:
-                    start, length, request = unpack_start(data, end)
-                    after = end + HEADER_SIZE + length
-                    if start != EXECUTE or after > size or length > most:
-                        break
-                    head = data[end + HEADER_SIZE : after].tobytes()
-                    job = SmallJob(self._outbox, peer, request, head)
-                    job.size = length
-                    row.append(job)
-                    end = after
-                full = self._jobs.push_row(row, peer.client_id)
-            if full:
-                peer.pause()
+            full = self._jobs.push_row(jobs, peer.client_id)
         except Overloaded:
             return 0  # the general road takes what there is room for
+        if full:
+            peer.pause()
         return end

@@ -29,9 +29,10 @@ from typing import Any, Protocol
 from bgpy.errors import NoResponse
 from bgpy.serving.abroad import Abroad
 from bgpy.serving.ending import Ending
-from bgpy.serving.job import Job, SmallJob
+from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
+from bgpy.serving.small import SmallJob
 from bgpy.system.exiting import leave_child
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.current import TaskThread

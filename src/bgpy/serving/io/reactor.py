@@ -13,10 +13,11 @@ import signal
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from bgpy.serving.io.agenda import Agenda, attempt
 from bgpy.serving.io.poller import ALONE, READ, OnReady, Poller, Watched
@@ -24,6 +25,7 @@ from bgpy.serving.io.polling_role import POLL_AGAIN, TAKE_OVER, Look, PollingRol
 from bgpy.system import reserve
 from bgpy.system.exiting import leave_child
 from bgpy.system.latch import Latch
+from bgpy.system.strikes import is_strike
 
 log = logging.getLogger("bgpy.server")
 
@@ -37,19 +39,28 @@ class Deaf(Exception):
     """A task has closed the descriptor that is polled: no client can be served any more."""
 
 
-J = TypeVar("J")
-J_co = TypeVar("J_co", covariant=True)
+class JobRow(Protocol):
+    """Jobs that came together."""
+
+    @property
+    def jobs(self) -> deque[Any]:
+        """Those that have not been taken."""
 
 
-class Jobs(Protocol[J_co]):
+class Jobs(Protocol):
     """What waits for the task thread."""
 
     count: int
-    """How many can run."""
+    """How many can run, but for those in `row`."""
+    taken: Any
+    """The job that runs; between jobs, one that an exception left unanswered, else None."""
 
     @property
-    def taken(self) -> J_co | None:
-        """The job that runs; between jobs, one that an exception left unanswered, else None."""
+    def row(self) -> JobRow | None:
+        """Jobs that run before all others; the task thread sets each as `taken`."""
+
+    def spill(self) -> None:
+        """End `row`: what is left of it can run as all else can. Harmless if repeated."""
 
 
 class Reactor:
@@ -82,6 +93,7 @@ class Reactor:
         """Call something when some seconds are over; called by the holder of the role."""
         self._poller = 0
         """The thread that polls, or does so next."""
+        self._spill: Callable[[], None] = lambda: None  # that of the jobs, once they are served
         self._stopping = False
         self._interrupted = False
         self._pid = os.getpid()
@@ -126,7 +138,7 @@ class Reactor:
 
     def serve(
         self,
-        jobs: Jobs[J],
+        jobs: Jobs,
         run_job: Callable[[], None],
         run_taken: Callable[[Any], None],
         interrupted: Callable[[], None],
@@ -137,6 +149,7 @@ class Reactor:
         `interrupted` is called after `interrupt`.
         Raises `OSError` if a task has closed the descriptor that is polled.
         """
+        self._spill = jobs.spill
         self._standby.start()
         self._poller = get_ident()
         try:
@@ -163,7 +176,7 @@ class Reactor:
 
     def _serve(
         self,
-        jobs: Jobs[J],
+        jobs: Jobs,
         run_job: Callable[[], None],
         run_taken: Callable[[Any], None],
         interrupted: Callable[[], None],
@@ -185,7 +198,7 @@ class Reactor:
 
     def _poll_and_run(
         self,
-        jobs: Jobs[J],
+        jobs: Jobs,
         run_job: Callable[[], None],
         run_taken: Callable[[Any], None],
         interrupted: Callable[[], None],
@@ -198,6 +211,7 @@ class Reactor:
         role, sockets = self._role, self._sockets
         polling, wait, handlers = role.polling, sockets.wait, sockets.handlers
         changes, deadlines = self._agenda.changes, self._agenda.deadlines
+        jobs.spill()
         left = jobs.taken is not None or sockets.at is not None  # by an exception
         while True:
             job = None
@@ -225,7 +239,7 @@ class Reactor:
                                 sockets.at = fd
                             raise
                     job = jobs.taken
-                    if job is None and not jobs.count:
+                    if job is None and not jobs.count and jobs.row is None:
                         continue
                 role.running = True
             role.calls += 1
@@ -238,15 +252,38 @@ class Reactor:
             elif self._interrupted:
                 self._hear_interrupt(interrupted)
             else:
-                self._run_row(jobs, run_job)
+                self._run_jobs(jobs, run_job, run_taken)
 
-    def _run_row(self, jobs: Jobs[J], run_job: Callable[[], None]) -> None:
+    def _run_jobs(
+        self, jobs: Jobs, run_job: Callable[[], None], run_taken: Callable[[Any], None]
+    ) -> None:
         """Run jobs until there are none, or it is time to poll."""
         until = monotonic() + POLL_AGAIN
+        if jobs.row is not None:
+            self._run_row(jobs, jobs.row.jobs, run_taken, until)
+            jobs.spill()
+            return
         while not (self._stopping or self._interrupted):
             run_job()
             if not jobs.count or monotonic() >= until:
                 break
+
+    def _run_row(
+        self, jobs: Jobs, row: deque[Any], run_taken: Callable[[Any], None], until: float
+    ) -> None:
+        """Run the jobs of a row until there are none, or it is time to poll.
+
+        The loop's head takes one out and says so in one step, whatever strikes, and no other
+        thread that has the interpreter's lock sees it in neither place.
+        """
+        try:
+            for jobs.taken in iter(row.popleft, None):
+                run_taken(jobs.taken)
+                if self._stopping or self._interrupted or monotonic() >= until:
+                    break
+        except IndexError as error:  # there are no more, or the standby has spilled them
+            if is_strike(error):
+                raise
 
     def _hear_interrupt(self, interrupted: Callable[[], None]) -> None:
         """Do what `interrupt` asked for; what that left to do is new to the standby."""
@@ -361,6 +398,7 @@ class Reactor:
 
     def _poll_until_asked(self, task_thread: int) -> None:
         try:
+            self._spill()
             self._do_chores_in_time()
             while self._role.running and not self._stopping:
                 self._poll(CHORES)
