@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 from bgpy import Client, Handle, Server
-from bgpy.calling.blocking import channel, sender
+from bgpy.calling.blocking import sender, sent
 from tests.support.order import place
 from tests.support.surroundings import changes, surroundings
 
@@ -84,6 +84,19 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         shutil.rmtree(folder, ignore_errors=True)
 
 
+# What a user sets for programs in general, by which they print otherwise than tests expect of them.
+TASTES = ("PYTEST_ADDOPTS", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "PYTHON_COLORS")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_tastes() -> Iterator[None]:
+    """What tests start isn't under the settings that the user has for this run of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in TASTES:
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def bgpy_home(
     leaves_nothing: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -114,7 +127,7 @@ def _runs_in(process: psutil.Process, home: Path) -> bool:
 @pytest.fixture
 def asks_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients wait longer for a server to say how far a call came whose time is over."""
-    for module in (channel, sender):
+    for module in (sender, sent):
         monkeypatch.setattr(module, "ASK", 20.0)
 
 

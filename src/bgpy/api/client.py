@@ -19,6 +19,7 @@ from bgpy.calling.conversation import Answer
 from bgpy.calling.results import about, value_of
 from bgpy.codec import fingerprint, functions, modules, payload
 from bgpy.codec.edits import edited
+from bgpy.codec.payload import decode_plain, pack
 from bgpy.codec.tracebacks import tidy
 from bgpy.config import LOG_FORMAT, LOG_LEVEL, checked_level, checked_path, checked_seconds
 from bgpy.encryption import encryption
@@ -220,11 +221,14 @@ class Client:
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         try:
-            packed = payload.encode(args, "args")
-            left = self._look_at_code(packed, seconds) if may_name_code(packed) else None
-            answer = self._caller.call(packed, seconds, left)
-            if answer.__class__ is bytes:
-                return payload.decode(answer, (), False, "response")
+            packed = pack(args, "args")
+            if packed.__class__ is not bytes and may_name_code(packed):
+                left = self._look_at_code(packed, seconds)
+                answer = self._caller.call(packed, seconds, left)
+            else:
+                answer = self._caller.call(packed, seconds)
+            if answer.__class__ is bytearray:
+                return decode_plain(answer, "response")
             return value_of(answer, "EXEC")
         except BaseException as error:
             tidy(about(error, self._address))
@@ -250,10 +254,11 @@ class Client:
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         try:
-            packed = payload.encode(args, "args")
-            if may_name_code(packed):
+            packed = pack(args, "args")
+            if packed.__class__ is not bytes and may_name_code(packed):
                 Staleness(self._caller, self.address).look_at_submit(packed)
-            return self._caller.submit(packed, self._executed, self._seconds(timeout))
+            seconds = self._timeout if timeout is ... else self._seconds(timeout)
+            return self._caller.submit(packed, self._executed, seconds)
         except BaseException as error:
             tidy(about(error, self._address))
             raise
@@ -433,6 +438,8 @@ def _arrive(kind: type[Client], settings: _Settings, passed: Passed | None) -> C
 
 def _executed(place: address.Address, answer: Answer) -> Any:
     try:
+        if answer.__class__ is bytearray:
+            return decode_plain(answer, "response")
         return value_of(answer, "EXEC")
     except Exception as error:
         about(error, place)

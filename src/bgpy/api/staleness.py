@@ -19,28 +19,29 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import TypeGuard
 
 from bgpy.calling.blocking.caller import Caller
 from bgpy.codec import modules
 from bgpy.codec.fingerprint import are_different, of_parts
 from bgpy.codec.loaded import ModuleSource, version
+from bgpy.codec.payload import GLOBAL
 from bgpy.errors import CallTimeout, StaleCodeWarning
-from bgpy.memory import Payload
+from bgpy.memory import Encoded, Payload
 from bgpy.system.ours import is_ours
-
-_GLOBAL = 0x93
-"""The byte in each pickle that names a function or class."""
 
 WAY_OUT = "terminate the server, start it again and initialise it"
 
 
-def may_name_code(packed: Payload) -> bool:
+def may_name_code(packed: Encoded) -> TypeGuard[Payload]:
     """Whether arguments may name functions or classes; most don't, and this must cost nothing.
 
     What goes by value always does.
     """
+    if isinstance(packed, bytes):
+        return False
     head = packed[0]
-    return _GLOBAL in head if head.__class__ is bytes else True
+    return GLOBAL in head if head.__class__ is bytes else True
 
 
 class Staleness:

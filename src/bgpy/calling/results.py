@@ -61,8 +61,8 @@ def value_of(answer: Answer, received: str) -> Any:
     Raises what a `Failure` tells of, the `ServerGone` or `CallTimeout` that the call ended
     in, and `DecodeError` for a value that can't be rebuilt here.
     """
-    if isinstance(answer, bytes):
-        return payload.decode(answer, (), False, "response")
+    if isinstance(answer, (bytes, bytearray)):
+        return payload.decode_plain(answer, "response")
     if isinstance(answer, Reply):
         _, head, buffers, _, code, error = answer
         value = payload.decode(head, buffers, code, "response")

@@ -44,7 +44,7 @@ from bgpy.errors import DecodeError
 from bgpy.late import once
 from bgpy.system.strikes import is_strike_amid
 
-PackedException = tuple[bytes, bool]
+Packed = tuple[bytes, bool]
 """A pickle, and whether it holds bytecode."""
 
 _OWN_WAYS = ("__reduce_ex__", "__reduce__")
@@ -74,7 +74,7 @@ class Room:
 
 def pack(
     error: BaseException, room: Room | None = None, patience: Patience | None = None
-) -> PackedException | None:
+) -> Packed | None:
     """The pickle of an exception without its cause, context and traceback; None if it has none.
 
     Of a group it holds no members. What can't be pickled of an exception is left out, and named in
@@ -85,7 +85,7 @@ def pack(
 
 def pack_all(
     errors: Sequence[BaseException], room: Room, patience: Patience | None = None
-) -> PackedException | None:
+) -> Packed | None:
     """One pickle of several exceptions, for `unpack_all`: what they share is in it once.
 
     None if one of them has none. Raises `NoRoom`.
@@ -94,7 +94,7 @@ def pack_all(
 
 
 def unpack(
-    packed: PackedException, members: list[Exception] | None, text: str | None = None
+    packed: Packed, members: list[Exception] | None, text: str | None = None
 ) -> Exception | None:
     """The exception of a pickle, a group with these members; None if it can't be rebuilt here.
 
@@ -104,7 +104,7 @@ def unpack(
     return None if content is None else made_of(content, members)
 
 
-def unpack_all(packed: PackedException) -> list[Any]:
+def unpack_all(packed: Packed) -> list[Any]:
     """What `made_of` takes, one for each exception; empty if they can't be rebuilt here."""
     contents = _unpack(packed)
     return contents if isinstance(contents, list) else []
@@ -130,7 +130,7 @@ def set_past(error: BaseException, name: str, value: Any) -> None:
     BaseException.__dict__[name].__set__(error, value)
 
 
-def _unpack(packed: PackedException, text: str | None = None) -> Any:
+def _unpack(packed: Packed, text: str | None = None) -> Any:
     head, code = packed
     try:
         return decode(head, (), code, "exception")
@@ -305,7 +305,7 @@ def _carrying() -> Callable[[_Sink, _Reducing], pickle.Pickler]:
 
 def _pack(
     content: Callable[[_Reducing], Any], room: Room | None, patience: Patience | None
-) -> PackedException | None:
+) -> Packed | None:
     """The pickle of what `content` gives, in the first way that works."""
     for reducing in _ways(patience or Patience()):
         packed = _dump(content(reducing), reducing, room)
@@ -332,7 +332,7 @@ def _ways(patience: Patience) -> Iterator[_Reducing]:
     yield _Reducing(True, sorting)
 
 
-def _dump(content: Any, reducing: _Reducing, room: Room | None) -> PackedException | None:
+def _dump(content: Any, reducing: _Reducing, room: Room | None) -> Packed | None:
     packed = _dumped(_Plain, content, reducing, room)
     if packed is not None and not names_script(packed):
         return packed, False

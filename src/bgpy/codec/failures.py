@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from bgpy.codec.exceptions import (
     NoRoom,
-    PackedException,
+    Packed,
     Room,
     made_of,
     pack,
@@ -218,7 +218,7 @@ class Node(NamedTuple):
 
     type_name: str
     text: str
-    packed: PackedException | int | None
+    packed: Packed | int | None
     """An index if it is among the rest."""
     cause: int | None = None
     context: int | None = None
@@ -289,12 +289,10 @@ def _links(error: BaseException, most: int) -> list[_Link]:
     return links
 
 
-def _packs(
-    errors: list[BaseException],
-) -> tuple[list[PackedException | int | None], PackedException | None]:
+def _packs(errors: list[BaseException]) -> tuple[list[Packed | int | None], Packed | None]:
     """The pickle of each, or its index in the one that holds the rest, and that one."""
     patience = Patience()
-    packs: list[PackedException | int | None] = [pack(errors[0], None, patience)]
+    packs: list[Packed | int | None] = [pack(errors[0], None, patience)]
     rest: list[BaseException] = []
     room = Room(MOST_BESIDE)
     for error in errors[1:]:

@@ -18,7 +18,7 @@ from typing import Any
 from bgpy.codec import by_value, renamed
 from bgpy.codec.blame import blame
 from bgpy.errors import Advice, BgpyError, DecodeError, EncodeError, PythonMismatch
-from bgpy.memory import Head, HeadParts, Packed, Payload
+from bgpy.memory import Encoded, Head, HeadParts, Payload
 from bgpy.system.strikes import is_strike, is_strike_amid
 
 PICKLE = 1
@@ -90,7 +90,7 @@ def encode(obj: Any, what: str) -> Payload:
     return (packed, (), False) if isinstance(packed, bytes) else packed
 
 
-def pack(obj: Any, what: str) -> Packed:
+def pack(obj: Any, what: str) -> Encoded:
     """As `encode`, for whoever has a short road for small plain pickles."""
     try:
         pickling = _take()

@@ -31,9 +31,10 @@ from bgpy.calling.results import value_of
 from bgpy.calling.terms import Terms
 from bgpy.errors import BgpyError, CallTimeout, RemoteProtocolError, ServerGone
 from bgpy.late import json
-from bgpy.memory import Payload
+from bgpy.memory import Encoded, whole
 from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.tasks import current
+from bgpy.tasks.current import TASK_THREADS, is_task_thread
 from bgpy.wire.messages import (
     Failure,
     Message,
@@ -86,19 +87,15 @@ class Caller:
 
     # Calls that wait
 
-    def call(self, payload: Payload, timeout: float | None, left: float | None = None) -> Answer:
+    def call(self, packed: Encoded, timeout: float | None, left: float | None = None) -> Answer:
         """As `request` of an `Execute` that waits for what is responded."""
-        head, buffers, code = payload
-        if timeout is None and not (buffers or code) and isinstance(head, bytes):
-            channel = self._access.short_road(head)
-            if channel is not None:
-                try:
-                    with self._here.inside:
-                        found = channel.call_lone(head)
-                    if found is not None:
-                        return found
-                except Unusable:
-                    pass  # nothing was sent
+        if packed.__class__ is bytes:
+            shortcut = self._connector.shortcut
+            if shortcut is not None and not (self._posted or (TASK_THREADS and is_task_thread())):
+                found = shortcut.call(packed, timeout)
+                if found is not None:
+                    return found
+        payload = whole(packed)
         answer: Answer = self._do(
             lambda channel, deadline: channel.call(payload, current.chain(), timeout, deadline),
             timeout,
@@ -232,14 +229,14 @@ class Caller:
     # Calls that don't
 
     def submit(
-        self, payload: Payload, value_of: Callable[[Answer], Any], timeout: float | None
+        self, packed: Encoded, value_of: Callable[[Answer], Any], timeout: float | None
     ) -> CallFuture:
         """A future of what `value_of` makes of the answer of an `Execute`; returns at once.
 
         It waits for room, up to the call's deadline, where so much is on its way that the
         socket takes no more.
         """
-        return self._submitter.submit(payload, value_of, timeout)
+        return self._submitter.submit(packed, value_of, timeout)
 
     # Its end
 
@@ -324,6 +321,7 @@ class Caller:
                     channel = access.connected(deadline, timeout)
                     access.look()
                 access.check(channel, terms)
+                self._connector.open_shortcut(channel)
                 try:
                     if self._posted:
                         with access.shared.lock:
