@@ -13,10 +13,11 @@ from bgpy.config import ENV_ROAD
 from bgpy.memory import Payload, allocate
 from bgpy.serving.budget import Budget
 from bgpy.serving.ending import Ending
-from bgpy.serving.job import Job, SmallJob
+from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
 from bgpy.serving.road import LONGEST, Road
+from bgpy.serving.small import SmallJob
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import EXEC, Kind
 from bgpy.wire.frames import FrameReader, SizeLimits
@@ -82,7 +83,7 @@ class Bench:
     def feed(self, data: bytes) -> int:
         """How many bytes the road takes of `data`, and the memory is another's after."""
         memory = bytearray(data) + bytearray(16)
-        used = self.road.take_row(self.peer, memoryview(memory), len(data))
+        used = self.road.take_row(self.peer, memoryview(memory), len(data), False)
         memory[:] = bytes(len(memory))
         return used
 
@@ -212,7 +213,7 @@ def test_road_takes_whole_frames_alone() -> None:
     for end in range(len(data) + 1):
         bench = Bench()
         assert (bench.feed_alone(data[:end]) is not None) is (end == size)
-        taken = bench.road.take_row(bench.peer, memoryview(data + bytes(16)), end)
+        taken = bench.road.take_row(bench.peer, memoryview(data + bytes(16)), end, False)
         assert taken == end // size * size
         assert [request for request, _ in bench.queued()] == list(range(1, end // size + 1))
 

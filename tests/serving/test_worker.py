@@ -18,9 +18,10 @@ from bgpy.engines.inline import InlineEngine, Load
 from bgpy.errors import MessageTooLarge
 from bgpy.memory import Payload
 from bgpy.serving.ending import Ending, EndingState
-from bgpy.serving.job import Job, SmallJob
+from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
+from bgpy.serving.small import SmallJob
 from bgpy.serving.worker import Worker
 from bgpy.tasks.client_socket import ClientSocket, Deferred
 from bgpy.tasks.current import TaskThread
@@ -153,7 +154,7 @@ class Bench:
     def executes(self, peer: Peer, request: int, head: bytes) -> Job:
         """The job of an execute whose client waits."""
         if self.small:
-            return SmallJob(self.outbox, peer, request, head)
+            return SmallJob(self.outbox, peer, request, head, None)
         return Job(Kind.EXEC, peer, Execute(request, head, wait=True), True)
 
     def exit(self, wait: bool) -> Peer:

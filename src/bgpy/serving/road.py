@@ -73,7 +73,7 @@ class Road:
         self._jobs.taken = SmallJob(self._outbox, peer, request, head, None)
         return True
 
-    def take_row(self, peer: Peer, data: memoryview, size: int, alone: bool = False) -> int:
+    def take_row(self, peer: Peer, data: memoryview, size: int, alone: bool) -> int:
         """Take the small executes at the front of `size` bytes of `data`; how many bytes they are.
 
         They are queued; where they are all that came, and the task thread has polled and finds
