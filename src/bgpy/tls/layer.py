@@ -124,11 +124,11 @@ class TlsLayer:
     def _shake_hands(self) -> bool:
         try:
             briefly(self._tls.do_handshake)  # OpenSSL takes locks of its own here, and only here
+        except ssl.SSLWantReadError:
+            return False
         except ssl.SSLError as error:
             if is_strike(error):
                 raise
-            if isinstance(error, ssl.SSLWantReadError):
-                return False
             raise NotTls(f"the TLS handshake failed: {reason(error)}") from error
         self.established = True
         return True
