@@ -94,9 +94,10 @@ class TlsSocket(_OverSocket):
         """Memory that takes all that can be received at once."""
         # Guards the layer and `_unsent`; `_owed` is the sender's. Taken by the one that receives
         # and by the one that sends, for no longer than a system call.
-        self._lock = threading.Lock()
-        self._unsent = b""
-        """Ciphertext that the socket has not taken; TLS's words are behind it."""
+        # Reentrant: a handler may send that has interrupted a thread which receives.
+        self._lock = threading.RLock()
+        self._unsent = [b""]
+        """Ciphertext that the socket has not taken, in one piece; TLS's words are behind it."""
         self._owed = 0
         """Bytes that were encrypted, and that the sender offers next nevertheless."""
         # Looked up once: a small call goes through all of them.
@@ -111,7 +112,7 @@ class TlsSocket(_OverSocket):
         Raises `ConnectionResetError` where the stream ends before.
         """
         with self._lock:
-            if not self._layer.established and not self._unsent:
+            if not self._layer.established and not self._unsent[0]:
                 self._layer.begin()
                 self._tell()
         memory = memoryview(bytearray(RECORD))
@@ -158,16 +159,17 @@ class TlsSocket(_OverSocket):
         size = len(data)
         if self._owed or size > CHUNK:
             return self.sendmsg((data,))
+        unsent = self._unsent
         with self._lock:
-            if not self._unsent:
+            if not unsent[0]:
                 # As `_send_chunk`, without a call for it.
                 try:
                     self._write(data)
                     for made in map(self._read_words, _ALL):
-                        self._unsent, self._owed = made, size
+                        unsent[0], self._owed = made, size
                         break
-                    for taken in map(self._send_to_socket, (made,), _FLAGS):
-                        self._unsent = made[taken:]
+                    for taken in map(self._send_to_socket, unsent, _FLAGS):
+                        unsent[0] = made[taken:]
                         break
                 except BaseException as error:
                     if self._words.pending:
@@ -176,7 +178,7 @@ class TlsSocket(_OverSocket):
         if not self._owed:
             return self.sendmsg((data,))  # there was no room for it
         # Nothing is called from here on, so nothing strikes: the module's docstring says why.
-        if not self._unsent:
+        if not unsent[0]:
             self._owed = 0
             return size
         self._owed = 1
@@ -190,7 +192,7 @@ class TlsSocket(_OverSocket):
         """
         self._accept(pieces)
         taken = self._owed
-        if taken and self._unsent:
+        if taken and self._unsent[0]:
             taken -= 1
         self._owed -= taken
         return taken
@@ -199,7 +201,7 @@ class TlsSocket(_OverSocket):
         """End the connection, and say so before if that can be done at once."""
         if self._lock.acquire(blocking=False):
             try:
-                if self._layer.established and not self._unsent:
+                if self._layer.established and not self._unsent[0]:
                     self._layer.end()
                     self._send_to_socket(self._read_words(), _AT_ONCE)
             except OSError as error:
@@ -236,20 +238,20 @@ class TlsSocket(_OverSocket):
         with self._lock:
             self._flush()  # raises if nothing can be sent
             for chunk in chunks(pieces, self._owed):
-                if self._unsent:
+                if self._unsent[0]:
                     return
                 self._send_chunk(chunk)  # last: tests/test_covered.py says why
 
     def _send_chunk(self, chunk: Piece) -> None:
         """Encrypt and send `chunk`, while nothing is unsent and TLS itself has nothing to say."""
-        owed = self._owed + len(chunk)
+        unsent, owed = self._unsent, self._owed + len(chunk)
         try:
             self._write(chunk)
             for made in map(self._read_words, _ALL):
-                self._unsent, self._owed = made, owed
+                unsent[0], self._owed = made, owed
                 break
-            for taken in map(self._send_to_socket, (made,), _FLAGS):
-                self._unsent = made[taken:]
+            for taken in map(self._send_to_socket, unsent, _FLAGS):
+                unsent[0] = made[taken:]
                 break
         except BaseException as error:
             if self._words.pending:
@@ -271,16 +273,16 @@ class TlsSocket(_OverSocket):
 
         Raises what the socket raises if it takes nothing.
         """
-        while self._unsent or self._words.pending:
-            if not self._unsent:
+        unsent = self._unsent
+        while unsent[0] or self._words.pending:
+            if not unsent[0]:
                 for words in map(self._read_words, _ALL):
-                    self._unsent = words
+                    unsent[0] += words  # a handler that came in between may have sent, too
                     break
-            unsent = self._unsent
-            for taken in map(self._send_to_socket, (unsent,), _FLAGS):
-                self._unsent = unsent[taken:]
+            for taken in map(self._send_to_socket, unsent, _FLAGS):
+                unsent[0] = unsent[0][taken:]
                 break
-            if self._unsent:
+            if unsent[0]:
                 return
 
     def _receive(self, memory: memoryview) -> int | None:
@@ -320,7 +322,7 @@ class TlsSocket(_OverSocket):
             if is_strike(error):
                 raise
             # It leaves before what is sent next, or that tells that nothing can leave.
-        if len(self._unsent) + self._words.pending > CHUNK + MOST_UNSENT:
+        if len(self._unsent[0]) + self._words.pending > CHUNK + MOST_UNSENT:
             raise NotTls("the other side makes TLS reply but reads no replies")
 
     def _wait_writable(self) -> None:
