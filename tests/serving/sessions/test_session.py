@@ -34,6 +34,7 @@ from bgpy.wire.messages import (
 from bgpy.wire.table import TO_CLIENT, TO_SERVER
 from tests.support.loop import LONG, Loop
 from tests.support.pair import FILLS_A_SOCKET, LIMITS, Pair, refused
+from tests.support.wine import SENDS_AND_ENDS
 
 Connect = Callable[..., Pair]
 
@@ -94,6 +95,7 @@ def test_session_takes_each_byte_alone_when_they_come_so(connect: Connect) -> No
     assert pair.service.messages == [Execute(7, b"args")]
 
 
+@SENDS_AND_ENDS
 def test_session_sends_all_of_a_message_when_the_socket_takes_little(connect: Connect) -> None:
     """Partial sends go on where they stopped, through thousands of small writes."""
     pair = connect().shake_hands()
@@ -148,11 +150,13 @@ def test_session_is_done_with_sending_when_the_reader_has_caught_up(
         # The poller forgets the queue once the last byte has left.
         while pair.loop.on_poller(lambda: pair.session.unsent):
             pass
+        assert pair.transport.wait_writable(LONG)  # over TCP, Windows' way, a moment later
         pair.session.send(Pong(request))
         assert not pair.session.unsent
         assert pair.read(1) == [Pong(request)]
 
 
+@SENDS_AND_ENDS
 @pytest.mark.parametrize("patience", [0.0, 0.05])
 def test_session_sends_whole_messages_in_order_when_many_threads_send(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, patience: float
