@@ -16,6 +16,7 @@ from bgpy.serving.sessions.send_buffer import after
 from bgpy.tls.layer import RECORD, NotTls, TlsLayer
 from bgpy.tls.stream import CHUNK, MOST_UNSENT, PlainOrTls, TlsSocket, chunks, send_if_room
 from tests.support.ends import LONG, engines, established
+from tests.support.wine import SENDS_AND_ENDS
 
 Pair = tuple[TlsSocket, TlsSocket]
 
@@ -142,7 +143,7 @@ def test_sendmsg_sends_each_byte_once_when_the_socket_takes_any_part(
         writer.join()
 
 
-@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize("blocks", [True, pytest.param(False, marks=SENDS_AND_ENDS)])
 def test_both_directions_are_whole_when_buffers_are_tiny(pair: Pair, blocks: bool) -> None:
     """At the same time, from two threads at each end."""
     pieces = _pieces([16, 300_000, 5, CHUNK, 100_000])
