@@ -19,6 +19,7 @@ from bgpy.codec import by_value, renamed
 from bgpy.codec.blame import blame
 from bgpy.errors import Advice, BgpyError, DecodeError, EncodeError, PythonMismatch
 from bgpy.memory import Head, HeadParts, Payload
+from bgpy.system import reserve
 from bgpy.system.strikes import is_strike, is_strike_amid
 
 PICKLE = 1
@@ -94,7 +95,7 @@ def encode(obj: Any, what: str) -> Payload:
     except Exception as error:
         if is_strike_amid(error):
             raise
-        return _encode_by_value(obj, what, None)  # its error is the one to show
+        return _encode_otherwise(error, obj, what)
     forget()
     if buffers or len(pieces) != 1:
         return _encode_large(obj, what, pieces, buffers)
@@ -104,6 +105,13 @@ def encode(obj: Any, what: str) -> Payload:
     if not head.partition(_SCRIPT)[1]:  # a third of the time of `in`, and of a function
         return head, (), False
     return _encode_by_value(obj, what, [head])
+
+
+def _encode_otherwise(error: Exception, obj: Any, what: str) -> Payload:
+    """Pickle what plain pickle has failed at with `error`."""
+    if isinstance(error, MemoryError) and reserve.give_back():
+        return encode(obj, what)
+    return _encode_by_value(obj, what, None)  # its error is the one to show
 
 
 def _encode_large(obj: Any, what: str, pieces: list[Any], buffers: list[memoryview]) -> Payload:
@@ -131,9 +139,11 @@ def decode(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool, wh
 def _loads_renamed(
     error: Exception, head: bytes | memoryview, buffers: Sequence[memoryview], what: str
 ) -> Any:
-    """Rebuild by other names what has failed with `error`, if that may help; else raise it."""
+    """Rebuild what has failed with `error` by other names or in more memory, or say why not."""
     if isinstance(error, BgpyError) or is_strike_amid(error):
         raise error
+    if isinstance(error, MemoryError) and reserve.give_back():
+        return decode(head, buffers, False, what)
     if isinstance(error, (ImportError, AttributeError)) and renamed.names_any(head):
         try:
             return renamed.loads(head, buffers)
