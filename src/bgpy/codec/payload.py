@@ -93,8 +93,6 @@ def encode(obj: Any, what: str) -> Payload:
     try:
         dump(obj)
     except Exception as error:
-        if is_strike_amid(error):
-            raise
         return _encode_otherwise(error, obj, what)
     forget()
     if buffers or len(pieces) != 1:
@@ -109,7 +107,10 @@ def encode(obj: Any, what: str) -> Payload:
 
 def _encode_otherwise(error: Exception, obj: Any, what: str) -> Payload:
     """Pickle what plain pickle has failed at with `error`."""
-    if isinstance(error, MemoryError) and reserve.give_back():
+    more = isinstance(error, MemoryError) and reserve.give_back()  # first: the rest needs some
+    if is_strike_amid(error):
+        raise error
+    if more:
         return encode(obj, what)
     return _encode_by_value(obj, what, None)  # its error is the one to show
 
@@ -140,9 +141,10 @@ def _loads_renamed(
     error: Exception, head: bytes | memoryview, buffers: Sequence[memoryview], what: str
 ) -> Any:
     """Rebuild what has failed with `error` by other names or in more memory, or say why not."""
+    more = isinstance(error, MemoryError) and reserve.give_back()  # first: the rest needs some
     if isinstance(error, BgpyError) or is_strike_amid(error):
         raise error
-    if isinstance(error, MemoryError) and reserve.give_back():
+    if more:
         return decode(head, buffers, False, what)
     if isinstance(error, (ImportError, AttributeError)) and renamed.names_any(head):
         try:
