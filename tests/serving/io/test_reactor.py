@@ -25,6 +25,7 @@ from bgpy.serving.io import reactor as reactor_module
 from bgpy.serving.io.agenda import Deadline
 from bgpy.serving.io.poller import READ, WRITE
 from bgpy.serving.io.reactor import Reactor
+from tests.support.forks import forked_while_held
 from tests.support.loop import LONG, Jobs, Loop
 from tests.support.peers import wait_until
 
@@ -495,3 +496,19 @@ def test_handler_runs_when_the_standby_has_taken_the_byte_of_its_signal(
         monkeypatch.undo()
         reactor.close()
     assert not woken.is_set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+@pytest.mark.parametrize("lock", ["polling", "_lock"])
+def test_forked_child_does_not_wait_for_what_the_standby_held(lock: str) -> None:
+    """Where a handler has forked while the task thread was about to take it."""
+    reactor = Reactor(lambda: None)
+    held = reactor._role.polling if lock == "polling" else reactor._lock
+
+    def go_on() -> None:
+        reactor.close_in_child()
+        with held:
+            pass
+
+    assert forked_while_held(held, go_on) == 0
+    reactor.close()

@@ -308,6 +308,12 @@ class Reactor:
     def close_in_child(self) -> None:
         """Give back the descriptors without touching what a forked parent watches."""
         self._in_child = os.getpid() != self._pid
+        if self._in_child:
+            # The standby isn't there to let go of them. If this thread holds one, in the middle of
+            # what a signal handler has interrupted, leaving that raises, and so ends the child.
+            for lock in (self._lock, self._role.polling):
+                if lock.locked():
+                    lock.release()
         self._sockets.close()
         self._waker.close()
         self._woken.close()
@@ -315,11 +321,11 @@ class Reactor:
     def _ask_back(self) -> None:
         """Have the standby, which polls, give up the role, and wait until it has.
 
-        The standby may have taken the byte of a signal whose handler is still to run in this thread.
-        Between the taking of a lock by ``with`` and the poll behind it Python runs none, so
-        this thread would poll, and nothing would wake it. So it waits here, and its handlers run
-        before it takes the lock to poll. Meanwhile the standby can't poll again, since it is `asked`
-        not to: the byte of a later signal ends the poll.
+        The standby may have taken the byte of a signal whose handler is still to run in this
+        thread. Between the taking of a lock by ``with`` and the poll behind it Python runs none,
+        so this thread would poll, and nothing would wake it. So it waits here, and its handlers
+        run before it takes the lock to poll. Meanwhile the standby can't poll again, since it is
+        `asked` not to: the byte of a later signal ends the poll.
         """
         self.wake()
         with self._role.polling:
