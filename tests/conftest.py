@@ -87,6 +87,19 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         shutil.rmtree(folder, ignore_errors=True)
 
 
+# What a user sets for programs in general, by which they print otherwise than tests expect of them.
+TASTES = ("PYTEST_ADDOPTS", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "PYTHON_COLORS")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_tastes() -> Iterator[None]:
+    """What tests start isn't under the settings that the user has for this run of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in TASTES:
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def bgpy_home(
     leaves_nothing: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections import deque
@@ -163,3 +164,17 @@ def test_strike_at_any_line_leaves_no_exception_to_be_handled() -> None:
             strikes += 1
         assert sys.exception() is None
     assert strikes > 5
+
+
+def test_users_settings_of_pytest_and_colours_dont_reach_what_tests_start() -> None:
+    """A page that shows what pytest prints is read alike, whatever the user asked of this run."""
+    shown = "tests/test_docs.py::test_page_does_what_it_shows[docs/howto/testing.md]"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", shown],
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "PYTEST_ADDOPTS": "--verbose", "FORCE_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout

@@ -119,7 +119,7 @@ def test_source_is_the_files_when_another_loader_changes_what_it_compiles_to(
     """As pytest does with its asserts: a test file that was just written isn't said to be lost."""
 
     class Rewrites(SourceFileLoader):
-        def source_to_code(self, data: Any, path: Any, **options: Any) -> Any:
+        def source_to_code(self, data: Any, path: Any, *others: Any, **options: Any) -> Any:
             return compile(bytes(data).replace(b"return VALUE", b"return -VALUE"), path, "exec")
 
     path = tmp_path / "rewritten.py"

@@ -125,7 +125,6 @@ def test_guard_is_free_wherever_a_signal_handler_raises(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_guard_is_not_kept_by_a_child_that_was_forked_meanwhile(tmp_path: Path) -> None:
     """A task that forks while another thread looks at a record keeps nobody out."""
     path = str(tmp_path / "guard")

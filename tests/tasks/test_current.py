@@ -46,7 +46,6 @@ def test_is_task_thread_of_is_false_when_asked_in_another_thread() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="has no fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_is_task_thread_of_is_false_when_asked_in_a_forked_child() -> None:
     """It is another process, which the server doesn't wait for."""
     with serving(ONE):
