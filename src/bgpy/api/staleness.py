@@ -21,14 +21,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TypeGuard
 
+from bgpy.address import Address
 from bgpy.calling.blocking.caller import Caller
 from bgpy.codec import modules
+from bgpy.codec.edits import edited
 from bgpy.codec.fingerprint import are_different, of_parts
 from bgpy.codec.loaded import ModuleSource, version
 from bgpy.codec.payload import GLOBAL
-from bgpy.errors import CallTimeout, StaleCodeWarning
+from bgpy.errors import BgpyError, CallTimeout, StaleCodeWarning
 from bgpy.memory import Encoded, Payload
+from bgpy.state import tokens
+from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.system.ours import is_ours
+from bgpy.system.strikes import is_strike
 
 WAY_OUT = "terminate the server, start it again and initialise it"
 
@@ -86,8 +91,16 @@ class Staleness:
                 found,
             )
 
-    def look_at_call(self, packed: Payload, timeout: float | None) -> None:
-        """Warn if arguments name code that the server has in another version."""
+    def look_at_call(self, packed: Payload, timeout: float | None) -> float | None:
+        """Warn if arguments name code that the server has in another version.
+
+        Gives what is left of the `timeout` then.
+        """
+        deadline = deadline_in(timeout)
+        self._look_at_named(packed, timeout)
+        return seconds_left(deadline)
+
+    def _look_at_named(self, packed: Payload, timeout: float | None) -> None:
         ours = self._named_in(packed)
         if not ours:
             return
@@ -151,6 +164,28 @@ class Staleness:
             f"of {', '.join(found)}, and {runs}. To replace it, {WAY_OUT}",
             found,
         )
+
+
+class Edits:
+    """Whether a server's init file was edited since it was loaded, as far as its record tells."""
+
+    def __init__(self) -> None:
+        self._told: tuple[str, list[str]] = "", []
+        """Of which server, by its incarnation, and which modules."""
+
+    def look(self, place: Address) -> None:
+        """Warn if it was, and that has not been told yet."""
+        try:
+            token = tokens.find(None, place)
+        except (BgpyError, OSError) as error:  # connecting tells it
+            if is_strike(error):
+                raise
+            return
+        if token is not None and token.record is not None:
+            edits, told = edited(token.record.modules), self._told
+            self._told = token.record.incarnation, edits
+            if edits and self._told != told:
+                warn_of_edits(place, token.record.started, edits)
 
 
 def warn_of_edits(address: object, started: str, edits: list[str]) -> None:

@@ -88,6 +88,17 @@ def about(error: E, address: object) -> E:
     return error
 
 
+def executed(address: object, answer: Answer) -> Any:
+    """The value of the answer of an `Execute`, in as few steps as it can be."""
+    try:
+        if answer.__class__ is bytearray:
+            return payload.decode_plain(answer, "response")
+        return value_of(answer, "EXEC")
+    except Exception as error:
+        about(error, address)
+        raise
+
+
 def _error_of(failure: Failure) -> Exception:
     kind = _ERRORS.get(failure.reason)
     if kind is not None:

@@ -18,7 +18,8 @@ from typing import Any
 from bgpy.codec import by_value, renamed
 from bgpy.codec.blame import blame
 from bgpy.errors import Advice, BgpyError, DecodeError, EncodeError, PythonMismatch
-from bgpy.memory import Encoded, Head, HeadParts, Payload
+from bgpy.memory import Encoded, Head, HeadParts, Payload, whole
+from bgpy.system import reserve
 from bgpy.system.strikes import is_strike, is_strike_amid
 
 PICKLE = 1
@@ -86,8 +87,7 @@ def encode(obj: Any, what: str) -> Payload:
 
     Raises `EncodeError` naming the part that can't be pickled.
     """
-    packed = pack(obj, what)
-    return (packed, (), False) if isinstance(packed, bytes) else packed
+    return whole(pack(obj, what))
 
 
 def pack(obj: Any, what: str) -> Encoded:
@@ -102,9 +102,7 @@ def pack(obj: Any, what: str) -> Encoded:
     try:
         dump(obj)
     except Exception as error:
-        if is_strike_amid(error):
-            raise
-        return _encode_by_value(obj, what, None)  # its error is the one to show
+        return _encode_otherwise(error, obj, what)
     forget()
     head: bytes = pieces.pop()
     if pieces or buffers or len(head) >= KEPT_PICKLER:
@@ -113,6 +111,16 @@ def pack(obj: Any, what: str) -> Encoded:
     if GLOBAL not in head:
         return head  # nor does it belong to a script, whose name alone is data
     return _encode_by_value(obj, what, [head]) if _SCRIPT in head else (head, (), False)
+
+
+def _encode_otherwise(error: Exception, obj: Any, what: str) -> Payload:
+    """Pickle what plain pickle has failed at with `error`."""
+    more = isinstance(error, MemoryError) and reserve.give_back()  # first: the rest needs some
+    if is_strike_amid(error):
+        raise error
+    if more:
+        return whole(pack(obj, what))
+    return _encode_by_value(obj, what, None)  # its error is the one to show
 
 
 def _encode_large(obj: Any, what: str, pieces: list[Any], buffers: list[memoryview]) -> Payload:
@@ -148,9 +156,12 @@ def decode_plain(head: bytes | bytearray, what: str) -> Any:
 def _loads_renamed(
     error: Exception, head: bytes | memoryview, buffers: Sequence[memoryview], what: str
 ) -> Any:
-    """Rebuild by other names what has failed with `error`, if that may help; else raise it."""
+    """Rebuild what has failed with `error` by other names or in more memory, or say why not."""
+    more = isinstance(error, MemoryError) and reserve.give_back()  # first: the rest needs some
     if isinstance(error, BgpyError) or is_strike_amid(error):
         raise error
+    if more:
+        return decode(head, buffers, False, what)
     if isinstance(error, (ImportError, AttributeError)) and renamed.names_any(head):
         try:
             return renamed.loads(head, buffers)

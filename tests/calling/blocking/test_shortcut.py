@@ -350,12 +350,11 @@ def test_who_holds_the_clients_lock_is_known_to_be_inside(ends: Ends, submits: b
 # Submitted calls
 
 
-def submit_small(channel: Channel, head: bytes = b"args", since: float = 0.0) -> CallFuture | None:
-    """As a client's thread submits, `since` seconds after the last reply.
+def submit_small(channel: Channel, head: bytes = b"args") -> CallFuture | None:
+    """As a client's thread submits.
 
     The future, if the short road took the call.
     """
-    used(channel, since)
     future = bare_future()
     taken = channel.shortcut.submit(future, head)
     return None if taken is None else future
@@ -390,15 +389,13 @@ def test_submitted_calls_gathers_behind_what_is_under_way(stood_by: Ends) -> Non
         assert (answer.head if isinstance(answer, Reply) else answer) == b"v%d" % request.request
 
 
-@pytest.mark.parametrize("unusual", ["paused", "leaving", "ended", "torn", "no standby"])
+@pytest.mark.parametrize("unusual", ["leaving", "ended", "torn", "no standby"])
 def test_submit_is_left_where_anything_is_unusual(stood_by: Ends, unusual: str) -> None:
     """Nothing was done."""
     channel, _ = stood_by
-    before, since = list(channel.conversation.pending), 0.0
+    before = list(channel.conversation.pending)
     with channel._lock:
         match unusual:
-            case "paused":
-                since = 1.0
             case "leaving":
                 channel.link.closing = "the client was closed"
             case "ended":
@@ -407,7 +404,7 @@ def test_submit_is_left_where_anything_is_unusual(stood_by: Ends, unusual: str) 
                 channel._sends.torn = True
             case _:
                 channel._turns.asked = False
-    assert submit_small(channel, since=since) is None
+    assert submit_small(channel) is None
     assert list(channel.conversation.pending) == before
     assert not channel._sends.waiting
 

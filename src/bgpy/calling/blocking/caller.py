@@ -21,7 +21,6 @@ from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.access import Access, Ask
 from bgpy.calling.blocking.channel import Channel, chain_block
 from bgpy.calling.blocking.connecting import Target, prepare
-from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.link import STRUCK_SENDING
 from bgpy.calling.blocking.program import FAREWELL, join
 from bgpy.calling.blocking.shared import NoReader, Unusable
@@ -77,6 +76,8 @@ class Caller:
         self._here = access.here
         self._connector = access.connector
         self._submitter = Submitter(access)
+        self.submit = self._submitter.submit
+        """Submits an `Execute`; see `Submitter.submit`."""
         self._posted = access.posted
         self._hashes: tuple[bytes, dict[str, str | None]] = b"", {}
 
@@ -225,18 +226,6 @@ class Caller:
                 "the server closed its port, but its process %d is still running", process.pid
             )
         return answer
-
-    # Calls that don't
-
-    def submit(
-        self, packed: Encoded, value_of: Callable[[Answer], Any], timeout: float | None
-    ) -> CallFuture:
-        """A future of what `value_of` makes of the answer of an `Execute`; returns at once.
-
-        It waits for room, up to the call's deadline, where so much is on its way that the
-        socket takes no more.
-        """
-        return self._submitter.submit(packed, value_of, timeout)
 
     # Its end
 

@@ -122,7 +122,7 @@ class Shortcut:
         """Gather a call that nobody waits for; whether what stays behind has to be seen off.
 
         None says that nothing was done: this thread is in the midst of the client, the standby
-        doesn't read, the connection needs a look first or is not to be used.
+        doesn't read (so that the connection may need a look first), or it is not to be used.
         """
         here, length = self._here, len(head)
         inside = here.inside
@@ -136,7 +136,6 @@ class Shortcut:
                     or sends.torn
                     or link.closing
                     or self._conversation.ended is not None
-                    or monotonic() - link.last_used > LOOK_AFTER
                 ):
                     return None
                 numbers, waiting = self._numbers, sends.waiting

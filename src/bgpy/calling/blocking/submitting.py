@@ -61,8 +61,14 @@ class Submitter:
     def submit(
         self, packed: Encoded, value_of: Callable[[Answer], Any], timeout: float | None
     ) -> CallFuture:
-        """A future of what `value_of` makes of the answer of an `Execute`; see `Caller.submit`."""
-        future = CallFuture(value_of, self._waited_for, timeout)
+        """A future of what `value_of` makes of the answer of an `Execute`; returns at once.
+
+        It waits for room, up to the call's deadline, where so much is on its way that the
+        socket takes no more.
+        """
+        future = CallFuture()
+        future.value_of = value_of
+        future.waited_for = self._waited_for
         if packed.__class__ is bytes and timeout is None:
             shortcut = self._connector.shortcut
             if (
@@ -75,6 +81,7 @@ class Submitter:
                     if stays:
                         self._see_off_small()
                     return future
+        future.timeout = timeout
         self._post(Posted(future, whole(packed), self._access.acquaintance.notified))
         return future
 
