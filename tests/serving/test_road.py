@@ -16,7 +16,7 @@ from bgpy.serving.ending import Ending
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
-from bgpy.serving.road import LONGEST, Road
+from bgpy.serving.road import LONGEST_SMALL, Road
 from bgpy.serving.small import SmallJob
 from bgpy.tasks.engine import Engine
 from bgpy.tasks.lifecycle import EXEC, Kind
@@ -220,12 +220,12 @@ def test_road_takes_whole_frames_alone() -> None:
 
 def test_road_leaves_what_the_server_limits() -> None:
     """The general road refuses in words what is over a limit, if that is under the road's own."""
-    bench = Bench(max_message=LONGEST - 1)
+    bench = Bench(max_message=LONGEST_SMALL - 1)
     assert bench.feed(_frames(_small(1, 30))) == 0
     assert bench.feed_alone(_frames(_small(1, 30))) is None
-    bench = Bench(max_message=LONGEST)
+    bench = Bench(max_message=LONGEST_SMALL)
     assert bench.feed_alone(_frames(_small(1, SMALL_CALL))) is not None
-    assert bench.feed(_frames(_small(1, SMALL_CALL))) == LONGEST
+    assert bench.feed(_frames(_small(1, SMALL_CALL))) == LONGEST_SMALL
 
 
 def test_road_is_closed_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

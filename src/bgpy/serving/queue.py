@@ -162,7 +162,7 @@ class JobQueue(Generic[J]):
         if row is None:
             return
         full = False
-        if row.jobs:
+        if row.jobs or self._torn:
             with self._lock:
                 self._begin()
                 # Nobody has queued anything since the row began, so that counting takes no longer.

@@ -25,12 +25,12 @@ from bgpy.serving.ending import Ending
 from bgpy.serving.job import Job, Peer
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
-from bgpy.serving.small import Row, SmallJob
+from bgpy.serving.small import SmallJob, SmallRow
 from bgpy.tasks.engine import Engine
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.small import EXECUTE, SMALL_CALL, unpack_start
 
-LONGEST = HEADER_SIZE + SMALL_CALL
+LONGEST_SMALL = HEADER_SIZE + SMALL_CALL
 """Bytes of a message that goes by a short road, at most; where fewer are allowed it is closed."""
 
 
@@ -52,7 +52,7 @@ class Road:
         self._outbox = outbox
         self._engine = engine
         self._ending = ending
-        self._most = SMALL_CALL if short_roads() and max_message >= LONGEST else -1
+        self._most = SMALL_CALL if short_roads() and max_message >= LONGEST_SMALL else -1
 
     def take_alone(self, peer: Peer, data: memoryview, size: int) -> bool:
         """Take the one small execute that `size` bytes of `data` are; whether they are one.
@@ -81,7 +81,7 @@ class Road:
         """
         if self._ending.begun or not self._engine.initialized:
             return 0
-        row = Row(peer)
+        row = SmallRow(peer)
         jobs: list[SmallJob] = []
         outbox, most, end = self._outbox, self._most, 0
         while size - end >= HEADER_SIZE:

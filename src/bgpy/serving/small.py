@@ -3,7 +3,7 @@
 ::
 
     alone     socket ──► SmallJob ──► the task ──► reply ──► socket
-    together  socket ──► Row.jobs ──► the task, one by one ──► Row.replies ──► socket
+    together  socket ──► SmallRow.jobs ──► the task, one by one ──► SmallRow.replies ──► socket
                            └── spill: what hasn't run waits in its client's line, as all else does
 
 **A row** is what came together from one client, where nothing else waited. The task thread runs
@@ -41,7 +41,7 @@ class SmallJob(Job, OwnClientSocket):
     """Given to those alone that may wait in the queue."""
 
     def __init__(
-        self, outlet: SmallOutlet, peer: Peer, request: int, head: bytes, row: Row | None
+        self, outlet: SmallOutlet, peer: Peer, request: int, head: bytes, row: SmallRow | None
     ) -> None:
         # As the initialisers of both, without calls of them.
         self._outlet = outlet
@@ -55,7 +55,7 @@ class SmallJob(Job, OwnClientSocket):
         self.deferred = None
 
 
-class Row:
+class SmallRow:
     """Small calls that came together from one client."""
 
     __slots__ = ("_flushing", "_peer", "jobs", "replies")
