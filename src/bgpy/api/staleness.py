@@ -19,28 +19,34 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import TypeGuard
 
+from bgpy.address import Address
 from bgpy.calling.blocking.caller import Caller
 from bgpy.codec import modules
+from bgpy.codec.edits import edited
 from bgpy.codec.fingerprint import are_different, of_parts
 from bgpy.codec.loaded import ModuleSource, version
-from bgpy.errors import CallTimeout, StaleCodeWarning
-from bgpy.memory import Payload
+from bgpy.codec.payload import GLOBAL
+from bgpy.errors import BgpyError, CallTimeout, StaleCodeWarning
+from bgpy.memory import Encoded, Payload
+from bgpy.state import tokens
+from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.system.ours import is_ours
-
-_GLOBAL = 0x93
-"""The byte in each pickle that names a function or class."""
+from bgpy.system.strikes import is_strike
 
 WAY_OUT = "terminate the server, start it again and initialise it"
 
 
-def may_name_code(packed: Payload) -> bool:
+def may_name_code(packed: Encoded) -> TypeGuard[Payload]:
     """Whether arguments may name functions or classes; most don't, and this must cost nothing.
 
     What goes by value always does.
     """
+    if isinstance(packed, bytes):
+        return False
     head = packed[0]
-    return _GLOBAL in head if head.__class__ is bytes else True
+    return GLOBAL in head if head.__class__ is bytes else True
 
 
 class Staleness:
@@ -85,8 +91,16 @@ class Staleness:
                 found,
             )
 
-    def look_at_call(self, packed: Payload, timeout: float | None) -> None:
-        """Warn if arguments name code that the server has in another version."""
+    def look_at_call(self, packed: Payload, timeout: float | None) -> float | None:
+        """Warn if arguments name code that the server has in another version.
+
+        Gives what is left of the `timeout` then.
+        """
+        deadline = deadline_in(timeout)
+        self._look_at_named(packed, timeout)
+        return seconds_left(deadline)
+
+    def _look_at_named(self, packed: Payload, timeout: float | None) -> None:
         ours = self._named_in(packed)
         if not ours:
             return
@@ -150,6 +164,28 @@ class Staleness:
             f"of {', '.join(found)}, and {runs}. To replace it, {WAY_OUT}",
             found,
         )
+
+
+class Edits:
+    """Whether a server's init file was edited since it was loaded, as far as its record tells."""
+
+    def __init__(self) -> None:
+        self._told: tuple[str, list[str]] = "", []
+        """Of which server, by its incarnation, and which modules."""
+
+    def look(self, place: Address) -> None:
+        """Warn if it was, and that has not been told yet."""
+        try:
+            token = tokens.find(None, place)
+        except (BgpyError, OSError) as error:  # connecting tells it
+            if is_strike(error):
+                raise
+            return
+        if token is not None and token.record is not None:
+            edits, told = edited(token.record.modules), self._told
+            self._told = token.record.incarnation, edits
+            if edits and self._told != told:
+                warn_of_edits(place, token.record.started, edits)
 
 
 def warn_of_edits(address: object, started: str, edits: list[str]) -> None:

@@ -28,8 +28,10 @@ from typing import TypeVar
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Connected, Target, connect, import_for
+from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.refused import since_restart
 from bgpy.calling.blocking.shared import Shared
+from bgpy.calling.blocking.shortcut import Shortcut
 from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import AuthenticationError, BgpyError, Unreachable
@@ -83,6 +85,21 @@ class Connector:
         self._closed = 0  # how often the client was
         self.channel: Channel | None = None
         """The connection in use; it may have ended."""
+        self.shortcut: Shortcut | None = None
+        """Its short road, since a call was found to be free to use the connection."""
+
+    def open_shortcut(self, channel: Channel) -> None:
+        """Let calls take the short road of `channel`, over which a call may go.
+
+        It is closed where the short roads are switched off, and as long as it isn't known that
+        the program was told of the server's restart. With the connection it is closed again.
+        """
+        shortcut = channel.shortcut
+        if self.shortcut is shortcut or shortcut.longest < 0 or Program.ends:
+            return
+        with self._lock:
+            if self.channel is channel and channel.generation <= self._acquaintance.notified:
+                self.shortcut = shortcut
 
     def connected(
         self,
@@ -134,13 +151,13 @@ class Connector:
             channel.close(reason)
         with self._lock:
             if self.channel is channel:
-                self.channel = None
+                self.channel = self.shortcut = None
 
     def let_go(self, channel: Channel) -> None:
         """Use `channel` no longer: who has said goodbye over it ends it."""
         with self._lock:
             if self.channel is channel:
-                self.channel = None
+                self.channel = self.shortcut = None
 
     def give_up(self) -> None:
         """Want no connection that nobody waits for: the client is closed."""
@@ -231,6 +248,7 @@ class Connector:
             connected.reached.sock.close()
             return self.channel
         generation = self._acquaintance.meet(connected.welcome.incarnation)
+        self.shortcut = None
         self.channel = channel = _channel(connected, self._shared, generation)
         return channel
 

@@ -33,10 +33,11 @@ from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.conversation import Answer, not_connected
 from bgpy.calling.terms import Verdict, Way, waits_for_itself, way_of_future
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
-from bgpy.memory import Payload
+from bgpy.memory import Encoded, whole
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.strikes import is_strike
 from bgpy.tasks import current
+from bgpy.tasks.current import TASK_THREADS, is_task_thread
 
 log = logging.getLogger("bgpy.client")
 
@@ -50,31 +51,43 @@ class Submitter:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._shared = access.shared
+        self._connector = access.connector
+        self._calling = access.shared.finishers.calling
         self._sender = Sender(self, access.shared)
         self.posted = access.posted
         self.apart = Apart(access)
         self._shared.push_on = weakref.WeakMethod(self.ring)
 
     def submit(
-        self, payload: Payload, value_of: Callable[[Answer], Any], timeout: float | None
+        self, packed: Encoded, value_of: Callable[[Answer], Any], timeout: float | None
     ) -> CallFuture:
-        """A future of what `value_of` makes of the answer of an `Execute`; see `Caller.submit`."""
-        future = CallFuture(value_of, self._waited_for, timeout)
-        head, buffers, code = payload
-        if timeout is None and not (buffers or code) and isinstance(head, bytes):
-            channel = self._access.short_road(head)
-            if channel is not None and self._shared.finishers.start():
-                with self._shared.here.inside:
-                    if channel.submit_small(future, head):
-                        if channel.has_unsent:
-                            self._see_off(channel, None)
-                        return future
-        self._post(Posted(future, payload, self._access.acquaintance.notified))
+        """A future of what `value_of` makes of the answer of an `Execute`; returns at once.
+
+        It waits for room, up to the call's deadline, where so much is on its way that the
+        socket takes no more.
+        """
+        future = CallFuture()
+        future.value_of = value_of
+        future.waited_for = self._waited_for
+        if packed.__class__ is bytes and timeout is None:
+            shortcut = self._connector.shortcut
+            if (
+                shortcut is not None
+                and not (self.posted or (TASK_THREADS and is_task_thread()))
+                and (self._calling.is_running or self._calling.start())
+            ):
+                stays = shortcut.submit(future, packed)
+                if stays is not None:
+                    if stays:
+                        self._see_off_small()
+                    return future
+        future.timeout = timeout
+        self._post(Posted(future, whole(packed), self._access.acquaintance.notified))
         return future
 
     def _post(self, posted: Posted) -> None:
         here, channel = self._access.here, self._access.connector.channel
-        inside = here.inside.locked()
+        inside = here.is_inside()
         tells = Program.ends or self._shared.finishers.start()
         sends = not inside or self._sender.start()
         way = way_of_future(Program.ends, inside, tells, sends)
@@ -91,6 +104,7 @@ class Submitter:
             if channel is None or not channel.usable():
                 self.ring()  # the sender connects anew, and finds out about a restart
                 return
+            self._connector.open_shortcut(channel)
             try:
                 with self._shared.lock:
                     self.admit(channel)
@@ -104,6 +118,13 @@ class Submitter:
                 stays = True
             if stays:
                 self._see_off(channel, posted.terms.deadline)
+
+    def _see_off_small(self) -> None:
+        """As `_see_off`, for the short road."""
+        channel = self._connector.channel
+        if channel is not None:  # else it has ended, and what was gathered with it
+            with self._shared.here.inside:
+                self._see_off(channel, None)
 
     def _see_off(self, channel: Channel, deadline: float | None) -> None:
         """Have the sender push what stays; wait for room in the send queue where there is none.
