@@ -23,6 +23,7 @@ from bgpy.config import LOG_LEVEL, checked_seconds
 from bgpy.memory import Encoded
 from bgpy.state import tokens
 from bgpy.system.deadlines import deadline_in, seconds_left
+from bgpy.taken_down import look_out
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init, Receipt, ReceiptCode
 
@@ -160,6 +161,7 @@ class Client:
         functions that can't be called as tasks, `EncodeError` if they can't be pickled and
         `PythonMismatch` if the server runs another Python version.
         """
+        self._raise_if_taken_down()
         tasks = Functions(init_task, exec_task, exit_task)
         check(tasks)
         try:
@@ -182,7 +184,7 @@ class Client:
                 stale.look_at_sent(parts, sources)
             return received
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
 
     def call(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Any:
@@ -207,7 +209,7 @@ class Client:
                 return decode_plain(answer, "response")
             return value_of(answer, "EXEC")
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
 
     def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
@@ -236,7 +238,7 @@ class Client:
             seconds = self._timeout if timeout is ... else self._seconds(timeout)
             return self._caller.submit(packed, self._executed, seconds)
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
 
     @overload
@@ -266,7 +268,7 @@ class Client:
             try:
                 return self.call(exec_args, timeout=timeout)
             except BaseException as error:
-                tidy(about(error, self._address))
+                self._tell(error)
                 raise
         if not isinstance(exec_args, dict):
             raise _no_dict(exec_args, "args")
@@ -282,7 +284,7 @@ class Client:
             )
             return value_of(answer, "EXEC")
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
 
     @overload
@@ -340,7 +342,7 @@ class Client:
             )
             return value_of(answer, "EXIT")
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
         finally:
             self._ends = False
@@ -350,7 +352,7 @@ class Client:
         try:
             return self._caller.ping(self._seconds(timeout))
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
 
     def close(self) -> None:
@@ -358,8 +360,16 @@ class Client:
         try:
             self._caller.close()
         except BaseException as error:
+            self._raise_if_taken_down()
             tidy(error)
             raise
+
+    _raise_if_taken_down = staticmethod(look_out())
+
+    def _tell(self, error: BaseException) -> None:
+        """Make `error` tell of this server, and nothing of how bgpy met it."""
+        self._raise_if_taken_down()
+        tidy(about(error, self._address))
 
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._timeout if timeout is ... else checked_seconds(timeout, "timeout")

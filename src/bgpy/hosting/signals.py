@@ -73,15 +73,17 @@ class Guard:
         """Call the handler; raise what it raises if `frame` belongs to a task.
 
         If the task is just sending a response, the exception is held until it has been sent.
+        A child that the handler forks while no task runs ends with it: in the server's own code it
+        would wait for what threads hold that it doesn't have.
         """
-        place = place_of(frame)
-        if place is Place.TASK:
+        place, pid = place_of(frame), os.getpid()
+        if place is Place.TASK or pid != self._pid:
             return self.handler(number, frame)
         try:
-            return self.handler(number, frame)
+            returned = self.handler(number, frame)
         except BaseException as error:
-            if os.getpid() != self._pid:
-                leave_child(error)  # it has forked, and this is the child
+            if os.getpid() != pid:
+                leave_child(error)
             if place is Place.RESPONDING:
                 held.append(error)
             elif monotonic() - self._logged >= 1.0:  # a timer's would fill the log
@@ -90,7 +92,10 @@ class Guard:
                 log.error(
                     "the handler of %s raised while no task was running", name, exc_info=error
                 )
-        return None
+            return None
+        if place is Place.OUTSIDE and os.getpid() != pid:
+            leave_child(None)
+        return returned
 
 
 class Own(Guard):

@@ -10,9 +10,10 @@ hand-over between threads. While a task keeps it, a standby thread takes the rol
        └ standby polls: wake it, and wait ◄──────────── yield_role ◄ poll until asked
 
 The thread that polls holds `polling`. The task thread takes it by `with`, and no other lock:
-it does so at each call. `arm`, `look` and `yield_role` are called under one lock, the
-others are single steps. Nothing here blocks, so that a model of the two threads can be
-walked through all its states (tests/support/role_model.py).
+it does so at each call, and once more before where it has to wait (`Reactor._ask_back`).
+`arm`, `look` and `yield_role` are called under one lock, the others are single steps. Nothing
+here blocks, so that a model of the two threads can be walked through all its states
+(tests/support/role_model.py).
 
 Who gets `polling` back: the task thread says that it asks, then looks whether the standby
 has it, and wakes it then; the standby says that it has it, then looks whether it is asked,

@@ -199,9 +199,9 @@ class Reactor:
         polling, changes, deadlines = role.polling, self._agenda.changes, self._agenda.deadlines
         while True:
             job = None
-            role.asked = True  # as `_ask_for_role`
+            role.asked = True
             if role.standby:
-                self.wake()
+                self._ask_back()
             with polling:
                 role.asked = False
                 try:
@@ -281,7 +281,9 @@ class Reactor:
     def drain(self, busy: Callable[[], bool], seconds: float) -> None:
         """Poll after `serve` has returned, until not `busy` or `seconds` are over."""
         until = monotonic() + seconds
-        self._ask_for_role()
+        self._role.asked = True
+        if self._role.standby:
+            self._ask_back()
         with self._role.polling:
             self._role.asked = False
             self._poller = get_ident()
@@ -306,15 +308,32 @@ class Reactor:
     def close_in_child(self) -> None:
         """Give back the descriptors without touching what a forked parent watches."""
         self._in_child = os.getpid() != self._pid
+        if self._in_child:
+            # The standby isn't there to let go of them. If this thread holds one, in the middle of
+            # what a signal handler has interrupted, leaving that raises, and so ends the child.
+            for lock in (self._lock, self._role.polling):
+                if lock.locked():
+                    lock.release()
         self._sockets.close()
         self._waker.close()
         self._woken.close()
 
-    def _ask_for_role(self) -> None:
-        """Say that the task thread wants to poll, and have the standby hear it if it polls."""
-        self._role.asked = True
-        if self._role.standby:
-            self.wake()
+    def _ask_back(self) -> None:
+        """Have the standby, which polls, give up the role, and wait until it has.
+
+        The standby may have taken the byte of a signal whose handler is still to run in this
+        thread. Between the taking of a lock by ``with`` and the poll behind it Python runs none,
+        so this thread would poll, and nothing would wake it. So it waits here, and its handlers
+        run before it takes the lock to poll. Meanwhile the standby can't poll again, since it is
+        `asked` not to: the byte of a later signal ends the poll.
+        """
+        self.wake()
+        with self._role.polling:
+            pass
+        self._let_handlers_run()
+
+    def _let_handlers_run(self) -> None:
+        """Do nothing: Python runs the handlers of signals as a function begins."""
 
     def _arm(self) -> None:
         self._bell.open()

@@ -221,6 +221,15 @@ class Outflow:
             self._attend = _nobody
             return not self._busy
 
+    def close_in_child(self) -> None:
+        """In a forked child: drop whatever its task sends.
+
+        Another thread of the parent's, which isn't there, may have been sending: the lock is new.
+        """
+        self._lock = threading.RLock()
+        self._usable = self._open = self._busy = False
+        self._attend = _nobody
+
     # Below `busy` is this thread's
 
     def _take(

@@ -323,6 +323,7 @@ class Session:
     def close_in_child(self) -> None:
         """Give back the descriptors in a forked child; the parent's connection stays."""
         self._move(SessionEvent.OVER)
+        self._outflow.close_in_child()
         self._transport.close()
 
     def _leave(self, last: bytes) -> None:
