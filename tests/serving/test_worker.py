@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -491,6 +492,24 @@ def test_interrupt_while_an_exit_waits_ends_the_server_though_it_is_unreadable(
     _until_idle(bench)
     assert (_answers(queued), _answers(unread), bench.exits) == (["NOT_STARTED"], ["DECODE"], 1)
     assert ran == [{"await_response": False}]
+
+
+def test_interrupt_ends_the_server_whose_exit_cannot_respond(bench: Bench) -> None:
+    """The client's exit is over, and the server's own, which needs no response, is the last."""
+    ran: list[bool] = []
+
+    def exit_task(client_socket: ClientSocket, state: Any, args: Any) -> None:
+        ran.append(args["await_response"])
+        client_socket.respond(threading.Lock())
+
+    bench.has_tasks(lambda *_: None, exit_task)
+    asked = _exit(3, encode({}, "args").head, wait=True)
+    bench.run(asked)
+    assert (_answers(asked), bench.exits) == (["KEEPS_SERVING"], 0)
+    assert bench.ending.state is EndingState.SERVING
+    bench.worker.interrupted()
+    _until_idle(bench)
+    assert (ran, bench.exits) == ([True, False], 1)
 
 
 class Elsewhere:

@@ -228,8 +228,9 @@ class Worker:
         if job.outcome is None:
             job.outcome = outcome
         outcome = job.outcome
-        kind, unread = job.kind, outcome.result is Result.UNREADABLE
-        if kind is Kind.EXIT and unread:
+        kind = job.kind
+        keeps_serving = outcome.result in (Result.UNREADABLE, Result.UNSENT)
+        if kind is Kind.EXIT and keeps_serving:
             # First, so that a client which asks again at once finds the server as it is then.
             self._ending.unread(job)
             self.settle()
@@ -239,7 +240,7 @@ class Worker:
             # The user's exception failed when it was printed or pickled, or a handler struck.
             log.exception("the end of %s_task could not be sent to its caller", kind.name.lower())
             self._outbox.finish(job, client_socket, Outcome(Result.RAISED, NoResponse(UNSENT)))
-        if kind is Kind.EXIT and not unread:
+        if kind is Kind.EXIT and not keeps_serving:
             self._hooks.exit_ran(outcome)
         elif kind is Kind.INIT and job.peer is None:
             self._hooks.init_file_ran(outcome)

@@ -95,6 +95,8 @@ class ClientSocket:
     _claimant: object = None  # who has the right to answer; see above
     ended: Ended | None = None
     """How the server itself has ended the call, where it has."""
+    unsent = False
+    """Whether a response of the task's could not be sent."""
 
     def __init__(self, outlet: Outlet, call: Any, waits: bool) -> None:
         self._outlet = outlet
@@ -134,7 +136,7 @@ class ClientSocket:
             self._outlet.reply(self._call, response, error)
         except BaseException:
             # It can't travel, or a signal handler raised meanwhile: the call is open still.
-            self.answered = False
+            self.answered, self.unsent = False, True
             raise
         if held:
             raise_held()
@@ -201,6 +203,7 @@ class ClientSocket:
                 raise _already(self.ended)
             send()
         except BaseException:
+            self.unsent = True
             with _claiming.here:
                 if self._claimant is claimant:
                     self._claimant = None

@@ -34,7 +34,7 @@ from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.conversation import Answer, not_connected
 from bgpy.calling.terms import Verdict, Way, waits_for_itself, way_of_future
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
-from bgpy.memory import Encoded, whole
+from bgpy.memory import Encoded, Payload, whole
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.strikes import is_strike
 from bgpy.tasks import current
