@@ -99,7 +99,7 @@ class Client:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What a subclass has added goes along as the object's state.
-        added = {name: value for name, value in vars(self).items() if name not in _OWN}
+        added = {name: value for name, value in vars(self).copy().items() if name not in _OWN}
         return _arrive, (type(self), self._settings(), pass_on(self._given)), added or None
 
     def __copy__(self) -> Self:
@@ -111,7 +111,7 @@ class Client:
     def _copied(self, memo: dict[int, Any], copied: Callable[[Any], Any]) -> Self:
         made = memo[id(self)] = type(self).__new__(type(self))  # what leads back finds it
         made._set_up(self._settings(), self._given)
-        for name, value in vars(self).items():
+        for name, value in vars(self).copy().items():
             if name not in _OWN:
                 setattr(made, name, copied(value))
         return made

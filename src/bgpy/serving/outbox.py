@@ -16,7 +16,7 @@ here what tells of a state that isn't committed yet: replies, failures of tasks,
 receipts, in their order, each with the serial of the commit that it waits for; once that
 is through, they are sent in one go, and where it fails, each becomes a refusal.
 `refuse` is never held, since what was refused has changed nothing. Only the lines that
-go to the session, by `peer.send` and `peer.reply`, have to know.
+go to the session, by `peer.send`, `peer.reply` and `peer.send_small`, have to know.
 
 **Whose failure.** A `Reason` other than TASK says that bgpy itself made the failure. It is
 given by the caller, and never read off an error's type: a task may raise any error of
@@ -51,7 +51,7 @@ from functools import partial
 from typing import Any
 
 from bgpy.codec import failures
-from bgpy.codec.payload import encode
+from bgpy.codec.payload import encode, pack
 from bgpy.errors import (
     Advice,
     BgpyError,
@@ -60,8 +60,9 @@ from bgpy.errors import (
     NoResponse,
     PythonMismatch,
 )
-from bgpy.memory import Payload
+from bgpy.memory import Payload, whole
 from bgpy.serving.job import Job, Peer
+from bgpy.serving.small import MOST_REPLIES, SmallJob
 from bgpy.tasks.client_socket import ClientSocket, Ended
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.wire.messages import (
@@ -72,6 +73,7 @@ from bgpy.wire.messages import (
     Receipt,
     ReceiptCode,
 )
+from bgpy.wire.small import REPLY, pack_start
 
 log = logging.getLogger("bgpy.server")
 
@@ -146,6 +148,21 @@ class Outbox:
             # An exit task responds at each end, also where a signal asked for it.
             level = logging.DEBUG if call.kind is Kind.EXIT else logging.WARNING
             log.log(level, "the task's response was dropped: no caller waits for it")
+
+    def reply_small(self, call: SmallJob, response: Any) -> None:
+        """As `reply` without an error to a small call, in fewer steps where the reply is small."""
+        packed = pack(response, "response")
+        if packed.__class__ is not bytes:
+            call.peer.reply(call.request, whole(packed), False, call.more)
+            return
+        reply = pack_start(REPLY, len(packed), call.request) + packed
+        row = call.row
+        if row is None:
+            call.peer.send_small(reply, call.more)
+            return
+        row.replies.append(reply)
+        if not row.jobs or len(row.replies) >= MOST_REPLIES:
+            row.flush()
 
     def fail(self, call: Job, failure: BaseException, reason: Reason = Reason.TASK) -> None:
         """Send `failure` as the end of the call, or count it where nobody waits."""

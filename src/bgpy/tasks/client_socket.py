@@ -79,6 +79,13 @@ class Outlet(Protocol):
         """Note that a call has the answer which was sent for it out of turn: nothing is owed."""
 
 
+class SmallOutlet(Outlet, Protocol):
+    """One that answers to small calls can leave by in fewer steps."""
+
+    def reply_small(self, call: Any, response: Any) -> None:
+        """As `reply` without an error, for a call whose client waits for it."""
+
+
 class ClientSocket:
     """Represents the caller of the current task; the three functions get it as argument.
 
@@ -203,6 +210,39 @@ class ClientSocket:
             raise
         self.answered = True
         self._outlet.settled(self._call)
+        if held:
+            raise_held()
+
+
+class OwnClientSocket(ClientSocket):
+    """A call that is its own client socket: one object where each step counts.
+
+    Its caller waits for a response.
+    """
+
+    waits = True
+    _outlet: SmallOutlet
+
+    def __init__(self, outlet: SmallOutlet) -> None:
+        self._outlet = outlet
+        self.answered = False
+        self.deferred = None
+
+    @property
+    def _call(self) -> Any:
+        return self
+
+    def respond(self, response: Any, error: bool = False) -> None:
+        """As `ClientSocket.respond`, in fewer steps where it is the only answer, and no error."""
+        if error or self.answered or self.deferred:
+            super().respond(response, error)
+            return
+        try:
+            self.answered = True
+            self._outlet.reply_small(self, response)
+        except BaseException:
+            self.answered = False
+            raise
         if held:
             raise_held()
 

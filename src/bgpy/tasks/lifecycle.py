@@ -94,33 +94,42 @@ class Tasks:
 
         `value` is the `Functions` for INIT, else the dict of arguments.
         """
+        if kind is EXEC:
+            return self.execute(value, client_socket)
         functions = self.functions
         try:
-            if kind is EXEC and functions is not None:
-                state = call_user(functions.exec_task, client_socket, self._state, value)
-                if state is None:
-                    return DONE
-                if state is not self._state:
-                    check_result("exec_task", state)
-                    before, self._state = self._state, state
-                    if not client_socket.answered:
-                        names = type(before).__name__, type(state).__name__
-                        return Outcome(Result.DONE, state=True, replaced=names)
-                return DONE if client_socket.answered else RETURNED
             if kind is INIT:
                 if functions is not None:
                     return Outcome(Result.ALREADY_INITIALIZED)
                 return self._initialize(value, client_socket)
             if functions is None:
-                return _without_tasks(kind)
+                return Outcome(Result.WITHOUT_TASKS)
             check_result(
                 "exit_task", call_user(functions.exit_task, client_socket, self._state, value)
             )
             return DONE
         except BaseException as error:
-            shown = error.with_traceback(_below_bgpy(error.__traceback__))
             unsent = kind is EXIT and client_socket.unsent and isinstance(error, CANT_BE_SENT)
-            return Outcome(Result.UNSENT if unsent else Result.RAISED, shown)
+            return _raised(error, Result.UNSENT if unsent else Result.RAISED)
+
+    def execute(self, args: Any, client_socket: ClientSocket) -> Outcome:
+        """As `handle` of an execute."""
+        functions = self.functions
+        if functions is None:
+            return Outcome(Result.WITHOUT_TASKS, NotInitialized(NO_TASKS))
+        try:
+            state = call_user(functions.exec_task, client_socket, self._state, args)
+            if state is None:
+                return DONE
+            if state is not self._state:
+                check_result("exec_task", state)
+                before, self._state = self._state, state
+                if not client_socket.answered:
+                    names = type(before).__name__, type(state).__name__
+                    return Outcome(Result.DONE, state=True, replaced=names)
+            return DONE if client_socket.answered else RETURNED
+        except BaseException as error:
+            return _raised(error)
 
     def _initialize(self, functions: Functions, client_socket: ClientSocket) -> Outcome:
         if takes_client_socket(functions.init_task):
@@ -133,10 +142,8 @@ class Tasks:
         return DONE
 
 
-def _without_tasks(kind: Kind) -> Outcome:
-    if kind is EXIT:
-        return Outcome(Result.WITHOUT_TASKS)
-    return Outcome(Result.WITHOUT_TASKS, NotInitialized(NO_TASKS))
+def _raised(error: BaseException, result: Result = Result.RAISED) -> Outcome:
+    return Outcome(result, error.with_traceback(_below_bgpy(error.__traceback__)))
 
 
 def _below_bgpy(traceback: TracebackType | None) -> TracebackType | None:
