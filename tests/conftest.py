@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from bgpy import Client, Handle, Server
 from bgpy.calling.blocking import sender, sent
+from tests.support import certificates
 from tests.support.order import place
 from tests.support.surroundings import changes, surroundings
 
@@ -24,6 +25,8 @@ from tests.support.surroundings import changes, surroundings
 settings.register_profile("suite", deadline=None)
 settings.register_profile("thorough", deadline=None, max_examples=3000)  # `make properties`
 settings.load_profile("suite")
+
+certificates.lend()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -102,9 +105,11 @@ def bgpy_home(
     leaves_nothing: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
     """BGPY_HOME in a temporary folder; a server that still runs there afterwards is an error."""
-    home = tmp_path / "bgpy-home"
+    # Beside it where something is put into it before the test.
+    home = tmp_path / "bgpy-home" if certificates.HERE else tmp_path.with_name(f"{tmp_path.name}-h")
     monkeypatch.setenv("BGPY_HOME", str(home))
     monkeypatch.delenv("BGPY_TOKEN", raising=False)
+    certificates.lend_to(home)
     yield home
     if not home.exists():
         return  # no server was ever started; looking at all processes takes its time

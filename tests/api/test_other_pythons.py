@@ -89,6 +89,7 @@ def _run(python: str, folder: Path, code: str, *args: object) -> str:
         if not (folder / place.name).exists():
             (folder / place.name).symlink_to(place)
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTHON_GIL", None)  # which a build with the lock doesn't take
     environment["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT / "src", ROOT, folder)))
     done = subprocess.run(
         [python, "-c", code, TOKEN, *map(str, args)],

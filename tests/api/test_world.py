@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bgpy import Client, Handle, Server, StartupError
+from tests.support.builds import FREE_THREADED
 from tests.support.tasks.counting import TASKS
 
 Start = Callable[..., tuple[Handle, Client]]
@@ -104,11 +105,16 @@ def test_what_is_printed_goes_to_the_log_line_by_line(running: tuple[Handle, Cli
 
 
 def test_lines_of_several_writers_stay_whole(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads, children and the server's own log don't get into each other's lines."""
+    """Threads, children and the server's own log don't get into each other's lines.
+
+    Without the global lock others come between the parts that `print` writes, not into one.
+    """
     # Which makes Python write what is printed in parts; not here.
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     handle, client = start()
     client.initialize(*TASKS)
+
+    free_threaded = FREE_THREADED
 
     def print_much(state: Any) -> None:
         import subprocess
@@ -124,8 +130,14 @@ def test_lines_of_several_writers_stay_whole(start: Start, monkeypatch: pytest.M
         threads = [threading.Thread(target=say, args=(number,)) for number in range(3)]
         for thread in threads:
             thread.start()
-        while child.poll() is None:
-            print("the", "task", "itself", "z" * 50)
+        for _ in range(20_000):  # less than would have the log rotated
+            if child.poll() is not None:
+                break
+            if free_threaded:
+                sys.stdout.write(f"the task itself {'z' * 50}\n")
+            else:
+                print("the", "task", "itself", "z" * 50)
+        child.wait()
         for thread in threads:
             thread.join()
 

@@ -21,6 +21,7 @@ from bgpy import (
     ServerGone,
 )
 from tests.support.aftermath import PROMPT, check_log
+from tests.support.builds import FREE_THREADED
 from tests.support.peers import wait_until
 from tests.support.tasks.troubled import TASKS, request, right_answer
 from tests.support.ways import TOKEN, Way
@@ -123,6 +124,7 @@ def test_server_can_be_ended_when_a_task_has_blocked_all_signals(way: Way, morta
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS, /proc")
+@pytest.mark.skipif(FREE_THREADED, reason="its allocator has a gibibyte of addresses in stock")
 @pytest.mark.parametrize("spare", [4, 64])
 def test_server_serves_on_when_its_memory_is_capped(way: Way, mortal: Handle, spare: int) -> None:
     """What doesn't fit fails for whoever asked for it; what fits is served as before."""

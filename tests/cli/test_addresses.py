@@ -11,14 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
 from bgpy import Client
+from tests.support.certificates import locked
 from tests.support.command import COMMAND
 from tests.support.ends import PEM
 from tests.support.terminal import Terminal
@@ -123,11 +118,8 @@ def test_server_that_others_can_reach_may_refuse_plain_clients(bgpy: Run, listen
 def test_server_never_asks_for_the_password_of_a_key(tmp_path: Path) -> None:
     """OpenSSL would, at the terminal, and a background server would wait there for ever."""
     start = PEM.index(b"-----BEGIN CERT")
-    for name, form in (("new", PrivateFormat.PKCS8), ("old", PrivateFormat.TraditionalOpenSSL)):
-        locked = load_pem_private_key(PEM[:start], None).private_bytes(
-            Encoding.PEM, form, BestAvailableEncryption(b"a password")
-        )
-        (tmp_path / name).write_bytes(locked + PEM[start:])
+    for name, form in (("new", "PKCS8"), ("old", "TraditionalOpenSSL")):
+        (tmp_path / name).write_bytes(locked(PEM[:start], form) + PEM[start:])
         terminal = Terminal("server", "127.0.0.1:0", "--tls", "--certfile", tmp_path / name)
         try:
             terminal.wait_for(":")  # of what is said, or of a prompt

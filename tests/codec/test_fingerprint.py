@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import subprocess
 import sys
 import weakref
@@ -14,6 +15,7 @@ import pytest
 
 from bgpy.codec import fingerprint
 from bgpy.codec.fingerprint import are_different, of_code, of_parts, of_tasks
+from tests.support.builds import IMMORTAL, NEVER_DROPPED
 from tests.support.touchy import Touchy
 
 SCRIPT = """
@@ -277,7 +279,25 @@ def test_code_of_different_pythons_is_not_known_to_differ(
     """Their instructions say nothing of each other."""
     assert are_different(one, other) is are_different(other, one) is different
     found = of_tasks({"exec_task": lambda: 1})["exec_task"]
-    assert found.partition(" ")[0] == "{}.{}".format(*sys.version_info)
+    assert found.partition(" ")[0] == platform.python_version()
+
+
+@pytest.mark.parametrize("flag", ["-O", "-OO"])
+def test_code_that_was_compiled_otherwise_is_not_compared(flag: str) -> None:
+    """The same lines are other instructions there."""
+    text = (
+        "from bgpy.codec.fingerprint import of_tasks\n"
+        "def task(): assert True\n"
+        "print(of_tasks({'task': task})['task'])"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, *flags, "-c", text], check=True, capture_output=True, text=True
+        ).stdout
+        for flags in ([], [flag])
+    ]
+    assert told[0] != told[1]
+    assert not are_different(*told)
 
 
 KEPT_BY_ITSELF = """
@@ -310,6 +330,7 @@ def exec_task(client_socket, state, args):
 """
 
 
+@pytest.mark.skipif(IMMORTAL, reason=NEVER_DROPPED)
 @pytest.mark.parametrize("as_tasks", [True, False])
 def test_what_has_a_fingerprint_is_gone_when_the_script_drops_it(
     monkeypatch: pytest.MonkeyPatch, as_tasks: bool

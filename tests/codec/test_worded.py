@@ -16,6 +16,7 @@ import pytest
 from bgpy.codec.exceptions import pack, unpack
 from bgpy.codec.failures import describe, rebuild
 from bgpy.codec.worded import MOST_SUBCLASSES, is_worded, keep_text
+from tests.support.builds import IMMORTAL, NEVER_DROPPED
 
 told: list[str] = []
 
@@ -120,6 +121,7 @@ def test_no_class_is_made_for_each_failure_and_the_users_code_hears_of_none() ->
     assert len(Locked.__subclasses__()) == 1
 
 
+@pytest.mark.skipif(IMMORTAL, reason=NEVER_DROPPED)
 def test_classes_that_come_and_go_are_collected() -> None:
     """The last ones are kept for the next failure."""
 

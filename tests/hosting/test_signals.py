@@ -212,3 +212,43 @@ def test_signals_are_as_after_login_whatever_was_inherited() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
     assert started.wait(60) == 0
+
+
+def _code_of(child: Callable[[], int]) -> int:
+    """The exit code of a forked child that does this."""
+    pid = os.fork()
+    if not pid:
+        try:
+            os._exit(child())
+        finally:
+            os._exit(99)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_child_that_a_handler_forks_outside_of_a_task_ends_with_the_handler() -> None:
+    """It does not go on in the server's own code."""
+    forks = signals.Guard(lambda number, frame: os.fork())
+
+    def child() -> int:
+        grandchild = forks(signal.SIGUSR1, sys._getframe())
+        return os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]) if grandchild else 7
+
+    def alone() -> int:
+        signals.Guard.__init__(forks, forks.handler)  # as if the server were this process
+        return child()
+
+    assert _code_of(alone) == 0
+
+
+def test_handler_in_a_child_of_the_users_own_returns_and_raises_as_it_does() -> None:
+    """Which a thread has forked: what is no server's process is no business of its guards."""
+    guard = signals.Guard(lambda number, frame: 3 if number else 1 / 0)
+
+    def child() -> int:
+        returned: int = guard(1, sys._getframe())
+        with contextlib.suppress(ZeroDivisionError):
+            guard(0, sys._getframe())
+            return 98
+        return returned
+
+    assert _code_of(child) == 3

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from bgpy import address
 from bgpy.api.passing import Given, Left, Passed, pass_on, take, token_of
 from bgpy.api.settings import ClientSettings, checked, checked_log, log_to
-from bgpy.api.staleness import Edits, Staleness, may_name_code
+from bgpy.api.staleness import Edits, Staleness, may_name_code, name_of
 from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.results import about, executed, value_of
@@ -23,6 +23,7 @@ from bgpy.config import LOG_LEVEL, checked_seconds
 from bgpy.memory import Encoded
 from bgpy.state import tokens
 from bgpy.system.deadlines import deadline_in, seconds_left
+from bgpy.taken_down import look_out
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init, Receipt, ReceiptCode
 
@@ -84,6 +85,7 @@ class Client:
         self._executed = partial(executed, self._address)
         self._ends = False  # whether the server is being ended: then its code is of no interest
         self._edits = Edits()
+        self._exit_task: tuple[str, str] | None = None  # by which the server's was known here
         self._caller = Caller(
             Target(self._address, self._tls, self._find_token, self._look_at_edits),
             self._connect_timeout,
@@ -97,7 +99,7 @@ class Client:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What a subclass has added goes along as the object's state.
-        added = {name: value for name, value in vars(self).items() if name not in _OWN}
+        added = {name: value for name, value in vars(self).copy().items() if name not in _OWN}
         return _arrive, (type(self), self._settings(), pass_on(self._given)), added or None
 
     def __copy__(self) -> Self:
@@ -109,7 +111,7 @@ class Client:
     def _copied(self, memo: dict[int, Any], copied: Callable[[Any], Any]) -> Self:
         made = memo[id(self)] = type(self).__new__(type(self))  # what leads back finds it
         made._set_up(self._settings(), self._given)
-        for name, value in vars(self).items():
+        for name, value in vars(self).copy().items():
             if name not in _OWN:
                 setattr(made, name, copied(value))
         return made
@@ -160,6 +162,7 @@ class Client:
         functions that can't be called as tasks, `EncodeError` if they can't be pickled and
         `PythonMismatch` if the server runs another Python version.
         """
+        self._raise_if_taken_down()
         tasks = Functions(init_task, exec_task, exit_task)
         check(tasks)
         try:
@@ -175,6 +178,7 @@ class Client:
                 seconds_left(deadline),
             )
             received: dict[str, str] = value_of(answer, "INIT")
+            self._exit_task = name_of(exit_task)
             stale = Staleness(self._caller, self.address)
             if isinstance(answer, Receipt) and answer.code == ReceiptCode.ALREADY_INITIALIZED:
                 stale.look_at_tasks(parts, sources, seconds_left(deadline))
@@ -182,7 +186,7 @@ class Client:
                 stale.look_at_sent(parts, sources)
             return received
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
 
     def call(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Any:
@@ -207,7 +211,7 @@ class Client:
                 return decode_plain(answer, "response")
             return value_of(answer, "EXEC")
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
 
     def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
@@ -236,7 +240,7 @@ class Client:
             seconds = self._timeout if timeout is ... else self._seconds(timeout)
             return self._caller.submit(packed, self._executed, seconds)
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
 
     @overload
@@ -266,7 +270,7 @@ class Client:
             try:
                 return self.call(exec_args, timeout=timeout)
             except BaseException as error:
-                tidy(about(error, self._address))
+                self._tell(error)
                 raise
         if not isinstance(exec_args, dict):
             raise _no_dict(exec_args, "args")
@@ -282,7 +286,7 @@ class Client:
             )
             return value_of(answer, "EXEC")
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
 
     @overload
@@ -320,7 +324,9 @@ class Client:
         Requests that are queued before it still run. Returns when the server has closed its
         port and, on the same machine, its process has exited: ``{"message": "Received
         'EXIT'"}``, or with `await_response` what the task responds. Raises what `exit_task`
-        raises; the server has ended all the same.
+        raises; the server has ended all the same. Only if `exit_task` fails since its response
+        can't be sent (`EncodeError`, `MessageTooLarge`) the server keeps its state and keeps
+        serving; `terminate` without `await_response` ends it.
         """
         args = {} if exit_args is None else exit_args
         if not isinstance(args, dict):
@@ -331,6 +337,10 @@ class Client:
             wait = bool(await_response)
             seconds = self._seconds(timeout)
             left = self._left(packed, seconds)
+            if wait:
+                deadline = deadline_in(seconds if left is None else left)
+                Staleness(self._caller, self.address).look_at_exit(self._exit_task, seconds)
+                left = seconds_left(deadline)
             answer = self._caller.terminate(
                 lambda number: Exit(
                     number, head, buffers, CODEC_PICKLE, code, wait, current_chain()
@@ -340,7 +350,7 @@ class Client:
             )
             return value_of(answer, "EXIT")
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
         finally:
             self._ends = False
@@ -350,7 +360,7 @@ class Client:
         try:
             return self._caller.ping(self._seconds(timeout))
         except BaseException as error:
-            tidy(about(error, self._address))
+            self._tell(error)
             raise
 
     def close(self) -> None:
@@ -358,8 +368,16 @@ class Client:
         try:
             self._caller.close()
         except BaseException as error:
+            self._raise_if_taken_down()
             tidy(error)
             raise
+
+    _raise_if_taken_down = staticmethod(look_out())
+
+    def _tell(self, error: BaseException) -> None:
+        """Make `error` tell of this server, and nothing of how bgpy met it."""
+        self._raise_if_taken_down()
+        tidy(about(error, self._address))
 
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._timeout if timeout is ... else checked_seconds(timeout, "timeout")
@@ -380,7 +398,7 @@ class Client:
 
 
 _OWN = {"_address", "_timeout", "_connect_timeout", "_tls", "_given", "_executed"}
-_OWN |= {"_caller", "_ends", "_edits"}
+_OWN |= {"_caller", "_ends", "_edits", "_exit_task"}
 """The attributes of a client; what else one has, a subclass has added."""
 
 

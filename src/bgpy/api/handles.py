@@ -12,6 +12,7 @@ from bgpy.errors import CallTimeout
 from bgpy.process.launch import Started
 from bgpy.state import records
 from bgpy.system.deadlines import deadline_in, seconds_left
+from bgpy.taken_down import look_out
 
 ENDING = 1.0
 """Seconds to wait for a process that the system is taking down already."""
@@ -28,6 +29,8 @@ class Handle:
     longer needed, or terminate it with a `Client`. A ``with`` block over the handle stops it at its
     end.
     """
+
+    _raise_if_taken_down = staticmethod(look_out())
 
     def __init__(self, started: Started, *, terminate: Terminate) -> None:
         self.host = started.host
@@ -62,6 +65,7 @@ class Handle:
         then it is waited for, a second at most, so that its port is free. True also if the
         system doesn't tell, as for a process that ``/proc`` hides.
         """
+        self._raise_if_taken_down()
         if self._process.is_gone():
             return False
         if not self._process.is_ending():
@@ -71,6 +75,7 @@ class Handle:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the process has exited, at most `timeout` seconds; tell whether it has."""
+        self._raise_if_taken_down()
         return self._process.wait(_seconds(timeout))
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -80,6 +85,7 @@ class Handle:
         if the process has exited, now or before; False if a task still runs: `wait` longer,
         or `kill`. Raises what `Client.terminate` raises, except `CallTimeout`.
         """
+        self._raise_if_taken_down()
         timeout = _seconds(timeout)
         if not self.is_alive():
             return True
@@ -95,6 +101,7 @@ class Handle:
 
         Raises `BgpyError` if this user may not kill it, or if it can't be told from another.
         """
+        self._raise_if_taken_down()
         was_alive = not self._process.is_gone()
         self._process.kill()
         if was_alive:

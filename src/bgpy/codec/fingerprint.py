@@ -10,7 +10,7 @@ Tasks have a fingerprint for each of their parts, so that a difference has a nam
     {"init_task": ..., "exec_task": ..., "exit_task": ...,    the functions as they were given
      "__main__.step": ..., "__main__.LIMIT": ...}             what they use of their script
 
-Instructions are those of one version of Python, which stands before each; see `are_different`.
+Instructions are those of one release of Python, which stands before each; see `are_different`.
 The versions of the modules that they use are told by `bgpy.codec.loaded`.
 """
 
@@ -29,8 +29,9 @@ from bgpy.digests import sha256
 from bgpy.system.strikes import is_strike_amid
 
 SCRIPT = "__main__"
-PYTHON = "{}.{}".format(*sys.version_info)
-"""Stands before the fingerprints that this process takes of tasks and what they use."""
+PYTHON = sys.version.split()[0] + "O" * sys.flags.optimize
+"""Stands before the fingerprints that this process takes of tasks and what they use: a patch
+release may compile the same lines to other instructions, and ``-O`` does."""
 
 _SCRIPTS = (SCRIPT, "__mp_main__")
 
@@ -82,7 +83,7 @@ def of_parts(names: Set[str]) -> dict[str, str]:
 def are_different(one: str, other: str) -> bool:
     """Whether two fingerprints of tasks, or of what they use, are known to be of different code.
 
-    Those that different versions of Python have taken are the same where no instructions are in
+    Those that different releases of Python have taken are the same where no instructions are in
     them; otherwise nothing is known.
     """
     (python, _, found), (another, _, others) = one.partition(" "), other.partition(" ")

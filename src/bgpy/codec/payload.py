@@ -18,7 +18,7 @@ from typing import Any
 from bgpy.codec import by_value, renamed
 from bgpy.codec.blame import blame
 from bgpy.errors import Advice, BgpyError, DecodeError, EncodeError, PythonMismatch
-from bgpy.memory import Encoded, Head, HeadParts, Payload, whole
+from bgpy.memory import Encoded, Head, HeadParts, Payload
 from bgpy.system import reserve
 from bgpy.system.strikes import is_strike, is_strike_amid
 
@@ -87,7 +87,8 @@ def encode(obj: Any, what: str) -> Payload:
 
     Raises `EncodeError` naming the part that can't be pickled.
     """
-    return whole(pack(obj, what))
+    packed = pack(obj, what)
+    return (packed, (), False) if isinstance(packed, bytes) else packed
 
 
 def pack(obj: Any, what: str) -> Encoded:
@@ -119,7 +120,7 @@ def _encode_otherwise(error: Exception, obj: Any, what: str) -> Payload:
     if is_strike_amid(error):
         raise error
     if more:
-        return whole(pack(obj, what))
+        return encode(obj, what)
     return _encode_by_value(obj, what, None)  # its error is the one to show
 
 

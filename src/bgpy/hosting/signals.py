@@ -73,15 +73,17 @@ class Guard:
         """Call the handler; raise what it raises if `frame` belongs to a task.
 
         If the task is just sending a response, the exception is held until it has been sent.
+        A child that the handler forks while no task runs ends with it: in the server's own code it
+        would wait for what threads hold that it doesn't have.
         """
-        place = place_of(frame)
-        if place is Place.TASK:
+        place, pid = place_of(frame), os.getpid()
+        if place is Place.TASK or pid != self._pid:
             return self.handler(number, frame)
         try:
-            return self.handler(number, frame)
+            returned = self.handler(number, frame)
         except BaseException as error:
-            if os.getpid() != self._pid:
-                leave_child(error)  # it has forked, and this is the child
+            if os.getpid() != pid:
+                leave_child(error)
             if place is Place.RESPONDING:
                 held.append(error)
             elif monotonic() - self._logged >= 1.0:  # a timer's would fill the log
@@ -90,7 +92,10 @@ class Guard:
                 log.error(
                     "the handler of %s raised while no task was running", name, exc_info=error
                 )
-        return None
+            return None
+        if place is Place.OUTSIDE and os.getpid() != pid:
+            leave_child(None)
+        return returned
 
 
 class Own(Guard):
@@ -121,13 +126,22 @@ class Kept:
             # There is none, no room for it, or a task has closed it.
             if is_strike_amid(error):
                 raise
+        if (
+            monotonic() < self._look_at
+            and _get_handler(_INT) is self._handle is _get_handler(_TERM)
+            and not held
+        ):
+            return
+        self._look()
+
+    def _look(self) -> None:
+        """See to all that a task may have changed."""
         handle = self._handle
-        is_kept = _get_handler(_INT) is handle is _get_handler(_TERM)
-        if (is_kept and monotonic() < self._look_at and not held) or handle is None:
+        if handle is None:
             return
         if held:
             log.error("a signal handler raised, but its task had ended", exc_info=held.pop())
-        if not is_kept:
+        if not _get_handler(_INT) is handle is _get_handler(_TERM):
             for number in _SIGNALS:
                 signal.signal(number, handle)
         self._look_at = monotonic() + LOOK

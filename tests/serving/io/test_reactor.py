@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import signal
 import socket
 import struct
 import sys
@@ -11,7 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +25,7 @@ from bgpy.serving.io import reactor as reactor_module
 from bgpy.serving.io.agenda import Deadline
 from bgpy.serving.io.poller import READ, WRITE
 from bgpy.serving.io.reactor import Reactor
+from tests.support.forks import forked_while_held
 from tests.support.loop import LONG, Jobs, Loop
 from tests.support.peers import wait_until
 
@@ -460,3 +465,54 @@ def test_server_never_wakes_up_when_nothing_is_called(
         raise AssertionError(f"it goes on waking up: {before}, {now}")
     assert len(now) == 2
     assert client.ping() > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_handler_runs_when_the_standby_has_taken_the_byte_of_its_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The signal comes just as the task thread gets the role back, and nothing else wakes it."""
+    nothing = SimpleNamespace(
+        count=0, taken=None, row=None, spill=lambda: None
+    )  # as a queue's: reading them runs no function
+
+    class Lock:
+        """Taking it is one step of C's, in which a signal arrives the first time."""
+
+        __enter__ = staticmethod(
+            partial(next, map(ctypes.CDLL(None)["raise"], [signal.SIGUSR1]), None)
+        )
+        __exit__ = slice  # which takes three arguments
+
+    reactor = Reactor(lambda: None)
+    woken, wake = threading.Event(), reactor.wake
+    monkeypatch.setattr(reactor, "wake", lambda: None)  # the standby has read what would wake
+    reactor._role.polling = Lock()  # type: ignore[assignment]
+    reactor._role.standby = True
+    watchdog = threading.Timer(LONG, lambda: (woken.set(), reactor.stop(), wake()))
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: reactor.stop())
+    watchdog.start()
+    try:
+        reactor.serve(nothing, lambda: None, lambda job: None, lambda: None)
+    finally:
+        watchdog.cancel()
+        signal.signal(signal.SIGUSR1, before)
+        monkeypatch.undo()
+        reactor.close()
+    assert not woken.is_set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+@pytest.mark.parametrize("lock", ["polling", "_lock"])
+def test_forked_child_does_not_wait_for_what_the_standby_held(lock: str) -> None:
+    """Where a handler has forked while the task thread was about to take it."""
+    reactor = Reactor(lambda: None)
+    held = reactor._role.polling if lock == "polling" else reactor._lock
+
+    def go_on() -> None:
+        reactor.close_in_child()
+        with held:
+            pass
+
+    assert forked_while_held(held, go_on) == 0
+    reactor.close()
