@@ -55,11 +55,14 @@ properties: $(STAMP)
 	$(BIN)/python -m pytest $(AT_ONCE) --hypothesis-profile thorough -m hypothesis $(TESTS)
 
 # What can run on Windows' Python under Wine, where tools/pythons/make.sh has put that. Not
-# here: what starts many processes, since each takes Wine some seconds. The workflow runs all
-# of it on Windows.
-WINE_TESTS := codec engines process serving state system tasks tls wire
+# here: most of what starts processes, since each takes Wine some seconds. The workflow runs all
+# of it on Windows, so first all files have to load there.
+WINE_TESTS := codec engines process serving state system tasks tls wire \
+	$(addprefix api/test_,$(addsuffix .py,calls errors handles initialize run_in_foreground submit terminate))
+WINE := tools/pythons/wine.sh -m pytest -q -p no:cacheprovider
 test-wine:
-	tools/pythons/wine.sh -m pytest -q -rs -p no:cacheprovider $(or $(TESTS),$(addprefix tests/,$(WINE_TESTS)))
+	$(if $(TESTS),,$(WINE) --collect-only -qq tests)
+	$(WINE) -rs --timeout 300 $(or $(TESTS),$(addprefix tests/,$(WINE_TESTS)))
 
 # The same without the short roads of small calls (docs/design/0026).
 test-general: $(STAMP)

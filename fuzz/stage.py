@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -68,10 +69,10 @@ def connected() -> tuple[Connection, Connection]:
 
 @cache
 def _identity() -> contexts.Identity:
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(certificates.make())
-        file.flush()
-        return contexts.identity(file.name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "identity.pem"
+        path.write_bytes(certificates.make())
+        return contexts.identity(str(path))
 
 
 def tls_engine(server_side: bool) -> TlsLayer:

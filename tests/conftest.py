@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 from bgpy import Client, Handle, Server
-from bgpy.calling.blocking import channel, sender
+from bgpy.calling.blocking import sender, sent
 from tests.support import certificates
 from tests.support.order import place
 from tests.support.surroundings import changes, surroundings
@@ -132,7 +132,7 @@ def _runs_in(process: psutil.Process, home: Path) -> bool:
 @pytest.fixture
 def asks_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients wait longer for a server to say how far a call came whose time is over."""
-    for module in (channel, sender):
+    for module in (sender, sent):
         monkeypatch.setattr(module, "ASK", 20.0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 import tempfile
@@ -29,6 +28,8 @@ def need_linux() -> None:
 
 def open_files(wanted: int) -> int:
     """Let this process and its children open as many files as they may; gives what that allows."""
+    import resource  # Windows has none, and loads this file for the tests of others
+
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard - SPARE)

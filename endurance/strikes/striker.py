@@ -25,7 +25,7 @@ from typing import Any
 
 from endurance.strikes.gap import is_entering
 
-NUMBER = signal.SIGUSR1
+NUMBER = getattr(signal, "SIGUSR1", signal.SIGINT)  # Windows has none, and strikes nothing
 _COME = (NUMBER,)
 _HERE = str(Path(__file__).parent)
 

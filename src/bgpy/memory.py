@@ -16,6 +16,8 @@ Buffers = Sequence[memoryview]
 """Out-of-band buffers (pickle protocol 5), flat."""
 Payload = tuple[Head | HeadParts, Buffers, bool]
 """Head, buffers, and whether there is bytecode in them."""
+Encoded = bytes | Payload
+"""A payload; bytes alone are a small plain pickle that names neither functions nor classes."""
 Within = Callable[[Payload, int], Payload]
 """Gives a payload that rebuilds the same and has at most that many buffers."""
 Allocate = Callable[[int], memoryview | None]
@@ -23,6 +25,11 @@ Allocate = Callable[[int], memoryview | None]
 
 LARGE = 2**22
 """From this size on, in bytes, a buffer gets pages of its own (docs/design/0007)."""
+
+
+def whole(packed: Encoded) -> Payload:
+    """`packed` with all that a payload has."""
+    return (packed, (), False) if isinstance(packed, bytes) else packed
 
 
 def allocate(size: int) -> memoryview:

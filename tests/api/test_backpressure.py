@@ -224,7 +224,7 @@ def test_terminate_works_when_a_client_never_reads(
         silent.submit({"number": number, "size": 4 * MEBIBYTE})
     channel = silent._caller.channel
     assert channel is not None
-    wait_until(lambda: not channel.has_unsent, "all requests have left")
+    wait_until(lambda: not channel.link.sends.waiting, "all requests have left")
     assert [client.call({"number": -1}) for _ in range(60)][-1] < 100
     assert client.terminate(await_response=True, timeout=60.0) == 100
     assert handle.wait(60.0)

@@ -21,8 +21,8 @@ from bgpy import (
     Server,
     respond,
 )
-from bgpy.calling.blocking import channel
-from bgpy.calling.blocking.channel import Channel
+from bgpy.calling.blocking import shortcut
+from bgpy.calling.blocking.shortcut import LONG, Shortcut
 from bgpy.config import ENV_ROAD
 
 ROADS = ["short", "general"]
@@ -78,14 +78,14 @@ def client(
 def alone(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each call that tried the client's short road, whether it went there."""
     went: list[bool] = []
-    call_lone = Channel.call_lone
+    call = Shortcut.call
 
-    def noted(self: Channel, head: bytes) -> Any:
-        answer = call_lone(self, head)
+    def noted(self: Shortcut, head: bytes, timeout: float | None) -> Any:
+        answer = call(self, head, timeout)
         went.append(answer is not None)
         return answer
 
-    monkeypatch.setattr(Channel, "call_lone", noted)
+    monkeypatch.setattr(Shortcut, "call", noted)
     return went
 
 
@@ -166,20 +166,19 @@ def test_small_message_over_the_servers_limit_is_refused() -> None:
 def test_call_goes_alone_only_where_nothing_else_is(
     address: tuple[str, str], alone: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a pause, beside a future and with a time-out it takes the general road."""
+    """Beside a future, and with a short time limit, it takes the general road."""
     monkeypatch.setenv(ENV_ROAD, "short")
-    monkeypatch.setattr(channel, "LOOK_AFTER", 30.0)  # also where this thread waits for its turn
+    monkeypatch.setattr(shortcut, "LOOK_AFTER", 30.0)  # also where this thread waits for its turn
     with Client(address[0], token=address[1]) as client:
         client.initialize(_init, _exec, _exit)
         client.call({})
         del alone[:]
         assert client.call({"value": 1}) == 1
         assert client.call({"value": 2}, timeout=20.0) == 2
+        assert alone == [True, True]
+        assert client.call({"value": 2}, timeout=LONG * 0.99) == 2
         assert client.call({"value": bytes(5000)}) == bytes(5000)
         future = client.submit({"value": 3, "sleep": 0.1})
         assert client.call({"value": 4}) == 4
         assert future.result(20) == 3
-        monkeypatch.setattr(channel, "LOOK_AFTER", -1.0)  # as after a pause
-        assert client.call({"value": 5}) == 5
-    assert alone[:1] == [True]
-    assert True not in alone[1:]
+    assert True not in alone[2:]

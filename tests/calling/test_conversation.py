@@ -28,6 +28,7 @@ from bgpy.wire.messages import (
     Status,
     stage_text,
 )
+from tests.support.timed import timed_call
 
 REPLY = Reply(1, b"value")
 RECEIPT = Receipt(1, 0)
@@ -35,7 +36,7 @@ RECEIPT = Receipt(1, 0)
 
 def begun(conversation: Conversation, request: int = 1, left: bool = True) -> Call:
     """A call under way."""
-    call = Call(timeout=0.5)
+    call = timed_call(0.5)
     conversation.begin(call, request)
     call.begun = call.left = left
     return call

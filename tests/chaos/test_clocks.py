@@ -31,10 +31,10 @@ time.time = lambda: real() + time.offset
 _CLIENT = """
 import sys, time
 from bgpy import CallTimeout, Client
-from bgpy.calling.blocking import channel
+from bgpy.calling.blocking import sent
 from tests.support.tasks.troubled import request, right_answer
 port, token = int(sys.argv[1]), sys.stdin.readline().strip()
-channel.ASK = 20.0  # the server's answer may take its time on a loaded machine
+sent.ASK = 20.0  # the server's answer may take its time on a loaded machine
 for number, jump in enumerate(map(float, sys.argv[2:])):
     with Client("127.0.0.1", port, token, timeout=20.0) as client:
         client.ping()

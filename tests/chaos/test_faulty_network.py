@@ -16,7 +16,7 @@ from bgpy import (
     ServerRestarted,
     VersionMismatch,
 )
-from bgpy.calling.blocking import caller, channel
+from bgpy.calling.blocking import caller, sent
 from tests.support import proxy
 from tests.support.aftermath import PROMPT
 from tests.support.tasks.troubled import request, right_answer
@@ -40,7 +40,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients ask shorter how far a call came whose time is over, and wait less in closing."""
-    monkeypatch.setattr(channel, "ASK", 0.1)
+    monkeypatch.setattr(sent, "ASK", 0.1)
     monkeypatch.setattr(caller, "FAREWELL", 0.3)
 
 

@@ -34,7 +34,7 @@ DEATHS: dict[str, dict[str, Any]] = {
     "it aborts": {"abort": 1},
     "it crashes in C": {"crash": 1},
     "it reads where nothing is": {"null": 1},
-    "it kills itself": {"kill": signal.SIGKILL},
+    "it kills itself": {"kill": 9},
     "it closes all descriptors": {"close_descriptors": 0},
     "it closes all descriptors later": {"close_descriptors": 0.1},
 }

@@ -88,6 +88,11 @@ def _set() -> OSError:
     return error
 
 
+def _windows() -> OSError:
+    """As `os.replace` raises it there; elsewhere it is a plain one."""
+    return OSError(errno.ENOENT, "gone", "/from", 3, "/to")
+
+
 def _stopped() -> StopIteration:
     error = StopIteration(1)
     error.value = 2
@@ -112,7 +117,9 @@ FIELDS = [
     (_caught(lambda: compile("a b", "f.py", "exec")), ["offset", "end_lineno", "end_offset"]),
     (_moved(), ["encoding", "object", "start", "end", "reason"]),
     (OSError(errno.EXDEV, "no", "a", None, "b"), ["errno", "strerror", "filename", "filename2"]),
+    (OSError(errno.EXDEV, "no", None, None, "b"), ["args", "filename", "filename2"]),
     (_set(), ["errno", "strerror", "filename", "filename2"]),
+    (_windows(), ["errno", "strerror", "filename", "filename2", "winerror"]),
     (_written(), ["characters_written"]),
     (urllib.error.HTTPError("http://x", 404, "nf", {}, None), ["filename", "code", "url"]),  # type: ignore[arg-type]
     (_key(), ["name"]),
@@ -129,6 +136,13 @@ def test_fields_of_pythons_own_exceptions_arrive(error: Exception, names: list[s
     assert str(there) == str(error)
     for name in names:
         assert getattr(there, name, "none") == getattr(error, name, "none")
+
+
+def test_second_file_that_cannot_be_pickled_is_still_told() -> None:
+    """Its text stands for it, as for any argument."""
+    error = FileNotFoundError(errno.ENOENT, "gone")
+    error.filename, error.filename2 = "/from", threading.Lock()
+    assert repr(error.filename2) in str(_there(error))
 
 
 def test_pickle_of_a_plain_exception_is_small() -> None:

@@ -23,6 +23,7 @@ from bgpy.codec import payload
 from bgpy.codec.payload import OUT_OF_BAND, decode, joined
 from bgpy.errors import BgpyError, DecodeError, EncodeError, NotInitialized, PythonMismatch
 from bgpy.memory import allocate
+from bgpy.system import reserve
 from tests.support.packed import Packed, encode
 
 
@@ -467,3 +468,46 @@ def test_decode_names_what_is_missing_when_the_pickle_lies_inside_another() -> N
     broken = joined(head).replace(b"timedelta", b"timedolta")
     with pytest.raises(DecodeError, match=r"args can't be rebuilt here: .*timedolta"):
         decode(broken, buffers, code, "args")
+
+
+def _made_where_there_is_memory(number: int) -> Crowded:
+    if reserve.give_back():
+        reserve.keep()
+        raise MemoryError
+    return Crowded(number)
+
+
+class Crowded:
+    """Fits where nothing is kept in reserve."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_where_there_is_memory, (_made_where_there_is_memory(self.number).number,)
+
+
+def test_object_that_finds_no_memory_is_pickled_and_rebuilt_in_what_was_kept_in_reserve() -> None:
+    """A server that newcomers have filled still answers those whom it has."""
+    try:
+        assert reserve.keep()
+        packed = encode(Crowded(5), "response")
+        assert not packed.code, "cloudpickle wasn't asked, which needs memory of its own"
+        assert reserve.keep()
+        assert decode(*packed, "response").number == 5
+        assert not reserve.give_back()
+    finally:
+        reserve.give_back()
+
+
+class Vast:
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise MemoryError
+
+
+def test_object_that_never_finds_memory_is_an_error_that_says_so() -> None:
+    """What was kept is given once, and no more."""
+    assert reserve.keep()
+    with pytest.raises(EncodeError, match="MemoryError"):
+        encode(Vast(), "response")
+    assert not reserve.give_back()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from bgpy.address import parse
 from bgpy.calling.blocking.channel import Channel
@@ -12,6 +13,7 @@ from bgpy.calling.blocking.connecting import Connected
 from bgpy.calling.blocking.dialling import Reached
 from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.shared import Shared
+from bgpy.calling.conversation import Answer
 from bgpy.wire.connection import Connection
 from bgpy.wire.messages import Message
 from tests.support.connections import WELCOME, pair
@@ -48,9 +50,20 @@ class Far:
         return b"".join(piece for each in messages for piece in self._connection.send(each))
 
 
+def future_of(
+    value_of: Callable[[Answer], Any] = lambda answer: answer,
+    waited_for: Callable[[CallFuture], bool] = lambda _: False,
+) -> CallFuture:
+    """Of a call, as a client makes it."""
+    future = CallFuture()
+    future.value_of = value_of
+    future.waited_for = waited_for
+    return future
+
+
 def bare_future() -> CallFuture:
     """Of a call whose answer is its value."""
-    return CallFuture(lambda answer: answer, lambda future: False)
+    return future_of()
 
 
 @contextmanager

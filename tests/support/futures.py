@@ -11,6 +11,7 @@ from bgpy.calling.blocking.finishers import Finishers
 from bgpy.calling.blocking.futures import CallFuture
 from bgpy.errors import DecodeError
 from bgpy.wire.messages import Failure, Pong, Reason
+from tests.support.channels import future_of
 
 UNREADABLE = Pong(2)
 FAILED = Failure(1, Reason.TASK, "KeyError", "text", "", b"", (), 0, False)
@@ -28,7 +29,7 @@ def future() -> CallFuture:
             raise DecodeError("response can't be rebuilt here")
         return answer
 
-    return CallFuture(value, lambda future: False)
+    return future_of(value, lambda future: False)
 
 
 @pytest.fixture

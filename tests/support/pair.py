@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import secrets
 import socket
+import sys
 import threading
 from dataclasses import asdict
+
+import pytest
 
 from bgpy.config import Limits
 from bgpy.errors import BgpyError
@@ -24,6 +27,11 @@ SERVER_ID = b"s" * 16
 KEY = derive_key(TOKEN, SERVER_ID)
 WELCOME = Welcome(b"i" * 16, b"b" * 16, 5, 6, (3, 11, 7), "1.0.0")
 LIMITS = Limits(max_message=2**24, max_buffers=64, handshake_timeout=LONG)
+FILLS_A_SOCKET = pytest.mark.skipif(
+    sys.platform == "win32", reason="its sockets take megabytes that nobody reads"
+)
+"""Of a test in which a client that reads nothing leaves no room for what it is sent."""
+
 TERMS = ServerTerms(LIMITS.max_message, LIMITS.max_buffers)
 
 
@@ -45,7 +53,7 @@ class SessionOwner:
         self.messages.append(message)
         self.came.release()
 
-    def take_row(self, session: Session, data: memoryview, size: int) -> int:
+    def take_row(self, session: Session, data: memoryview, size: int, alone: bool) -> int:
         return 0
 
     def take_alone(self, session: Session, data: memoryview, size: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-_HANDLING = {dis.opmap["PUSH_EXC_INFO"], dis.opmap["POP_EXCEPT"]}
+_HANDLING = {dis.opmap["PUSH_EXC_INFO"], dis.opmap["POP_EXCEPT"], dis.opmap["NOP"]}
 
 
 class Struck(BaseException):
@@ -21,7 +21,8 @@ def is_out_of_reach(frame: FrameType) -> bool:
 
     It begins or ends the handling of an exception, and nothing undoes that half: where a trace
     function raises there, the thread handles that exception for the rest of its life, and all
-    that is raised later has it as its context.
+    that is raised later has it as its context. Or it does nothing, where a ``try`` begins, and
+    lies between what the blocks in and around it cover.
     """
     return frame.f_code.co_code[frame.f_lasti] in _HANDLING
 

@@ -126,15 +126,33 @@ class Model:
     def begin(self, w: World, who: int) -> list[Step]:
         if w.ended:
             return [("unusable", self.go(w, who, "top"))]
-        return self.begin_alone(w, who) + self.begin_among_others(w, who) + self.submit(w, who)
+        return self.hold(w, who) + self.begin_among_others(w, who) + self.submit(w, who)
 
-    def begin_alone(self, w: World, who: int) -> list[Step]:
-        enters, w = self.call(w, lambda turns: turns.enter_lone(CALLERS[who]))
-        if not enters:
+    def hold(self, w: World, who: int) -> list[Step]:
+        """A lone call holds its turn's lock before it looks whether it may have the turn."""
+        if w.held[who]:
             return []
+        return [("holds", self.go(w._replace(held=put(w.held, who, CALLERS[who])), who, "alone"))]
+
+    def alone(self, w: World, who: int) -> list[Step]:
+        if w.ended or not self.is_free(w, who):
+            free = w._replace(held=put(w.held, who, ""))
+            return [("leaves it", self.go(free, who, "among"))]
         if w.torn:
             raise Broken("the short road, which looks for no mark, would read on behind one")
-        return [("begins alone", self.go(self.sent(w, who), who, "take"))]
+        w = w._replace(turns=(CALLERS[who], *w.turns[1:]))
+        return [("begins alone", self.go(self.sent(w, who), who, "read"))]
+
+    def is_free(self, w: World, who: int) -> bool:
+        """Whether nobody has the turn or was asked to take it, as the short road looks."""
+        reader, asked, _ = w.turns
+        return reader is None and not asked
+
+    def among(self, w: World, who: int) -> list[Step]:
+        """Left by the short road."""
+        if w.ended:
+            return [("unusable", self.go(w, who, "top"))]
+        return self.begin_among_others(w, who)
 
     def begin_among_others(self, w: World, who: int) -> list[Step]:
         reads, w = self.enter(w, who)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from hashlib import sha256
+from types import BuiltinFunctionType
 
 import pytest
 from hypothesis import example, given, settings
@@ -183,3 +184,10 @@ def test_first_byte_of_a_client_is_the_one_that_tells_tls_apart() -> None:
     client, _ = engines()
     client.begin()
     assert client.words.read()[0] == FIRST_BYTE
+
+
+def test_openssl_is_called_without_a_function_of_pythons_between() -> None:
+    """In one of those a signal's handler could raise when data has been encrypted already."""
+    layer, _ = engines()
+    for each in (layer.read, layer.write, layer.feed, layer.read_words):
+        assert isinstance(each, BuiltinFunctionType)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import cycle
 
 import pytest
@@ -13,11 +15,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bgpy.serving.sessions.send_buffer import after
+from bgpy.tls.contexts import for_client
 from bgpy.tls.layer import RECORD, NotTls, TlsLayer
 from bgpy.tls.stream import CHUNK, MOST_UNSENT, PlainOrTls, TlsSocket, chunks, send_if_room
-from tests.support.ends import LONG, engines, established
+from tests.support.ends import LONG, encrypted, engines, established, server_of
+from tests.support.wine import SENDS_AND_ENDS
 
 Pair = tuple[TlsSocket, TlsSocket]
+
+LARGE = 2**18
+"""Bytes of memory, as all small messages are received into: more than the ciphertext has."""
+
+ROOMS = [RECORD, LARGE]
+"""Bytes of memory: the least, and `LARGE`."""
 
 
 def _over(sock: socket.socket, layer: TlsLayer) -> TlsSocket:
@@ -53,9 +63,9 @@ def _pieces(sizes: Sequence[int]) -> list[bytes | memoryview]:
     return made
 
 
-def _receive(end: TlsSocket, size: int) -> bytes:
-    """The next `size` bytes, or those until the stream ends."""
-    memory = memoryview(bytearray(2**16))
+def _receive(end: TlsSocket, size: int, room: int = LARGE) -> bytes:
+    """The next `size` bytes, or those until the stream ends, into memory of `room` bytes."""
+    memory = memoryview(bytearray(room))
     received = bytearray()
     while len(received) < size:
         try:
@@ -142,8 +152,12 @@ def test_sendmsg_sends_each_byte_once_when_the_socket_takes_any_part(
         writer.join()
 
 
-@pytest.mark.parametrize("blocks", [True, False])
-def test_both_directions_are_whole_when_buffers_are_tiny(pair: Pair, blocks: bool) -> None:
+@pytest.mark.parametrize(
+    ("blocks", "room"), [(True, RECORD), pytest.param(False, LARGE, marks=SENDS_AND_ENDS)]
+)
+def test_both_directions_are_whole_when_buffers_are_tiny(
+    pair: Pair, blocks: bool, room: int
+) -> None:
     """At the same time, from two threads at each end."""
     pieces = _pieces([16, 300_000, 5, CHUNK, 100_000])
     size = sum(map(len, pieces))
@@ -161,7 +175,7 @@ def test_both_directions_are_whole_when_buffers_are_tiny(pair: Pair, blocks: boo
     threads = [threading.Thread(target=send, args=(end,)) for end in pair]
     received: list[bytes] = []
     threads += [
-        threading.Thread(target=lambda end=end: received.append(_receive(end, size)))  # type: ignore[misc]
+        threading.Thread(target=lambda end=end: received.append(_receive(end, size, room)))  # type: ignore[misc]
         for end in pair
     ]
     for thread in threads:
@@ -225,12 +239,15 @@ class Talker:
     partial = b""
 
     def __init__(self, words: int) -> None:
-        import ssl
-
         self.words = ssl.MemoryBIO()
         self._answer = bytes(words)
         self.heard = 0
-        self.encrypt = None
+        self.established = False
+        self.feed = self.read = self.write = None
+        self.read_words = self.words.read
+
+    def room(self, size: int) -> int:
+        return size
 
     def decrypt(self, received: memoryview, memory: memoryview) -> int:
         self.heard += 1
@@ -253,7 +270,7 @@ def test_peer_that_wants_answers_and_reads_none_is_let_go(
             theirs.send(b"x")
             with pytest.raises(BlockingIOError):
                 end.recv_into(memory)
-    assert sum(map(len, end._ciphertext)) <= CHUNK + MOST_UNSENT + 1000
+    assert len(end._unsent[0]) + layer.words.pending <= CHUNK + MOST_UNSENT + 1000
 
 
 def test_peer_that_sends_no_data_leaves_others_their_turn(
@@ -263,7 +280,7 @@ def test_peer_that_sends_no_data_leaves_others_their_turn(
     ours, theirs = sockets
     ours.setblocking(False)
     layer = Talker(0)
-    end = TlsSocket(ours, layer, memoryview(bytearray(1)))  # type: ignore[arg-type]
+    end = TlsSocket(ours, layer, memoryview(bytearray(50)))  # type: ignore[arg-type]
     theirs.send(bytes(100))
     with pytest.raises(BlockingIOError):
         end.recv_into(memoryview(bytearray(RECORD)))
@@ -284,15 +301,72 @@ def test_shake_hands_raises_when_the_stream_ends_before(
             pass
 
 
-def test_shutdown_tells_the_other_side(pair: Pair) -> None:
+@pytest.mark.parametrize("room", ROOMS)
+def test_shutdown_tells_the_other_side(pair: Pair, room: int) -> None:
     """The end of the stream is said, not only seen."""
     client, server = pair
     client.send(b"last")
-    client.shutdown(socket.SHUT_RDWR)
-    memory = memoryview(bytearray(RECORD))
+    memory = memoryview(bytearray(room))
     assert server.recv_into(memory) == 4
+    client.shutdown(socket.SHUT_RDWR)
     assert server.recv_into(memory) == 0
     assert server._layer.ended
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_recv_into_gives_data_of_one_record_or_of_several_that_came_at_once(
+    pair: Pair, room: int
+) -> None:
+    """Small messages that were sent apart, an empty one among them."""
+    client, server = pair
+    memory = memoryview(bytearray(room))
+    client.send(b"one")
+    assert memory[: server.recv_into(memory)] == b"one"
+    for each in (b"two", b"", b"three", bytes(500)):
+        client.send(each)
+    assert _receive(server, 508, room) == b"twothree" + bytes(500)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_recv_into_says_that_a_record_without_data_made_none(
+    sockets: tuple[socket.socket, socket.socket], room: int
+) -> None:
+    """As TLS's own words are: what a server says of sessions that could be resumed."""
+    context = server_of(ssl.TLSVersion.TLSv1_3)
+    layers = TlsLayer(for_client(), False), TlsLayer(context, True)
+    client, server = map(_over, sockets, layers)
+    for sock in sockets:
+        sock.setblocking(False)
+    memory = memoryview(bytearray(room))
+    while not layers[1].established:
+        with suppress(BlockingIOError):
+            client.shake_hands()
+        with suppress(BlockingIOError):
+            server.recv_into(memory)
+    server.send(b"data")
+    heard = 0
+    with pytest.raises(BlockingIOError):  # noqa: PT012
+        while True:
+            client.recv_into(memory)
+            heard += 1
+    assert heard <= 1
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_changed_record_ends_the_connection_and_the_other_side_is_told(
+    sockets: tuple[socket.socket, socket.socket], room: int
+) -> None:
+    """An alert tells it."""
+    layers = established()
+    client, server = map(_over, sockets, layers)
+    record = bytearray(encrypted(layers[0], b"data"))
+    record[-1] ^= 1
+    sockets[0].sendall(record)
+    memory = memoryview(bytearray(room))
+    with pytest.raises(NotTls, match="broken"):
+        server.recv_into(memory)
+    with pytest.raises(NotTls, match="bad record mac"):
+        client.recv_into(memory)
 
 
 def test_shutdown_does_not_wait_when_the_other_side_takes_nothing(pair: Pair) -> None:

@@ -8,11 +8,11 @@ if [ ! -e "$here/win/py313/python.exe" ]; then
     echo "skipped: no Windows Python in $here/win (tools/pythons/make.sh windows)"
     exit 0
 fi
+exec 9>"$here/win/lock"; flock 9
 # A copy, since Wine would leave files of its own in the working tree.
 rm -rf "$here/win/bgpy" && mkdir -p "$here/win/bgpy"
 (cd "$scripts/../.." && tar cf - --exclude='./.*' --exclude=__pycache__ --exclude=./build .) |
     tar xf - -C "$here/win/bgpy"
 cp -r "$scripts/../../.ci" "$scripts/../../.github" "$here/win/bgpy/"
-exec 9>"$here/win/lock"; flock 9
 exec "$scripts/enter.sh" trixie env -C /pythons/win/bgpy WINEPREFIX=/pythons/win/prefix \
     WINEDEBUG=-all WINEARCH=win64 /usr/bin/wine /pythons/win/py313/python.exe "$@"

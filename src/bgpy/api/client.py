@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from bgpy import address, config
-from bgpy.api.passing import Given, Left, Passed, found, left_behind, pass_on, take
-from bgpy.api.staleness import Staleness, may_name_code, warn_of_edits
+from bgpy import address
+from bgpy.api.passing import Given, Left, Passed, pass_on, take, token_of
+from bgpy.api.settings import ClientSettings, checked, checked_log, log_to
+from bgpy.api.staleness import Edits, Staleness, may_name_code, name_of
 from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
-from bgpy.calling.conversation import Answer
-from bgpy.calling.results import about, value_of
+from bgpy.calling.results import about, executed, value_of
 from bgpy.codec import fingerprint, functions, modules, payload
-from bgpy.codec.edits import edited
+from bgpy.codec.payload import decode_plain, pack
 from bgpy.codec.tracebacks import tidy
-from bgpy.config import LOG_FORMAT, LOG_LEVEL, checked_level, checked_path, checked_seconds
-from bgpy.encryption import encryption
-from bgpy.errors import ArgumentError, BgpyError
-from bgpy.memory import Payload
+from bgpy.config import LOG_LEVEL, checked_seconds
+from bgpy.memory import Encoded
 from bgpy.state import tokens
 from bgpy.system.deadlines import deadline_in, seconds_left
-from bgpy.system.strikes import is_strike
 from bgpy.taken_down import look_out
 from bgpy.tasks.signatures import Functions, check
 from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init, Receipt, ReceiptCode
@@ -38,22 +34,8 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
-log = logging.getLogger("bgpy.client")
-
-A_DAY = 86400.0
-"""Seconds: the longest time-out that sockets accept on all platforms."""
-
 Timeout = float | None | EllipsisType
 """Seconds, None for no limit, or ``...`` for the client's own `timeout`."""
-
-
-class _Settings(NamedTuple):
-    """What a client is made with, beside its token."""
-
-    address: address.Address
-    timeout: float | None
-    connect_timeout: float
-    tls: bool | None
 
 
 class Client:
@@ -90,37 +72,34 @@ class Client:
     ) -> None:
         place = address.parse(host, port)
         token = tokens.check(token)
-        seconds = checked_seconds(timeout, "timeout")
-        # All are checked before the log is opened: an invalid argument leaves no file behind.
-        level, file = checked_level(log_level), checked_path(log_file, "log_file")
-        connecting = checked_seconds(connect_timeout, "connect_timeout")
-        connecting = A_DAY if connecting is None else min(connecting, A_DAY)
-        _check_writable(file)
-        settings = _Settings(place, seconds, connecting, fitting_tls(tls, place))
+        settings = checked(place, timeout, connect_timeout, tls)
+        # All is checked before the log is opened: an invalid argument leaves no file behind.
+        log_file = checked_log(log_level, log_file)
         self._set_up(settings, None if token is None else Given(token))
-        _log_to(level, file)
+        log_to(log_level, log_file)
 
-    def _set_up(self, settings: _Settings, given: Given | Left | None) -> None:
+    def _set_up(self, settings: ClientSettings, given: Given | Left | None) -> None:
         """Make a client that has not connected."""
         self._address, self._timeout, self._connect_timeout, self._tls = settings
         self._given = given
-        self._executed = partial(_executed, self._address)
+        self._executed = partial(executed, self._address)
         self._ends = False  # whether the server is being ended: then its code is of no interest
-        self._told: tuple[str, list[str]] = "", []  # of which server, and which edited modules
+        self._edits = Edits()
+        self._exit_task: tuple[str, str] | None = None  # by which the server's was known here
         self._caller = Caller(
             Target(self._address, self._tls, self._find_token, self._look_at_edits),
             self._connect_timeout,
         )
 
-    def _settings(self) -> _Settings:
-        return _Settings(self._address, self._timeout, self._connect_timeout, self._tls)
+    def _settings(self) -> ClientSettings:
+        return ClientSettings(self._address, self._timeout, self._connect_timeout, self._tls)
 
     def __repr__(self) -> str:
         return f"<Client of {self._address}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What a subclass has added goes along as the object's state.
-        added = {name: value for name, value in vars(self).items() if name not in _OWN}
+        added = {name: value for name, value in vars(self).copy().items() if name not in _OWN}
         return _arrive, (type(self), self._settings(), pass_on(self._given)), added or None
 
     def __copy__(self) -> Self:
@@ -132,7 +111,7 @@ class Client:
     def _copied(self, memo: dict[int, Any], copied: Callable[[Any], Any]) -> Self:
         made = memo[id(self)] = type(self).__new__(type(self))  # what leads back finds it
         made._set_up(self._settings(), self._given)
-        for name, value in vars(self).items():
+        for name, value in vars(self).copy().items():
             if name not in _OWN:
                 setattr(made, name, copied(value))
         return made
@@ -199,6 +178,7 @@ class Client:
                 seconds_left(deadline),
             )
             received: dict[str, str] = value_of(answer, "INIT")
+            self._exit_task = name_of(exit_task)
             stale = Staleness(self._caller, self.address)
             if isinstance(answer, Receipt) and answer.code == ReceiptCode.ALREADY_INITIALIZED:
                 stale.look_at_tasks(parts, sources, seconds_left(deadline))
@@ -222,11 +202,13 @@ class Client:
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         try:
-            packed = payload.encode(args, "args")
-            left = self._look_at_code(packed, seconds) if may_name_code(packed) else None
-            answer = self._caller.call(packed, seconds, left)
-            if answer.__class__ is bytes:
-                return payload.decode(answer, (), False, "response")
+            packed = pack(args, "args")
+            if packed.__class__ is bytes:
+                answer = self._caller.call(packed, seconds)
+            else:
+                answer = self._caller.call(packed, seconds, self._left(packed, seconds))
+            if answer.__class__ is bytearray:
+                return decode_plain(answer, "response")
             return value_of(answer, "EXEC")
         except BaseException as error:
             self._tell(error)
@@ -252,10 +234,11 @@ class Client:
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         try:
-            packed = payload.encode(args, "args")
-            if may_name_code(packed):
+            packed = pack(args, "args")
+            if packed.__class__ is not bytes and may_name_code(packed):
                 Staleness(self._caller, self.address).look_at_submit(packed)
-            return self._caller.submit(packed, self._executed, self._seconds(timeout))
+            seconds = self._timeout if timeout is ... else self._seconds(timeout)
+            return self._caller.submit(packed, self._executed, seconds)
         except BaseException as error:
             self._tell(error)
             raise
@@ -294,7 +277,7 @@ class Client:
         try:
             packed = head, buffers, code = payload.encode(exec_args, "args")
             seconds = self._seconds(timeout)
-            left = self._look_at_code(packed, seconds) if may_name_code(packed) else None
+            left = self._left(packed, seconds)
             answer = self._caller.request(
                 lambda number: Execute(number, head, buffers, CODEC_PICKLE, code),
                 seconds,
@@ -341,7 +324,9 @@ class Client:
         Requests that are queued before it still run. Returns when the server has closed its
         port and, on the same machine, its process has exited: ``{"message": "Received
         'EXIT'"}``, or with `await_response` what the task responds. Raises what `exit_task`
-        raises; the server has ended all the same.
+        raises; the server has ended all the same. Only if `exit_task` fails since its response
+        can't be sent (`EncodeError`, `MessageTooLarge`) the server keeps its state and keeps
+        serving; `terminate` without `await_response` ends it.
         """
         args = {} if exit_args is None else exit_args
         if not isinstance(args, dict):
@@ -351,7 +336,11 @@ class Client:
             packed = head, buffers, code = payload.encode(args, "exit_args")
             wait = bool(await_response)
             seconds = self._seconds(timeout)
-            left = self._look_at_code(packed, seconds) if may_name_code(packed) else None
+            left = self._left(packed, seconds)
+            if wait:
+                deadline = deadline_in(seconds if left is None else left)
+                Staleness(self._caller, self.address).look_at_exit(self._exit_task, seconds)
+                left = seconds_left(deadline)
             answer = self._caller.terminate(
                 lambda number: Exit(
                     number, head, buffers, CODEC_PICKLE, code, wait, current_chain()
@@ -393,67 +382,31 @@ class Client:
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._timeout if timeout is ... else checked_seconds(timeout, "timeout")
 
-    def _look_at_code(self, packed: Payload, seconds: float | None) -> float | None:
-        """Warn if the server has other code than `packed` names; gives what is left of the time."""
-        deadline = deadline_in(seconds)
-        Staleness(self._caller, self.address).look_at_call(packed, seconds)
-        return seconds_left(deadline)
+    def _left(self, packed: Encoded, seconds: float | None) -> float | None:
+        """Warn if the server has other code than `packed` names; what is left of the time then."""
+        if not may_name_code(packed):
+            return None
+        return Staleness(self._caller, self.address).look_at_call(packed, seconds)
 
     def _find_token(self) -> tokens.FoundToken | None:
-        given = None if self._given is None else found(self._given)
-        if isinstance(given, Given):
-            return tokens.find(given.token, self._address)
-        token = tokens.find(None, self._address)
-        if token is None and given is not None:
-            raise left_behind(self._address)
-        return token
+        return token_of(self._given, self._address)
 
     def _look_at_edits(self) -> None:
         """Warn, once, that the server's init file was edited, as far as its record tells that."""
-        if self._ends or isinstance(self._given, Given):
-            return
-        try:
-            token = tokens.find(None, self._address)
-        except (BgpyError, OSError) as error:  # connecting tells it
-            if is_strike(error):
-                raise
-            return
-        if token is not None and token.record is not None:
-            edits, told = edited(token.record.modules), self._told
-            self._told = token.record.incarnation, edits
-            if edits and self._told != told:
-                warn_of_edits(self._address, token.record.started, edits)
+        if not (self._ends or isinstance(self._given, Given)):
+            self._edits.look(self._address)
 
 
-_OWN = frozenset(
-    (
-        *("_address", "_timeout", "_connect_timeout", "_tls", "_given", "_executed"),
-        *("_caller", "_ends", "_told"),
-    )
-)
+_OWN = {"_address", "_timeout", "_connect_timeout", "_tls", "_given", "_executed"}
+_OWN |= {"_caller", "_ends", "_edits", "_exit_task"}
 """The attributes of a client; what else one has, a subclass has added."""
 
 
-def _arrive(kind: type[Client], settings: _Settings, passed: Passed | None) -> Client:
+def _arrive(kind: type[Client], settings: ClientSettings, passed: Passed | None) -> Client:
     """Make the client that a pickle holds; pickles call this by its name."""
     made = kind.__new__(kind)
     made._set_up(settings, take(passed))
     return made
-
-
-def _executed(place: address.Address, answer: Answer) -> Any:
-    try:
-        return value_of(answer, "EXEC")
-    except Exception as error:
-        about(error, place)
-        raise
-
-
-def fitting_tls(tls: bool | None, place: address.Address) -> bool | None:
-    """Return `tls` if a client can use it for `place`; else raise `TypeError` or `ValueError`."""
-    tls = config.checked_tls(tls)
-    encryption(address.dialled(place), tls)
-    return tls
 
 
 def _no_dict(args: object, name: str) -> TypeError:
@@ -461,28 +414,3 @@ def _no_dict(args: object, name: str) -> TypeError:
         f"{name} must be a dict, not {type(args).__name__}: wrap the value in one, for example "
         '{"value": ...}'
     )
-
-
-def _check_writable(file: str | None) -> None:
-    """Raise `ArgumentError` for a log that couldn't be written when its first message comes."""
-    if file is None:
-        return
-    path = os.path.abspath(file)
-    where = path if os.path.exists(path) else os.path.dirname(path)
-    if os.path.isdir(path) or not os.access(where, os.W_OK):
-        raise ArgumentError(
-            f"log_file {file} can't be written",
-            advice="give the path of a file in a folder that this user can write in",
-            log_file=file,
-        )
-
-
-def _log_to(level: str | int, file: str | None) -> None:
-    log.setLevel(level)
-    if file is None:
-        return
-    handler = logging.FileHandler(file, delay=True)
-    known = [getattr(each, "baseFilename", None) for each in log.handlers]
-    if handler.baseFilename not in known:
-        handler.setFormatter(logging.Formatter(LOG_FORMAT))
-        log.addHandler(handler)

@@ -10,7 +10,7 @@ from typing import Any
 
 from bgpy.address import Address, dialled, is_loopback_host, wildcards
 from bgpy.api.advice import advice_on, start_here
-from bgpy.api.client import fitting_tls
+from bgpy.api.settings import fitting_tls
 from bgpy.calling.blocking.asking import description
 from bgpy.calling.blocking.connecting import Connected, Target, connect
 from bgpy.codec.edits import edited

@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 
 from bgpy.address import Address
 from bgpy.errors import AuthenticationError
+from bgpy.state import tokens
 
 
 class Given:
@@ -76,6 +77,17 @@ def take(passed: Passed | None) -> Given | Left | None:
 def found(given: Given | Left) -> Given | Left:
     """The same, or the token in its place if one was left behind and is in this process now."""
     return given if isinstance(given, Given) else _here.get(given.key, given)
+
+
+def token_of(given: Given | Left | None, address: Address) -> tokens.FoundToken | None:
+    """The token that a client connects with: its own, or the one that is known here."""
+    given = None if given is None else found(given)
+    if isinstance(given, Given):
+        return tokens.find(given.token, address)
+    token = tokens.find(None, address)
+    if token is None and given is not None:
+        raise left_behind(address)
+    return token
 
 
 def left_behind(address: Address) -> AuthenticationError:

@@ -5,6 +5,7 @@
     initialize ─► tasks that the server has already, and the modules that they use
     call, execute, terminate ─► modules of the user's that the arguments name, and what those use;
                                 functions and classes of the script that the arguments bring
+    terminate that waits ─► the exit task by the name that it has here, and what it uses
     what connects ─► the files of an init file's modules, where server and client share them
 
 A server tells the version of each module and part of its tasks once; the answers are kept as
@@ -19,28 +20,36 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from types import FunctionType
+from typing import TypeGuard
 
+from bgpy.address import Address
 from bgpy.calling.blocking.caller import Caller
 from bgpy.codec import modules
-from bgpy.codec.fingerprint import are_different, of_parts
+from bgpy.codec.edits import edited
+from bgpy.codec.fingerprint import are_different, of_parts, of_tasks
 from bgpy.codec.loaded import ModuleSource, version
-from bgpy.errors import CallTimeout, StaleCodeWarning
-from bgpy.memory import Payload
+from bgpy.codec.payload import GLOBAL
+from bgpy.errors import BgpyError, CallTimeout, StaleCodeWarning
+from bgpy.memory import Encoded, Payload
+from bgpy.state import tokens
+from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.system.ours import is_ours
-
-_GLOBAL = 0x93
-"""The byte in each pickle that names a function or class."""
+from bgpy.system.strikes import is_strike
+from bgpy.tasks import current
 
 WAY_OUT = "terminate the server, start it again and initialise it"
 
 
-def may_name_code(packed: Payload) -> bool:
+def may_name_code(packed: Encoded) -> TypeGuard[Payload]:
     """Whether arguments may name functions or classes; most don't, and this must cost nothing.
 
     What goes by value always does.
     """
+    if isinstance(packed, bytes):
+        return False
     head = packed[0]
-    return _GLOBAL in head if head.__class__ is bytes else True
+    return GLOBAL in head if head.__class__ is bytes else True
 
 
 class Staleness:
@@ -85,8 +94,16 @@ class Staleness:
                 found,
             )
 
-    def look_at_call(self, packed: Payload, timeout: float | None) -> None:
-        """Warn if arguments name code that the server has in another version."""
+    def look_at_call(self, packed: Payload, timeout: float | None) -> float | None:
+        """Warn if arguments name code that the server has in another version.
+
+        Gives what is left of the `timeout` then.
+        """
+        deadline = deadline_in(timeout)
+        self._look_at_named(packed, timeout)
+        return seconds_left(deadline)
+
+    def _look_at_named(self, packed: Payload, timeout: float | None) -> None:
         ours = self._named_in(packed)
         if not ours:
             return
@@ -101,6 +118,31 @@ class Staleness:
                 )
             theirs = asked
         self._compare(ours, theirs)
+
+    def look_at_exit(self, told: tuple[str, str] | None, timeout: float | None) -> None:
+        """Warn if the server's exit task, for whose response somebody waits, is not this program's.
+
+        `told` are the module and name of the one that this client has initialised the server with.
+        Of any other client's only one is known to be the same: that which is called `exit_task`
+        in its script, as this program's is. In a server's own process that is its own.
+        """
+        exit_task = _function_at(*(told or _USUAL))
+        if exit_task is None or (told is None and current.chain()):
+            return
+        asked = _of_tasks(of_tasks({"exit_task": exit_task}))
+        ours = {**asked, **modules.versions({exit_task.__module__})}
+        theirs = self._asked(ours, timeout)
+        if theirs is None or (told is None and theirs.get(_EXIT_TASK) != asked[_EXIT_TASK]):
+            return
+        found = _named([name for name in ours if _differs(name, ours, theirs)])
+        if found:
+            _warn(
+                f"the server at {self._address} runs the exit_task that it was given, which is not "
+                f"the one of this program; different: {', '.join(found)}. What this one would "
+                "respond or save is lost with the state: get that with call() before you "
+                "terminate the server",
+                found,
+            )
 
     def look_at_submit(self, packed: Payload) -> None:
         """The same with what is known of the server's code."""
@@ -152,6 +194,28 @@ class Staleness:
         )
 
 
+class Edits:
+    """Whether a server's init file was edited since it was loaded, as far as its record tells."""
+
+    def __init__(self) -> None:
+        self._told: tuple[str, list[str]] = "", []
+        """Of which server, by its incarnation, and which modules."""
+
+    def look(self, place: Address) -> None:
+        """Warn if it was, and that has not been told yet."""
+        try:
+            token = tokens.find(None, place)
+        except (BgpyError, OSError) as error:  # connecting tells it
+            if is_strike(error):
+                raise
+            return
+        if token is not None and token.record is not None:
+            edits, told = edited(token.record.modules), self._told
+            self._told = token.record.incarnation, edits
+            if edits and self._told != told:
+                warn_of_edits(place, token.record.started, edits)
+
+
 def warn_of_edits(address: object, started: str, edits: list[str]) -> None:
     """Warn that a running server's init file, or modules that it uses, were edited since."""
     found = _named(edits)
@@ -163,6 +227,11 @@ def warn_of_edits(address: object, started: str, edits: list[str]) -> None:
     )
 
 
+_USUAL = ("__main__", "exit_task")
+"""Where a script's exit task is found, as far as another program can know."""
+
+_EXIT_TASK = f"{modules.TASKS}exit_task"
+
 _HAS_TASKS = f"{modules.TASKS}exec_task"
 """What a server has a fingerprint of if it has tasks."""
 
@@ -170,6 +239,17 @@ _HAS_TASKS = f"{modules.TASKS}exec_task"
 def _of_tasks(parts: Mapping[str, str]) -> dict[str, str]:
     """Fingerprints by the names that a server is asked for."""
     return {modules.TASKS + name: found for name, found in parts.items()}
+
+
+def name_of(task: object) -> tuple[str, str] | None:
+    """The module and the name by which a task is found again, where it has such."""
+    return (task.__module__, task.__qualname__) if type(task) is FunctionType else None
+
+
+def _function_at(module: str, name: str) -> FunctionType | None:
+    """The function that goes by that name now; it may have been defined anew."""
+    found = vars(sys.modules.get(module, object)).get(name)
+    return found if type(found) is FunctionType else None
 
 
 def _differs(name: str, ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> bool:

@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 from bgpy.errors import Advice, BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
 from bgpy.wire.messages import Failure, Goodbye, Message, Reason, Receipt, Stage, Status, stage_of
 
-Answer = Message | BgpyError | bytes
-"""What a call ends in; bytes are the pickle of a small response."""
+Answer = Message | BgpyError | bytes | bytearray
+"""What a call ends in; bytes are the pickle of a small response, and nobody changes them."""
 
 _STAGES: dict[Stage, Progress] = {
     Stage.WITHDRAWN: "not started",
@@ -52,7 +52,7 @@ class Call:
     answer: Answer | None = None
     """Its one answer, once that is here."""
     begun = False
-    """Whether any byte of it has left."""
+    """Whether any byte of it has left, if not all of it has."""
     left = False
     """Whether all of it has left."""
     asked = False
@@ -67,10 +67,8 @@ class Call:
     """Of a question: the call that it asks for."""
     waker: Any = None
     """What the shell wakes; nothing here looks at it."""
-
-    def __init__(self, timeout: float | None = None) -> None:
-        self.timeout = timeout
-        """Seconds that its caller gave it, for the words of an error."""
+    timeout: float | None = None
+    """Seconds that its caller gave it, for the words of an error."""
 
 
 class Expiry(Enum):
@@ -177,7 +175,7 @@ class Conversation:
 
     def abandon(self, call: Call) -> None:
         """Drop what will come for `call`: nobody waits for it any more."""
-        if self.pending.pop(call.request, None) is not None and call.begun:
+        if self.pending.pop(call.request, None) is not None and (call.left or call.begun):
             self.unanswered.add(call.request)
 
     def expire(self, call: Call) -> Expiry:

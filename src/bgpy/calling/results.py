@@ -61,8 +61,8 @@ def value_of(answer: Answer, received: str) -> Any:
     Raises what a `Failure` tells of, the `ServerGone` or `CallTimeout` that the call ended
     in, and `DecodeError` for a value that can't be rebuilt here.
     """
-    if isinstance(answer, bytes):
-        return payload.decode(answer, (), False, "response")
+    if isinstance(answer, (bytes, bytearray)):
+        return payload.decode_plain(answer, "response")
     if isinstance(answer, Reply):
         _, head, buffers, _, code, error = answer
         value = payload.decode(head, buffers, code, "response")
@@ -86,6 +86,17 @@ def about(error: E, address: object) -> E:
     if isinstance(error, BgpyError) and not error.remote and error.address is None:
         error.address = str(address)
     return error
+
+
+def executed(address: object, answer: Answer) -> Any:
+    """The value of the answer of an `Execute`, in as few steps as it can be."""
+    try:
+        if answer.__class__ is bytearray:
+            return payload.decode_plain(answer, "response")
+        return value_of(answer, "EXEC")
+    except Exception as error:
+        about(error, address)
+        raise
 
 
 def _error_of(failure: Failure) -> Exception:

@@ -49,6 +49,8 @@ Packed = tuple[bytes, bool]
 
 _OWN_WAYS = ("__reduce_ex__", "__reduce__")
 
+_SECOND_FILE = "OSError", "filename2"
+
 
 class NoRoom(Exception):
     """A pickle would take more bytes than are left."""
@@ -164,6 +166,27 @@ def _unpack_partly(head: bytes | memoryview, text: str | None) -> Any:
 # The way out
 
 
+def _without_code(error: BaseException, parts: Parts) -> Parts:
+    """Leave out the None that Python puts for Windows' code before a second file's name.
+
+    Windows would show it; that name is a field, too.
+    """
+    names_second = len(parts.given) == 5 and parts.held.get(_SECOND_FILE) is not None
+    if isinstance(error, OSError) and names_second and not _shows_no_code(error):
+        return parts._replace(given=parts.given[:3])
+    return parts
+
+
+def _shows_no_code(error: OSError) -> bool:
+    """Whether its constructor was given None for Windows' code: Windows shows it then."""
+    try:
+        return OSError.__str__(error).startswith("[WinError None]")
+    except Exception as failure:  # of the names, which can be anything
+        if is_strike_amid(failure):
+            raise
+        return True
+
+
 def _theirs(error: BaseException) -> tuple[Any, ...] | None:
     """What the class's own way to be pickled gives; None where it has none, or that fails."""
     if is_worded(error) or not _has_own_way(type(error)):
@@ -238,7 +261,8 @@ class _Reducing:
 
     def _parts(self, error: BaseException, given: tuple[Any, ...]) -> Parts:
         parts = Parts(given, ARGS.__get__(error), *state_of(error))
-        return parts if self._sorting is None else self._sorting.of(error, parts)
+        sorted_ = parts if self._sorting is None else self._sorting.of(error, parts)
+        return _without_code(error, sorted_)
 
     def _theirs(self, error: BaseException) -> tuple[Any, ...] | None:
         theirs = _theirs(error)

@@ -18,7 +18,8 @@ from typing import Any
 from bgpy.codec import by_value, renamed
 from bgpy.codec.blame import blame
 from bgpy.errors import Advice, BgpyError, DecodeError, EncodeError, PythonMismatch
-from bgpy.memory import Head, HeadParts, Payload
+from bgpy.memory import Encoded, Head, HeadParts, Payload
+from bgpy.system import reserve
 from bgpy.system.strikes import is_strike, is_strike_amid
 
 PICKLE = 1
@@ -40,6 +41,9 @@ _loads = pickle.loads  # bound once: it is on the way of every call
 
 KeepIn = Callable[[pickle.PickleBuffer], bool]
 """Whether a buffer travels inside the pickle."""
+
+GLOBAL = 0x93
+"""The byte in each pickle that names a function or class."""
 
 _SCRIPT = b"main__"
 """Is in the pickle of what belongs to a script: its module is called ``__main__``, and
@@ -68,6 +72,7 @@ _Pickling = tuple[Dump, Forget, list[Any], list[memoryview]]
 what empties the memo, the pieces and the buffers that came out."""
 
 _idle: list[_Pickling] = []
+_take, _keep = _idle.pop, _idle.append  # bound once: they are on the way of every call
 
 
 def _pickling(pickler: Callable[..., pickle.Pickler]) -> _Pickling:
@@ -82,8 +87,14 @@ def encode(obj: Any, what: str) -> Payload:
 
     Raises `EncodeError` naming the part that can't be pickled.
     """
+    packed = pack(obj, what)
+    return (packed, (), False) if isinstance(packed, bytes) else packed
+
+
+def pack(obj: Any, what: str) -> Encoded:
+    """As `encode`, for whoever has a short road for small plain pickles."""
     try:
-        pickling = _idle.pop()
+        pickling = _take()
     except IndexError as error:
         if is_strike(error):
             raise
@@ -92,18 +103,25 @@ def encode(obj: Any, what: str) -> Payload:
     try:
         dump(obj)
     except Exception as error:
-        if is_strike_amid(error):
-            raise
-        return _encode_by_value(obj, what, None)  # its error is the one to show
+        return _encode_otherwise(error, obj, what)
     forget()
-    if buffers or len(pieces) != 1:
-        return _encode_large(obj, what, pieces, buffers)
-    head = pieces.pop()
-    if len(head) < KEPT_PICKLER:
-        _idle.append(pickling)
-    if not head.partition(_SCRIPT)[1]:  # a third of the time of `in`, and of a function
-        return head, (), False
-    return _encode_by_value(obj, what, [head])
+    head: bytes = pieces.pop()
+    if pieces or buffers or len(head) >= KEPT_PICKLER:
+        return _encode_large(obj, what, [*pieces, head], buffers)
+    _keep(pickling)
+    if GLOBAL not in head:
+        return head  # nor does it belong to a script, whose name alone is data
+    return _encode_by_value(obj, what, [head]) if _SCRIPT in head else (head, (), False)
+
+
+def _encode_otherwise(error: Exception, obj: Any, what: str) -> Payload:
+    """Pickle what plain pickle has failed at with `error`."""
+    more = isinstance(error, MemoryError) and reserve.give_back()  # first: the rest needs some
+    if is_strike_amid(error):
+        raise error
+    if more:
+        return encode(obj, what)
+    return _encode_by_value(obj, what, None)  # its error is the one to show
 
 
 def _encode_large(obj: Any, what: str, pieces: list[Any], buffers: list[memoryview]) -> Payload:
@@ -128,12 +146,23 @@ def decode(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool, wh
         return _loads_renamed(error, head, buffers, what)
 
 
+def decode_plain(head: bytes | bytearray, what: str) -> Any:
+    """As `decode`, of one piece without buffers and code."""
+    try:
+        return _loads(head)
+    except Exception as error:
+        return _loads_renamed(error, bytes(head), (), what)
+
+
 def _loads_renamed(
     error: Exception, head: bytes | memoryview, buffers: Sequence[memoryview], what: str
 ) -> Any:
-    """Rebuild by other names what has failed with `error`, if that may help; else raise it."""
+    """Rebuild what has failed with `error` by other names or in more memory, or say why not."""
+    more = isinstance(error, MemoryError) and reserve.give_back()  # first: the rest needs some
     if isinstance(error, BgpyError) or is_strike_amid(error):
         raise error
+    if more:
+        return decode(head, buffers, False, what)
     if isinstance(error, (ImportError, AttributeError)) and renamed.names_any(head):
         try:
             return renamed.loads(head, buffers)

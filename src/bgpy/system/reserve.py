@@ -9,19 +9,21 @@ from __future__ import annotations
 SIZE = 2**21
 """Bytes. Python takes memory from the system by the MiB."""
 
-_kept: list[bytearray] = []
+_kept: list[bytes] = []
 
 
 def keep() -> bool:
     """Whether it is kept, now or since before."""
     if not _kept:
         try:
-            _kept.append(bytearray(SIZE))
+            _kept.append(bytes(SIZE))  # a `bytearray` would write its zeros
         except MemoryError:
             return False
     return True
 
 
-def give_back() -> None:
-    """Let others have it; from any thread."""
+def give_back() -> bool:
+    """Let others have it, from any thread; whether it was kept, and something may fit now."""
+    kept = bool(_kept)
     _kept.clear()
+    return kept

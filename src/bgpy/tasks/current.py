@@ -64,7 +64,7 @@ class TaskThread:
         """The call that runs, or the last one that did."""
 
 
-_serving: dict[int, TaskThread] = {}
+TASK_THREADS: dict[int, TaskThread] = {}
 """By thread. A dict's own operations are whole, also without the GIL."""
 
 
@@ -72,20 +72,20 @@ _serving: dict[int, TaskThread] = {}
 def serving(incarnation: bytes) -> Iterator[TaskThread]:
     """Mark this thread as the task thread of the server process `incarnation`."""
     me = get_ident()
-    outer = _serving.get(me)
-    record = _serving[me] = TaskThread(incarnation, outer)
+    outer = TASK_THREADS.get(me)
+    record = TASK_THREADS[me] = TaskThread(incarnation, outer)
     try:
         yield record
     finally:
         if outer is None:
-            del _serving[me]
+            del TASK_THREADS[me]
         else:
-            _serving[me] = outer
+            TASK_THREADS[me] = outer
 
 
 def is_task_thread() -> bool:
     """Whether this thread runs the tasks of some server."""
-    return bool(_serving) and get_ident() in _serving
+    return bool(TASK_THREADS) and get_ident() in TASK_THREADS
 
 
 def chain() -> bytes:
@@ -94,9 +94,9 @@ def chain() -> bytes:
     It is that of the running call, with the server's own entry behind it. A forked child
     of a task is another process, for which no server waits.
     """
-    if not _serving:
+    if not TASK_THREADS:
         return b""
-    record = _serving.get(get_ident())
+    record = TASK_THREADS.get(get_ident())
     entries = b""
     while record is not None:
         if record.serial and record.pid == os.getpid():
@@ -121,7 +121,7 @@ def is_task_thread_of(incarnation: bytes) -> bool:
 
     A forked child of a task is another process and may wait.
     """
-    if not _serving:
+    if not TASK_THREADS:
         return False
-    record = _serving.get(get_ident())
+    record = TASK_THREADS.get(get_ident())
     return record is not None and (record.incarnation, record.pid) == (incarnation, os.getpid())

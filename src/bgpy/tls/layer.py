@@ -13,18 +13,28 @@ knows all there is to know. For one thread at a time.
 from __future__ import annotations
 
 import ssl
-from typing import cast
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
 
 from bgpy.forks import briefly
+from bgpy.memory import Piece
+from bgpy.system.strikes import is_strike
 from bgpy.tls.contexts import fingerprint, reason
 
 RECORD = 2**14
 """Bytes: the longest plaintext of a record (RFC 8446, 5.1)."""
 
-_HEADER = 5
-_LONGEST = RECORD + 256  # ciphertext of a record (RFC 8446, 5.2)
+HEADER = 5
+"""Bytes of a record's header."""
+
+LONGEST = RECORD + 256
+"""Bytes: the longest ciphertext of a record (RFC 8446, 5.2)."""
+
+unpack_length = Struct(">3xH").unpack_from
+"""The bytes that follow a record's header."""
+
 _TYPES = range(20, 24)
-_DATA = 23
 
 FIRST_BYTE = 22
 """The first byte that a client sends over TLS: the type of a handshake's record."""
@@ -41,9 +51,18 @@ class TlsLayer:
         self._incoming = ssl.MemoryBIO()
         self.words = ssl.MemoryBIO()
         """What must be sent: handshakes, alerts, ends, and the ciphertext of data."""
-        self._feed = self._incoming.write
         self._server_side = server_side
         self._tls = context.wrap_bio(self._incoming, self.words, server_side)
+        # What that calls itself, without a function of Python's before it.
+        openssl: Any = self._tls._sslobj  # type: ignore[attr-defined]
+        # Looked up once: a small call goes through all of them.
+        self.feed = self._incoming.write
+        """Take whole records, for `read`."""
+        self.read: Callable[[int, memoryview], int] = openssl.read
+        """Put the plaintext of one record of data into so much memory; how much that was, 0 at the
+        other side's end. Raises `ssl.SSLError`: `refuse` says what that means."""
+        self.write: Callable[[Piece], int] = openssl.write
+        self.read_words = self.words.read
         self.partial = bytearray()
         """Ciphertext of a record that isn't whole yet."""
         self.established = False
@@ -65,38 +84,36 @@ class TlsLayer:
         Raises `NotTls` at the first byte that can't be right; `words` then tell the other
         side why.
         """
-        size = len(received)
-        if (
-            not self.partial
-            and size > _HEADER
-            and received[0] == _DATA
-            and received[3] << 8 | received[4] == size - _HEADER
-            and self.established
-        ):
-            # One record of data, as a small call comes: nothing to be kept, or cut.
-            self._feed(received)
-            return self._read(memory)
         self._feed_records(received)
         if not self._incoming.pending or not (self.established or self._shake_hands()):
             return 0
         return self._read(memory)
 
-    def encrypt(self, data: bytes | bytearray | memoryview) -> None:
+    def encrypt(self, data: Piece) -> None:
         """Put the ciphertext of `data` into `words`, behind what is there: all of it, or nothing.
 
         Raises `NotTls`.
         """
         try:
-            self._tls.write(data)
+            self.write(data)
         except ssl.SSLError as error:
+            self.refuse(error)
+
+    def refuse(self, error: ssl.SSLError) -> None:
+        """Raise `NotTls` unless `error` only says that there was no data; a strike passes."""
+        if is_strike(error):
+            raise error
+        if not isinstance(error, ssl.SSLWantReadError):
             raise NotTls(f"TLS is broken: {reason(error)}") from error
 
     def end(self) -> None:
         """Put it into `words` that this side sends no more."""
         try:
             self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # the other side has not said so, and need not
+        except ssl.SSLError as error:
+            if is_strike(error):
+                raise
+            # The other side has not said so, and need not.
 
     def peer_fingerprint(self) -> bytes:
         """The SHA-256 of the server's certificate, once `established`."""
@@ -110,6 +127,8 @@ class TlsLayer:
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
+            if is_strike(error):
+                raise
             raise NotTls(f"the TLS handshake failed: {reason(error)}") from error
         self.established = True
         return True
@@ -117,26 +136,20 @@ class TlsLayer:
     def _read(self, memory: memoryview) -> int:
         filled, size = 0, len(memory)
         try:
-            # With memory it gives how much it has read; typeshed says bytes.
-            filled = cast(int, self._tls.read(size, memory))
-            if not filled:
-                self.ended = True
-            while filled and filled < size and self._incoming.pending:
-                count = cast(int, self._tls.read(size - filled, memory[filled:]))
+            while filled < size and self._incoming.pending:
+                count = self.read(size - filled, memory[filled:])
                 if not count:
                     self.ended = True
                     break
                 filled += count
-        except ssl.SSLWantReadError:
-            pass  # what was left of those records held no data
         except ssl.SSLError as error:
-            raise NotTls(f"TLS is broken: {reason(error)}") from error
+            self.refuse(error)  # what was left of those records held no data
         return filled
 
     def _feed_whole(self, records: memoryview | bytearray) -> None:
         if self._server_side and not self.established:
             _check_hellos(records)
-        self._feed(records)
+        self.feed(records)
 
     def _feed_records(self, received: memoryview) -> None:
         """Hand the whole records on, and keep what is left."""
@@ -157,13 +170,13 @@ class TlsLayer:
     def _missing(self) -> int:
         """Bytes that `partial` needs to be a whole record, or a whole header first."""
         held = len(self.partial)
-        return _HEADER - held if held < _HEADER else _record(self.partial, 0) - held
+        return HEADER - held if held < HEADER else _record(self.partial, 0) - held
 
 
 def _whole_records(data: memoryview) -> int:
     """Bytes of the records at the start of `data` that are whole; `NotTls` if they are none."""
     size, end = len(data), 0
-    while size - end >= _HEADER:
+    while size - end >= HEADER:
         following = end + _record(data, end)
         if following > size:
             break
@@ -178,9 +191,9 @@ def _record(data: memoryview | bytearray, at: int) -> int:
     """Bytes of the record whose header stands there."""
     _check_start(data[at : at + 2])
     length = data[at + 3] << 8 | data[at + 4]
-    if length > _LONGEST:
+    if length > LONGEST:
         raise NotTls(f"the other side sent a TLS record of {length} bytes")
-    return _HEADER + length
+    return HEADER + length
 
 
 def _check_hellos(records: memoryview | bytearray) -> None:
@@ -192,8 +205,8 @@ def _check_hellos(records: memoryview | bytearray) -> None:
     while at < len(records):
         end = at + _record(records, at)
         if records[at] == FIRST_BYTE:
-            length = int.from_bytes(records[at + _HEADER + 1 : at + _HEADER + 4])
-            if end - at < _HEADER + 4 or length > end - at - _HEADER - 4:
+            length = int.from_bytes(records[at + HEADER + 1 : at + HEADER + 4])
+            if end - at < HEADER + 4 or length > end - at - HEADER - 4:
                 raise NotTls("the other side's hello doesn't fit into one record")
         at = end
 

@@ -4,30 +4,42 @@ One thread may receive while another sends. One lock guards the layer and the or
 its ciphertext is sent, since only one thread at a time may use OpenSSL's objects.
 
 **What an exception there does** that a signal's handler raises. Ciphertext must leave once and
-in order, so it is somewhere at each moment, and so is how far it has come::
+in order, so it is somewhere at each moment::
 
-    data ─► encrypted, into `words` ─► `_ciphertext` ─► the socket
-            (`_chunk`, `_mark`)         one step of C    one step of C, which notes it in `_left`
+    data ─► encrypted ─► `_unsent` ─► the socket
+              one step     one step, which leaves in `_unsent` what wasn't taken
 
-What was done and not noted is noted by the next who comes (`_settle`), under the lock. What
-was encrypted and not told to the caller is *owed*: struck, the caller comes back with the same
-bytes, first, as it does with bytes that were not taken. Telling it is the last that `send`
-does, with nothing called in between and after: then it is told, or comes back.
+Each is the head of a loop, which calls only what is written in C, and stores behind it:
+nothing strikes between what was done and noting it. What TLS itself has to say stays in its
+`words` while anything is unsent, and leaves next: so there are none when data is encrypted.
+
+What was encrypted and not told to the caller is *owed*: struck, the caller comes back with the
+same bytes, first, as it does with bytes that were not taken. Telling it is the last that `send`
+does, with nothing called in between and after: then it is told, or comes back. A thread that is
+struck while it receives has lost what came, and ends the connection.
 """
 
 from __future__ import annotations
 
 import select
 import socket
+import ssl
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from bgpy.memory import Piece
 from bgpy.system.strikes import is_strike
-from bgpy.tls.layer import FIRST_BYTE, RECORD, NotTls, TlsLayer
+from bgpy.tls.layer import (
+    FIRST_BYTE,
+    HEADER,
+    LONGEST,
+    RECORD,
+    NotTls,
+    TlsLayer,
+    unpack_length,
+)
 
 CHUNK = 4 * RECORD
 """Bytes that are encrypted and sent at once; with their ciphertext they stay in the cache."""
@@ -78,22 +90,21 @@ class TlsSocket(_OverSocket):
         self._sock = sock
         self._layer = layer
         self._buffer = buffer
-        # Guards the layer and all below but `_owed`, which is the sender's: see above. Taken by
-        # the one that receives and by the one that sends, for no longer than a system call.
-        self._lock = threading.Lock()
-        self._ciphertext: deque[bytes] = deque()
-        """What the socket has not taken."""
-        self._left: list[int] = []
-        """How much of the first of it has left, until that is taken off."""
-        self._chunk = self._mark = 0
-        """Bytes that are being encrypted, and how much was in `words` before."""
+        self._enough = len(buffer) + LONGEST
+        """Memory that takes all that can be received at once."""
+        # Guards the layer and `_unsent`; `_owed` is the sender's. Taken by the one that receives
+        # and by the one that sends, for no longer than a system call.
+        # Reentrant: a handler may send that has interrupted a thread which receives.
+        self._lock = threading.RLock()
+        self._unsent = [b""]
+        """Ciphertext that the socket has not taken, in one piece; TLS's words are behind it."""
         self._owed = 0
         """Bytes that were encrypted, and that the sender offers next nevertheless."""
         # Looked up once: a small call goes through all of them.
         self._recv_from_socket = sock.recv_into
         self._send_to_socket = partial(send_if_room, sock) if _MAY_WAIT else sock.send
-        self._words, self._read_words = layer.words, layer.words.read
-        self._encrypt = layer.encrypt
+        self._feed, self._read, self._write = layer.feed, layer.read, layer.write
+        self._words, self._read_words = layer.words, layer.read_words
 
     def shake_hands(self) -> bool:
         """Go one step on, as a client; whether TLS is established and `fingerprint` is known.
@@ -101,10 +112,11 @@ class TlsSocket(_OverSocket):
         Raises `ConnectionResetError` where the stream ends before.
         """
         with self._lock:
-            if not self._layer.established and not self._ciphertext:
+            if not self._layer.established and not self._unsent[0]:
                 self._layer.begin()
                 self._tell()
-        if not self._layer.established and self._receive(memoryview(bytearray(RECORD))) == 0:
+        memory = memoryview(bytearray(RECORD))
+        if not self._layer.established and self._receive(memory) == 0:
             raise ConnectionResetError("the stream ended")
         return self._layer.established
 
@@ -119,25 +131,58 @@ class TlsSocket(_OverSocket):
         Raises `BlockingIOError` if what came made none: the one that waits looks at the time
         then, and who serves many gives others their turn.
         """
-        count = self._receive(memory)
-        if count is None:
+        layer, buffer, size = self._layer, self._buffer, len(memory)
+        if size < self._enough:
+            filled = self._receive(memory)
+        else:
+            count = self._recv_from_socket(buffer)
+            (length,) = unpack_length(buffer)
+            if length == count - HEADER and layer.established and not layer.partial:
+                # One record, as a small call comes: nothing of it is kept or cut.
+                with self._lock:
+                    try:
+                        self._feed(buffer[:count])
+                        filled = self._read(size, memory)
+                        if not filled:
+                            layer.ended = True
+                    except ssl.SSLError as error:
+                        self._without_data(error)
+                        filled = None
+            else:
+                filled = self._decrypt(count, memory)
+        if filled is None:
             raise BlockingIOError
-        return count
+        return filled
 
     def send(self, data: Piece) -> int:
         """Send as much of `data` as the socket takes; see `sendmsg`."""
+        size = len(data)
+        if self._owed or size > CHUNK:
+            return self.sendmsg((data,))
+        unsent = self._unsent
         with self._lock:
-            quick = 0 < len(data) <= CHUNK and not (self._ciphertext or self._owed or self._chunk)
-            if quick:
-                self._send_chunk(data)
-        if not quick:
-            self._accept((data,))
+            if not unsent[0]:
+                # As `_send_chunk`, without a call for it.
+                try:
+                    self._write(data)
+                    for made in map(self._read_words, _ALL):
+                        unsent[0], self._owed = made, size
+                        break
+                    for taken in map(self._send_to_socket, unsent, _FLAGS):
+                        unsent[0] = made[taken:]
+                        break
+                except BaseException as error:
+                    if self._words.pending:
+                        self._owed = size  # nothing is called before this is noted
+                    self._refused(error)
+        if not self._owed:
+            return self.sendmsg((data,))  # there was no room for it
         # Nothing is called from here on, so nothing strikes: the module's docstring says why.
-        taken = self._owed
-        if taken and self._ciphertext:
-            taken -= 1
-        self._owed -= taken
-        return taken
+        if not unsent[0]:
+            self._owed = 0
+            return size
+        self._owed = 1
+        return size - 1
 
     def sendmsg(self, pieces: Sequence[Piece]) -> int:
         """Send as much of `pieces` as the socket takes; how many bytes that were.
@@ -147,7 +192,7 @@ class TlsSocket(_OverSocket):
         """
         self._accept(pieces)
         taken = self._owed
-        if taken and self._ciphertext:
+        if taken and self._unsent[0]:
             taken -= 1
         self._owed -= taken
         return taken
@@ -156,7 +201,7 @@ class TlsSocket(_OverSocket):
         """End the connection, and say so before if that can be done at once."""
         if self._lock.acquire(blocking=False):
             try:
-                if self._layer.established and not self._ciphertext:
+                if self._layer.established and not self._unsent[0]:
                     self._layer.end()
                     self._send_to_socket(self._read_words(), _AT_ONCE)
             except OSError as error:
@@ -191,59 +236,68 @@ class TlsSocket(_OverSocket):
 
     def _send_pieces(self, pieces: Sequence[Piece]) -> None:
         with self._lock:
-            self._settle()
-            if self._ciphertext:
-                self._flush()  # raises if nothing can be sent
+            self._flush()  # raises if nothing can be sent
             for chunk in chunks(pieces, self._owed):
-                if self._ciphertext:
+                if self._unsent[0]:
                     return
                 self._send_chunk(chunk)  # last: tests/test_covered.py says why
 
     def _send_chunk(self, chunk: Piece) -> None:
-        """Encrypt and send `chunk` while nothing is unsent."""
-        ciphertext, left = self._ciphertext, self._left
-        self._mark, self._chunk = self._words.pending, len(chunk)
-        self._encrypt(chunk)
-        owed = self._owed + self._chunk
-        self._owed, self._chunk = owed, 0  # nothing is called between the two
-        ciphertext.extend(map(self._read_words, _ALL))
+        """Encrypt and send `chunk`, while nothing is unsent and TLS itself has nothing to say."""
+        unsent, owed = self._unsent, self._owed + len(chunk)
         try:
-            left.extend(map(self._send_to_socket, ciphertext, _FLAGS))
-        except (BlockingIOError, TimeoutError) as error:
-            if is_strike(error):
-                raise
-            return  # what is sent before it, and that it must follow, has to be told
-        if left[0] == len(ciphertext[0]):
-            del ciphertext[0], left[0]  # nor here
+            self._write(chunk)
+            for made in map(self._read_words, _ALL):
+                unsent[0], self._owed = made, owed
+                break
+            for taken in map(self._send_to_socket, unsent, _FLAGS):
+                unsent[0] = made[taken:]
+                break
+        except BaseException as error:
+            if self._words.pending:
+                self._owed = owed  # nothing is called before this is noted
+            self._refused(error)
 
-    def _settle(self) -> None:
-        """Note what has been done, and take what TLS has to say to what is to leave."""
-        if self._chunk:
-            owed = self._owed + (self._chunk if self._words.pending > self._mark else 0)
-            self._owed, self._chunk = owed, 0
-        if self._words.pending:
-            self._ciphertext.extend(map(self._read_words, _ALL))
-        if self._left:
-            rest = self._ciphertext[0][self._left[0] :]
-            # As above, nothing is called between what was done and noting it.
-            if rest:
-                self._ciphertext[0] = rest
-            else:
-                del self._ciphertext[0]
-            del self._left[0]
+    def _refused(self, error: BaseException) -> None:
+        """Raise what sending has raised, unless that is only that the socket has no room now.
+
+        What is sent before it, and that it must follow, has to be told then.
+        """
+        if isinstance(error, ssl.SSLError):
+            self._layer.refuse(error)
+        if is_strike(error) or not isinstance(error, (BlockingIOError, TimeoutError)):
+            raise error
+
+    def _flush(self) -> None:
+        """Have the socket take what is unsent, and TLS's words behind that.
+
+        Raises what the socket raises if it takes nothing.
+        """
+        unsent = self._unsent
+        while unsent[0] or self._words.pending:
+            if not unsent[0]:
+                for words in map(self._read_words, _ALL):
+                    unsent[0] += words  # a handler that came in between may have sent, too
+                    break
+            for taken in map(self._send_to_socket, unsent, _FLAGS):
+                unsent[0] = unsent[0][taken:]
+                break
+            if unsent[0]:
+                return
 
     def _receive(self, memory: memoryview) -> int | None:
         """Receive once; None if that made no plaintext."""
-        layer, buffer, size = self._layer, self._buffer, len(memory)
-        room = layer.room(size) if layer.partial else size
-        count = self._recv_from_socket(buffer, min(room, len(buffer)))
+        room = min(self._layer.room(len(memory)), len(self._buffer))
+        return self._decrypt(self._recv_from_socket(self._buffer, room), memory)
+
+    def _decrypt(self, count: int, memory: memoryview) -> int | None:
+        """Decrypt the `count` bytes that were received; likewise."""
+        layer = self._layer
         if not count:
             return 0
         with self._lock:
-            if self._chunk:
-                self._settle()
             try:
-                filled = layer.decrypt(buffer[:count], memory)
+                filled = layer.decrypt(self._buffer[:count], memory)
             except NotTls:
                 self._tell()
                 raise
@@ -251,26 +305,25 @@ class TlsSocket(_OverSocket):
                 self._tell()
         return filled if filled or layer.ended else None
 
+    def _without_data(self, error: ssl.SSLError) -> None:
+        """With the lock held: a record gave no data; say what TLS itself has to say to it."""
+        try:
+            self._layer.refuse(error)
+        except NotTls:
+            self._tell()
+            raise
+        self._tell()
+
     def _tell(self) -> None:
         """Send what TLS itself has to say, behind what waits already."""
-        self._settle()
         try:
             self._flush()
         except OSError as error:
             if is_strike(error):
                 raise
             # It leaves before what is sent next, or that tells that nothing can leave.
-        if sum(map(len, self._ciphertext)) > CHUNK + MOST_UNSENT:
+        if len(self._unsent[0]) + self._words.pending > CHUNK + MOST_UNSENT:
             raise NotTls("the other side makes TLS reply but reads no replies")
-
-    def _flush(self) -> None:
-        """Have the socket take ciphertext; raises what it raises if that takes none."""
-        whole = True
-        while whole and self._ciphertext:
-            first = self._ciphertext[0]
-            self._left.extend(map(self._send_to_socket, (first,), _FLAGS))
-            whole = self._left[0] == len(first)
-            self._settle()
 
     def _wait_writable(self) -> None:
         if sys.platform == "win32":

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
 import pytest
 
 from bgpy.address import parse
-from bgpy.calling.blocking import access as module
 from bgpy.calling.blocking.access import Access
-from bgpy.calling.blocking.caller import Caller
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.connector import TooLate
-from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
-from bgpy.calling.blocking.submitting import Submitter
 from bgpy.calling.conversation import Acquaintance
-from bgpy.calling.terms import Terms, Verdict, Way, way
-from bgpy.config import ENV_ROAD
+from bgpy.calling.terms import Terms
 from bgpy.errors import CallingSelf, CallTimeout, ServerRestarted
-from bgpy.memory import Payload
 from bgpy.tasks.current import serving
 from bgpy.wire.messages import Goodbye
-from bgpy.wire.small import SMALL_CALL
-from tests.support.channels import Far, bare_future, far_end
+from tests.support.channels import Far, far_end
 from tests.support.connections import WELCOME
 
 ENDLESS = Terms(None, None, 0, waits=True, notice=True)
@@ -152,141 +144,3 @@ def test_call_is_inside_of_another_one_or_of_the_programs_end(
         assert mine.is_inside()
     monkeypatch.setattr(Program, "ends", True)
     assert mine.is_inside()
-
-
-SMALL = b"x" * SMALL_CALL
-
-
-def no_channel(mine: Access) -> None:
-    mine.connector.channel = None
-
-
-def restarted(mine: Access) -> None:
-    assert mine.connector.channel is not None
-    mine.connector.channel.generation = 1
-
-
-def posted(mine: Access) -> None:
-    mine.posted.append(Posted(bare_future(), (SMALL, (), False), 0))
-
-
-@pytest.mark.parametrize(
-    ("head", "before", "within"),
-    [
-        pytest.param(SMALL + b"x", None, None, id="not small"),
-        pytest.param(SMALL, no_channel, None, id="no connection"),
-        pytest.param(SMALL, restarted, None, id="restarted"),
-        pytest.param(SMALL, posted, None, id="others come first"),
-        pytest.param(SMALL, None, lambda mine: mine.here.inside, id="inside of a call"),
-        pytest.param(SMALL, None, lambda _: serving(b"another server"), id="in a task"),
-    ],
-)
-def test_short_road_is_for_small_calls_that_need_no_look_at_anything_else(
-    ends: tuple[Channel, Far],
-    head: bytes,
-    before: Callable[[Access], None] | None,
-    within: Callable[[Access], AbstractContextManager[object]] | None,
-) -> None:
-    """With each condition turned round it takes none, and with the same thing undone it does."""
-    mine, (channel, _) = access(), ends
-    mine.connector.channel = channel
-    assert mine.short_road(SMALL) is channel
-    if before is not None:
-        before(mine)
-    with within(mine) if within is not None else nullcontext():
-        assert mine.short_road(head) is None
-    if before is None:
-        assert mine.short_road(SMALL) is channel
-
-
-@pytest.mark.parametrize("inside", [True, False])
-@pytest.mark.parametrize("ends_program", [True, False])
-@pytest.mark.parametrize("generation", [0, 1])
-@pytest.mark.parametrize("server", [None, b"another", WELCOME.incarnation])
-def test_short_road_takes_no_call_that_its_terms_would_send_another_way(
-    ends: tuple[Channel, Far],
-    monkeypatch: pytest.MonkeyPatch,
-    inside: bool,
-    ends_program: bool,
-    generation: int,
-    server: bytes | None,
-) -> None:
-    """Whatever else it asks: what it doesn't look at would not matter."""
-    mine, (channel, _) = access(), ends
-    mine.connector.channel = channel
-    channel.generation = generation
-    monkeypatch.setattr(Program, "ends", ends_program)
-    with (
-        serving(server) if server is not None else nullcontext(),
-        mine.here.inside if inside else nullcontext(),
-    ):
-        taken = mine.short_road(SMALL) is not None
-        goes = way(Program.ends, inside) is Way.SHARED and all(
-            Terms(None, None, 0, waits, notice).verdict(generation, module.is_own_server(channel))
-            is Verdict.GO
-            for waits in (True, False)
-            for notice in (True, False)
-        )
-    assert taken == (goes and server is None)
-
-
-def test_short_road_is_open_again_when_the_restart_was_told(ends: tuple[Channel, Far]) -> None:
-    """As it is for whoever was told."""
-    mine, (channel, _) = access(), ends
-    mine.connector.channel = channel
-    restarted(mine)
-    mine.acquaintance.knows(1)
-    assert mine.short_road(SMALL) is not None
-
-
-def test_short_road_is_closed_at_the_programs_end_and_where_it_is_switched_off(
-    ends: tuple[Channel, Far], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At the end other threads may be gone; switched off, all calls take the long one."""
-    mine, (channel, _) = access(), ends
-    mine.connector.channel = channel
-    with monkeypatch.context() as patch:
-        patch.setattr(Program, "ends", True)
-        assert mine.short_road(SMALL) is None
-    assert mine.short_road(SMALL) is not None
-    monkeypatch.setenv(ENV_ROAD, "general")
-    with far_end() as (general, _):
-        mine.connector.channel = general
-        assert mine.short_road(b"") is None
-
-
-@pytest.mark.parametrize(
-    ("payload", "timeout"),
-    [
-        ((memoryview(b"x"), (), False), None),
-        ((b"x", (memoryview(b"buffer"),), False), None),
-        ((b"x", (), True), None),
-        ((b"x", (), False), 1.0),
-    ],
-    ids=["the user's memory", "buffers", "holds code", "time limit"],
-)
-def test_short_road_is_not_asked_for_calls_that_are_not_plain(
-    monkeypatch: pytest.MonkeyPatch, payload: Payload, timeout: float | None
-) -> None:
-    """Neither by those that wait nor by those that are submitted."""
-
-    class General(Exception):
-        pass
-
-    def general(*args: object, **kwargs: object) -> None:
-        raise General
-
-    def asked(self: Access, head: bytes) -> None:
-        raise AssertionError("the short road was asked")
-
-    monkeypatch.setattr(Access, "short_road", asked)
-    monkeypatch.setattr(Caller, "_do", general)
-    monkeypatch.setattr(Submitter, "_post", general)
-    place = parse("127.0.0.1", 1)
-    caller = Caller(Target(place, None, lambda: None), 5.0)
-    with pytest.raises(General):
-        caller.call(payload, timeout)
-    with pytest.raises(General):
-        caller.submit(payload, lambda answer: answer, timeout)
-    with pytest.raises(AssertionError, match="asked"):
-        caller.call((b"x", (), False), None)

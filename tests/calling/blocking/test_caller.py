@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -21,7 +22,15 @@ from bgpy import (
     ServerRestarted,
     token_create,
 )
+from bgpy.address import parse
+from bgpy.calling.blocking import threads
+from bgpy.calling.blocking.caller import Caller
+from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.futures import CallFuture
+from bgpy.calling.blocking.submitting import Submitter
 from bgpy.config import ENV_ROAD
+from bgpy.memory import Encoded
+from bgpy.tasks.current import serving
 from tests.support.fixtures import free_port
 from tests.support.gate import Gate
 from tests.support.tasks.counting import TASKS, count
@@ -329,3 +338,127 @@ def test_time_limit_is_named_as_it_was_given(start: Start, how: str) -> None:
             acts[how](0.123456789)
     finally:
         process.resume()
+
+
+# The short road
+
+
+class Asked:
+    """In the place of a connection's short road: it takes what it is asked to, or nothing."""
+
+    def __init__(self, takes: bool = True) -> None:
+        self.takes = takes
+        self.calls: list[object] = []
+
+    def call(self, head: bytes, timeout: float | None) -> bytearray | None:
+        self.calls.append((head, timeout))
+        return bytearray(b"value") if self.takes else None
+
+    def submit(self, future: CallFuture, head: bytes) -> bool | None:
+        self.calls.append(head)
+        return False if self.takes else None
+
+
+class General(Exception):
+    """The general road was taken."""
+
+
+@pytest.fixture
+def caller(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
+    """One whose general road ends at once."""
+
+    def general(*args: object, **kwargs: object) -> None:
+        raise General
+
+    monkeypatch.setattr(Caller, "_do", general)
+    monkeypatch.setattr(Submitter, "_post", general)
+    caller = Caller(Target(parse("127.0.0.1", 1), None, lambda: None), 5.0)
+    yield caller
+    caller.close()
+
+
+def shortcut_of(caller: Caller, takes: bool = True) -> Asked:
+    shortcut = Asked(takes)
+    caller._connector.shortcut = cast(Any, shortcut)
+    return shortcut
+
+
+def _submit(caller: Caller, packed: Encoded = b"x", timeout: float | None = None) -> CallFuture:
+    return caller.submit(packed, lambda answer: answer, timeout)
+
+
+@pytest.mark.parametrize("timeout", [None, 5.0])
+def test_short_road_takes_small_calls(caller: Caller, timeout: float | None) -> None:
+    """Of those that are submitted only the ones without a time limit."""
+    shortcut = shortcut_of(caller)
+    assert caller.call(b"x", timeout) == b"value"
+    assert shortcut.calls.pop() == (b"x", timeout)
+    if timeout is None:
+        _submit(caller)
+        assert shortcut.calls == [b"x"]
+    else:
+        with pytest.raises(General):
+            _submit(caller, timeout=timeout)
+
+
+def in_task(caller: Caller) -> AbstractContextManager[object]:
+    return serving(b"another server")
+
+
+def posted(caller: Caller) -> AbstractContextManager[object]:
+    caller._posted.append(cast(Any, None))
+    return ExitStack()
+
+
+def closed(caller: Caller) -> AbstractContextManager[object]:
+    caller._connector.shortcut = None
+    return ExitStack()
+
+
+@pytest.mark.parametrize(
+    ("packed", "within"),
+    [
+        pytest.param((memoryview(b"x"), (), False), None, id="the user's memory"),
+        pytest.param((b"x", (memoryview(b"buffer"),), False), None, id="buffers"),
+        pytest.param((b"x", (), True), None, id="holds code"),
+        pytest.param((b"x", (), False), None, id="not small, or names code"),
+        pytest.param(b"x", in_task, id="in a task"),
+        pytest.param(b"x", posted, id="others come first"),
+        pytest.param(b"x", closed, id="it is closed"),
+    ],
+)
+def test_short_road_is_not_asked_for_what_is_anything_else(
+    caller: Caller,
+    packed: Encoded,
+    within: Callable[[Caller], AbstractContextManager[object]] | None,
+) -> None:
+    """Neither by those that wait nor by those that are submitted."""
+    shortcut = shortcut_of(caller)
+    with within(caller) if within is not None else ExitStack():
+        with pytest.raises(General):
+            caller.call(packed, None)
+        with pytest.raises(General):
+            _submit(caller, packed)
+    caller._posted.clear()
+    assert not shortcut.calls
+
+
+def test_general_road_takes_what_the_short_one_leaves(caller: Caller) -> None:
+    """Nothing was done then."""
+    shortcut = shortcut_of(caller, takes=False)
+    with pytest.raises(General):
+        caller.call(b"x", None)
+    with pytest.raises(General):
+        _submit(caller)
+    assert len(shortcut.calls) == 2
+
+
+def test_short_road_is_for_futures_that_somebody_calls_back(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no thread can be had for that, they go another way."""
+    shortcut = shortcut_of(caller)
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    with pytest.raises(General):
+        _submit(caller)
+    assert not shortcut.calls

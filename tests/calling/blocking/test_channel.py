@@ -13,8 +13,6 @@ from typing import NoReturn
 import pytest
 
 from bgpy.calling.blocking.channel import Channel
-from bgpy.calling.blocking.futures import CallFuture
-from bgpy.calling.blocking.send_queue import GATHERED
 from bgpy.calling.blocking.shared import Unusable
 from bgpy.calling.conversation import Answer
 from bgpy.errors import CallTimeout, ServerGone
@@ -31,7 +29,7 @@ from bgpy.wire.messages import (
     Reply,
     Status,
 )
-from tests.support.channels import Far, bare_future, far_end
+from tests.support.channels import Far, far_end
 from tests.support.peers import wait_until
 
 Ends = tuple[Channel, Far]
@@ -58,17 +56,6 @@ def call(channel: Channel, head: bytes = b"args", timeout: float | None = None) 
     """As a client's thread calls."""
     deadline = None if timeout is None else monotonic() + timeout
     return channel.call((head, (), False), b"", timeout, deadline)
-
-
-def used(channel: Channel, since: float = 0.0) -> None:
-    """Have it used `since` seconds ago; or now, however long this thread is kept from its turn."""
-    channel.link.last_used = monotonic() - since if since else monotonic() + 30.0
-
-
-def call_lone(channel: Channel, head: bytes = b"args") -> bytes | Answer | None:
-    """As a client's thread calls where nothing else is under way, and soon after another."""
-    used(channel)
-    return channel.call_lone(head)
 
 
 def test_lone_call_gets_its_answer(ends: Ends, pool: ThreadPoolExecutor) -> None:
@@ -114,204 +101,6 @@ def test_end_of_the_connection_ends_every_call(ends: Ends, pool: ThreadPoolExecu
         assert answer.progress == "unknown"
     with pytest.raises(Unusable):
         call(channel)
-
-
-# The short road
-
-
-def test_short_road_gives_the_pickle_of_the_response(ends: Ends, pool: ThreadPoolExecutor) -> None:
-    """And the whole answer where that is anything else, or comes in parts."""
-    channel, far = ends
-    for answer, given in [
-        (lambda number: [Reply(number, b"value")], b"value"),
-        (lambda number: [Reply(number, b"value", error=True)], Reply),
-        (lambda number: [Reply(number, bytes(100_000), code=True)], Reply),
-        (lambda number: [Failure(number, Reason.NO_RESPONSE)], Failure),
-        (lambda number: [Reply(number + 7, b"another's"), Reply(number, b"value")], Reply),
-    ]:
-        calling = pool.submit(call_lone, channel)
-        request = far.read()
-        assert request == Execute(request.request, b"args", wait=True)
-        far.say(*answer(request.request))
-        got = calling.result()
-        assert got == given if isinstance(given, bytes) else isinstance(got, given)
-        assert channel.conversation.is_quiet
-
-
-def test_short_road_is_left_where_another_reads(ends: Ends, pool: ThreadPoolExecutor) -> None:
-    """A caller, or the standby."""
-    channel, far = ends
-    calling = pool.submit(call, channel)
-    first = far.read()
-    assert call_lone(channel) is None
-    second = pool.submit(call, channel)
-    following = far.read()
-    assert call_lone(channel) is None
-    far.say(Reply(first.request, b""), Reply(following.request, b""))
-    assert isinstance(calling.result(), Reply)
-    assert isinstance(second.result(), Reply)
-
-
-def test_short_road_is_left_where_another_is_about_to_read(ends: Ends) -> None:
-    """The standby was asked, or this thread's turn was left from a call that was struck down."""
-    channel, _ = ends
-    channel._turns.reader = channel.link.shared.here.turn
-    assert call_lone(channel) is None
-    channel._turns.reader = None
-    channel._turns.note_asked()
-    assert call_lone(channel) is None
-    assert not channel.conversation.pending
-
-
-def test_short_road_is_left_where_something_has_come_in_a_pause(ends: Ends) -> None:
-    """Such as the connection's end: nothing was sent."""
-    channel, far = ends
-    far.say(Goodbye("it is late"))
-    channel.link.last_used = monotonic() - 1.0
-    assert channel.call_lone(b"args") is None
-    assert not channel.conversation.pending
-    assert channel._turns.reader is None
-
-
-def test_short_road_is_taken_after_a_pause_in_which_nothing_came(
-    ends: Ends, pool: ThreadPoolExecutor
-) -> None:
-    """As a client calls that is one of many, or that thinks in between."""
-    channel, far = ends
-    channel.link.last_used = monotonic() - 1.0
-    calling = pool.submit(channel.call_lone, b"args")
-    far.say(Reply(far.read().request, b"value"))
-    assert calling.result() == b"value"
-
-
-def test_short_road_ends_with_the_connection(ends: Ends, pool: ThreadPoolExecutor) -> None:
-    """While it reads, and before it begins."""
-    channel, far = ends
-    calling = pool.submit(call_lone, channel)
-    far.read()
-    far.say(Goodbye("it is late"))
-    answer = calling.result()
-    assert isinstance(answer, ServerGone)
-    assert answer.progress == "unknown"
-    with pytest.raises(Unusable):
-        call_lone(channel)
-
-
-def test_short_road_is_closed_behind_a_goodbye(ends: Ends) -> None:
-    """Nothing is said after it."""
-    channel, _ = ends
-    channel.link.closing = "the client was closed"
-    with pytest.raises(Unusable):
-        call_lone(channel)
-
-
-def submit_small(channel: Channel, head: bytes = b"args", since: float = 0.0) -> CallFuture | None:
-    """As a client's thread submits, `since` seconds after the last reply.
-
-    The future, if the short road took the call.
-    """
-    used(channel, since)
-    future = bare_future()
-    taken = channel.submit_small(future, head)
-    return future if taken else None
-
-
-@pytest.fixture
-def stood_by(ends: Ends) -> Ends:
-    """A channel that the standby reads, since a submitted call is under way."""
-    channel, far = ends
-    first = bare_future()
-    with channel._lock:
-        channel.admit(first, (b"first", (), False))
-        channel.push_admitted()
-    far.read()
-    used(channel)
-    return ends
-
-
-def test_short_road_of_futures_gathers_behind_what_is_under_way(stood_by: Ends) -> None:
-    """They leave in order, with what leaves next, and each gets its own answer."""
-    channel, far = stood_by
-    heads = [b"%d" % number for number in range(5)]
-    futures = [submit_small(channel, head) for head in heads]
-    assert channel.has_unsent
-    channel.link.push()
-    requests = [far.read() for _ in heads]
-    assert [bytes(each.head) for each in requests if isinstance(each, Execute)] == heads
-    far.say(*(Reply(each.request, b"v%d" % each.request) for each in reversed(requests)))
-    for future, request in zip(futures, requests, strict=True):
-        assert future is not None
-        answer = future.result(30)
-        assert (answer.head if isinstance(answer, Reply) else answer) == b"v%d" % request.request
-
-
-@pytest.mark.parametrize("unusual", ["paused", "leaving", "ended", "torn", "no standby"])
-def test_short_road_of_futures_is_left_where_anything_is_unusual(
-    stood_by: Ends, unusual: str
-) -> None:
-    """Nothing was done."""
-    channel, _ = stood_by
-    before, since = list(channel.conversation.pending), 0.0
-    with channel._lock:
-        match unusual:
-            case "paused":
-                since = 1.0
-            case "leaving":
-                channel.link.closing = "the client was closed"
-            case "ended":
-                channel.conversation.note_end("it is late")
-            case "torn":
-                channel._sends.torn = True
-            case _:
-                channel._turns.asked = False
-    assert submit_small(channel, since=since) is None
-    assert list(channel.conversation.pending) == before
-    assert not channel.has_unsent
-
-
-def test_short_road_of_futures_ends_with_the_connection(stood_by: Ends) -> None:
-    """What was taken has the end as its answer."""
-    channel, far = stood_by
-    taken = [submit_small(channel) for _ in range(3)]
-    far.sock.close()
-    for future in taken:
-        assert future is not None
-        assert isinstance(future.result(30), ServerGone)
-    wait_until(lambda: channel.has_ended, "the end is noted")
-    assert submit_small(channel) is None
-
-
-@pytest.mark.parametrize("where", ["begin", "gather_one", "push"])
-def test_submit_that_is_interrupted_is_expected_no_longer(
-    stood_by: Ends, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
-    """Its caller has no future; the calls behind it are answered as if nothing had been."""
-    channel, far = stood_by
-    held = channel.conversation if where == "begin" else channel._sends
-    real = getattr(held, where)
-
-    def struck(*args: object) -> None:
-        real(*args)
-        raise KeyboardInterrupt
-
-    before = list(channel.conversation.pending)
-    with channel._lock:
-        channel._sends._size += GATHERED  # so that it pushes
-    with monkeypatch.context() as patch:
-        patch.setattr(held, where, struck)
-        with pytest.raises(KeyboardInterrupt):
-            submit_small(channel)
-    assert list(channel.conversation.pending) == before
-    with channel._lock:
-        channel._sends._size -= GATHERED
-    future = submit_small(channel, b"next")
-    channel.link.push()
-    while not isinstance(request := far.read(), Execute) or bytes(request.head) != b"next":
-        far.say(Reply(request.request, b"nobody's"))
-    far.say(Reply(request.request, b"value"))
-    assert future is not None
-    answer = future.result(30)
-    assert (answer.head if isinstance(answer, Reply) else answer) == b"value"
 
 
 # Time-outs
@@ -412,7 +201,7 @@ def test_no_call_begins_behind_a_reader_that_was_struck_down(
     channel, far = ends
     with monkeypatch.context() as patch:
         patch.setattr(channel.reader, "_receive", struck)
-        patch.setattr(channel, "_struck", struck)
+        patch.setattr(channel._sent, "struck", struck)
         if where == "the same thread":
             be_struck(channel)
         else:
@@ -443,9 +232,7 @@ def test_call_behind_a_reader_that_still_reads_waits_for_the_standby(
     assert waiting.result() == Reply(second.request, b"value")
 
 
-@pytest.mark.parametrize(
-    "act", [call, call_lone, lambda channel: channel.admit(None, (b"", (), False))]
-)
+@pytest.mark.parametrize("act", [call, lambda channel: channel.admit(None, (b"", (), False))])
 def test_nothing_is_sent_behind_a_thread_that_was_struck_while_it_sent(
     ends: Ends, act: object
 ) -> None:

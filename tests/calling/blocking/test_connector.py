@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
@@ -15,11 +16,18 @@ import pytest
 from bgpy import Client, Server, ServerGone
 from bgpy.address import parse
 from bgpy.calling.blocking import connector as connector_module
-from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.blocking.channel import Channel
+from bgpy.calling.blocking.connecting import Connected, Target
 from bgpy.calling.blocking.connector import Attempt, Connector, TooLate, own_copy
+from bgpy.calling.blocking.dialling import Reached
+from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.conversation import Acquaintance
+from bgpy.calling.terms import Terms, Verdict, Way, way
+from bgpy.config import ENV_ROAD
 from bgpy.errors import NotRunning, Unreachable
+from tests.support.channels import far_end
+from tests.support.connections import WELCOME
 from tests.support.peers import wait_until
 
 LONG = 30.0
@@ -171,3 +179,84 @@ def test_attempt_whose_thread_has_no_memory_ends_for_all_that_wait(
         mine.connected(None).close("it is as good as any")
     finally:
         handle.kill()
+
+
+# The short road of the connection in use
+
+
+@pytest.fixture
+def used() -> Iterator[tuple[Connector, Channel]]:
+    """A connector, and the channel that it has made."""
+    mine = connector(1, 1.0)
+    with far_end(mine._shared) as (channel, _):
+        mine.channel = channel
+        yield mine, channel
+
+
+@pytest.mark.parametrize("ends", ["drop", "let_go", "publish"])
+def test_short_road_is_open_as_long_as_the_connection_is_in_use(
+    used: tuple[Connector, Channel], ends: str
+) -> None:
+    """From the first call that has found the connection free to be used."""
+    mine, channel = used
+    assert mine.shortcut is None
+    mine.open_shortcut(channel)
+    assert mine.shortcut is channel.shortcut
+    if ends == "drop":
+        mine.drop(channel, "it is late")
+    elif ends == "let_go":
+        mine.let_go(channel)
+    else:
+        channel.close("it is late")
+        with far_end(mine._shared) as (another, _):
+            reached = Reached(another.link.sock, b"")
+            found = mine._publish(Connected(reached, another.connection, WELCOME))
+            assert mine.channel is found
+    assert mine.shortcut is None
+
+
+def test_short_road_of_a_connection_that_is_not_in_use_stays_closed(
+    used: tuple[Connector, Channel],
+) -> None:
+    """It was dropped meanwhile, or is a call's own."""
+    mine, channel = used
+    with far_end(mine._shared) as (another, _):
+        mine.open_shortcut(another)
+        assert mine.shortcut is None
+    mine.let_go(channel)
+    mine.open_shortcut(channel)
+    assert mine.shortcut is None
+
+
+@pytest.mark.parametrize("ends_program", [True, False])
+@pytest.mark.parametrize("generation", [0, 1])
+def test_short_road_is_open_to_no_call_that_its_terms_would_send_another_way(
+    used: tuple[Connector, Channel],
+    monkeypatch: pytest.MonkeyPatch,
+    ends_program: bool,
+    generation: int,
+) -> None:
+    """Until the program was told of a restart, it is closed."""
+    mine, channel = used
+    channel.generation = generation
+    monkeypatch.setattr(Program, "ends", ends_program)
+    mine.open_shortcut(channel)
+    goes = way(Program.ends, False) is Way.SHARED and all(
+        Terms(None, None, 0, waits, notice).verdict(generation, False) is Verdict.GO
+        for waits in (True, False)
+        for notice in (True, False)
+    )
+    assert (mine.shortcut is not None) == goes
+    mine._acquaintance.knows(generation)
+    mine.open_shortcut(channel)
+    assert (mine.shortcut is not None) == (not ends_program)
+
+
+def test_short_road_stays_closed_where_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All calls take the general one."""
+    monkeypatch.setenv(ENV_ROAD, "general")
+    mine = connector(1, 1.0)
+    with far_end(mine._shared) as (channel, _):
+        mine.channel = channel
+        mine.open_shortcut(channel)
+        assert mine.shortcut is None

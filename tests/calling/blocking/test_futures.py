@@ -21,6 +21,7 @@ from bgpy.calling.blocking.finishers import Finishers
 from bgpy.calling.blocking.futures import UNWATCHED, CallFuture
 from bgpy.errors import ServerGone
 from bgpy.wire.messages import Pong
+from tests.support.channels import future_of
 from tests.support.futures import FAILED, UNREADABLE, finishers, future, soon
 from tests.support.peers import wait_until
 from tests.support.strikes import Struck, strike
@@ -237,7 +238,7 @@ def test_who_looks_late_finds_a_future_as_any_other() -> None:
 
 def test_answer_is_not_kept_beside_its_value() -> None:
     """Else a large response would take its memory twice; it stays done."""
-    mine = CallFuture(lambda answer: "value", lambda future: False)
+    mine = future_of(lambda answer: "value", lambda future: False)
     mine.settle(Pong(1))
     assert mine.answer == Pong(1)
     assert [mine.result(), mine.result()] == ["value"] * 2
@@ -334,7 +335,7 @@ def test_future_that_is_done_keeps_nothing_of_its_client() -> None:
             return False
 
     client = Submitting()
-    mine = CallFuture(lambda answer: answer, client.waited_for)
+    mine = future_of(lambda answer: answer, client.waited_for)
     found = weakref.ref(client)
     del client
     assert found() is not None
@@ -374,7 +375,7 @@ def test_who_waits_looks_again_when_its_call_has_a_server() -> None:
             got.put(str(error))
 
     sent = threading.Event()
-    mine = CallFuture(lambda answer: answer, waited_for)
+    mine = future_of(lambda answer: answer, waited_for)
     mine.look_again()  # nobody waits
     thread = threading.Thread(target=ask)
     thread.start()
@@ -398,7 +399,7 @@ def test_who_waits_asks_within_a_tick_where_it_is_told_to(monkeypatch: pytest.Mo
         return True
 
     for timeout in (None, 30):
-        mine = CallFuture(lambda answer: answer, waited_for)
+        mine = future_of(lambda answer: answer, waited_for)
         asked.clear()
         with pytest.raises(Struck):
             mine.result(timeout)
@@ -415,7 +416,7 @@ def test_first_value_stays() -> None:
             made[0] = mine.result()  # as another thread would
         return object()
 
-    mine = CallFuture(value, lambda _: False)
+    mine = future_of(value, lambda _: False)
     mine.settle(Pong(1))
     assert mine.result() is made[0]
     assert mine.result() is made[0]
@@ -442,7 +443,7 @@ def test_exception_of_a_handler_is_no_value_of_a_future(interrupt: Callable[[], 
             strikes.pop()()
         return "value"
 
-    mine = CallFuture(value, lambda _: False)
+    mine = future_of(value, lambda _: False)
     mine.settle(Pong(1))
     with pytest.raises(ValueError, match="a handler's"):
         mine.result()
@@ -467,7 +468,7 @@ def test_future_that_is_struck_anywhere_is_done_by_the_next(method: Any) -> None
     """One answer, one value, each callback at most once, and none that would be called is left."""
     at, through = 0, False
     while not through:
-        mine, called = CallFuture(lambda answer: [answer], lambda _: False), []
+        mine, called = future_of(lambda answer: [answer], lambda _: False), []
         mine.add_done_callback(called.append)
         if method is not CallFuture.settle:
             mine.settle(Pong(1))

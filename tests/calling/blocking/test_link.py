@@ -22,6 +22,7 @@ from bgpy.wire.messages import Cancel, Reply
 from tests.support.channels import PLACE, Far, bare_future, far_end
 from tests.support.connections import WELCOME, pair
 from tests.support.peers import wait_until
+from tests.support.timed import timed_call
 
 Ends = tuple[Channel, Far]
 
@@ -35,7 +36,7 @@ def ends() -> Iterator[Ends]:
 
 def under_way(link: Link, number: int, left: bool = True) -> Call:
     """A call whose thread sleeps."""
-    call = Call(0.5)
+    call = timed_call(0.5)
     call.waker = Latch()
     link.conversation.begin(call, number)
     call.begun = call.left = left
@@ -78,7 +79,7 @@ def test_no_request_is_sent_where_it_would_not_be_read(ends: Ends, mark: str) ->
 def test_call_of_which_nothing_has_left_is_taken_back(ends: Ends) -> None:
     """It never leaves; the server hears of none."""
     channel, far = ends
-    link, call = channel.link, Call(0.5)
+    link, call = channel.link, timed_call(0.5)
     link.conversation.begin(call, 1)
     link.sends.gather(call, [b"never"])
     assert not link.withdraw(call)

@@ -311,7 +311,7 @@ class Walk:
             self.calls.append((call, b"".join(pieces)))
             direct = step.name == "send" and len(pieces) == 1 and not self.waiting
         elif step.name == "take_back":
-            fresh = [call for call, _ in self.calls if not call.begun]
+            fresh = [call for call, _ in self.calls if not (call.begun or call.left)]
             if not fresh:
                 return True
             args = [fresh[step.which % len(fresh)]]
@@ -363,7 +363,7 @@ class Walk:
             assert not waiting or self.sock.is_full
         for call, data in self.calls:
             left = sum(each is call for each, _ in self.left)
-            assert (call.begun, call.left) == (left > 0, left == len(data))
+            assert (call.begun or call.left, call.left) == (left > 0, left == len(data))
             assert queue.holds(call) == any(each is call for each, _ in waiting)
         if not waiting and not raised and (noted or step.name == "clear"):
             self.counted = True

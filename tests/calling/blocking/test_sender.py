@@ -16,6 +16,7 @@ from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.conversation import Call, timed_out
 from tests.support.channels import PLACE, Far, far_end
 from tests.support.peers import wait_until
+from tests.support.timed import timed_call
 
 LONG = 30.0
 
@@ -79,7 +80,7 @@ def test_sender_that_fails_at_a_deadline_sees_to_it_again(
 ) -> None:
     """When memory was out, the call would else wait for ever."""
     channel, _ = ends
-    call, work, fails = Call(0.01), Work(1), [True]
+    call, work, fails = timed_call(0.01), Work(1), [True]
 
     def expire(call: Call) -> bool:
         if fails.pop():
@@ -175,7 +176,7 @@ def test_sender_asks_for_a_call_whose_time_is_over_and_gives_it_up(
 ) -> None:
     """A moment later, where the server doesn't say how far it came."""
     channel, far = ends
-    work, call = Work(1), Call(0.01)
+    work, call = Work(1), timed_call(0.01)
     sender = Sender(work, channel.link.shared)
     channel.conversation.begin(call, 1)
     call.begun = call.left = True
@@ -194,7 +195,7 @@ def test_call_that_was_asked_for_is_given_up_also_where_asking_failed(
 ) -> None:
     """Nobody would look at it again."""
     channel, _ = ends
-    work, call = Work(1), Call(0.01)
+    work, call = Work(1), timed_call(0.01)
 
     def withdraw(call: Call) -> bool:
         call.asked = True
@@ -217,7 +218,7 @@ def test_future_whose_time_is_over_as_its_client_closes_ends_without_a_word(
 ) -> None:
     """Behind a goodbye no question leaves; an answer that comes all the same would be taken."""
     channel, _ = ends
-    work, call = Work(1), Call(0.01)
+    work, call = Work(1), timed_call(0.01)
     sender = Sender(work, channel.link.shared)
     channel.conversation.begin(call, 1)
     call.begun = call.left = True
@@ -263,7 +264,7 @@ def test_sender_counts_as_inside_and_looks_at_the_deadlines_with_the_lock_held()
             act("sends")
             return super().send_posted(seconds)
 
-    work, call = Acting(1), Call(0.01)
+    work, call = Acting(1), timed_call(0.01)
     sender = Sender(work, shared)
     sender.timers = Looking()
     with shared.lock:

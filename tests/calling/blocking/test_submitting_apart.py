@@ -37,7 +37,6 @@ from tests.support.submitters import (
     Rung,
     ends,
     posted,
-    submit,
     submit_now,
     submitter,
 )
@@ -141,24 +140,6 @@ def test_call_that_a_struck_thread_has_in_hand_is_not_admitted_too(ends: Ends) -
     assert list(channel.conversation.pending.values()) == [both[1].call]
     mine._waited_for(both[1].call)
     assert both[0].call.done()
-
-
-def test_short_road_is_taken_inside_of_the_client(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A handler that strikes there and submits too must not wait for the lock that it holds."""
-    mine, channel, _ = ends
-    inside: list[bool] = []
-
-    def submit_small(*_: object) -> bool:
-        inside.append(mine._access.here.inside.locked())
-        return False
-
-    monkeypatch.setattr(mine._access, "short_road", lambda head: channel)
-    monkeypatch.setattr(channel, "submit_small", submit_small)
-    submit(mine)
-    assert inside == [True]
-    assert len(channel.conversation.pending) == 1
 
 
 @pytest.mark.parametrize("pushes", [[False], [True, False], [True, True]])

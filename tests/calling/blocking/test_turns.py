@@ -6,7 +6,7 @@ import pytest
 
 from bgpy.calling.blocking import turns
 from bgpy.calling.blocking.turns import Turns
-from tests.support.turns_model import Broken, Model, Step, World, explore, put
+from tests.support.turns_model import CALLERS, Broken, Model, Step, World, explore, put
 
 SCENARIOS = [
     ((2, 2), 0, 0, 5_000),
@@ -42,7 +42,7 @@ def test_model_reaches_every_step_when_walked() -> None:
             return super().steps(w)
 
     explore(Visits(), World((2, 2), 1, 0))
-    steps = "top begin take check again read hand leave release sleep done"
+    steps = "top begin alone among take check again read hand leave release sleep done"
     standby = "bell look wait succeed torn loop recv hand"
     assert seen == {*steps.split(), *(f"standby_{each}" for each in standby.split())}
 
@@ -82,25 +82,6 @@ class EntersBesideAnother(Turns[str]):
         return entered
 
 
-class EntersAloneBesideAnother(Turns[str]):
-    def enter_lone(self, turn: str) -> bool:
-        if not self.asked:
-            self.reader = turn
-        return not self.asked
-
-
-class EntersAloneThoughAsked(Turns[str]):
-    def enter_lone(self, turn: str) -> bool:
-        if self.reader is None:
-            self.reader = turn
-        return self.reader is turn
-
-
-class EntersAloneWithATurnThatWasLeft(Turns[str]):
-    def enter_lone(self, turn: str) -> bool:
-        return self.enter(turn)
-
-
 class LooksPastTheReader(Turns[str]):
     def look(self, turn: str) -> str | None:
         self.reader = None
@@ -131,9 +112,6 @@ class NeverRests(Turns[str]):
 
 TURNS = [
     (EntersBesideAnother, "two read"),
-    (EntersAloneBesideAnother, "two read|short road"),
-    (EntersAloneThoughAsked, "two read|short road"),
-    (EntersAloneWithATurnThatWasLeft, "short road"),
     (LooksPastTheReader, "two read"),
     (SucceedsNobody, "for ever"),
     (SucceedsWhoever, "two read"),
@@ -193,7 +171,33 @@ class KeepsTheTurnOfTheOther(Model):
         return [(name, s._replace(held=w.held)) for name, s in super().standby_succeed(w)]
 
 
+class EntersAloneBesideAnother(Model):
+    def is_free(self, w: World, who: int) -> bool:
+        return not w.turns[1]
+
+
+class EntersAloneThoughAsked(Model):
+    def is_free(self, w: World, who: int) -> bool:
+        return w.turns[0] in (None, CALLERS[who])
+
+
+class EntersAloneWithATurnThatWasLeft(Model):
+    def is_free(self, w: World, who: int) -> bool:
+        return w.turns[0] in (None, CALLERS[who]) and not w.turns[1]
+
+
+class EntersAloneBeforeItHoldsItsTurn(Model):
+    """The standby takes it for struck down."""
+
+    def alone(self, w: World, who: int) -> list[Step]:
+        return super().alone(w._replace(held=put(w.held, who, "")), who)
+
+
 LOOPS = [
+    (EntersAloneBesideAnother, "two read|short road"),
+    (EntersAloneThoughAsked, "two read|short road"),
+    (EntersAloneWithATurnThatWasLeft, "short road"),
+    (EntersAloneBeforeItHoldsItsTurn, "two read"),
     (NotesBeforeItRings, "for ever"),
     (SleepsWithoutAsking, "for ever"),
     (ReadsWithoutLookingAgain, "two read"),

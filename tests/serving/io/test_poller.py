@@ -12,9 +12,13 @@ from bgpy.serving.io.poller import READ, WRITE, Poller
 
 @pytest.fixture
 def poller() -> Iterator[Poller]:
+    """One that watches a socket of its own, too, as a server's does: Windows polls no fewer."""
     made = Poller()
-    yield made
-    made.close()
+    own, other = socket.socketpair()
+    with own, other:
+        made.register(own, READ, lambda events: None)
+        yield made
+        made.close()
 
 
 @pytest.fixture

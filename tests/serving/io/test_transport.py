@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -46,6 +47,7 @@ def test_sending_keeps_the_order_of_pieces(ends: Ends, pieces: list[bytes]) -> N
     assert peer.recv(100) == whole
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="takes one piece, of joined ones")
 def test_sending_takes_no_more_pieces_than_a_system_call_does(ends: Ends) -> None:
     """The others are offered again."""
     transport, peer = ends
@@ -64,8 +66,8 @@ def test_full_socket_takes_nothing_and_says_when_it_takes_more(ends: Ends) -> No
     with pytest.raises(BlockingIOError):
         _fill(transport)
     assert not transport.wait_writable(0)
-    while peer.recv(2**20, socket.MSG_DONTWAIT) and not transport.wait_writable(0):
-        pass
+    while not transport.wait_writable(0.1):
+        assert peer.recv(2**20)
     assert transport.wait_writable(60)
 
 

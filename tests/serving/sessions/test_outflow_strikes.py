@@ -216,6 +216,29 @@ def test_gathered_piece_leaves_once_wherever_its_thread_comes_back(striker: Stri
     raise AssertionError("gathering has more places than were tried")
 
 
+@pytest.mark.parametrize("way", STREAMS)
+def test_message_leaves_once_wherever_a_handler_sends_it_that_interrupts_a_receive(
+    striker: Striker, way: str
+) -> None:
+    """On the thread that polls: what it holds while it receives keeps no handler out."""
+    memory = memoryview(bytearray(2**18))
+    for place in range(1, PLACES):
+        with closing(Setting(way)) as setting:
+            setting.theirs.send(b"from the client")
+            striker.fallen = 0
+            striker.arm(place, partial(_come_back, setting.outflow))
+            try:
+                count = setting.transport.receive_into(memory)
+            finally:
+                striker.disarm()
+            assert memory[:count] == b"from the client", striker.where
+            setting.drain()
+            assert setting.got == b"H" * striker.fallen, striker.where
+        if not striker.fallen:
+            return
+    raise AssertionError("receiving has more places than were tried")
+
+
 def test_gathered_piece_leaves_once_or_not_at_all_wherever_a_handler_raises(
     striker: Striker,
 ) -> None:

@@ -35,7 +35,8 @@ from bgpy.wire.table import TO_CLIENT, TO_SERVER
 from tests.support.builds import FREE_THREADED
 from tests.support.forks import forked_while_held
 from tests.support.loop import LONG, Loop
-from tests.support.pair import LIMITS, Pair, refused
+from tests.support.pair import FILLS_A_SOCKET, LIMITS, Pair, refused
+from tests.support.wine import SENDS_AND_ENDS
 
 Connect = Callable[..., Pair]
 
@@ -96,6 +97,7 @@ def test_session_takes_each_byte_alone_when_they_come_so(connect: Connect) -> No
     assert pair.service.messages == [Execute(7, b"args")]
 
 
+@SENDS_AND_ENDS
 def test_session_sends_all_of_a_message_when_the_socket_takes_little(connect: Connect) -> None:
     """Partial sends go on where they stopped, through thousands of small writes."""
     pair = connect().shake_hands()
@@ -106,6 +108,7 @@ def test_session_sends_all_of_a_message_when_the_socket_takes_little(connect: Co
     assert _is_whole(message)
 
 
+@FILLS_A_SOCKET
 def test_session_keeps_a_copy_when_the_reader_takes_nothing(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,11 +152,13 @@ def test_session_is_done_with_sending_when_the_reader_has_caught_up(
         # The poller forgets the queue once the last byte has left.
         while pair.loop.on_poller(lambda: pair.session.unsent):
             pass
+        assert pair.transport.wait_writable(LONG)  # over TCP, Windows' way, a moment later
         pair.session.send(Pong(request))
         assert not pair.session.unsent
         assert pair.read(1) == [Pong(request)]
 
 
+@SENDS_AND_ENDS
 @pytest.mark.parametrize("patience", [0.0, 0.05])
 def test_session_sends_whole_messages_in_order_when_many_threads_send(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, patience: float
@@ -201,6 +206,7 @@ def holds() -> type[Holds]:
     return Held
 
 
+@FILLS_A_SOCKET
 def test_session_keeps_the_descriptor_when_it_is_closed_while_one_sends(
     connect: Connect, holds: type[Holds]
 ) -> None:
@@ -231,6 +237,7 @@ def test_session_lets_the_sender_go_when_it_is_closed_meanwhile(
     assert not sender.is_alive()
 
 
+@FILLS_A_SOCKET
 def test_session_sends_in_order_when_a_message_comes_while_one_is_under_way(
     connect: Connect, holds: type[Holds]
 ) -> None:
@@ -443,6 +450,7 @@ def test_session_is_clogged_until_its_client_takes_its_replies(connect: Connect)
     assert pair.service.came.acquire(timeout=LONG)
 
 
+@FILLS_A_SOCKET
 def test_session_is_dropped_when_its_client_takes_nothing(connect: Connect) -> None:
     """A client that never reads costs bounded memory, and not for ever."""
     pair = connect(max_unsent=10_000, stall_timeout=0.05).shake_hands()
@@ -451,6 +459,7 @@ def test_session_is_dropped_when_its_client_takes_nothing(connect: Connect) -> N
     assert pair.service.is_clogged.is_set()
 
 
+@FILLS_A_SOCKET
 def test_session_says_why_when_it_is_dropped_over_unread_replies(
     connect: Connect,
 ) -> None:
@@ -462,6 +471,7 @@ def test_session_says_why_when_it_is_dropped_over_unread_replies(
     assert "bytes of replies unread for 0.05 s" in pair.session.outcome
 
 
+@FILLS_A_SOCKET
 def test_session_stays_while_its_client_takes_something(connect: Connect) -> None:
     """A slow reader isn't dropped, however often the time is over before it has all."""
     pair = connect(max_unsent=10_000, stall_timeout=0.4).shake_hands()
@@ -474,6 +484,7 @@ def test_session_stays_while_its_client_takes_something(connect: Connect) -> Non
     assert _is_whole(pair.read(1)[0])
 
 
+@FILLS_A_SOCKET
 def test_session_takes_no_requests_while_it_is_clogged(connect: Connect) -> None:
     """They wait in the client's socket, and come in order once it has read."""
     pair = connect(max_unsent=10_000).shake_hands()
@@ -490,6 +501,7 @@ def test_session_takes_no_requests_while_it_is_clogged(connect: Connect) -> None
     assert pair.service.messages == [Ping(0), Ping(1), Ping(2)]
 
 
+@FILLS_A_SOCKET
 def test_session_stays_paused_when_it_is_clogged_and_cleared(connect: Connect) -> None:
     """Each of the two alone is reason enough not to read."""
     pair = connect(max_unsent=10_000).shake_hands()
@@ -578,6 +590,7 @@ def test_session_sends_gathered_replies_when_it_closes(connect: Connect, loop: L
     assert pair.read_to_end() == [Reply(1, b"small"), Goodbye("the end")]
 
 
+@FILLS_A_SOCKET
 def test_session_hands_on_what_had_come_when_nothing_can_be_sent(connect: Connect) -> None:
     """Requests that left their client before it was lost still run."""
     pair = connect(max_unsent=10_000).shake_hands()
@@ -729,6 +742,7 @@ def test_session_is_closed_in_time_when_nothing_can_be_sent_to_its_client(
     assert pair.session.outcome.startswith("lost: ")
 
 
+@FILLS_A_SOCKET
 def test_stranger_that_reads_nothing_any_more_is_closed_without_a_failure(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:

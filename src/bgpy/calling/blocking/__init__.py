@@ -10,6 +10,8 @@
             └─ access                  the shared connection, or one of its own
                  ├─ connector ─► connecting ─► dialling ─► racing    from address to proof
                  └─ channel            calls over a connection
+                      ├─ shortcut      its short roads, for small calls
+                      ├─ sent          what becomes of a call that was sent
                       ├─ reading       what comes over it
                       │    ├─ turns        whose turn it is to read
                       │    └─ standby      the thread that reads where none that waits does

@@ -44,26 +44,7 @@ class Access:
 
     def is_inside(self) -> bool:
         """Whether this thread may neither take the client's lock nor wait for its threads."""
-        return way(Program.ends, self.here.inside.locked()) is Way.APART
-
-    def short_road(self, head: bytes) -> Channel | None:
-        """The channel for a call of a plain pickle without a time limit, as nearly all are.
-
-        None where anything has to be seen to before, or it is not small (docs/design/0026).
-        What `terms` decides is written out here, for speed: no call that goes this way may
-        have another way or verdict.
-        """
-        channel = self.connector.channel
-        if (
-            channel is not None
-            and len(head) <= channel.connection.small_head
-            and channel.generation <= self.acquaintance.notified
-            and not (
-                self.posted or Program.ends or self.here.inside.locked() or current.is_task_thread()
-            )
-        ):
-            return channel
-        return None
+        return way(Program.ends, self.here.is_inside()) is Way.APART
 
     def connected(
         self,

@@ -21,7 +21,6 @@ from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.access import Access, Ask
 from bgpy.calling.blocking.channel import Channel, chain_block
 from bgpy.calling.blocking.connecting import Target, prepare
-from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.link import STRUCK_SENDING
 from bgpy.calling.blocking.program import FAREWELL, join
 from bgpy.calling.blocking.shared import NoReader, Unusable
@@ -31,9 +30,10 @@ from bgpy.calling.results import value_of
 from bgpy.calling.terms import Terms
 from bgpy.errors import BgpyError, CallTimeout, RemoteProtocolError, ServerGone
 from bgpy.late import json
-from bgpy.memory import Payload
+from bgpy.memory import Encoded, whole
 from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.tasks import current
+from bgpy.tasks.current import TASK_THREADS, is_task_thread
 from bgpy.wire.messages import (
     Failure,
     Message,
@@ -76,6 +76,8 @@ class Caller:
         self._here = access.here
         self._connector = access.connector
         self._submitter = Submitter(access)
+        self.submit = self._submitter.submit
+        """Submits an `Execute`; see `Submitter.submit`."""
         self._posted = access.posted
         self._hashes: tuple[bytes, dict[str, str | None]] = b"", {}
 
@@ -86,19 +88,15 @@ class Caller:
 
     # Calls that wait
 
-    def call(self, payload: Payload, timeout: float | None, left: float | None = None) -> Answer:
+    def call(self, packed: Encoded, timeout: float | None, left: float | None = None) -> Answer:
         """As `request` of an `Execute` that waits for what is responded."""
-        head, buffers, code = payload
-        if timeout is None and not (buffers or code) and isinstance(head, bytes):
-            channel = self._access.short_road(head)
-            if channel is not None:
-                try:
-                    with self._here.inside:
-                        found = channel.call_lone(head)
-                    if found is not None:
-                        return found
-                except Unusable:
-                    pass  # nothing was sent
+        if packed.__class__ is bytes:
+            shortcut = self._connector.shortcut
+            if shortcut is not None and not (self._posted or (TASK_THREADS and is_task_thread())):
+                found = shortcut.call(packed, timeout)
+                if found is not None:
+                    return found
+        payload = whole(packed)
         answer: Answer = self._do(
             lambda channel, deadline: channel.call(payload, current.chain(), timeout, deadline),
             timeout,
@@ -229,18 +227,6 @@ class Caller:
             )
         return answer
 
-    # Calls that don't
-
-    def submit(
-        self, payload: Payload, value_of: Callable[[Answer], Any], timeout: float | None
-    ) -> CallFuture:
-        """A future of what `value_of` makes of the answer of an `Execute`; returns at once.
-
-        It waits for room, up to the call's deadline, where so much is on its way that the
-        socket takes no more.
-        """
-        return self._submitter.submit(payload, value_of, timeout)
-
     # Its end
 
     def close(self) -> None:
@@ -324,6 +310,7 @@ class Caller:
                     channel = access.connected(deadline, timeout)
                     access.look()
                 access.check(channel, terms)
+                self._connector.open_shortcut(channel)
                 try:
                     if self._posted:
                         with access.shared.lock:

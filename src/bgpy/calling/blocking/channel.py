@@ -3,6 +3,8 @@
 ::
 
     Channel        calls, futures' calls, goodbye: what this side says, and what it waits for
+      ├─ Shortcut  the same in few steps, for small calls
+      ├─ Sent      what becomes of a call that was sent
       ├─ Reader    whose turn it is to read, and what came
       │    ├─ Turns, Standby
       │    └─► Link
@@ -34,20 +36,20 @@ from time import monotonic
 
 from bgpy.calling.blocking.connecting import Connected
 from bgpy.calling.blocking.futures import CallFuture
-from bgpy.calling.blocking.link import ASK, Link
-from bgpy.calling.blocking.reading import LOOK_AFTER, STRUCK_READING, Reader
+from bgpy.calling.blocking.link import Link
+from bgpy.calling.blocking.reading import LOOK_AFTER, Reader
+from bgpy.calling.blocking.sent import Sent
 from bgpy.calling.blocking.shared import NoReader, Shared, Unusable
+from bgpy.calling.blocking.shortcut import Shortcut
 from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Answer, Call
 from bgpy.memory import Payload, Piece
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch
-from bgpy.system.sockets import READABLE, poll
 from bgpy.system.strikes import is_strike
 from bgpy.tasks import current
 from bgpy.wire.extensions import Extension, encode_extensions
 from bgpy.wire.messages import Goodbye, Message
-from bgpy.wire.small import EXECUTE, pack_start
 
 
 class Channel:
@@ -65,6 +67,9 @@ class Channel:
         self._numbers = shared.numbers
         self._sends = link.sends
         self._turns = self.reader.turns
+        self._sent = sent = Sent(link, self.reader)
+        self.lost = sent.lost
+        self.shortcut = Shortcut(link, self.reader, sent)
 
     @property
     def has_ended(self) -> bool:
@@ -93,37 +98,6 @@ class Channel:
         request = (payload, True, chain_block(chain)) if chain else (payload, True)
         return self._ask(self.connection.execute, request, chain, timeout, deadline)
 
-    def call_lone(self, head: bytes) -> Answer | None:
-        """As `call` of a small plain pickle without a time limit: the short road.
-
-        None says that nothing was done: another thread reads, or after a silence something has
-        come, which the general road looks at first. Raises `Unusable` likewise.
-        """
-        link, turns, turn, now = self.link, self._turns, self._here.turn, monotonic()
-        if now - link.last_used > LOOK_AFTER and poll(link.sock, 0.0, READABLE):
-            return None
-        call = Call()
-        try:
-            with self._lock:
-                link.check()
-                if not turns.enter_lone(turn):
-                    return None
-                self._numbers.last = number = self._numbers.last + 1
-                self.conversation.begin(call, number)
-                self._sends.send_one(call, pack_start(EXECUTE, len(head), number) + head)
-            link.last_used = now
-            if call.left:
-                with turn:
-                    if turns.reader is turn:
-                        answer = self.reader.read_lone(call)
-                        turns.leave()
-                        return answer
-            return self._await(call, True, None)
-        except Unusable:
-            raise
-        except BaseException as error:
-            return self._failed(call, error)
-
     def request(
         self,
         make: Callable[[int], Message],
@@ -149,18 +123,19 @@ class Channel:
         deadline: float | None,
     ) -> Answer:
         """Send what `pieces_of` makes of a new id and `request`, and wait for its answer."""
-        call = Call(timeout)
+        call = Call()
+        call.timeout = timeout
         if chain:
             call.chain = chain
         try:
             with self._lock:
                 self._numbers.last = number = self._numbers.last + 1
                 reads = self._begin(call, number, pieces_of(number, *request))
-            return self._await(call, reads, deadline)
+            return self._sent.answer_of(call, reads, deadline)
         except (Unusable, NoReader):
             raise
         except BaseException as error:
-            return self._failed(call, error)
+            return self._sent.failed(call, error)
 
     def _begin(self, call: Call, number: int, pieces: list[Piece]) -> bool:
         """With the lock held: send what the socket takes; whether the caller is to read."""
@@ -175,64 +150,6 @@ class Channel:
         self._sends.send(call, pieces)
         return reads
 
-    def _await(self, call: Call, reads: bool, deadline: float | None) -> Answer:
-        if not call.left:
-            self._see_off(call, deadline)
-        if call.answer is None:
-            self.reader.wait(call, reads, deadline)
-            if call.answer is None:
-                self._expire(call)
-        answer = call.answer
-        assert answer is not None, "a call that has expired has one"
-        return answer
-
-    def _see_off(self, call: Call, deadline: float | None) -> None:
-        """Push until all of `call` has left, or its time is over."""
-        while not call.left and call.answer is None:
-            seconds = min(seconds_left(deadline, TICK), TICK)
-            if not self.link.wait_writable(seconds) and self.link.end_if_gone():
-                return
-            if is_over(deadline):
-                return
-            self.link.push()
-
-    # Its end
-
-    def _expire(self, call: Call) -> None:
-        """Ask the server how far `call` came, whose time is over; it has an answer then."""
-        deadline = monotonic() + ASK
-        try:
-            if self.link.withdraw(call):
-                with self._lock:
-                    reads = self.reader.reads(call)
-                self.reader.wait(call, reads, deadline)
-        except NoReader:
-            pass  # nobody would read the answer
-        with self._lock:
-            self.conversation.give_up(call)
-
-    def lost(self, error: OSError) -> None:
-        """Sending failed: what came before the end is still read, then all that is left ends."""
-        self.reader.look()
-        self.link.end_lost(f"the connection was lost: {error}")
-
-    def _failed(self, call: Call, error: BaseException) -> Answer:
-        """The answer of `call`, where sending it has failed; raises `error` if it is any other."""
-        if not isinstance(error, OSError) or is_strike(error):
-            self._struck(call)
-            raise error
-        if call.answer is None:
-            self.lost(error)
-        assert call.answer is not None, "the end of the connection is one"
-        return call.answer
-
-    def _struck(self, call: Call) -> None:
-        """Tidy up after an interrupt. If it is interrupted too, others find what is left."""
-        self.conversation.abandon(call)
-        if self.reader.torn and self._turns.reader is self._here.turn:
-            self.link.end(STRUCK_READING)
-        self.link.hand_on()
-
     # Chains of calls
 
     def waited_for(self, future: CallFuture) -> None:
@@ -244,37 +161,9 @@ class Channel:
         except OSError as error:
             if is_strike(error):
                 raise
-            self.lost(error)
+            self._sent.lost(error)
 
     # Futures
-
-    def submit_small(self, call: CallFuture, head: bytes) -> bool:
-        """As `admit` and `push_admitted` of a small plain pickle: the short road.
-
-        Whether it was taken. If not, nothing was done: the standby doesn't read, or the
-        connection needs a look first.
-        """
-        conversation, sends = self.conversation, self._sends
-        try:
-            with self._lock:
-                self.link.check()
-                if not self._turns.asked or monotonic() - self.link.last_used > LOOK_AFTER:
-                    return False
-                self._numbers.last = number = self._numbers.last + 1
-                conversation.begin(call, number)
-                sends.gather_one(call, pack_start(EXECUTE, len(head), number) + head)
-                if sends.is_due(len(conversation.pending)):
-                    sends.push()
-        except Unusable:
-            return False
-        except BaseException as error:
-            self._failed(call, error)
-        return True
-
-    @property
-    def has_unsent(self) -> bool:
-        """Whether anything waits in the send queue."""
-        return bool(self._sends.waiting)
 
     def has_admitted(self, call: Call) -> bool:
         """With the lock held: whether `call` is in the send queue, or has left."""
@@ -321,7 +210,7 @@ class Channel:
         try:
             self.reader.wait(call, reads, deadline)
         except BaseException:
-            self._struck(call)
+            self._sent.struck(call)
             raise
         self.conversation.abandon(call)
         return self.conversation.ended is not None

@@ -5,7 +5,7 @@ signal handler runs in. Those that come meanwhile join it. Each waits at a latch
 own deadline; the attempt has the whole time to connect, even if those that wait have left.
 
 The client's lock is held to look for an attempt, to make one and to publish its end, and
-never while something is waited for. A latch is in the attempt's deque before its owner
+never while something is waited for. A latch is in the attempt's list before its owner
 waits, and the end is published before those in it are opened, both under the lock: so nobody
 is overlooked. Who is interrupted before it has noted the attempt leaves a thread that
 connects for the next one.
@@ -21,15 +21,16 @@ from __future__ import annotations
 
 import copy
 import os
-from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Connected, Target, connect, import_for
+from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.refused import since_restart
 from bgpy.calling.blocking.shared import Shared
+from bgpy.calling.blocking.shortcut import Shortcut
 from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import AuthenticationError, BgpyError, Unreachable
@@ -47,8 +48,8 @@ class Attempt:
     def __init__(self, opening: int) -> None:
         self.channel: Channel | None = None
         self.error: BaseException | None = None
-        self.latches: deque[Latch] = deque()
-        """Those that wait for its end."""
+        self.latches: list[Latch] = []
+        """Those that wait for its end. Its copy is whole in every build, a deque's is not."""
         self.opening = opening
         """How often the client had been closed when it began."""
 
@@ -83,6 +84,21 @@ class Connector:
         self._closed = 0  # how often the client was
         self.channel: Channel | None = None
         """The connection in use; it may have ended."""
+        self.shortcut: Shortcut | None = None
+        """Its short road, since a call was found to be free to use the connection."""
+
+    def open_shortcut(self, channel: Channel) -> None:
+        """Let calls take the short road of `channel`, over which a call may go.
+
+        It is closed where the short roads are switched off, and as long as it isn't known that
+        the program was told of the server's restart. With the connection it is closed again.
+        """
+        shortcut = channel.shortcut
+        if self.shortcut is shortcut or shortcut.longest < 0 or Program.ends:
+            return
+        with self._lock:
+            if self.channel is channel and channel.generation <= self._acquaintance.notified:
+                self.shortcut = shortcut
 
     def connected(
         self,
@@ -134,13 +150,13 @@ class Connector:
             channel.close(reason)
         with self._lock:
             if self.channel is channel:
-                self.channel = None
+                self.channel = self.shortcut = None
 
     def let_go(self, channel: Channel) -> None:
         """Use `channel` no longer: who has said goodbye over it ends it."""
         with self._lock:
             if self.channel is channel:
-                self.channel = None
+                self.channel = self.shortcut = None
 
     def give_up(self) -> None:
         """Want no connection that nobody waits for: the client is closed."""
@@ -231,6 +247,7 @@ class Connector:
             connected.reached.sock.close()
             return self.channel
         generation = self._acquaintance.meet(connected.welcome.incarnation)
+        self.shortcut = None
         self.channel = channel = _channel(connected, self._shared, generation)
         return channel
 

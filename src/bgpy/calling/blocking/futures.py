@@ -31,7 +31,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
 from threading import RLock
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bgpy.calling.blocking.waiting import TICK, patience
 from bgpy.calling.conversation import Answer, Call
@@ -74,7 +74,7 @@ class Watchers:
         self.to_tell: list[Any] = []
         """Those of the waiters that looked before it had ended, and are to be told."""
         self.callbacks: deque[Callable[[Future[Any]], object]] = deque()
-        self.latches: deque[Latch] = deque()
+        self.latches: list[Latch] = []  # no deque: in free-threaded builds its copy isn't whole
 
     def settle(self) -> bool:
         """The answer is there: wake who waits for it alone; whether there is more to be done.
@@ -128,21 +128,18 @@ class CallFuture(Call, Future[Any]):
     """Of those who looked after it was settled for `UNWATCHED`."""
     _made: Made | None = None
 
-    def __init__(
-        self,
-        value_of: Callable[[Answer], Any],
-        waited_for: Callable[[CallFuture], bool],
-        timeout: float | None = None,
-    ) -> None:
-        """`value_of` makes the value of an answer, or raises.
+    value_of: Callable[[Answer], Any]
+    """Makes the value of an answer, or raises. Who makes a future sets this."""
+    waited_for: Callable[[CallFuture], bool]
+    """Called by who waits, again and again: it raises where waiting could never end, and says
+    whether it is to be called once more within a tick. Who makes a future sets this."""
 
-        `waited_for` is called by who waits, again and again: it raises where waiting could
-        never end, and says whether it is to be called once more within a tick.
-        """
-        # Not those of the bases: what `Future` makes there is made by the first that looks.
-        self.timeout = timeout
-        self._value_of = value_of
-        self._waited_for = waited_for
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+    else:
+        # That of `Future` makes what the first that looks makes here.
+        __init__ = object.__init__
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x} state={self._state.lower()}>"
@@ -243,7 +240,7 @@ class CallFuture(Call, Future[Any]):
         """
         if self.answer is None:
             self.answer = answer  # first: who looks later than the next line finds it
-        self._waited_for = _over  # a future that is kept keeps no connection
+        self.waited_for = _over  # a future that is kept keeps no connection
         watchers = self.__dict__.setdefault("_watchers", UNWATCHED)
         return watchers is not UNWATCHED and watchers.settle()
 
@@ -325,7 +322,7 @@ class CallFuture(Call, Future[Any]):
         try:
             while self.answer is None:
                 seconds = patience(deadline)
-                if self._waited_for(self):
+                if self.waited_for(self):
                     seconds = TICK if seconds < 0 else min(seconds, TICK)
                 if not latch.wait(seconds) and self.answer is None and is_over(deadline):
                     raise TimeoutError
@@ -340,7 +337,7 @@ class CallFuture(Call, Future[Any]):
             return made
         assert answer is not None, "it is done"
         try:
-            made = self._value_of(answer), None
+            made = self.value_of(answer), None
         except Exception as error:
             if is_strike_amid(error):
                 raise  # it says nothing of the call, which has its answer

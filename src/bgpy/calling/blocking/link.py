@@ -170,6 +170,7 @@ class Link:
             call.chain = chain
             question = Status(self.shared.numbers.draw(), stage_question(call.request, chain))
             self.sends.send(Call(), self.connection.send(question))
+        self.hand_on()
 
     # The end
 

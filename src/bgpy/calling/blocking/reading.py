@@ -63,7 +63,8 @@ class Reader:
         self._conversation = link.conversation
         self._frames = link.connection.reader
         self._receive = link.sock.recv_into
-        self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
+        self._buffer = bytearray(RECEIVE_BUFFER)
+        self._view = memoryview(self._buffer)  # gives parts without a copy
         self.turns: Turns[threading.Lock] = Turns()
         self.torn = False
         self._standby = Standby(self)
@@ -176,26 +177,31 @@ class Reader:
 
     # Reading
 
-    def read_lone(self, call: Call) -> Answer:
-        """Read until `call` has its answer: the short road (docs/design/0026)."""
-        buffer, number = self._buffer, call.request
-        if self._frames.idle:
-            self.torn = True
-            try:
-                count = self._receive(buffer)
-            except OSError as error:
-                self._not_received(error)
-            else:
-                if count > HEADER_SIZE:
-                    start, length, request = unpack_start(buffer)
-                    if start == REPLY and request == number and length == count - HEADER_SIZE:
-                        head = buffer[HEADER_SIZE:count].tobytes()
-                        self._conversation.done(call)
-                        self.torn = False
-                        return head
-                self._came(count, None)
-        while call.answer is None:
-            self._read()
+    def read_lone(self, call: Call, number: int) -> Answer | None:
+        """With the turn held: receive once, and leave if the answer of `call` has come.
+
+        The short road (docs/design/0026): what comes most is that answer, small, whole and alone.
+        """
+        if not self._frames.idle:
+            return None
+        buffer = self._buffer
+        self.torn = True
+        try:
+            count = self._receive(self._view)
+        except OSError as error:
+            self._not_received(error)
+        else:
+            if count > HEADER_SIZE:
+                start, length, request = unpack_start(buffer)
+                if start == REPLY and request == number and length == count - HEADER_SIZE:
+                    head = buffer[HEADER_SIZE:count]
+                    del self._conversation.pending[number]
+                    self.torn = False
+                    self.turns.reader = None
+                    return head
+            self._came(count, None)
+        if call.answer is not None:
+            self.turns.leave()
         return call.answer
 
     def _read(self) -> bool:
@@ -203,7 +209,7 @@ class Reader:
         target = self._frames.target
         self.torn = True
         try:
-            count = self._receive(self._buffer if target is None else target)
+            count = self._receive(self._view if target is None else target)
         except OSError as error:
             return self._not_received(error)
         return self._came(count, target)
@@ -227,7 +233,7 @@ class Reader:
             if target is not None:
                 messages = frames.filled(count)
             elif (used := self._settle_small(count)) < count or not count:
-                messages = frames.feed(self._buffer[used:count])
+                messages = frames.feed(self._view[used:count])
         except BgpyError as error:
             if is_strike(error):
                 raise
@@ -260,9 +266,9 @@ class Reader:
                 or call.answer is not None
             ):
                 break
-            if call.settle(buffer[at + HEADER_SIZE : end].tobytes()):
+            if call.settle(buffer[at + HEADER_SIZE : end]):
                 self._link.shared.finishers.post(call)
-            self._conversation.done(call)  # last, as in `_hand_out`
+            pending.pop(request, None)  # last, as in `_hand_out`
             at = end
         return at
 

@@ -38,17 +38,19 @@ class SendQueue:
 
     def __init__(self, sock: Stream) -> None:
         self._sock = sock
-        self._send: Callable[..., int] = sock.send
-        # What TLS sends never waits, and Windows has no such flag: there the socket's own
-        # time-out lets a full one be noticed.
-        self._now = 0
+        self.send_now: Callable[..., int] = sock.send
+        """The socket's own, to be called with the `flags`, if there are any."""
+        self.flags = 0
+        """Of sending, so that it doesn't wait. What TLS sends never does, and Windows has no such
+        flag: there the socket's own time-out lets a full one be noticed."""
         if sys.platform != "win32" and isinstance(sock, socket.socket):
-            self._now = socket.MSG_DONTWAIT
+            self.flags = socket.MSG_DONTWAIT
         self.waiting: deque[Outgoing] = deque()
         self.torn = False
         """Whether bytes leave, and it isn't noted yet how many: found so with the lock held,
         it was interrupted there, and nobody knows what has left."""
-        self._size = 0
+        self.size = 0
+        """Bytes that wait."""
 
     def is_due(self, pending: int) -> bool:
         """Whether what was gathered is to leave now, where `pending` requests are expected.
@@ -56,12 +58,12 @@ class SendQueue:
         A request leaves at once if nothing else is under way (a small one is one piece), or
         enough have gathered.
         """
-        return pending <= len(self.waiting) or self._size >= GATHERED
+        return pending <= len(self.waiting) or self.size >= GATHERED
 
     @property
     def is_overfull(self) -> bool:
         """Whether the next submit should wait for room."""
-        return self._size >= OVERFULL and bool(self.waiting)
+        return self.size >= OVERFULL and bool(self.waiting)
 
     def send(self, call: Call, pieces: Sequence[Piece]) -> None:
         """Send `call` behind what waits, as far as the socket takes it now.
@@ -80,18 +82,21 @@ class SendQueue:
             self.gather_one(call, piece)
             self.push()
             return
-        now = self._now
         self.torn = True
         try:
-            taken = self._send(piece, now) if now else self._send(piece)
+            taken = self.send_now(piece, self.flags) if self.flags else self.send_now(piece)
         except OSError as error:
-            taken = self._refused(error)
+            taken = self.refused(error)
         if taken == len(piece):
-            call.begun = call.left = True
+            call.left = True
         else:
-            call.begun = taken > 0
-            self.gather_one(call, memoryview(piece)[taken:])
+            self.gather_rest(call, piece, taken)
         self.torn = False
+
+    def gather_rest(self, call: Call, piece: Piece, taken: int) -> None:
+        """Add what is left of `call` in one piece, of which `taken` bytes have left."""
+        call.begun = taken > 0
+        self.gather_one(call, memoryview(piece)[taken:])
 
     def holds(self, call: Call) -> bool:
         """Whether `call` waits, or the rest of it; what came last is looked at first."""
@@ -101,23 +106,26 @@ class SendQueue:
         """Add `call` to what waits, whole or not at all."""
         last, size = len(pieces) - 1, sum(map(len, pieces))
         self.waiting.extend([(call, piece, at == last) for at, piece in enumerate(pieces)])
-        self._size += size
+        self.size += size
 
     def gather_one(self, call: Call, piece: Piece) -> None:
         """As `gather`, of a call in one piece."""
         self.waiting.append((call, piece, True))
-        self._size += len(piece)
+        self.size += len(piece)
 
     def push(self) -> None:
         """Send what the socket takes now; raises `OSError` if the connection is lost."""
         while self.waiting and not self.torn:
-            pieces, size = self._next()
+            pieces, size, count = self._next()
             self.torn = True
             try:
                 taken = self._take(pieces)
             except OSError as error:
-                taken = self._refused(error)
-            self._note(taken)
+                taken = self.refused(error)
+            if taken == size and count == len(self.waiting):
+                self._note_all()
+            else:
+                self._note(taken)
             self.torn = False
             if taken < size:
                 return
@@ -126,15 +134,27 @@ class SendQueue:
         """Forget a call of which nothing has left."""
         kept = [outgoing for outgoing in self.waiting if outgoing[0] is not call]
         self.waiting = deque(kept)
-        self._size = sum(len(piece) for _, piece, _ in kept)
+        self.size = sum(len(piece) for _, piece, _ in kept)
 
     def clear(self) -> None:
         """Forget all."""
         self.waiting.clear()
-        self._size = 0
+        self.size = 0
 
-    def _next(self) -> tuple[list[Piece], int]:
-        """What leaves in one system call: small requests together, and their size."""
+    def _next(self) -> tuple[list[Piece], int, int]:
+        """What leaves in one system call, its size, and how much of what waits it is.
+
+        Small requests are put together.
+        """
+        if self.size <= 2 * GATHERED:
+            together = [piece for _, piece, _ in self.waiting]
+            size = sum(map(len, together))  # who was interrupted may not have counted some
+            if len(together) > 1 and size <= 2 * GATHERED:
+                return [b"".join(together)], size, len(together)
+        return self._next_few()
+
+    def _next_few(self) -> tuple[list[Piece], int, int]:
+        """As `_next`, where not all that waits is small."""
         together: list[Piece] = []
         size = 0
         for _, piece, _ in islice(self.waiting, MOST_PIECES):
@@ -143,20 +163,20 @@ class SendQueue:
             if size >= 2 * GATHERED:
                 break
         if len(together) > 1 and size <= 2 * GATHERED:
-            return [b"".join(together)], size
-        return together, size
+            return [b"".join(together)], size, len(together)
+        return together, size, len(together)
 
     def _take(self, pieces: list[Piece]) -> int:
         """Bytes that the socket takes now."""
-        if not self._now and not poll(self._sock, 0.0, WRITABLE):
+        if not self.flags and not poll(self._sock, 0.0, WRITABLE):
             return 0  # it would wait
         if sys.platform == "win32" or len(pieces) == 1:
-            return self._send(pieces[0], self._now) if self._now else self._send(pieces[0])
-        if self._now and isinstance(self._sock, socket.socket):
-            return self._sock.sendmsg(pieces, (), self._now)
+            return self.send_now(pieces[0], self.flags) if self.flags else self.send_now(pieces[0])
+        if self.flags and isinstance(self._sock, socket.socket):
+            return self._sock.sendmsg(pieces, (), self.flags)
         return self._sock.sendmsg(pieces)
 
-    def _refused(self, error: OSError) -> int:
+    def refused(self, error: OSError) -> int:
         """Bytes that a socket took which raised `error`: none, if it only has no room now."""
         if is_strike(error):
             raise error  # a signal handler's: nobody knows what has left
@@ -165,10 +185,16 @@ class SendQueue:
         self.torn = False  # it took nothing
         raise error
 
+    def _note_all(self) -> None:
+        """Take off all that waits."""
+        for call, _, _ in self.waiting:
+            call.left = True
+        self.clear()
+
     def _note(self, taken: int) -> None:
         """Take `taken` bytes off what waits first."""
         waiting = self.waiting
-        self._size -= taken
+        self.size -= taken
         while taken:
             call, piece, last = waiting[0]
             call.begun = True
@@ -179,4 +205,4 @@ class SendQueue:
             waiting.popleft()
             call.left = last
         if not waiting:
-            self._size = 0  # whoever was interrupted while it gathered may not have counted
+            self.size = 0  # whoever was interrupted while it gathered may not have counted

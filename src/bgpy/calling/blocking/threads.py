@@ -25,15 +25,22 @@ class Presence(threading.local):
     that finds it held comes from a signal handler or a ``__del__`` that interrupts that
     work, so it must touch none of the client's locks. Only its own thread ever holds it.
 
-    ``turn`` is held by ``with`` while the thread reads for the client; see `turns`.
+    ``turn`` is held by ``with`` while the thread reads for the client; see `turns`. It alone is
+    held on the short road of a lone call (`shortcut`), and says the same there. For a moment the
+    standby may have it, when the thread was struck down: a call that comes just then is
+    taken for one inside, and makes its way without the client's locks.
     """
 
     # Found where the collector runs a `__del__` before a new thread has its own: as inside.
     inside = _HELD
 
     def __init__(self) -> None:
-        self.inside = threading.Lock()
         self.turn = threading.Lock()
+        self.inside = threading.Lock()  # last: until then it is found as inside
+
+    def is_inside(self) -> bool:
+        """Whether this thread is in the midst of the client's work."""
+        return self.inside.locked() or self.turn.locked()
 
 
 def start(run: Callable[..., object], *args: Any) -> bool:

@@ -2,7 +2,7 @@
 
 ::
 
-    nobody ──enter_lone──► a caller that waits ──leave──► nobody     a lone call: no hand-over
+    nobody ──`shortcut`──► a caller that waits ──leave──► nobody     a lone call: no hand-over
        └──enter──► a caller ◄── others come and sleep, the standby is asked
                       └──leaves, or is struck down──► the standby reads ──rest──► nobody
 
@@ -10,6 +10,10 @@ A turn is a lock of the thread that reads, which holds it by ``with`` as long as
 whatever is raised there, the lock is released, and by that alone the standby, which waits
 for it, knows that it is its turn. So nothing that an interrupted thread would have to do
 is needed by others. The standby is a thread of bgpy's, which no signal handler runs in.
+
+A lone call takes the turn in `shortcut`, where that is written out: only if nobody has it and the
+standby wasn't asked, so that no mark can have been left of a read that was struck down. It holds
+its turn's lock before that, so it needn't look again whether it still has the turn.
 
 A thread that would have to sleep sees to it first that the standby was asked. It is
 asked first and noted as such second: if that is interrupted in between it is asked again.
@@ -44,16 +48,6 @@ class Turns(Generic[Turn]):
         """
         if self.asked or (self.reader is not None and self.reader is not turn):
             return False  # one's own is left from a call that was struck down
-        self.reader = turn
-        return True
-
-    def enter_lone(self, turn: Turn) -> bool:
-        """As `enter`, where nobody has read since the last one left, and none was struck.
-
-        So no mark can have been left of a read that was struck down.
-        """
-        if self.asked or self.reader is not None:
-            return False
         self.reader = turn
         return True
 
