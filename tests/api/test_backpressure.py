@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def deaf() -> Iterator[Callable[[Handle], Client]]:
     for client in clients:
         channel = client._caller.channel
         if channel is not None:
-            channel.link.sock.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # the server has dropped it
+                channel.link.sock.shutdown(socket.SHUT_RDWR)
             read_again(channel)  # of the end: closing waits for it
         client.close()
 
