@@ -15,7 +15,7 @@ import pytest
 
 from bgpy import Client, Handle, ServerGone, respond
 from tests.support.gate import Gate
-from tests.support.peers import wait_until
+from tests.support.peers import insist, wait_until
 from tests.support.tasks.counting import TASKS, count
 
 Start = Callable[..., tuple[Handle, Client]]
@@ -102,8 +102,7 @@ def test_second_signal_ends_the_server_at_once(start: Start, gate: Gate, free_po
     client.initialize(*TASKS)
     client.execute({"run": gate.passing()})
     gate.wait()
-    os.kill(handle.pid, signal.SIGTERM)
-    os.kill(handle.pid, signal.SIGINT)
+    insist(handle.pid, lambda: not handle.is_alive())
     assert handle.wait(30)
     assert start(port=handle.port)[0].is_alive()
 

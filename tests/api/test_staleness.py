@@ -343,3 +343,83 @@ def test_warnings_that_are_errors_reach_who_called_as_they_are(start: Start, mod
         assert second.call({}) == "OLD"
         first.close()
         second.close()
+
+
+EDITED_EXIT = """
+import sys, warnings
+from bgpy import Client, NoResponse, Server, StaleCodeWarning, respond
+
+def init_task():
+    return ["precious"]
+
+def exec_task(client_socket, state, args):
+    respond(client_socket, state)
+
+def exit_task(client_socket, state, args):
+    pass
+
+first = Server().run_background()
+client = Client(first.address)
+client.initialize(init_task, exec_task, exit_task)
+if sys.argv[1] == "another client":
+    client = Client(first.address)
+
+def exec_task(client_socket, state, args):
+    respond(client_socket, len(state))
+
+def exit_task(client_socket, state, args):
+    respond(client_socket, state)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("error", StaleCodeWarning)
+    try:
+        client.terminate(await_response=True)
+    except StaleCodeWarning as warning:
+        print(*warning.differences)
+    print(client.call({}))
+    client.terminate()
+with Server().run_background() as second, Client(second.address) as client:
+    client.initialize(init_task, exec_task, exit_task)
+    def exec_task(client_socket, state, args): pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        print(client.terminate(await_response=True))
+"""
+
+
+@pytest.mark.parametrize("asks", ["that client", "another client"])
+def test_terminate_warns_before_another_exit_task_takes_the_state(
+    script: Script, asks: str
+) -> None:
+    """As after an edit in a notebook; it says nothing of tasks that are to be replaced."""
+    process = script(EDITED_EXIT, asks, stdout=subprocess.PIPE)
+    assert process.communicate(timeout=100)[0].splitlines() == [
+        "__main__.exit_task",
+        "['precious']",
+        "['precious']",
+    ]
+
+
+OTHERS = """
+import warnings
+from bgpy import Client, Server, respond
+
+def exit_task(client_socket, state, args):
+    respond(client_socket, "mine")
+
+def _tasks():
+    def exit_task(client_socket, state, args):
+        respond(client_socket, "other")
+    return (lambda: None), (lambda *_: None), exit_task
+
+warnings.simplefilter("error")
+with Server().run_background() as handle, Client(handle.address) as client:
+    client.initialize(*_tasks())
+    print(Client(handle.address).terminate(await_response=True))
+"""
+
+
+def test_terminate_says_nothing_of_a_server_with_other_tasks(script: Script) -> None:
+    """A script's own exit_task is no version of one that has another name."""
+    process = script(OTHERS, stdout=subprocess.PIPE)
+    assert process.communicate(timeout=100)[0].splitlines() == ["other"]

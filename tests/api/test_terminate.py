@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from bgpy import Client, DecodeError, Handle, NoResponse, NotRunning, ServerGone, respond
+from bgpy import (
+    Client,
+    DecodeError,
+    EncodeError,
+    Handle,
+    Limits,
+    MessageTooLarge,
+    NoResponse,
+    NotRunning,
+    ServerGone,
+    respond,
+)
 from tests.support.gate import Gate
 from tests.support.tasks.counting import TASKS, count
 
@@ -216,3 +228,54 @@ def test_every_one_returns_when_several_threads_terminate(start: Start, gate: Ga
         for each in ended:
             assert each.exception(30) is None or isinstance(each.exception(), ConnectionError)
     assert handle.wait(30)
+
+
+def _respond_with_state(client_socket: Any, state: Any, args: Any) -> None:
+    respond(client_socket, state)
+
+
+def _respond_with_length(client_socket: Any, state: Any, args: Any) -> None:
+    respond(client_socket, len(state["log"]))
+
+
+def _with_lock() -> Any:
+    return {"log": ["precious"], "lock": threading.Lock()}
+
+
+def _with_too_much() -> Any:
+    return {"log": ["precious"], "data": bytes(2**20)}
+
+
+@pytest.mark.parametrize(
+    ("init_task", "error"), [(_with_lock, EncodeError), (_with_too_much, MessageTooLarge)]
+)
+def test_terminate_keeps_the_server_whose_response_cannot_be_sent(
+    start: Start, init_task: Any, error: type[Exception]
+) -> None:
+    """The state would be lost with it; it stays, the error says so, and `terminate` still ends."""
+    handle, client = start(limits=Limits(max_message=2**19))
+    client.initialize(init_task, _respond_with_length, _respond_with_state)
+    for _ in range(2):
+        with pytest.raises(error, match="keeps its state and keeps serving") as caught:
+            client.terminate(await_response=True)
+        assert "can stay in the state" not in str(caught.value)
+    with Client(handle.address) as other:
+        assert other.call({}) == client.call({}) == 1
+        assert other.terminate() == RECEIVED
+    assert not handle.is_alive()
+
+
+def _fail_otherwise(client_socket: Any, state: Any, args: Any) -> None:
+    try:
+        respond(client_socket, state)
+    except EncodeError as error:
+        raise LookupError("no goodbye") from error
+
+
+def test_terminate_ends_the_server_whose_exit_task_knew_better(start: Start) -> None:
+    """An error of its own is what it raises, as ever."""
+    handle, client = start()
+    client.initialize(_with_lock, _nothing, _fail_otherwise)
+    with pytest.raises(LookupError, match="no goodbye"):
+        client.terminate(await_response=True)
+    assert not handle.is_alive()

@@ -37,7 +37,7 @@ from bgpy.state.tokens import keep_token
 from bgpy.wire.handshake import MAGIC, SERVER_HELLO_SIZE, Refusal
 from tests.support.gate import Gate
 from tests.support.namespaces import ADDRESSES, two_hosts
-from tests.support.peers import wait_until
+from tests.support.peers import insist, wait_until
 from tests.support.proxy import Proxy
 from tests.support.tasks.counting import TASKS
 from tests.support.thief import answer, thief_that
@@ -302,7 +302,7 @@ def test_doctor_says_how_a_server_ended_as_it_was(
                     gate.wait()
                     os.kill(pid, signal.SIGINT)
                     wait_until(lambda: "is ending" in _doctor(place).output, "the first has come")
-                    os.kill(pid, signal.SIGTERM)
+                    insist(pid, running.done)
                     assert isinstance(running.exception(30), BgpyError)
             assert ended()
         finally:

@@ -29,7 +29,7 @@ from bgpy.calling.blocking import dialling
 from bgpy.errors import NotBgpy, Unreachable
 from bgpy.serving.io import listener
 from tests.support.gate import Gate
-from tests.support.peers import wait_until
+from tests.support.peers import insist, wait_until
 from tests.support.served import TOKEN
 from tests.support.tasks.counting import TASKS
 
@@ -314,8 +314,9 @@ def test_socket_is_removed_when_a_signal_ends_the_server(
         if how == "two signals":
             client.execute({"run": gate.passing()})
             gate.wait()
-            os.kill(handle.pid, signal.SIGTERM)
-        os.kill(handle.pid, signal.SIGINT)
+            insist(handle.pid, lambda: not handle.is_alive())
+        else:
+            os.kill(handle.pid, signal.SIGINT)
         assert handle.wait(30)
     assert os.listdir(folder) == []
 

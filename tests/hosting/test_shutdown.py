@@ -22,7 +22,7 @@ from bgpy.hosting.shutdown import Shutdown
 from bgpy.state import records
 from bgpy.tasks.lifecycle import Kind
 from tests.support.command import COMMAND
-from tests.support.peers import wait_until
+from tests.support.peers import insist, wait_until
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -45,6 +45,8 @@ def exec_task(client_socket, state, args):
 def exit_task(client_socket, state, args):
     print("exit_task ran", file=sys.stderr)
 """
+
+AGAIN = "SIGINT or SIGTERM, at least 1 s later, ends it at once"
 
 
 @pytest.fixture
@@ -88,8 +90,8 @@ def test_first_signal_is_told_while_the_task_runs_and_the_second_when_it_ends_th
         process.send_signal(signal.SIGINT)
         first = _until(process.stderr, "SIGINT received")[-1]
         assert "when the running task has finished" in first
-        assert "a second SIGINT or SIGTERM ends it at once, without exit_task" in first
-        process.send_signal(signal.SIGTERM)
+        assert f"a second {AGAIN}, without exit_task" in first
+        insist(process.pid, lambda: process.poll() is not None)
         last = process.stderr.read()
     assert process.wait() == 128 + signal.SIGTERM
     assert "second signal, SIGTERM" in last
@@ -114,8 +116,7 @@ def test_end_of_a_background_server_by_a_second_signal_stands_in_its_log(
             _wait_for(handle, "asked the server to end")
             os.kill(handle.pid, signal.SIGINT)
             _wait_for(handle, "SIGINT received: the server ends when the running task")
-            os.kill(handle.pid, signal.SIGTERM)
-            assert handle.wait(30)
+            insist(handle.pid, lambda: not handle.is_alive())
             ends.join()
     finally:
         handle.kill()
@@ -130,7 +131,7 @@ def test_end_of_a_background_server_by_a_second_signal_stands_in_its_log(
 
 
 ENDS_IN_ORDER = """
-import pathlib, sys
+import pathlib, sys, time
 def init_task(): pass
 def exec_task(client_socket, state, args): pass
 def exit_task(client_socket, state, args): pathlib.Path(__file__).with_suffix(".ran").touch()
@@ -156,6 +157,20 @@ def test_server_whose_terminal_is_closed_ends_in_order(tmp_path: Path) -> None:
     assert "SIGHUP received: the server ends" in log.read_text()
     assert init_file.with_suffix(".ran").exists()
     assert records.find_dead(address) is None
+
+
+def test_signal_that_is_delivered_twice_cuts_no_exit_task_short(tmp_path: Path) -> None:
+    """As by ``timeout``, which passes the terminal's on, or signals the process and its group."""
+    init_file = tmp_path / "twice_tasks.py"
+    init_file.write_text(ENDS_IN_ORDER.replace("pathlib.Path(", "time.sleep(0.2); pathlib.Path("))
+    handle = Server("127.0.0.1", 0, init_file=init_file).run_background()
+    try:
+        os.kill(handle.pid, signal.SIGINT)
+        os.kill(handle.pid, signal.SIGTERM)
+        assert handle.wait(30)
+    finally:
+        handle.kill()
+    assert init_file.with_suffix(".ran").exists(), _log(handle)
 
 
 def test_hangups_end_a_background_server_in_order_and_never_at_once(tmp_path: Path) -> None:
@@ -206,6 +221,22 @@ class Ends:
         change()
 
 
+class Clock:
+    """The time as `Shutdown` reads it."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(shutdown, "monotonic", clock)
+    return clock
+
+
 @pytest.fixture
 def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The codes with which the process would have ended."""
@@ -226,6 +257,7 @@ def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 )
 def test_second_signal_says_what_it_cost(
     codes: list[int],
+    clock: Clock,
     caplog: pytest.LogCaptureFixture,
     running: Kind | None,
     closing: bool,
@@ -236,13 +268,14 @@ def test_second_signal_says_what_it_cost(
     asked = Shutdown(Ends(running), lambda why: removed.append(list(codes)))
     asked.handle(signal.SIGINT, None)
     asked.closing = closing
+    clock.now += shutdown.DOUBLED
     asked.handle(signal.SIGTERM, None)
     assert (codes, removed) == ([128 + signal.SIGTERM], [[]])
     assert said in caplog.messages[-1]
 
 
 def test_one_signal_that_both_threads_see_counts_once(
-    codes: list[int], caplog: pytest.LogCaptureFixture
+    codes: list[int], clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In either order it is told once; a second ends the process once, whoever sees it first."""
     for order in ("handle first", "poller first"):
@@ -256,12 +289,46 @@ def test_one_signal_that_both_threads_see_counts_once(
                     step()
                 assert (server.interrupts, codes) == (1, [])
                 assert len(caplog.messages) == caplog_before + 1
+                clock.now += shutdown.DOUBLED
                 steps[1]()
                 steps[0]()
         finally:
             signal.signal(signal.SIGINT, before)
         assert codes == [128 + signal.SIGINT]
         codes.clear()
+
+
+HANDLED, SEEN = "handled", "seen"
+
+
+@pytest.mark.parametrize(
+    ("signals", "ends"),
+    [
+        pytest.param([(0, SEEN), (0, HANDLED), (0.005, SEEN), (0.005, HANDLED)], False, id="copy"),
+        pytest.param([(0, HANDLED), (0, SEEN), (0.9, HANDLED), (1.1, HANDLED)], True, id="third"),
+        pytest.param([(0, HANDLED), (0, SEEN), (0.005, SEEN), (60, HANDLED)], False, id="C keeps"),
+        pytest.param([(0, SEEN), (0.005, SEEN), (60, HANDLED)], False, id="C keeps both"),
+        pytest.param([(0, HANDLED), (0, SEEN), (2, HANDLED)], True, id="a loop has the descriptor"),
+        pytest.param([(0, SEEN), (0.005, SEEN), (0.1, HANDLED), (2, HANDLED)], True, id="then too"),
+        pytest.param([(0, SEEN), (2, SEEN)], True, id="second, while C keeps the first"),
+    ],
+)
+def test_copy_of_a_signal_is_no_second_one(
+    codes: list[int], clock: Clock, signals: list[tuple[float, str]], ends: bool
+) -> None:
+    """Whenever which thread learns of it: only one that comes a second later ends at once."""
+    asked = Shutdown(Ends(Kind.EXIT), lambda why: None)
+    before = signal.signal(signal.SIGTERM, asked.handle)
+    try:
+        for after, thread in signals:
+            clock.now = 100 + after
+            if thread == SEEN:
+                asked.seen(signal.SIGTERM)
+            else:
+                asked.handle(signal.SIGTERM, None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert codes == [128 + signal.SIGTERM] * ends
 
 
 def test_signal_that_a_task_handles_itself_is_not_counted(codes: list[int]) -> None:
@@ -275,7 +342,10 @@ def test_signal_that_a_task_handles_itself_is_not_counted(codes: list[int]) -> N
 
 
 def test_last_line_is_written_though_the_thread_that_was_struck_holds_the_log(
-    codes: list[int], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    codes: list[int],
+    clock: Clock,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It was in the middle of logging: no other thread can log before the process ends."""
     monkeypatch.setattr(shutdown, "LAST_WORDS", 0.1)
@@ -286,6 +356,7 @@ def test_last_line_is_written_though_the_thread_that_was_struck_holds_the_log(
     handler.acquire()
     try:
         asked.handle(signal.SIGINT, None)
+        clock.now += shutdown.DOUBLED
         asked.handle(signal.SIGINT, None)
     finally:
         handler.release()

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpy.serving.budget import Budget
-from bgpy.serving.job import Job, SmallJob
+from bgpy.serving.job import Job
 from bgpy.serving.lines import JOB, Lines
+from bgpy.serving.outbox import Outbox
+from bgpy.serving.small import SmallJob
 from bgpy.tasks.lifecycle import EXEC, INIT
 from bgpy.wire.messages import Execute, Init, Message
 
@@ -27,12 +29,17 @@ class Asker:
     def reply(self, request: int, packed: object, error: bool, more: bool) -> None:
         raise AssertionError("nobody is answered")
 
+    def send_small(self, piece: bytes, more: bool) -> None:
+        raise AssertionError("nobody is answered")
+
     def pause(self) -> None:
         raise AssertionError("nobody is paused")
 
 
 def _job(owner: str, request: int, size: int = 10) -> Job:
-    return SmallJob(Asker(owner.encode()), request, bytes(size))
+    job = SmallJob(Outbox(lambda action: None), Asker(owner.encode()), request, bytes(size), None)
+    job.size = size
+    return job
 
 
 class Bench:

@@ -241,6 +241,23 @@ def test_finish_gives_a_reason_only_when_the_failure_is_one_of_ours(
     assert bool(message.traceback) is (reason is Reason.TASK)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [(Result.UNREADABLE, TypeError("no")), (Result.UNSENT, EncodeError("no"))],
+)
+def test_finish_of_an_exit_says_whether_the_server_keeps_serving(
+    result: Result, error: Exception, waits: bool
+) -> None:
+    """A client waits for the server's end after any failure that a task might have raised."""
+    outbox = _outbox()
+    job, peer, client_socket = _job(Kind.EXIT, waits, outbox)
+    outbox.finish(job, client_socket, Outcome(result, error))
+    (message,) = peer.sent
+    assert message.reason == Reason.KEEPS_SERVING
+    assert message.traceback
+
+
 def test_reply_carries_the_request_id_when_the_caller_waits() -> None:
     """The reply finds its way to the call."""
     outbox = _outbox()

@@ -79,7 +79,7 @@ class Desk:
 
     def __init__(self, has_init_file: bool = False, memory: int = 2**30) -> None:
         self.drained: list[bytes] = []
-        self.engine = SimpleNamespace(initialized=True, run=None)
+        self.engine = SimpleNamespace(initialized=True, run=None, run_small=None)
         self.budget = Budget(memory)
         self.jobs: JobQueue[Job] = JobQueue(MOST, 2**20, self.drained.append, self.budget)
         self.outbox = Outbox(lambda change: None)

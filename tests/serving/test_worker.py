@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +22,14 @@ from bgpy.serving.ending import Ending, EndingState
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
+from bgpy.serving.small import SmallJob
 from bgpy.serving.worker import Worker
 from bgpy.tasks.client_socket import ClientSocket, Deferred
 from bgpy.tasks.current import TaskThread
 from bgpy.tasks.engine import Finished
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.tasks.signatures import Functions
+from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.messages import (
     Execute,
     Exit,
@@ -38,6 +41,7 @@ from bgpy.wire.messages import (
     ReceiptCode,
     Reply,
 )
+from bgpy.wire.small import REPLY, unpack_start
 from tests.support.outlets import Outlet, through
 from tests.support.packed import encode, encode_tasks
 from tests.support.strikes import Struck, strike
@@ -63,6 +67,11 @@ class Peer:
         head, buffers, code = packed
         self.send(Reply(request, head, buffers, code=code, error=error))
 
+    def send_small(self, piece: bytes, more: bool) -> None:
+        start, length, request = unpack_start(piece)
+        assert (start, length) == (REPLY, len(piece) - HEADER_SIZE)
+        self.send(Reply(request, piece[HEADER_SIZE:]))
+
     def value(self) -> Any:
         """What the one message holds."""
         (message,) = self.sent
@@ -80,7 +89,9 @@ class Peer:
 class Bench:
     """A worker with a queue and tasks of the test's."""
 
-    def __init__(self, init_file: Load | None = None) -> None:
+    def __init__(self, init_file: Load | None = None, small: bool = False) -> None:
+        """With `small` what can be is a small job, whose road is shorter."""
+        self.small = small
         self.engine = InlineEngine(Catalogue(), init_file)
         self.jobs = JobQueue(100, 2**20, lambda owner: None)
         self.later: list[Callable[[], None]] = []
@@ -134,9 +145,18 @@ class Bench:
     def execute(self, args: Any = None, wait: bool = True, limit: int = 2**20) -> Peer:
         packed = encode({} if args is None else args, "args")
         peer = Peer(limit)
-        message = Execute(2, packed.head, packed.buffers, payload.PICKLE, packed.code, wait)
-        self.run(Job(Kind.EXEC, peer, message, wait))
+        if packed.code or packed.buffers or not wait:
+            message = Execute(2, packed.head, packed.buffers, payload.PICKLE, packed.code, wait)
+            self.run(Job(Kind.EXEC, peer, message, wait))
+        else:
+            self.run(self.executes(peer, 2, packed.head))
         return peer
+
+    def executes(self, peer: Peer, request: int, head: bytes) -> Job:
+        """The job of an execute whose client waits."""
+        if self.small:
+            return SmallJob(self.outbox, peer, request, head, None)
+        return Job(Kind.EXEC, peer, Execute(request, head, wait=True), True)
 
     def exit(self, wait: bool) -> Peer:
         packed = encode({}, "args")
@@ -146,9 +166,12 @@ class Bench:
         return peer
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
+ROADS = pytest.mark.parametrize("small", [False, True], ids=["general", "small"])
+
+
+@pytest.fixture(params=[False, True], ids=["general", "small"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return Bench(small=request.param)
 
 
 def test_run_initialises_once_when_two_clients_bring_tasks(bench: Bench) -> None:
@@ -471,6 +494,24 @@ def test_interrupt_while_an_exit_waits_ends_the_server_though_it_is_unreadable(
     assert ran == [{"await_response": False}]
 
 
+def test_interrupt_ends_the_server_whose_exit_cannot_respond(bench: Bench) -> None:
+    """The client's exit is over, and the server's own, which needs no response, is the last."""
+    ran: list[bool] = []
+
+    def exit_task(client_socket: ClientSocket, state: Any, args: Any) -> None:
+        ran.append(args["await_response"])
+        client_socket.respond(threading.Lock())
+
+    bench.has_tasks(lambda *_: None, exit_task)
+    asked = _exit(3, encode({}, "args").head, wait=True)
+    bench.run(asked)
+    assert (_answers(asked), bench.exits) == (["KEEPS_SERVING"], 0)
+    assert bench.ending.state is EndingState.SERVING
+    bench.worker.interrupted()
+    _until_idle(bench)
+    assert (ran, bench.exits) == ([True, False], 1)
+
+
 class Elsewhere:
     """An engine that runs nothing until the test says so."""
 
@@ -489,6 +530,9 @@ class Elsewhere:
             return Outcome(Result.DONE)
         self.begun.append((kind, client_socket))
         return None
+
+    def run_small(self, head: bytes, client_socket: ClientSocket) -> Outcome | None:
+        return self.run(Kind.EXEC, (head, (), False), client_socket)
 
 
 def test_worker_ends_a_call_later_when_the_engine_runs_it_elsewhere(bench: Bench) -> None:
@@ -516,14 +560,15 @@ def test_worker_ends_a_call_later_when_the_engine_runs_it_elsewhere(bench: Bench
     assert (_answers(exit_job), bench.exits) == (["Receipt"], 1)
 
 
-def test_work_answers_each_call_wherever_it_is_struck() -> None:
+@ROADS
+def test_work_answers_each_call_wherever_it_is_struck(small: bool) -> None:
     """An exception between any two lines of bgpy's, outside of the task, costs one call at most.
 
     The call is run once at most, it has an answer, the next one runs, and no lock is left.
     """
     args = encode({}, "args").head
     for at in itertools.count():
-        bench = Bench()
+        bench = Bench(small=small)
         ran: list[int] = []
 
         def exec_task(client_socket: Any, state: Any, args: Any, ran: list[int] = ran) -> None:
@@ -533,7 +578,7 @@ def test_work_answers_each_call_wherever_it_is_struck() -> None:
         bench.has_tasks(exec_task)
         peers = [Peer(), Peer()]
         for peer in peers:
-            bench.jobs.push(Job(Kind.EXEC, peer, Execute(2, args, wait=True), True), peer.client_id)
+            bench.jobs.push(bench.executes(peer, 2, args), peer.client_id)
         through_before = False
         try:
             through_before = strike(at, bench.worker.work, within=("bgpy/serving", "bgpy/engines"))
@@ -556,29 +601,31 @@ Twice = Callable[["Bench", Callable[..., None]], None]
 
 
 def _strikes_in_run(bench: Bench, strike_once: Callable[..., None]) -> None:
-    run = bench.worker._run
+    def then_strikes(run: Callable[..., Any]) -> Callable[..., Any]:
+        def struck(*args: Any) -> Any:
+            outcome = run(*args)
+            strike_once()
+            return outcome
 
-    def struck(*args: Any) -> Any:
-        outcome = run(*args)
-        strike_once()
-        return outcome
+        return struck
 
-    bench.worker._run = struck
+    worker = bench.worker
+    worker._run, worker._run_small = then_strikes(worker._run), then_strikes(worker._run_small)
 
 
 def _strikes_after_it(bench: Bench, strike_once: Callable[..., None]) -> None:
     bench.worker._ran = strike_once
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize(("kind", "small"), [*((kind, False) for kind in Kind), (Kind.EXEC, True)])
 @pytest.mark.parametrize("where", [_strikes_in_run, _strikes_after_it])
-def test_work_answers_a_call_that_is_struck_twice(kind: Kind, where: Twice) -> None:
+def test_work_answers_a_call_that_is_struck_twice(kind: Kind, small: bool, where: Twice) -> None:
     """The second strike falls while the first is put right, wherever; the call carries one.
 
     An exit still ends the server, and the next call is served.
     """
     for at in itertools.count():
-        bench = Bench()
+        bench = Bench(small=small)
         ran: list[int] = []
         bench.has_tasks(lambda *_, ran=ran: ran.append(1), lambda *_, ran=ran: ran.append(2))
         peer = Peer()
@@ -588,7 +635,7 @@ def test_work_answers_a_call_that_is_struck_twice(kind: Kind, where: Twice) -> N
             bench.worker.settle()
         else:
             init = Job(kind, peer, Init(3, b"not looked at"), False)
-            execute = Job(kind, peer, Execute(3, head, wait=True), True)
+            execute = bench.executes(peer, 3, head)
             bench.jobs.push(init if kind is Kind.INIT else execute, peer.client_id)
         blows = iter([LookupError("the first blow")])
 
@@ -627,7 +674,7 @@ def test_interrupt_ends_a_started_call_that_strikes_have_left(bench: Bench, kind
         bench.ending.ask(Job(kind, peer, Exit(3, head, wait=True), True))
         bench.worker.settle()
     else:
-        bench.jobs.push(Job(kind, peer, Execute(3, head, wait=True), True), peer.client_id)
+        bench.jobs.push(bench.executes(peer, 3, head), peer.client_id)
     strikes = iter([LookupError("one"), LookupError("two")])
     bench.worker._ran = lambda: (_ for _ in ()).throw(next(strikes))
     settle = bench.worker.settle

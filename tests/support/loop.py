@@ -20,7 +20,10 @@ LONG = 30.0
 class Jobs(deque[Callable[[], object]]):
     """What waits for the task thread."""
 
-    taken: Callable[[], object] | None = None
+    taken: Any = None
+    row = None
+
+    def spill(self) -> None: ...
 
     @property
     def count(self) -> int:

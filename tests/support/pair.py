@@ -53,7 +53,7 @@ class SessionOwner:
         self.messages.append(message)
         self.came.release()
 
-    def take_row(self, session: Session, data: memoryview, size: int) -> int:
+    def take_row(self, session: Session, data: memoryview, size: int, alone: bool) -> int:
         return 0
 
     def take_alone(self, session: Session, data: memoryview, size: int) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,18 @@ def wait_until(truth: Callable[[], Any], what: str) -> None:
     while not truth():
         assert time.monotonic() < end, f"never came true: {what}"
         time.sleep(0.005)
+
+
+def insist(pid: int, ended: Callable[[], bool]) -> None:
+    """Send SIGTERM as an impatient user does, until one of them isn't the first any more."""
+
+    def has_ended() -> bool:
+        if not ended():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        return ended()
+
+    wait_until(has_ended, "a second signal ends the server")
 
 
 class RawClient(Peer):

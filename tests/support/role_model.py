@@ -47,7 +47,7 @@ class World(NamedTuple):
     at_once: bool = False  # the task thread polls without waiting
     alone: bool = False  # what the poll found was one request, which is taken
     ready: tuple[int | str, ...] = ()  # what the poll found, yet to be handled
-    poller: str = ""
+    poller: str = "task"
     bell: bool = False
     wakes: bool = False
     queue: tuple[Job, ...] = ()
@@ -143,7 +143,7 @@ class Model:
         return [("poll is due", w._replace(task="say"))]
 
     def say(self, w: World) -> list[Step]:
-        _, w = self.call(w, lambda role: setattr(role, "asked", True))
+        _, w = self.call(w, lambda role: setattr(role, "running", False))
         return [("say", w._replace(task="ask"))]
 
     def ask(self, w: World) -> list[Step]:
@@ -158,12 +158,11 @@ class Model:
         return [("enter", w._replace(task="own"))] if free else []
 
     def own(self, w: World) -> list[Step]:
-        _, w = self.call(w, lambda role: setattr(role, "asked", False))
-        return [("own", w._replace(task="part" if w.draining else "changes", poller="task"))]
+        return [("own", w._replace(task="part" if w.draining else "changes"))]
 
     def part(self, w: World) -> list[Step]:
         _, w = self.call(w, lambda role: role.polling.release())
-        return [("part", w._replace(task="close", poller=""))]
+        return [("part", w._replace(task="close"))]
 
     def struck(self, w: World) -> World:
         """What is done when an exception leaves the step that comes next."""
@@ -175,14 +174,11 @@ class Model:
         return w._replace(task="top", told=False, alone=False, ready=(), draining=False)
 
     def let_go(self, w: World) -> World:
-        """The end of `with polling` and of the `finally` within it."""
-        _, w = self.call(w, lambda role: role.polling.release())
-        return w._replace(poller="")
+        """The end of `with polling`."""
+        return self.call(w, lambda role: role.polling.release())[1]
 
     def timeout(self, w: World) -> list[Step]:
         at_once = w.has_jobs or w.stopping or w.interrupted
-        if not at_once:
-            _, w = self.call(w, lambda role: setattr(role, "running", False))
         return [("timeout", w._replace(task="select", at_once=at_once))]
 
     def task_changes(self, w: World) -> list[Step]:
@@ -192,9 +188,13 @@ class Model:
         ready = found(w)
         if not ready and not w.at_once:
             return []
-        first = ready[0] if len(ready) == 1 and not w.at_once else None
-        alone = isinstance(first, int) and w.inbox[first] == 1
-        return [("select", w._replace(task="handle", ready=ready, alone=alone))]
+        if w.at_once:
+            return [("select", w._replace(task="handle", ready=ready))]
+        alone = [isinstance(each, int) and w.inbox[each] == 1 for each in ready]
+        return [
+            ("select one", w._replace(task="handle", ready=(each,), alone=one))
+            for each, one in zip(ready, alone, strict=True)
+        ]
 
     def task_handle(self, w: World) -> list[Step]:
         return [("handle", handled(w) if w.ready else w._replace(task="leave"))]
@@ -203,7 +203,7 @@ class Model:
         told = w.at_once or w.has_jobs
         if told:
             _, w = self.call(w, lambda role: setattr(role, "running", True))
-        return [("leave", w._replace(task="release", poller="", told=told))]
+        return [("leave", w._replace(task="release", told=told))]
 
     def release(self, w: World) -> list[Step]:
         _, w = self.call(w, lambda role: role.polling.release())
@@ -284,8 +284,8 @@ class Model:
         return [("quiet", w._replace(standby="top", look=look))]
 
     def standby_until(self, w: World) -> list[Step]:
-        on = not (self.asked(w) or w.stopping)
-        return [("until asked", w._replace(standby="changes" if on else "yield"))]
+        on = self.runs(w) and not w.stopping
+        return [("while it runs", w._replace(standby="changes" if on else "yield"))]
 
     def standby_changes(self, w: World) -> list[Step]:
         return [("change", w._replace(standby="select") if not w.changes else changed(w))]
@@ -300,7 +300,7 @@ class Model:
 
     def standby_yield(self, w: World) -> list[Step]:
         _, w = self.call(w, lambda role: role.yield_role())
-        return [("yield", w._replace(standby="top", poller=""))]
+        return [("yield", w._replace(standby="top", poller="task"))]
 
     # A third thread (or a signal handler), and the network
 
@@ -339,10 +339,10 @@ class Model:
 
     def told_of_change(self, w: World, thread: str) -> World:
         """The rest of Reactor.change: whoever polls is woken."""
-        return w._replace(wakes=True) if w.poller not in ("", thread) else w
+        return w._replace(wakes=True) if w.poller != thread else w
 
-    def asked(self, w: World) -> bool:
-        return bool(w.role[self._names.index("asked")])
+    def runs(self, w: World) -> bool:
+        return bool(w.role[self._names.index("running")])
 
     def call(self, w: World, method: Callable[[PollingRole], Any]) -> tuple[Any, World]:
         """Call a method of the role as it is in `w`: its result, and the next state."""

@@ -249,3 +249,18 @@ def test_a_process_of_another_account_is_seen_and_not_ended(
     )
     assert (done.stdout, done.stderr) == (f"{child.pid}\n", "")
     assert child.poll() is None
+
+
+def test_environment_is_copied_while_other_threads_change_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A variable that goes meanwhile is left out."""
+
+    class Changing(dict[str, str]):
+        def __iter__(self) -> Iterator[str]:
+            names = list(super().__iter__())
+            self.pop("gone", None)
+            return iter(names)
+
+    monkeypatch.setattr(os, "environ", Changing(gone="1", stays="2"))
+    assert processes.environment() == {"stays": "2"}

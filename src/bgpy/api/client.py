@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from bgpy import address
 from bgpy.api.passing import Given, Left, Passed, pass_on, take, token_of
 from bgpy.api.settings import ClientSettings, checked, checked_log, log_to
-from bgpy.api.staleness import Edits, Staleness, may_name_code
+from bgpy.api.staleness import Edits, Staleness, may_name_code, name_of
 from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.results import about, executed, value_of
@@ -85,6 +85,7 @@ class Client:
         self._executed = partial(executed, self._address)
         self._ends = False  # whether the server is being ended: then its code is of no interest
         self._edits = Edits()
+        self._exit_task: tuple[str, str] | None = None  # by which the server's was known here
         self._caller = Caller(
             Target(self._address, self._tls, self._find_token, self._look_at_edits),
             self._connect_timeout,
@@ -98,7 +99,7 @@ class Client:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What a subclass has added goes along as the object's state.
-        added = {name: value for name, value in vars(self).items() if name not in _OWN}
+        added = {name: value for name, value in vars(self).copy().items() if name not in _OWN}
         return _arrive, (type(self), self._settings(), pass_on(self._given)), added or None
 
     def __copy__(self) -> Self:
@@ -110,7 +111,7 @@ class Client:
     def _copied(self, memo: dict[int, Any], copied: Callable[[Any], Any]) -> Self:
         made = memo[id(self)] = type(self).__new__(type(self))  # what leads back finds it
         made._set_up(self._settings(), self._given)
-        for name, value in vars(self).items():
+        for name, value in vars(self).copy().items():
             if name not in _OWN:
                 setattr(made, name, copied(value))
         return made
@@ -177,6 +178,7 @@ class Client:
                 seconds_left(deadline),
             )
             received: dict[str, str] = value_of(answer, "INIT")
+            self._exit_task = name_of(exit_task)
             stale = Staleness(self._caller, self.address)
             if isinstance(answer, Receipt) and answer.code == ReceiptCode.ALREADY_INITIALIZED:
                 stale.look_at_tasks(parts, sources, seconds_left(deadline))
@@ -322,7 +324,9 @@ class Client:
         Requests that are queued before it still run. Returns when the server has closed its
         port and, on the same machine, its process has exited: ``{"message": "Received
         'EXIT'"}``, or with `await_response` what the task responds. Raises what `exit_task`
-        raises; the server has ended all the same.
+        raises; the server has ended all the same. Only if `exit_task` fails since its response
+        can't be sent (`EncodeError`, `MessageTooLarge`) the server keeps its state and keeps
+        serving; `terminate` without `await_response` ends it.
         """
         args = {} if exit_args is None else exit_args
         if not isinstance(args, dict):
@@ -333,6 +337,10 @@ class Client:
             wait = bool(await_response)
             seconds = self._seconds(timeout)
             left = self._left(packed, seconds)
+            if wait:
+                deadline = deadline_in(seconds if left is None else left)
+                Staleness(self._caller, self.address).look_at_exit(self._exit_task, seconds)
+                left = seconds_left(deadline)
             answer = self._caller.terminate(
                 lambda number: Exit(
                     number, head, buffers, CODEC_PICKLE, code, wait, current_chain()
@@ -390,7 +398,7 @@ class Client:
 
 
 _OWN = {"_address", "_timeout", "_connect_timeout", "_tls", "_given", "_executed"}
-_OWN |= {"_caller", "_ends", "_edits"}
+_OWN |= {"_caller", "_ends", "_edits", "_exit_task"}
 """The attributes of a client; what else one has, a subclass has added."""
 
 

@@ -117,8 +117,8 @@ class Server:
 
         In the main thread SIGINT and SIGTERM end it: the current task finishes, queued calls
         fail as not started, those of `execute` that have their receipt still run, then
-        `exit_task`; a second signal ends the process at once. Raises `StartupError` if the
-        server can't start, and what an init file raises.
+        `exit_task`; a second signal, at least 1 s later, ends the process at once. Raises
+        `StartupError` if the server can't start, and what an init file raises.
         """
         run_to_its_end(self)
 

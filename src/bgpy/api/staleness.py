@@ -5,6 +5,7 @@
     initialize ─► tasks that the server has already, and the modules that they use
     call, execute, terminate ─► modules of the user's that the arguments name, and what those use;
                                 functions and classes of the script that the arguments bring
+    terminate that waits ─► the exit task by the name that it has here, and what it uses
     what connects ─► the files of an init file's modules, where server and client share them
 
 A server tells the version of each module and part of its tasks once; the answers are kept as
@@ -19,13 +20,14 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from types import FunctionType
 from typing import TypeGuard
 
 from bgpy.address import Address
 from bgpy.calling.blocking.caller import Caller
 from bgpy.codec import modules
 from bgpy.codec.edits import edited
-from bgpy.codec.fingerprint import are_different, of_parts
+from bgpy.codec.fingerprint import are_different, of_parts, of_tasks
 from bgpy.codec.loaded import ModuleSource, version
 from bgpy.codec.payload import GLOBAL
 from bgpy.errors import BgpyError, CallTimeout, StaleCodeWarning
@@ -34,6 +36,7 @@ from bgpy.state import tokens
 from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.system.ours import is_ours
 from bgpy.system.strikes import is_strike
+from bgpy.tasks import current
 
 WAY_OUT = "terminate the server, start it again and initialise it"
 
@@ -115,6 +118,31 @@ class Staleness:
                 )
             theirs = asked
         self._compare(ours, theirs)
+
+    def look_at_exit(self, told: tuple[str, str] | None, timeout: float | None) -> None:
+        """Warn if the server's exit task, for whose response somebody waits, is not this program's.
+
+        `told` are the module and name of the one that this client has initialised the server with.
+        Of any other client's only one is known to be the same: that which is called `exit_task`
+        in its script, as this program's is. In a server's own process that is its own.
+        """
+        exit_task = _function_at(*(told or _USUAL))
+        if exit_task is None or (told is None and current.chain()):
+            return
+        asked = _of_tasks(of_tasks({"exit_task": exit_task}))
+        ours = {**asked, **modules.versions({exit_task.__module__})}
+        theirs = self._asked(ours, timeout)
+        if theirs is None or (told is None and theirs.get(_EXIT_TASK) != asked[_EXIT_TASK]):
+            return
+        found = _named([name for name in ours if _differs(name, ours, theirs)])
+        if found:
+            _warn(
+                f"the server at {self._address} runs the exit_task that it was given, which is not "
+                f"the one of this program; different: {', '.join(found)}. What this one would "
+                "respond or save is lost with the state: get that with call() before you "
+                "terminate the server",
+                found,
+            )
 
     def look_at_submit(self, packed: Payload) -> None:
         """The same with what is known of the server's code."""
@@ -199,6 +227,11 @@ def warn_of_edits(address: object, started: str, edits: list[str]) -> None:
     )
 
 
+_USUAL = ("__main__", "exit_task")
+"""Where a script's exit task is found, as far as another program can know."""
+
+_EXIT_TASK = f"{modules.TASKS}exit_task"
+
 _HAS_TASKS = f"{modules.TASKS}exec_task"
 """What a server has a fingerprint of if it has tasks."""
 
@@ -206,6 +239,17 @@ _HAS_TASKS = f"{modules.TASKS}exec_task"
 def _of_tasks(parts: Mapping[str, str]) -> dict[str, str]:
     """Fingerprints by the names that a server is asked for."""
     return {modules.TASKS + name: found for name, found in parts.items()}
+
+
+def name_of(task: object) -> tuple[str, str] | None:
+    """The module and the name by which a task is found again, where it has such."""
+    return (task.__module__, task.__qualname__) if type(task) is FunctionType else None
+
+
+def _function_at(module: str, name: str) -> FunctionType | None:
+    """The function that goes by that name now; it may have been defined anew."""
+    found = vars(sys.modules.get(module, object)).get(name)
+    return found if type(found) is FunctionType else None
 
 
 def _differs(name: str, ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> bool:

@@ -88,8 +88,8 @@ def server(
 
     Port 0 takes a free port, and without ADDRESS the server makes its own Unix socket; the
     log names it. Ctrl-C ends the server: the current task finishes, then exit_task runs;
-    a second Ctrl-C ends the server at once, without exit_task. If exit_task raises, that is
-    told, and the code is 1.
+    a second Ctrl-C, at least 1 s later, ends the server at once, without exit_task. If exit_task
+    raises, that is told, and the code is 1.
 
     The server ends with its terminal, as after one Ctrl-C: under SSH start it with nohup, or
     from Python with run_background().

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bgpy.codec import fingerprint, functions, modules
-from bgpy.codec.payload import decode
+from bgpy.codec.payload import decode, decode_plain
 from bgpy.errors import DecodeError
 from bgpy.memory import Payload
 from bgpy.tasks.client_socket import ClientSocket
@@ -65,6 +65,18 @@ class InlineEngine:
         finally:
             if kind is INIT:
                 self.initialized = self._tasks.initialized
+
+    def run_small(self, head: bytes, client_socket: ClientSocket) -> Outcome:
+        """As `run` of an execute with a small payload, in fewer steps."""
+        try:
+            args = call_user(decode_plain, head, "args")
+            if type(args) is dict:
+                args["await_response"] = True
+            else:
+                call_user(_complete, args, client_socket)
+        except BaseException as error:
+            return Outcome(Result.UNREADABLE, error)
+        return self._tasks.execute(args, client_socket)
 
     def _functions(self, payload: Payload | None) -> Functions | None:
         if self._tasks.initialized:

@@ -10,11 +10,18 @@ for minutes keeps it waiting, but not the number in the wake-up descriptor, whic
 reads within milliseconds. So what there is to say is said by the thread that polls, and a
 second signal ends the process from whichever side learns of it first.
 
+**One signal may come twice.** ``timeout 100 bgpy server`` passes on the Ctrl-C that the terminal
+has sent to the whole process group already, and sends a SIGTERM of its own to the process and then
+to the group; service managers do the like. Nothing that Python shows tells such a copy from a
+second Ctrl-C, except that it follows within milliseconds. So whatever comes within `DOUBLED` of the
+first is the first; who is impatient presses again.
+
 **Between the two threads.** `_handled` is written by the main thread alone, `_seen` and
 `_said` by the holder of the polling role alone; each reads the other's number only to compare.
-A signal that reaches both sides is counted on each once, so the larger of the two counts the
-signals, also where a task has replaced the wake-up descriptor or a handler waits. Which side
-ends the process is decided by `_end_once`, which can be taken out once only.
+The thread that polls learns of a signal when it comes, the handler perhaps minutes later, and of
+two as of one. So the handler judges by its own clock only what the other hasn't counted: where a
+task has replaced the wake-up descriptor. Which side ends the process is decided by `_end_once`,
+which can be taken out once only.
 """
 
 from __future__ import annotations
@@ -28,6 +35,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
 from types import FrameType
 from typing import Protocol
 
@@ -40,6 +49,11 @@ log = logging.getLogger("bgpy.server")
 
 LAST_WORDS = 0.5
 """Seconds that a process which ends at once has to write out its last line."""
+
+
+DOUBLED = 1.0
+"""Seconds after the first signal in which others are copies of it: ``timeout`` needs 5 ms, and a
+loaded machine more."""
 
 
 class Ends(Protocol):
@@ -59,6 +73,22 @@ class Ends(Protocol):
         """Have the thread that polls call `change` soon; from a signal handler too."""
 
 
+@dataclass
+class _Count:
+    """The signals that one of the two threads has learned of."""
+
+    number: int = 0
+    first: float = 0.0
+
+    def is_second(self) -> bool:
+        """Count one that comes now; tell whether it is another than the first."""
+        now = monotonic()
+        self.number += 1
+        if self.number == 1:
+            self.first = now
+        return now - self.first >= DOUBLED
+
+
 class Shutdown:
     """Counts the signals that a server got, says what each does, and does it."""
 
@@ -69,8 +99,8 @@ class Shutdown:
         """
         self._server = server
         self._last = last
-        self._handled = 0
-        self._seen = 0
+        self._handled = _Count()
+        self._seen = _Count()
         self._said = False
         self._hung_up = False
         self._first = 0
@@ -87,10 +117,11 @@ class Shutdown:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGINT or SIGTERM, in the main thread."""
-        self._handled += 1
-        if max(self._handled, self._seen) > 1:
+        seen = self._seen.number
+        if self._handled.is_second() and self._handled.number > seen:
             self._end(number)
             return
+        self._handled.number = max(self._handled.number, seen)  # two may have been handled as one
         self._server.interrupt()
         self._server.change(lambda: self._say(number))
 
@@ -109,9 +140,9 @@ class Shutdown:
         """Note a signal's number from the wake-up descriptor; in the thread that polls."""
         if signal.getsignal(number) != self.handle:
             return  # a task's own handler has it
-        self._seen += 1
+        is_second = self._seen.is_second()
         self._say(number)
-        if self._seen > 1:
+        if is_second:
             self._end(number)
 
     def _say(self, number: int) -> None:
@@ -121,10 +152,12 @@ class Shutdown:
         self._said, self._first = True, number
         self._server.refuse_new()
         name, running = signal.Signals(number).name, self._server.running
-        twice = (
-            "two of SIGINT or SIGTERM end" if self._hung_up else "a second SIGINT or SIGTERM ends"
+        later = f"at least {DOUBLED:g} s"
+        again = (
+            f"two of SIGINT or SIGTERM, {later} apart, end it at once"
+            if self._hung_up
+            else f"a second SIGINT or SIGTERM, {later} later, ends it at once"
         )
-        again = f"{twice} it at once"
         if running is None:
             log.info("%s received: the server ends; %s", name, again)
         elif running is Kind.EXIT:

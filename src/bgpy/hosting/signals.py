@@ -126,13 +126,22 @@ class Kept:
             # There is none, no room for it, or a task has closed it.
             if is_strike_amid(error):
                 raise
+        if (
+            monotonic() < self._look_at
+            and _get_handler(_INT) is self._handle is _get_handler(_TERM)
+            and not held
+        ):
+            return
+        self._look()
+
+    def _look(self) -> None:
+        """See to all that a task may have changed."""
         handle = self._handle
-        is_kept = _get_handler(_INT) is handle is _get_handler(_TERM)
-        if (is_kept and monotonic() < self._look_at and not held) or handle is None:
+        if handle is None:
             return
         if held:
             log.error("a signal handler raised, but its task had ended", exc_info=held.pop())
-        if not is_kept:
+        if not _get_handler(_INT) is handle is _get_handler(_TERM):
             for number in _SIGNALS:
                 signal.signal(number, handle)
         self._look_at = monotonic() + LOOK

@@ -25,7 +25,7 @@ from bgpy.process.streams import for_another_process
 from bgpy.process.surroundings import warn_of_end
 from bgpy.state import records
 from bgpy.system import files
-from bgpy.system.processes import ProcessId
+from bgpy.system.processes import ProcessId, environment
 
 if TYPE_CHECKING:
     import subprocess
@@ -108,12 +108,13 @@ def _early_output() -> IO[bytes]:
 def _popen(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     import subprocess
 
-    environment = {name: value for name, value in os.environ.items() if name != ENV_TOKEN}
+    own = environment()
+    own.pop(ENV_TOKEN, None)
     streams: dict[str, Any] = {
         "stdin": subprocess.PIPE,
         "stdout": subprocess.PIPE,
         "stderr": output,
-        "env": environment,
+        "env": own,
     }
     try:
         if sys.platform != "win32":

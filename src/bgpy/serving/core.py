@@ -120,7 +120,7 @@ class ServerCore:
         requests = Requests(parts, self.welcome.incarnation, has_init_file, clients, interrupted)
         self.handlers = requests.handlers
         """What acts on the messages of authenticated clients."""
-        self.road = Road(parts.jobs, engine, parts.ending, limits.max_message)
+        self.road = Road(parts.jobs, engine, parts.outbox, parts.ending, limits.max_message)
         shared = memoryview(bytearray(RECEIVE_BUFFER))
         self._context = SessionContext(self, limits, self._reactor, self._budget, shared)
         self._failure: BaseException | None = None
@@ -156,7 +156,7 @@ class ServerCore:
                 else:
                     self._events.initialized()
                 worker = self._worker
-                self._reactor.serve(self._jobs, worker.work, worker.run, worker.interrupted)
+                self._reactor.serve(self._jobs, worker.work, worker.run_small, worker.interrupted)
         finally:
             self._close()
         if self._failure is not None:
@@ -201,6 +201,7 @@ class ServerCore:
     def _close(self) -> None:
         self._events.closing()
         self._worker.end_struck()
+        self._jobs.spill()
         self._parts.outbox.end_deferred()
         for job in [*self._parts.ending.close(), *self._jobs.clear()]:
             self._worker.refuse_ending(job)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from bgpy.memory import Payload
-from bgpy.tasks.lifecycle import EXEC, Kind, Outcome
+from bgpy.tasks.lifecycle import Kind, Outcome
 from bgpy.wire.messages import (
     AT_BUFFERS,
     AT_CODE,
@@ -35,6 +36,11 @@ class Peer(Protocol):
 
     def reply(self, request: int, packed: Payload, error: bool, more: bool) -> None:
         """As `send` of a `Reply`; with `more` it may wait a moment for what is sent next."""
+
+    @property
+    def send_small(self) -> Callable[[bytes, bool], None]:
+        """As `send` of one message in its final form (`bgpy.wire.small`), and whether it may
+        wait a moment for what is sent next."""
 
     def pause(self) -> None:
         """Read no more for now: what waits for the client is enough. On the thread that polls."""
@@ -84,16 +90,3 @@ class Job:
     def owner(self) -> bytes:
         """Whose turn it takes."""
         return b"" if self.peer is None else self.peer.client_id
-
-
-class SmallJob(Job):
-    """An execute that came as one small plain frame, and whose client waits; see `road`."""
-
-    def __init__(self, peer: Peer, request: int, head: bytes) -> None:
-        self.kind = EXEC
-        self.peer = peer
-        self.waits = True
-        self.more = self.started = False
-        self.request = request
-        self.size = len(head)
-        self.payload = head, (), False

@@ -13,12 +13,13 @@ longer the more jobs or clients wait, but for `mend` and `release_all`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from typing import Generic
 
 from bgpy.serving.budget import Budget
 from bgpy.serving.line import J, Line
+from bgpy.system.strikes import is_strike
 from bgpy.tasks.lifecycle import EXEC, INIT
 
 JOB = 512
@@ -164,6 +165,22 @@ class Lines(Generic[J]):
         """Forget `line` if nothing waits in it and nothing more will come."""
         if not line.count and not line.kept:
             self._all.pop(line.owner, None)
+
+    def pour(self, jobs: deque[J], owner: bytes) -> bool:
+        """Move `jobs` behind what waits for `owner`; whether its line is full now.
+
+        In one step, though another thread takes from `jobs`, and whatever strikes; the numbers
+        have to be counted anew (`mend`).
+        """
+        line = self.of(owner)
+        try:
+            line.jobs.extend(iter(jobs.popleft, None))
+        except IndexError as error:  # there are no more
+            if is_strike(error):
+                raise
+        size = sum(job.size for job in line.jobs)
+        line.full = len(line.jobs) >= self._max_requests or size >= self._max_bytes
+        return line.full
 
     def take_out(self, job: J) -> None:
         """See that `job`, which was to be taken out, is not the first of its line any more."""

@@ -16,7 +16,7 @@ here what tells of a state that isn't committed yet: replies, failures of tasks,
 receipts, in their order, each with the serial of the commit that it waits for; once that
 is through, they are sent in one go, and where it fails, each becomes a refusal.
 `refuse` is never held, since what was refused has changed nothing. Only the lines that
-go to the session, by `peer.send` and `peer.reply`, have to know.
+go to the session, by `peer.send`, `peer.reply` and `peer.send_small`, have to know.
 
 **Whose failure.** A `Reason` other than TASK says that bgpy itself made the failure. It is
 given by the caller, and never read off an error's type: a task may raise any error of
@@ -51,10 +51,18 @@ from functools import partial
 from typing import Any
 
 from bgpy.codec import failures
-from bgpy.codec.payload import encode
-from bgpy.errors import DecodeError, MessageTooLarge, NoResponse, PythonMismatch
-from bgpy.memory import Payload
+from bgpy.codec.payload import encode, pack
+from bgpy.errors import (
+    Advice,
+    BgpyError,
+    DecodeError,
+    MessageTooLarge,
+    NoResponse,
+    PythonMismatch,
+)
+from bgpy.memory import Payload, whole
 from bgpy.serving.job import Job, Peer
+from bgpy.serving.small import MOST_REPLIES, SmallJob
 from bgpy.tasks.client_socket import ClientSocket, Ended
 from bgpy.tasks.lifecycle import Kind, Outcome, Result
 from bgpy.wire.messages import (
@@ -65,6 +73,7 @@ from bgpy.wire.messages import (
     Receipt,
     ReceiptCode,
 )
+from bgpy.wire.small import REPLY, pack_start
 
 log = logging.getLogger("bgpy.server")
 
@@ -79,6 +88,12 @@ WITHOUT_RESPONSE = {
     "terminate(await_response=True) has nothing to return; the server has ended",
 }
 """What is said of a task without a response, by its kind and whether it returned a state."""
+
+STATE_KEPT = (
+    "exit_task did not finish, so the server keeps its state and keeps serving: get what you need "
+    "of the state with call(); terminate() without await_response ends the server"
+)
+"""What to do where a response of the exit task's can't be sent: it may be all of the state."""
 
 DROPPED_UNANSWERED = (
     "the task deferred its response, and the Deferred was dropped before it had responded; "
@@ -123,6 +138,21 @@ class Outbox:
             # An exit task responds at each end, also where a signal asked for it.
             level = logging.DEBUG if call.kind is Kind.EXIT else logging.WARNING
             log.log(level, "the task's response was dropped: no caller waits for it")
+
+    def reply_small(self, call: SmallJob, response: Any) -> None:
+        """As `reply` without an error to a small call, in fewer steps where the reply is small."""
+        packed = pack(response, "response")
+        if packed.__class__ is not bytes:
+            call.peer.reply(call.request, whole(packed), False, call.more)
+            return
+        reply = pack_start(REPLY, len(packed), call.request) + packed
+        row = call.row
+        if row is None:
+            call.peer.send_small(reply, call.more)
+            return
+        row.replies.append(reply)
+        if not row.jobs or len(row.replies) >= MOST_REPLIES:
+            row.flush()
 
     def fail(self, call: Job, failure: BaseException, reason: Reason = Reason.TASK) -> None:
         """Send `failure` as the end of the call, or count it where nobody waits."""
@@ -170,10 +200,12 @@ class Outbox:
     ) -> None:
         if job.peer is None and job.kind is Kind.INIT:
             return  # of an init file: `ServerCore.serve` raises it
+        if result is Result.UNSENT and isinstance(error, BgpyError):
+            error.advice = Advice(STATE_KEPT, STATE_KEPT)
         # Init, and an exit that doesn't wait for a response, are answered all the same.
         told = job.peer is not None and job.kind is not Kind.EXEC and not job.waits
         if told or (job.waits and self._is_open(job, client_socket)):
-            self._send_failure(job, error, _reason(result, error))
+            self._send_failure(job, error, _reason(job.kind, result, error))
             client_socket.ended = Ended.RAISED
             client_socket.answered = True
             # Who waits for an exit_task ends the server, and may print no traceback.
@@ -225,7 +257,7 @@ class Outbox:
         if peer is None:
             return
         name, text, traceback, packed = failures.describe(failure)
-        if reason is not Reason.TASK:
+        if reason not in (Reason.TASK, Reason.KEEPS_SERVING):
             traceback, packed = "", None
         plain = Failure(job.request, reason, name, text, traceback)
         try:
@@ -286,16 +318,20 @@ def _left_open(job: Job, text: str) -> tuple[BaseException, Reason]:
     outcome = job.outcome
     if outcome is None or outcome.error is None:
         return NoResponse(text), Reason.DROPPED
-    return outcome.error, _reason(outcome.result, outcome.error)
+    return outcome.error, _reason(job.kind, outcome.result, outcome.error)
 
 
-def _reason(result: Result, error: BaseException) -> Reason:
+def _reason(kind: Kind, result: Result, error: BaseException) -> Reason:
     """The reason of a failure that ended a call with `result`."""
     if result is Result.WITHOUT_TASKS:
         return Reason.NOT_INITIALIZED
+    if result is Result.UNSENT:
+        return Reason.KEEPS_SERVING
     if result is not Result.UNREADABLE:
         return Reason.TASK
     # What the codec raised; nothing ran.
     if type(error) is PythonMismatch:
         return Reason.PYTHON
-    return Reason.DECODE if type(error) is DecodeError else Reason.TASK
+    if type(error) is DecodeError:
+        return Reason.DECODE
+    return Reason.KEEPS_SERVING if kind is Kind.EXIT else Reason.TASK

@@ -33,8 +33,9 @@ twice does no harm.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic
+from typing import Generic, Protocol
 
 from bgpy.serving.budget import Budget, Overloaded
 from bgpy.serving.line import J, Line
@@ -42,6 +43,24 @@ from bgpy.serving.lines import JOB, Lines
 
 ROOM_FOR_ONE = 2**16
 """Bytes of arguments for which there is room, whatever else is kept, where nothing waits."""
+
+
+class Together(Protocol[J]):
+    """Calls of one client that came together; see `bgpy.serving.small`."""
+
+    @property
+    def jobs(self) -> deque[J]:
+        """Those that have not been taken."""
+
+    @property
+    def owner(self) -> bytes:
+        """Whose they are."""
+
+    def pause(self) -> None:
+        """Have no more read from the client."""
+
+    def flush(self) -> None:
+        """Send the replies that haven't left."""
 
 
 class JobQueue(Generic[J]):
@@ -61,6 +80,9 @@ class JobQueue(Generic[J]):
         self._lock = threading.Lock()
         self._lines: Lines[J] = Lines(max_requests, max_bytes, self._budget)
         self._last: J | None = None
+        self.row: Together[J] | None = None
+        """Calls that came together and run next, one by one; the task thread takes them out itself,
+        until somebody polls."""
         self._torn = False
         self.count = 0
         """How many can run; the reactor reads it without the lock."""
@@ -116,23 +138,40 @@ class JobQueue(Generic[J]):
             self._torn = False
             return full
 
-    def push_small(self, job: J, owner: bytes) -> bool:
-        """As `push_row` of one job."""
+    def begin_row(self, row: Together[J], jobs: Sequence[J]) -> bool:
+        """Have `jobs` run next, as `row`; False where anything else waits, or memory is short.
+
+        Called by the task thread while it polls, at the end of that poll.
+        """
         with self._lock:
-            if self._torn:
-                self._mend()
-            self._torn = True
-            lines, budget = self._lines, self._budget
-            line = lines.of(owner)
-            if budget.used + job.size + JOB > budget.ample:
-                lines.forget_if_over(line)
-                self._torn = False
-                raise Overloaded
-            if not line.held:
-                self.count += 1
-            full = lines.add(job, line)
+            self._begin()
+            short = self._budget.used > self._budget.ample
             self._torn = False
-            return full
+            if self.count or self._lines.held_lines or short:
+                return False
+            row.jobs.extend(jobs)
+            self.row = row
+            return True
+
+    def spill(self) -> None:
+        """Have what is left of the row wait in its client's line, and its replies leave.
+
+        Called by each thread before it polls. Harmless if repeated.
+        """
+        row = self.row
+        if row is None:
+            return
+        full = False
+        if row.jobs or self._torn:
+            with self._lock:
+                self._begin()
+                # Nobody has queued anything since the row began, so that counting takes no longer.
+                full = self._lines.pour(row.jobs, row.owner)
+                self._mend()
+        if full:
+            row.pause()
+        row.flush()
+        self.row = None
 
     def put_back(self, job: J) -> None:
         """Append a job that `pop` gave, which has its receipt: there is always room for it.

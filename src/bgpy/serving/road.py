@@ -22,11 +22,16 @@ from __future__ import annotations
 from bgpy.config import short_roads
 from bgpy.serving.budget import Overloaded
 from bgpy.serving.ending import Ending
-from bgpy.serving.job import Job, Peer, SmallJob
+from bgpy.serving.job import Job, Peer
+from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
+from bgpy.serving.small import SmallJob, SmallRow
 from bgpy.tasks.engine import Engine
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.small import EXECUTE, SMALL_CALL, unpack_start
+
+LONGEST_SMALL = HEADER_SIZE + SMALL_CALL
+"""Bytes of a message that goes by a short road, at most; where fewer are allowed it is closed."""
 
 
 class Road:
@@ -36,12 +41,18 @@ class Road:
     """
 
     def __init__(
-        self, jobs: JobQueue[Job], engine: Engine, ending: Ending, max_message: int
+        self,
+        jobs: JobQueue[Job],
+        engine: Engine,
+        outbox: Outbox,
+        ending: Ending,
+        max_message: int,
     ) -> None:
         self._jobs = jobs
+        self._outbox = outbox
         self._engine = engine
         self._ending = ending
-        self._most = min(SMALL_CALL, max_message) if short_roads() else -1
+        self._most = SMALL_CALL if short_roads() and max_message >= LONGEST_SMALL else -1
 
     def take_alone(self, peer: Peer, data: memoryview, size: int) -> bool:
         """Take the one small execute that `size` bytes of `data` are; whether they are one.
@@ -58,37 +69,39 @@ class Road:
             or self._jobs.held
         ):
             return False
-        self._jobs.taken = SmallJob(peer, request, data[HEADER_SIZE:size].tobytes())
+        head = data[HEADER_SIZE:size].tobytes()
+        self._jobs.taken = SmallJob(self._outbox, peer, request, head, None)
         return True
 
-    def take_row(self, peer: Peer, data: memoryview, size: int) -> int:
-        """Queue the small executes at the front of `size` bytes of `data`; how many bytes they are.
+    def take_row(self, peer: Peer, data: memoryview, size: int, alone: bool) -> int:
+        """Take the small executes at the front of `size` bytes of `data`; how many bytes they are.
 
-        0 leaves all to the general road.
+        They are queued; where they are all that came, and the task thread has polled and finds
+        them `alone`, it runs them as a row. 0 leaves all to the general road.
         """
         if self._ending.begun or not self._engine.initialized:
             return 0
-        most = self._most
-        start, length, request = unpack_start(data)
-        end: int = HEADER_SIZE + length
-        if start != EXECUTE or end > size or length > most:
-            return 0
-        job = SmallJob(peer, request, data[HEADER_SIZE:end].tobytes())
+        row = SmallRow(peer)
+        jobs: list[SmallJob] = []
+        outbox, most, end = self._outbox, self._most, 0
+        while size - end >= HEADER_SIZE:
+            start, length, request = unpack_start(data, end)
+            after = end + HEADER_SIZE + length
+            if start != EXECUTE or after > size or length > most:
+                break
+            head = data[end + HEADER_SIZE : after].tobytes()
+            job = SmallJob(outbox, peer, request, head, row)
+            job.size = length
+            jobs.append(job)
+            end = after
+        if not end or (alone and end == size and self._jobs.begin_row(row, jobs)):
+            return end
+        for job in jobs:
+            job.row = None
         try:
-            if end == size:
-                full = self._jobs.push_small(job, peer.client_id)
-            else:
-                row = [job]
-                while size - end >= HEADER_SIZE:
-                    start, length, request = unpack_start(data, end)
-                    after = end + HEADER_SIZE + length
-                    if start != EXECUTE or after > size or length > most:
-                        break
-                    row.append(SmallJob(peer, request, data[end + HEADER_SIZE : after].tobytes()))
-                    end = after
-                full = self._jobs.push_row(row, peer.client_id)
-            if full:
-                peer.pause()
+            full = self._jobs.push_row(jobs, peer.client_id)
         except Overloaded:
             return 0  # the general road takes what there is room for
+        if full:
+            peer.pause()
         return end

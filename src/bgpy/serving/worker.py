@@ -32,6 +32,7 @@ from bgpy.serving.ending import Ending
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
+from bgpy.serving.small import SmallJob
 from bgpy.system.exiting import leave_child
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.current import TaskThread
@@ -70,7 +71,7 @@ class Worker:
         thread: TaskThread,
     ) -> None:
         """`ran` is called when a task has run."""
-        self._run = engine.run
+        self._run, self._run_small = engine.run, engine.run_small
         self._jobs = jobs
         self._outbox = outbox
         self._ending = ending
@@ -96,7 +97,29 @@ class Worker:
             self._strike = error
             self._struck(error)
         else:
-            self.run(job)
+            if job.__class__ is SmallJob:
+                self.run_small(job)
+            else:
+                self.run(job)
+
+    def run_small(self, job: SmallJob) -> None:
+        """As `run` of a small call, in fewer steps."""
+        try:
+            thread = self.thread
+            thread.call = job
+            thread.serial = self._serial = self._serial + 1
+            job.started = True
+            outcome = self._run_small(job.head, job)
+            if self.in_child:
+                leave_child(None if outcome is None else outcome.error)
+            thread.serial = 0
+            self._ran()
+            if outcome is not DONE or not job.answered:
+                outcome = self._tell_end(job, job, outcome)
+            self._jobs.taken = None
+        except BaseException as error:
+            self._strike = error
+            self._struck(error)
 
     def run(self, job: Job) -> None:
         """Run and answer `job`, which is taken and has not started."""
@@ -113,16 +136,20 @@ class Worker:
             thread.serial = 0
             self._ran()
             if outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
-                if outcome is None:
-                    self._abroad.went(job, self._serial)
-                else:
-                    self._end(job, client_socket, outcome)
-                    self._jobs.taken = None
-                    outcome = _forget_error(job, client_socket)
+                outcome = self._tell_end(job, client_socket, outcome)
             self._jobs.taken = None
         except BaseException as error:
             self._strike = error
             self._struck(error)
+
+    def _tell_end(self, job: Job, client_socket: ClientSocket, outcome: Outcome | None) -> Outcome:
+        """End `job`, if it doesn't run elsewhere now; gives what stands for its outcome."""
+        if outcome is None:
+            self._abroad.went(job, self._serial)
+            return DONE
+        self._end(job, client_socket, outcome)
+        self._jobs.taken = None
+        return _forget_error(job, client_socket)
 
     def is_running(self, serial: int) -> bool:
         """Whether the call with that serial is under way; asked by the thread that polls."""
@@ -201,8 +228,9 @@ class Worker:
         if job.outcome is None:
             job.outcome = outcome
         outcome = job.outcome
-        kind, unread = job.kind, outcome.result is Result.UNREADABLE
-        if kind is Kind.EXIT and unread:
+        kind = job.kind
+        keeps_serving = outcome.result in (Result.UNREADABLE, Result.UNSENT)
+        if kind is Kind.EXIT and keeps_serving:
             # First, so that a client which asks again at once finds the server as it is then.
             self._ending.unread(job)
             self.settle()
@@ -212,7 +240,7 @@ class Worker:
             # The user's exception failed when it was printed or pickled, or a handler struck.
             log.exception("the end of %s_task could not be sent to its caller", kind.name.lower())
             self._outbox.finish(job, client_socket, Outcome(Result.RAISED, NoResponse(UNSENT)))
-        if kind is Kind.EXIT and not unread:
+        if kind is Kind.EXIT and not keeps_serving:
             self._hooks.exit_ran(outcome)
         elif kind is Kind.INIT and job.peer is None:
             self._hooks.init_file_ran(outcome)
@@ -231,9 +259,10 @@ class Worker:
 
     def end_struck(self) -> None:
         """End the job that is taken, if it had started when an exception struck."""
-        job, client_socket = self._jobs.taken, self._client_socket
+        job = self._jobs.taken
         if job is None or not job.started:
             return
+        client_socket = job if isinstance(job, SmallJob) else self._client_socket
         over = job.kind is EXEC and client_socket.answered is True and not client_socket.deferred
         if not over and not self._abroad.is_noted(job):
             strike = self._strike or RuntimeError(

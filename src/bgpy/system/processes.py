@@ -218,6 +218,16 @@ def _exists(pid: int) -> bool:
     return True
 
 
+def environment() -> dict[str, str]:
+    """A copy of this process's environment, for another one.
+
+    Whatever other threads do meanwhile: where one takes a variable away, ``os.environ.copy`` and
+    its like may raise `KeyError`.
+    """
+    names = list(os.environ)
+    return {name: value for name in names if (value := os.environ.get(name)) is not None}
+
+
 def boot_id() -> bytes:
     """Give 16 bytes that change with each boot of this machine; zeros where unknown."""
     global _boot_id

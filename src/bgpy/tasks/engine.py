@@ -49,5 +49,8 @@ class Engine(Protocol):
         task is the last call, and comes when all others have finished.
         """
 
+    def run_small(self, head: bytes, client_socket: ClientSocket) -> Outcome | None:
+        """As `run` of an execute whose payload is the plain pickle `head`; there are tasks."""
+
     def close(self) -> None:
         """Give everything back; called once, in the task thread, when nothing runs any more."""

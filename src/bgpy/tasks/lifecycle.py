@@ -3,7 +3,8 @@
 ::
 
     EMPTY ── init ──► INITIALIZED ── exec ──► INITIALIZED ── exit ──► (the server ends)
-      └── init raised: EMPTY        └── exec raised: the state of the last success
+      └── init raised: EMPTY        ├── exec raised: the state of the last success
+                                    └── exit's response can't be sent: the state stays
 
 It knows no thread, socket or byte, so that any engine can run the same tasks.
 """
@@ -14,7 +15,7 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from bgpy.errors import NotInitialized
+from bgpy.errors import EncodeError, MessageTooLarge, NotInitialized
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.interrupts import call_user
 from bgpy.tasks.signatures import Functions, check_result, takes_client_socket
@@ -33,6 +34,9 @@ INIT, EXEC, EXIT = Kind
 
 NO_TASKS = "the server has no tasks yet"
 
+CANT_BE_SENT = (EncodeError, MessageTooLarge)
+"""What `respond` raises where the response is to blame."""
+
 
 class Result(Enum):
     """How a call ended."""
@@ -44,6 +48,8 @@ class Result(Enum):
     RAISED = auto()
     UNREADABLE = auto()
     """Its arguments could not be rebuilt: nothing ran."""
+    UNSENT = auto()
+    """Its exit task has failed since the response can't be sent: the state must not go with it."""
 
 
 class Outcome(NamedTuple):
@@ -86,28 +92,39 @@ class Tasks:
 
         `value` is the `Functions` for INIT, else the dict of arguments.
         """
+        if kind is EXEC:
+            return self.execute(value, client_socket)
         functions = self.functions
         try:
-            if kind is EXEC and functions is not None:
-                state = call_user(functions.exec_task, client_socket, self._state, value)
-                if state is None:
-                    return DONE
-                if state is not self._state:
-                    check_result("exec_task", state)
-                    self._state = state
-                return DONE if client_socket.answered else RETURNED
             if kind is INIT:
                 if functions is not None:
                     return Outcome(Result.ALREADY_INITIALIZED)
                 return self._initialize(value, client_socket)
             if functions is None:
-                return _without_tasks(kind)
+                return Outcome(Result.WITHOUT_TASKS)
             check_result(
                 "exit_task", call_user(functions.exit_task, client_socket, self._state, value)
             )
             return DONE
         except BaseException as error:
-            return Outcome(Result.RAISED, error.with_traceback(_below_bgpy(error.__traceback__)))
+            unsent = kind is EXIT and client_socket.unsent and isinstance(error, CANT_BE_SENT)
+            return _raised(error, Result.UNSENT if unsent else Result.RAISED)
+
+    def execute(self, args: Any, client_socket: ClientSocket) -> Outcome:
+        """As `handle` of an execute."""
+        functions = self.functions
+        if functions is None:
+            return Outcome(Result.WITHOUT_TASKS, NotInitialized(NO_TASKS))
+        try:
+            state = call_user(functions.exec_task, client_socket, self._state, args)
+            if state is None:
+                return DONE
+            if state is not self._state:
+                check_result("exec_task", state)
+                self._state = state
+            return DONE if client_socket.answered else RETURNED
+        except BaseException as error:
+            return _raised(error)
 
     def _initialize(self, functions: Functions, client_socket: ClientSocket) -> Outcome:
         if takes_client_socket(functions.init_task):
@@ -120,10 +137,8 @@ class Tasks:
         return DONE
 
 
-def _without_tasks(kind: Kind) -> Outcome:
-    if kind is EXIT:
-        return Outcome(Result.WITHOUT_TASKS)
-    return Outcome(Result.WITHOUT_TASKS, NotInitialized(NO_TASKS))
+def _raised(error: BaseException, result: Result = Result.RAISED) -> Outcome:
+    return Outcome(result, error.with_traceback(_below_bgpy(error.__traceback__)))
 
 
 def _below_bgpy(traceback: TracebackType | None) -> TracebackType | None:

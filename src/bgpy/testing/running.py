@@ -13,7 +13,7 @@ from bgpy.api.client import Client
 from bgpy.api.handles import Handle
 from bgpy.api.server import Server
 from bgpy.config import checked_seconds
-from bgpy.system.processes import ProcessId
+from bgpy.system.processes import ProcessId, environment
 from bgpy.tasks.protocols import ExecTask, ExitTask, InitTask
 
 S = TypeVar("S")
@@ -97,7 +97,7 @@ def _reaped(pid: int) -> Iterator[None]:
         [sys.executable, "-m", REAPER, *processes],
         stdin=subprocess.DEVNULL,
         # This process may have found bgpy on a path that is its own.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
+        env={**environment(), "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
         **options,
     )
     try:

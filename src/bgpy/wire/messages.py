@@ -60,6 +60,8 @@ class Reason(IntEnum):
     """The request needs an extension that the server doesn't support: nothing ran."""
     DROPPED = 12
     """The task deferred its response, and nobody can give it any more. The task did run."""
+    KEEPS_SERVING = 13
+    """An exit failed in such a way that the server doesn't end."""
 
 
 class ReceiptCode(IntEnum):

@@ -123,6 +123,22 @@ def test_struck_anywhere_it_leaves_no_call_behind(
     assert ends == {"posted", "not started", "unknown", "answered"}
 
 
+def test_has_finds_what_is_in_hand_while_another_thread_tidies(mine: Apart) -> None:
+    """That one takes out what is done, without a lock, and moves what is behind it."""
+    sought = posted()
+
+    class Done:
+        lock = threading.Lock()
+
+        @property
+        def posted(self) -> Posted:
+            mine.in_hand.remove(cast(InHand, self))
+            return posted()
+
+    mine.in_hand.extend([cast(InHand, Done()), InHand(threading.Lock(), sought)])
+    assert mine.has(sought)
+
+
 def test_who_ends_the_program_waits_for_what_others_have_in_hand(mine: Apart) -> None:
     """Until they let go of it, or the time is over."""
     lock = threading.Lock()

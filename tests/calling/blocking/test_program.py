@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-import weakref
+import sys
+import threading
+import time
 from time import monotonic
 
 import pytest
@@ -38,7 +40,7 @@ class Member:
 @pytest.fixture(autouse=True)
 def no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clients of other tests are none of these; the program goes on after its end."""
-    monkeypatch.setattr(program, "_members", weakref.WeakSet())
+    monkeypatch.setattr(program, "_members", type(program._members)())
     monkeypatch.setattr(program.Program, "ends", False)
 
 
@@ -52,6 +54,34 @@ def test_members_say_goodbye_at_the_end_while_they_live() -> None:
     program._end_all()
     assert member.told == ["prepare", "the program has ended", "wait"]
     assert told == []
+
+
+def test_members_are_told_while_others_join_and_leave() -> None:
+    """In threads that the end of a program doesn't wait for."""
+    members = [Member() for _ in range(2000)]
+    for each in members:
+        program.join(each)
+    over, joined, rounds = threading.Event(), list[Member](), 0
+
+    def joins() -> None:
+        while not over.is_set():
+            joined.append(Member())
+            program.join(joined[-1])
+            time.sleep(0)
+
+    thread = threading.Thread(target=joins)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        while len(joined) < 100:
+            program._reset_in_child()
+            rounds += 1
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(before)
+    assert all(len(each.told) == rounds for each in members)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

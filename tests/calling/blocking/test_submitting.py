@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bgpy import (
+    BgpyError,
     CallTimeout,
     Client,
     Handle,
@@ -20,6 +21,7 @@ from bgpy import (
     ServerRestarted,
     Unreachable,
 )
+from bgpy.calling.blocking import submitting
 from bgpy.wire.messages import Execute, Reply
 from tests.support.fixtures import free_port
 from tests.support.submitters import (
@@ -68,6 +70,89 @@ def test_call_whose_time_is_over_before_there_is_a_connection_ends_alone(first: 
             with pytest.raises(Unreachable, match="before the client was closed"):
                 endless.result(LONG)
         mine.rest()
+
+
+def test_looking_for_those_whose_time_is_over_takes_what_others_submit_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As other threads do, and without an end to what goes on: only the late ones end."""
+    mine = submitter()
+    late, patient, behind, more = posted(0.0), posted(LONG), posted(0.0), posted()
+    mine.posted.extend([late, patient, behind])
+    is_over = submitting.is_over
+
+    def meanwhile(deadline: float | None) -> bool:
+        mine.posted.append(more)
+        return is_over(deadline)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(submitting, "is_over", meanwhile)
+        assert mine._fail_late()
+    assert [type(each.call.answer) for each in (late, behind)] == [CallTimeout] * 2
+    assert not any(each.call.done() for each in (patient, more))
+    assert mine.posted[0] is patient
+    assert behind.payload[0] == b"", "what it would have sent is forgotten"
+
+
+def test_what_ended_between_others_is_not_sent(ends: Ends) -> None:
+    """Its time was over before there was a connection; the others leave in order."""
+    mine, channel, _ = ends
+    first, late, last = (posted(each) for each in (None, 0.0, None))
+    mine.posted.extend([first, late, last])
+    assert mine._fail_late()
+    with mine._shared.lock:
+        mine.admit(channel)
+    assert not mine.posted
+    assert [*channel.conversation.pending.values()] == [first.call, last.call]
+
+
+def test_failure_to_look_at_time_limits_is_no_failure_to_connect(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is done again, and the call ends when its time is over."""
+    failures = [MemoryError(), RuntimeError("a mistake")]
+    is_over = submitting.is_over
+
+    def fails(deadline: float | None) -> bool:
+        if failures:
+            raise failures.pop()
+        return is_over(deadline)
+
+    monkeypatch.setattr(submitting, "is_over", fails)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mine = submitter(silent.getsockname()[1], connect_timeout=LONG)
+        hasty = submit(mine, timeout=0.01)
+        with pytest.raises(CallTimeout):
+            hasty.result(LONG)
+        assert not failures
+        mine.rest()
+    assert "a mistake" in caplog.text
+
+
+def test_failure_to_hand_a_call_over_is_its_own_and_no_failure_to_connect(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those behind it leave."""
+    mine, channel, _ = ends
+    first, second = posted(), posted()
+    mine.posted.extend([first, second])
+    admit = channel.admit
+
+    def fails(call: Any, payload: Any) -> None:
+        if call is first.call:
+            raise RuntimeError("a mistake")
+        admit(call, payload)
+
+    monkeypatch.setattr(channel, "admit", fails)
+    sender = threading.Thread(target=mine.admit_all)  # in the main one a handler's raises
+    sender.start()
+    sender.join(LONG)
+    error = first.call.answer
+    assert isinstance(error, BgpyError)
+    assert not isinstance(error, ConnectionError)
+    assert "could not be sent: RuntimeError: a mistake" in str(error)
+    assert error.progress == "not started"
+    assert [*channel.conversation.pending.values()] == [second.call]
 
 
 def test_failure_to_connect_ends_all_that_was_submitted(free_port: int) -> None:

@@ -227,7 +227,7 @@ class SaysThatItRunsTooLate(Model):
     """Once others may have the role."""
 
     def leave(self, w: World) -> list[Step]:
-        return [("leave", w._replace(task="release", poller="", told=w.at_once or w.has_jobs))]
+        return [("leave", w._replace(task="release", told=w.at_once or w.has_jobs))]
 
     def count(self, w: World) -> list[Step]:
         steps = []

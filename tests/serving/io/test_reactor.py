@@ -472,7 +472,9 @@ def test_handler_runs_when_the_standby_has_taken_the_byte_of_its_signal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The signal comes just as the task thread gets the role back, and nothing else wakes it."""
-    nothing = SimpleNamespace(count=0, taken=None)  # as a queue's: reading them runs no function
+    nothing = SimpleNamespace(
+        count=0, taken=None, row=None, spill=lambda: None
+    )  # as a queue's: reading them runs no function
 
     class Lock:
         """Taking it is one step of C's, in which a signal arrives the first time."""

@@ -55,7 +55,7 @@ class Bench:
         """The short one."""
         return self
 
-    def take_row(self, session: object, data: memoryview, size: int) -> int:
+    def take_row(self, session: object, data: memoryview, size: int, alone: bool) -> int:
         return min(self.taken, size)
 
     def take_alone(self, session: object, data: memoryview, size: int) -> bool:

@@ -11,7 +11,6 @@ locks.
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
 from threading import Lock
 from typing import NamedTuple
@@ -40,8 +39,12 @@ class Apart:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._posted = access.posted
-        self.in_hand: deque[InHand] = deque()
-        """What threads work on, or did that were struck; see `tidy`."""
+        self.in_hand: list[InHand] = []
+        """What threads work on, or did that were struck; see `tidy`.
+
+        Others take out of it what is done, without a lock: it is looked through in a copy, which
+        a list makes whole in every build.
+        """
 
     def submit_first(self) -> None:
         """Take the first call that was posted, unless another thread was faster, and see to it."""
@@ -73,7 +76,7 @@ class Apart:
 
     def has(self, posted: Posted) -> bool:
         """With the client's lock held: whether a thread has, or had, that call in hand."""
-        return any(each.posted is posted for each in self.in_hand)
+        return any(each.posted is posted for each in self.in_hand.copy())
 
     def tidy(self) -> None:
         """End the calls that threads had in hand which were struck; forget those that are done."""

@@ -5,7 +5,7 @@ signal handler runs in. Those that come meanwhile join it. Each waits at a latch
 own deadline; the attempt has the whole time to connect, even if those that wait have left.
 
 The client's lock is held to look for an attempt, to make one and to publish its end, and
-never while something is waited for. A latch is in the attempt's deque before its owner
+never while something is waited for. A latch is in the attempt's list before its owner
 waits, and the end is published before those in it are opened, both under the lock: so nobody
 is overlooked. Who is interrupted before it has noted the attempt leaves a thread that
 connects for the next one.
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import copy
 import os
-from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -49,8 +48,8 @@ class Attempt:
     def __init__(self, opening: int) -> None:
         self.channel: Channel | None = None
         self.error: BaseException | None = None
-        self.latches: deque[Latch] = deque()
-        """Those that wait for its end."""
+        self.latches: list[Latch] = []
+        """Those that wait for its end. Its copy is whole in every build, a deque's is not."""
         self.opening = opening
         """How often the client had been closed when it began."""
 

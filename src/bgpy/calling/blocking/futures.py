@@ -74,7 +74,7 @@ class Watchers:
         self.to_tell: list[Any] = []
         """Those of the waiters that looked before it had ended, and are to be told."""
         self.callbacks: deque[Callable[[Future[Any]], object]] = deque()
-        self.latches: deque[Latch] = deque()
+        self.latches: list[Latch] = []  # no deque: in free-threaded builds its copy isn't whole
 
     def settle(self) -> bool:
         """The answer is there: wake who waits for it alone; whether there is more to be done.

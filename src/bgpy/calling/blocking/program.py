@@ -38,16 +38,22 @@ class Member(Protocol):
         """In a forked child: leave the parent its connection and begin anew."""
 
 
-_members: weakref.WeakSet[Member] = weakref.WeakSet()
+_members: set[weakref.ref[Member]] = set()
+"""No `WeakSet`, which Python code goes through: other threads make and drop clients meanwhile,
+where a set is copied whole."""
 
 
 def join(member: Member) -> None:
     """Have `member` told of forks and of the end, as long as it lives."""
-    _members.add(member)
+    _members.add(weakref.ref(member, _members.discard))
+
+
+def _living() -> list[Member]:
+    return [member for each in _members.copy() if (member := each()) is not None]
 
 
 def _reset_in_child() -> None:
-    for member in list(_members):
+    for member in _living():
         member.reset_in_child()
 
 
@@ -58,7 +64,7 @@ def _end_all() -> None:
     later still makes connections of its own.
     """
     Program.ends = True
-    members = list(_members)
+    members = _living()
     for member in members:
         member.prepare_for_the_end()
     deadline = monotonic() + FAREWELL

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from bgpy.calling.blocking.access import Access, is_own_server
@@ -33,7 +34,7 @@ from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.conversation import Answer, not_connected
 from bgpy.calling.terms import Verdict, Way, waits_for_itself, way_of_future
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
-from bgpy.memory import Encoded, whole
+from bgpy.memory import Encoded, Payload, whole
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.strikes import is_strike
 from bgpy.tasks import current
@@ -41,6 +42,9 @@ from bgpy.tasks.current import TASK_THREADS, is_task_thread
 
 log = logging.getLogger("bgpy.client")
 
+
+EMPTY: Payload = b"", (), False
+"""In the place of what a call would have sent that has ended."""
 
 NOT_IN_TIME = Unreachable("no connection could be made before the client was closed")
 
@@ -154,20 +158,30 @@ class Submitter:
         time is over meanwhile ends. What can't be sent ends too.
         """
         while self.posted:
-            channel = None
+            channel = self._connected(last)
+            if channel is None:
+                continue
             try:
-                channel = self._access.connected(last, None, self._fail_late)
                 with self._shared.lock:
                     self.admit(channel)
             except Unusable:
-                if channel is not None:
-                    self._access.connector.drop(channel, STRUCK_SENDING)
+                self._access.connector.drop(channel, STRUCK_SENDING)
             except NoReader:
                 self.apart.submit_first()
             except Exception as error:
                 if is_strike(error):
                     raise  # in the thread that closes: all stays posted
-                self._fail_all(NOT_IN_TIME if isinstance(error, CallTimeout) else error)
+                self._fail_first(channel, error)
+
+    def _connected(self, last: float | None) -> Channel | None:
+        """The channel for what was posted; without one all of that has ended."""
+        try:
+            return self._access.connected(last, None, self._fail_late)
+        except Exception as error:
+            if is_strike(error):
+                raise
+            self._fail_all(NOT_IN_TIME if isinstance(error, CallTimeout) else error)
+            return None
 
     def admit(self, channel: Channel) -> None:
         """With the lock held: hand what was posted to the channel, in order.
@@ -179,10 +193,11 @@ class Submitter:
         while posted:
             first = posted[0]
             call = first.call
-            if self.apart.in_hand and self.apart.has(first):
-                posted.popleft()  # it is that thread's, which was struck before it took it out
+            if call.answer is not None or (self.apart.in_hand and self.apart.has(first)):
+                # It has ended, or it is that thread's, which was struck before it took it out.
+                posted.popleft()
                 continue
-            if first.channel is not channel and call.answer is None:
+            if first.channel is not channel:
                 if first.terms.verdict(channel.generation, False) is Verdict.RESTARTED:
                     restarted = self._access.acquaintance.restarted(channel.generation)
                     self._settle(first, restarted)
@@ -192,7 +207,7 @@ class Submitter:
                 call.look_again()
                 admitted = False
             else:
-                admitted = call.answer is not None or channel.has_admitted(call)
+                admitted = channel.has_admitted(call)
             if not admitted:
                 try:
                     channel.admit(call, first.payload)
@@ -228,13 +243,33 @@ class Submitter:
     def _fail_late(self) -> bool:
         """No connection yet: those whose time is over have not started, and won't.
 
-        Whether others are left.
+        Whether others are left. Where looking fails (without memory, say) that is no failure to
+        connect: it is done again in a moment.
         """
-        with self._shared.lock:
-            for each in _late(self.posted):
-                self._settle(each, not_connected(each.call.timeout, self._shared.address))
-                self.posted.remove(each)  # last: tests/test_covered.py says why
+        try:
+            with self._shared.lock:
+                for each in _late(self.posted):
+                    self._settle(each, not_connected(each.call.timeout, self._shared.address))
+                    each.payload = EMPTY
+                _drop_ended(self.posted)
+        except Exception as error:
+            if is_strike(error):
+                raise
+            log.warning("the time limits of submitted calls could not be checked: %r", error)
         return bool(self.posted)
+
+    def _fail_first(self, channel: Channel, error: Exception) -> None:
+        """Handing it to the channel failed, though there is a connection: that call ends."""
+        log.error("a submitted call could not be sent", exc_info=error)
+        with self._shared.lock:
+            if not self.posted:
+                return  # another thread has admitted it
+            first = self.posted[0]
+            left = channel.has_admitted(first.call)
+            told = f"the call could not be sent: {type(error).__name__}: {error}"
+            self._settle(first, BgpyError(told, progress="unknown" if left else "not started"))
+            channel.conversation.abandon(first.call)
+            self.posted.popleft()
 
     def _fail_all(self, error: Exception) -> None:
         """No connection: what was posted has not started, and won't."""
@@ -279,5 +314,20 @@ class Submitter:
         return True
 
 
-def _late(posted: Iterable[Posted]) -> list[Posted]:
-    return [each for each in posted if is_over(each.terms.deadline)]
+def _late(posted: deque[Posted]) -> list[Posted]:
+    """Those whose time is over, and that have not ended.
+
+    With the client's lock held, without which none is taken out. Other threads append meanwhile,
+    and end any iteration by that: so each is asked for by its place, which stays its own.
+    """
+    there = map(posted.__getitem__, range(len(posted)))
+    return [each for each in there if each.call.answer is None and is_over(each.terms.deadline)]
+
+
+def _drop_ended(posted: deque[Posted]) -> None:
+    """With the lock held: take out what has ended, up to the first that hasn't.
+
+    What has ended behind that one is skipped when its turn comes.
+    """
+    while posted and posted[0].call.answer is not None:
+        posted.popleft()

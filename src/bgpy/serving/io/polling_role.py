@@ -6,8 +6,8 @@ hand-over between threads. While a task keeps it, a standby thread takes the rol
 ::
 
     task thread                                   standby
-    say asked ─ with polling: poll ─ job           bell ─ look, each TICK
-       └ standby polls: wake it, and wait ◄──────────── yield_role ◄ poll until asked
+    not running ─ with polling: poll ─ running     bell ─ look, each TICK
+       └ standby polls: wake it, and wait ◄──────────── yield_role ◄ poll while it runs
 
 The thread that polls holds `polling`. The task thread takes it by `with`, and no other lock:
 it does so at each call, and once more before where it has to wait (`Reactor._ask_back`).
@@ -15,9 +15,9 @@ it does so at each call, and once more before where it has to wait (`Reactor._as
 here blocks, so that a model of the two threads can be walked through all its states
 (tests/support/role_model.py).
 
-Who gets `polling` back: the task thread says that it asks, then looks whether the standby
-has it, and wakes it then; the standby says that it has it, then looks whether it is asked,
-before each poll. So one of the two sees the other.
+Who gets `polling` back: the task thread says that it runs nothing, then looks whether the
+standby has it, and wakes it then; the standby says that it has it, then looks whether anything
+runs, before each poll. So one of the two sees the other.
 
 Who arms the standby, and how it falls asleep: the task thread says that it runs
 something before it looks whether the standby is armed; the standby says that it is not
@@ -60,7 +60,7 @@ class Look(Enum):
     TICK = auto()
     """Look again in `TAKE_OVER` seconds."""
     POLL = auto()
-    """The role is yours: poll until `asked`, then `yield_role`."""
+    """The role is yours: poll while the task thread is `running`, then `yield_role`."""
 
 
 class PollingRole:
@@ -68,14 +68,12 @@ class PollingRole:
 
     def __init__(self) -> None:
         self.polling = threading.Lock()
-        """Held by the thread that polls. `asked` and `running` are single stores of the task
-        thread's outside of it; why their order is enough stands above."""
+        """Held by the thread that polls."""
         self.standby = False
         """It is the standby that holds it."""
-        self.asked = False
-        """The task thread wants the role, and may be waiting for it."""
         self.running = False
-        """The task thread has jobs; set by the task thread."""
+        """The task thread has jobs to run; else it polls, or wants to. Set by the task thread
+        outside of any lock; why the order is enough stands above."""
         self.armed = False
         """The standby ticks, and so notices what runs too long."""
         self.calls = 0
@@ -93,7 +91,7 @@ class PollingRole:
             self._quiet_ticks = 0
             overdue = self.calls == self._calls_seen
             self._calls_seen = self.calls
-            if overdue and not self.asked and self.polling.acquire(False):
+            if overdue and self.polling.acquire(False):
                 self.standby = True
                 return Look.POLL
             return Look.TICK

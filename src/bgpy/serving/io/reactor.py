@@ -13,17 +13,19 @@ import signal
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 from bgpy.serving.io.agenda import Agenda, attempt
-from bgpy.serving.io.poller import ALONE, MOST_READY, READ, OnReady, Poller, Watched
+from bgpy.serving.io.poller import ALONE, READ, OnReady, Poller, Watched
 from bgpy.serving.io.polling_role import POLL_AGAIN, TAKE_OVER, Look, PollingRole
 from bgpy.system import reserve
 from bgpy.system.exiting import leave_child
 from bgpy.system.latch import Latch
+from bgpy.system.strikes import is_strike
 
 log = logging.getLogger("bgpy.server")
 
@@ -37,19 +39,28 @@ class Deaf(Exception):
     """A task has closed the descriptor that is polled: no client can be served any more."""
 
 
-J = TypeVar("J")
-J_co = TypeVar("J_co", covariant=True)
+class JobRow(Protocol):
+    """Jobs that came together."""
+
+    @property
+    def jobs(self) -> deque[Any]:
+        """Those that have not been taken."""
 
 
-class Jobs(Protocol[J_co]):
+class Jobs(Protocol):
     """What waits for the task thread."""
 
     count: int
-    """How many can run."""
+    """How many can run, but for those in `row`."""
+    taken: Any
+    """The job that runs; between jobs, one that an exception left unanswered, else None."""
 
     @property
-    def taken(self) -> J_co | None:
-        """The job that runs; between jobs, one that an exception left unanswered, else None."""
+    def row(self) -> JobRow | None:
+        """Jobs that run before all others; the task thread sets each as `taken`."""
+
+    def spill(self) -> None:
+        """End `row`: what is left of it can run as all else can. Harmless if repeated."""
 
 
 class Reactor:
@@ -80,8 +91,9 @@ class Reactor:
         self._agenda = Agenda()
         self.after = self._agenda.after
         """Call something when some seconds are over; called by the holder of the role."""
-        self._poller: int | None = None
-        self._task_thread = 0
+        self._poller = 0
+        """The thread that polls, or does so next."""
+        self._spill: Callable[[], None] = lambda: None  # that of the jobs, once they are served
         self._stopping = False
         self._interrupted = False
         self._pid = os.getpid()
@@ -107,7 +119,7 @@ class Reactor:
         self._agenda.leave(change)
         # A thread that begins to poll says so before it looks for changes: it sees this one,
         # or is seen here and woken.
-        if self._poller not in (None, get_ident()):
+        if self._poller != get_ident():
             self.wake()
 
     def wake(self) -> None:
@@ -126,19 +138,20 @@ class Reactor:
 
     def serve(
         self,
-        jobs: Jobs[J],
+        jobs: Jobs,
         run_job: Callable[[], None],
-        run_taken: Callable[[J], None],
+        run_taken: Callable[[Any], None],
         interrupted: Callable[[], None],
     ) -> None:
         """Poll and run jobs in this thread until `stop` is called.
 
-        `run_job` takes one of `jobs` and runs it, `run_taken` one that has been taken;
+        `run_job` takes one of `jobs` and runs it, `run_taken` one that a session has taken;
         `interrupted` is called after `interrupt`.
         Raises `OSError` if a task has closed the descriptor that is polled.
         """
+        self._spill = jobs.spill
         self._standby.start()
-        self._task_thread = get_ident()
+        self._poller = get_ident()
         try:
             self._bear(LOOPS, lambda: self._serve(jobs, run_job, run_taken, interrupted))
         except Deaf as error:
@@ -163,9 +176,9 @@ class Reactor:
 
     def _serve(
         self,
-        jobs: Jobs[J],
+        jobs: Jobs,
         run_job: Callable[[], None],
-        run_taken: Callable[[J], None],
+        run_taken: Callable[[Any], None],
         interrupted: Callable[[], None],
     ) -> None:
         while not self._stopping:
@@ -185,55 +198,50 @@ class Reactor:
 
     def _poll_and_run(
         self,
-        jobs: Jobs[J],
+        jobs: Jobs,
         run_job: Callable[[], None],
-        run_taken: Callable[[J], None],
+        run_taken: Callable[[Any], None],
         interrupted: Callable[[], None],
     ) -> None:
         """Poll, and run what that brings, in turns; a call of Python's is too dear for each step.
 
-        Where nothing waits and one socket is ready, it is told that it is `ALONE`: its session
-        may take the job that it has received.
+        Where nothing waits, one socket at a time is asked for, and told that it is `ALONE`: its
+        session may take the job that it has received. The system gives the sockets in turn.
         """
-        role, sockets, me = self._role, self._sockets, self._task_thread
-        polling, changes, deadlines = role.polling, self._agenda.changes, self._agenda.deadlines
+        role, sockets = self._role, self._sockets
+        polling, wait, handlers = role.polling, sockets.wait, sockets.handlers
+        changes, deadlines = self._agenda.changes, self._agenda.deadlines
+        jobs.spill()
+        left = jobs.taken is not None or sockets.at is not None  # by an exception
         while True:
             job = None
-            role.asked = True
+            role.running = False
             if role.standby:
                 self._ask_back()
             with polling:
-                role.asked = False
-                try:
-                    self._poller = me
-                    timeout = self._agenda.do(None) if changes or deadlines else None
-                    # Asked only now: the standby may have met the wake of a job or a stop.
-                    if (
-                        jobs.count
-                        or self._interrupted
-                        or self._stopping
-                        or jobs.taken is not None  # an exception has left it so
-                        or sockets.at is not None  # likewise
-                    ):
-                        sockets.poll(0.0)
+                timeout = self._agenda.do(None) if changes or deadlines else None
+                # Asked only now: the standby may have met the wake of a job or a stop.
+                if jobs.count or self._interrupted or self._stopping or left:
+                    left = False
+                    sockets.poll(0.0)
+                else:
+                    ready = wait(timeout, 1)
+                    if len(ready) != 1 or ready[0][1] != READ:
+                        sockets.call(ready)
                     else:
-                        role.running = False
-                        ready = sockets.wait(timeout, MOST_READY)
-                        if len(ready) != 1 or ready[0][1] != READ:
-                            sockets.call(ready)
-                        else:
-                            sockets.at = fd = ready[0][0]
-                            try:
-                                sockets.handlers[fd](ALONE)
-                            except Exception:
-                                log.exception("a socket's handler failed")
-                            sockets.at = None
-                        job = jobs.taken
-                        if job is None and not jobs.count:
-                            continue
-                    role.running = True
-                finally:
-                    self._poller = None
+                        fd = ready[0][0]
+                        try:
+                            handlers[fd](ALONE)
+                        except Exception:
+                            log.exception("a socket's handler failed")
+                        except BaseException:
+                            if fd in handlers:  # else it is closed, and the number soon another's
+                                sockets.at = fd
+                            raise
+                    job = jobs.taken
+                    if job is None and not jobs.count and jobs.row is None:
+                        continue
+                role.running = True
             role.calls += 1
             if not role.armed:
                 self._arm()
@@ -244,15 +252,38 @@ class Reactor:
             elif self._interrupted:
                 self._hear_interrupt(interrupted)
             else:
-                self._run_row(jobs, run_job)
+                self._run_jobs(jobs, run_job, run_taken)
 
-    def _run_row(self, jobs: Jobs[J], run_job: Callable[[], None]) -> None:
+    def _run_jobs(
+        self, jobs: Jobs, run_job: Callable[[], None], run_taken: Callable[[Any], None]
+    ) -> None:
         """Run jobs until there are none, or it is time to poll."""
         until = monotonic() + POLL_AGAIN
+        if jobs.row is not None:
+            self._run_row(jobs, jobs.row.jobs, run_taken, until)
+            jobs.spill()
+            return
         while not (self._stopping or self._interrupted):
             run_job()
             if not jobs.count or monotonic() >= until:
                 break
+
+    def _run_row(
+        self, jobs: Jobs, row: deque[Any], run_taken: Callable[[Any], None], until: float
+    ) -> None:
+        """Run the jobs of a row until there are none, or it is time to poll.
+
+        The loop's head takes one out and says so in one step, whatever strikes, and no other
+        thread that has the interpreter's lock sees it in neither place.
+        """
+        try:
+            for jobs.taken in iter(row.popleft, None):
+                run_taken(jobs.taken)
+                if self._stopping or self._interrupted or monotonic() >= until:
+                    break
+        except IndexError as error:  # there are no more, or the standby has spilled them
+            if is_strike(error):
+                raise
 
     def _hear_interrupt(self, interrupted: Callable[[], None]) -> None:
         """Do what `interrupt` asked for; what that left to do is new to the standby."""
@@ -281,14 +312,11 @@ class Reactor:
     def drain(self, busy: Callable[[], bool], seconds: float) -> None:
         """Poll after `serve` has returned, until not `busy` or `seconds` are over."""
         until = monotonic() + seconds
-        self._role.asked = True
+        self._role.running = False
         if self._role.standby:
             self._ask_back()
         with self._role.polling:
-            self._role.asked = False
-            self._poller = get_ident()
             self._poll_while(busy, until)
-            self._poller = None
 
     def _poll_while(self, busy: Callable[[], bool], until: float) -> None:
         while busy() and (left := until - monotonic()) > 0:
@@ -324,8 +352,8 @@ class Reactor:
         The standby may have taken the byte of a signal whose handler is still to run in this
         thread. Between the taking of a lock by ``with`` and the poll behind it Python runs none,
         so this thread would poll, and nothing would wake it. So it waits here, and its handlers
-        run before it takes the lock to poll. Meanwhile the standby can't poll again, since it is
-        `asked` not to: the byte of a later signal ends the poll.
+        run before it takes the lock to poll. Meanwhile the standby can't poll again, since nothing
+        is `running`: the byte of a later signal ends the poll.
         """
         self.wake()
         with self._role.polling:
@@ -376,9 +404,9 @@ class Reactor:
         with self._lock:
             look = self._role.look()
             if look is Look.POLL:
-                self._poller = get_ident()
+                task_thread, self._poller = self._poller, get_ident()
         if look is Look.POLL:
-            self._poll_until_asked()
+            self._poll_until_asked(task_thread)
         else:
             self._do_chores_in_time()
         if look is Look.SLEEP:
@@ -387,15 +415,16 @@ class Reactor:
                 look = Look.TICK
         return look
 
-    def _poll_until_asked(self) -> None:
+    def _poll_until_asked(self, task_thread: int) -> None:
         try:
+            self._spill()
             self._do_chores_in_time()
-            while not self._role.asked and not self._stopping:
+            while self._role.running and not self._stopping:
                 self._poll(CHORES)
                 self._do_chores_in_time()
         finally:
             with self._lock:
-                self._poller = None
+                self._poller = task_thread
                 self._role.yield_role()
 
     def _do_chores_in_time(self) -> None:

@@ -96,7 +96,7 @@ class Inflow(Generic[R]):
         data = self._shared
         count = self._receive_into(data)
         if not self._road.take_alone(self._session, data, count):
-            self._act_on(reader, data, count)
+            self._act_on(reader, data, count, True)
 
     def read(self) -> None:
         """Receive once, or a few times into one large message, and act on what is whole."""
@@ -106,14 +106,16 @@ class Inflow(Generic[R]):
         elif reader.target is not None:
             self._read_large(reader)
         else:
-            self._act_on(reader, self._shared, self._receive_into(self._shared))
+            self._act_on(reader, self._shared, self._receive_into(self._shared), False)
 
-    def _act_on(self, reader: FrameReader[Message], data: memoryview, count: int) -> None:
+    def _act_on(
+        self, reader: FrameReader[Message], data: memoryview, count: int, alone: bool
+    ) -> None:
         """Act on the `count` bytes at the front of `data` that were received; 0 are the end."""
         if not count:
             self._session.ended()
             return
-        if reader.idle and (used := self._road.take_row(self._session, data, count)):
+        if reader.idle and (used := self._road.take_row(self._session, data, count, alone)):
             if used == count:
                 return
             data, count = data[used:], count - used

@@ -128,7 +128,6 @@ class Outflow:
         With `more` they may wait for what is sent next, but no longer than to the next poll.
         """
         mine = done = noted = False
-        taken = -1
         try:
             with self._lock:
                 if self._busy:
@@ -140,20 +139,7 @@ class Outflow:
                     return
                 mine = True
                 self._busy = True
-                if self._unsent is None and not more and self._usable and len(pieces) == 1:
-                    # What is sent most, in fewer steps; the loop's head is one for a handler.
-                    try:
-                        for taken in map(self._send_piece, pieces):  # noqa: B007
-                            break
-                    except OSError as error:
-                        if is_strike(error):
-                            raise
-                        # Else `_take` will meet it again.
-                    if taken == len(pieces[0]) and not self._inbox:
-                        done, mine = True, False  # before another may be busy
-                        self._busy = False
-                        return
-                record = [taken] if taken >= 0 else []
+                record: list[int] = []
                 self._offered = (pieces, record)
                 noted = True
                 left = self._take(pieces, more, record)
@@ -164,13 +150,45 @@ class Outflow:
             self._go_on(left)
         except BaseException:
             if mine and not noted:
-                self._offered = (pieces, [taken] if taken >= 0 else [])
+                self._offered = (pieces, [])
             self._torn = self._torn or mine
             if not (mine or done):
                 self._inbox.append((owned(pieces), more))
             self._attend()
             self._mend()
             raise
+
+    def send_small(self, piece: bytes, more: bool) -> None:
+        """As `send` of one small piece: what is sent most, in fewer steps."""
+        if more:
+            if not self.gather(piece):
+                self.send((piece,), True)
+            return
+        taken, mine = -1, False
+        try:
+            with self._lock:
+                if self._usable and not self._busy and self._unsent is None:
+                    self._busy = mine = True
+                    # The loop's head is one step: what was taken is known, whatever strikes.
+                    for taken in map(self._send_piece, (piece,)):  # noqa: B007
+                        break
+                    if taken == len(piece) and not self._inbox:
+                        mine = False  # before another may be busy
+                        self._busy = False
+                        return
+                    raise BlockingIOError
+        except BaseException as error:
+            if mine:
+                self._offered = (piece,), [taken] if taken >= 0 else []
+                self._torn = True
+            elif taken < 0:
+                self._inbox.append(((piece,), False))
+            self._attend()
+            self._mend()  # who flushes meets what the socket has refused again
+            if not isinstance(error, OSError) or is_strike(error):
+                raise
+        else:
+            self.send((piece,), False)
 
     def gather(self, piece: bytes) -> bool:
         """As `send` of one small piece that may wait, where it joins others that do: the short way.

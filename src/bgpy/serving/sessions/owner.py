@@ -20,7 +20,7 @@ class ShortRoad(Protocol[S]):
     def take_alone(self, session: S, data: memoryview, size: int) -> bool:
         """Whether what was received is one of them, which runs next."""
 
-    def take_row(self, session: S, data: memoryview, size: int) -> int:
+    def take_row(self, session: S, data: memoryview, size: int, alone: bool) -> int:
         """Queue those that stand at the front of what was received; how many bytes those were."""
 
 

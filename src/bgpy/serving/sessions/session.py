@@ -23,7 +23,6 @@ import logging
 from collections.abc import Callable
 
 from bgpy.codec.payload import within
-from bgpy.config import short_roads
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
 from bgpy.serving.io.agenda import Deadline
@@ -47,7 +46,6 @@ from bgpy.system.strikes import is_strike
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ServerHandshake
 from bgpy.wire.messages import CODEC_PICKLE, Goodbye, Message, Reply
-from bgpy.wire.small import REPLY, SMALL_CALL, pack_start
 
 log = logging.getLogger("bgpy.server")
 
@@ -67,13 +65,12 @@ class Session:
         "_handshake",
         "_inflow",
         "_outflow",
-        "_send",
-        "_small",
         "_transport",
         "_watch",
         "client_id",
         "name",
         "outcome",
+        "send_small",
         "state",
     )
 
@@ -100,9 +97,9 @@ class Session:
         self._watch = Watch(reactor, transport.sock, self._ready)
         self._inflow = Inflow(self, context, transport, self._watch)
         self._outflow = outflow = Outflow(transport, limits, context.budget, self._attend_soon)
-        self._send = outflow.send  # bound once: it is called for each reply
         self._connection = Connection.server_side(handshake, limits, self._inflow.allocate, within)
-        self._small = min(SMALL_CALL, limits.max_message) if short_roads() else -1
+        self.send_small = outflow.send_small
+        """As `send` of one small message in its final form (`bgpy.wire.small`)."""
 
     def open(self) -> None:
         """Begin to read; called by the holder of the polling role."""
@@ -129,17 +126,11 @@ class Session:
         With `more` it may wait for the next message, but no longer than to the next poll.
         """
         head, buffers, code = packed
-        # Where the client has just broken the protocol it gets this, and then is told so.
-        if not (buffers or code or error) and len(head) <= self._small and head.__class__ is bytes:
-            piece = pack_start(REPLY, len(head), request) + head
-            if not more or not self._outflow.gather(piece):
-                self._send((piece,), more)
-            return
         self._say(Reply(request, head, buffers, CODEC_PICKLE, code, error), more)
 
     def _say(self, message: Message, more: bool) -> None:
         try:
-            self._send(self._connection.send(message), more)
+            self._outflow.send(self._connection.send(message), more)
         except LocalProtocolError:
             if self._connection.established:
                 raise
@@ -203,7 +194,7 @@ class Session:
         messages = self._connection.receive(shared[:count])
         outgoing = self._connection.take_outgoing()
         if outgoing:
-            self._send([outgoing], False)
+            self._outflow.send([outgoing], False)
         reader = inflow.reader = self._connection.reader
         if reader is not None:
             self._prove()
@@ -333,7 +324,7 @@ class Session:
             self._close()
         elif self.state in ACTED_ON:
             if last:
-                self._send([last], False)
+                self._outflow.send([last], False)
             self._end_in(LINGER, self._close)
             self._move(SessionEvent.FAREWELL)
             self._send_last()

@@ -1,0 +1,88 @@
+"""Small calls: executes of one small plain frame, whose client waits; see `bgpy.serving.road`.
+
+::
+
+    alone     socket ──► SmallJob ──► the task ──► reply ──► socket
+    together  socket ──► SmallRow.jobs ──► the task, one by one ──► SmallRow.replies ──► socket
+                           └── spill: what hasn't run waits in its client's line, as all else does
+
+**A row** is what came together from one client, where nothing else waited. The task thread runs
+it without queueing each call, and its replies leave together. It takes one after the other out of
+`jobs` while nobody polls: who polls next spills the row first, and each job goes one of both ways,
+since taking it out is one step. So what is asked about a call, to cancel it for example, finds it
+in the queue or `taken`, and no client waits for longer than two milliseconds of a row.
+
+**Replies** are added by the thread that runs the call, and flushed by that or by the standby,
+which has spilled what stood behind it. Who adds one looks afterwards whether anything is still
+behind it: if not, it flushes; if so, the thread that empties `jobs` flushes after that. So one of
+the two sees the other, and no reply stays. What strikes while they are flushed leaves them to be
+flushed again: a reply that has left may leave twice, and the client drops the second.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from bgpy.serving.job import Job, Peer
+from bgpy.tasks.client_socket import OwnClientSocket, SmallOutlet
+from bgpy.tasks.lifecycle import EXEC
+
+MOST_REPLIES = 16
+"""Replies of a row that leave together: 64 KiB at most, since each is of a small call."""
+
+
+class SmallJob(Job, OwnClientSocket):
+    """A small call. It is the client socket that its task gets, too."""
+
+    kind = EXEC
+    payload = None
+    size = 0
+    """Given to those alone that may wait in the queue."""
+
+    def __init__(
+        self, outlet: SmallOutlet, peer: Peer, request: int, head: bytes, row: SmallRow | None
+    ) -> None:
+        # As the initialisers of both, without calls of them.
+        self._outlet = outlet
+        self.peer: Peer = peer
+        self.request = request
+        self.head: bytes = head
+        """The pickle of its arguments."""
+        self.row = row
+        """What it runs in, if it came with others and isn't queued."""
+        self.more = self.started = self.answered = False
+        self.deferred = None
+
+
+class SmallRow:
+    """Small calls that came together from one client."""
+
+    __slots__ = ("_flushing", "_peer", "jobs", "replies")
+
+    def __init__(self, peer: Peer | None) -> None:
+        self._peer = peer
+        self.jobs: deque[Job] = deque()
+        """Those that have not been taken."""
+        self.replies: list[bytes] = []
+        """Those that have not left, in their final form (`bgpy.wire.small`)."""
+        # Around `flush`; reentrant, since the collector may run code there that sends.
+        self._flushing = threading.RLock()
+
+    @property
+    def owner(self) -> bytes:
+        """Whose calls they are."""
+        return b"" if self._peer is None else self._peer.client_id
+
+    def flush(self) -> None:
+        """Send the replies that haven't left; nothing happens where there are none."""
+        with self._flushing:
+            count = len(self.replies)
+            if count and self._peer is not None:
+                self._peer.send_small(b"".join(self.replies[:count]), False)
+                del self.replies[:count]
+
+    def pause(self) -> None:
+        """Have no more read from the client: its line is full."""
+        if self._peer is not None:
+            self._peer.pause()
