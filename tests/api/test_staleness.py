@@ -85,6 +85,26 @@ def test_call_warns_when_a_module_was_reloaded_here(modules: Path, start: Start)
         assert _initialize(client) == "Already initialized."
 
 
+def test_call_warns_when_a_module_was_patched_here(modules: Path, start: Start) -> None:
+    """IPython's autoreload gives functions that are loaded the code of the edited file."""
+    _, client = start()
+    _initialize(client)
+    helper = importlib.import_module("helper_s")
+    assert client.call({"run": helper.value}) == "OLD"
+    text = HELPER.replace("OLD", "newer")
+    (modules / "helper_s.py").write_text(text)
+    found: dict[str, Any] = {"__name__": "helper_s"}
+    exec(compile(text, helper.__file__ or "", "exec", dont_inherit=True), found)
+    helper.value.__code__ = found["value"].__code__
+    helper.Thing.value.__code__ = found["Thing"].value.__code__
+    assert helper.value() == "newer"
+    for run in (helper.value, lambda: helper.value()):
+        with pytest.warns(StaleCodeWarning, match="module helper_s"):
+            assert client.call({"run": run}) == "OLD"
+    with pytest.warns(StaleCodeWarning, match="different: module helper_s"):
+        assert _initialize(client) == "Already initialized."
+
+
 def test_initialize_warns_of_the_tasks_that_a_server_has(modules: Path, start: Start) -> None:
     """Of another program, of another version; not of the same."""
     handle, client = start()
