@@ -17,6 +17,7 @@ from bgpy.encryption import Encryption, check_token, encryption
 from bgpy.errors import StartupError
 from bgpy.late import once
 from bgpy.process.launch import launch
+from bgpy.shortage import room_advice
 from bgpy.state import reports, sockets, tokens
 from bgpy.tasks import init_file as init_files
 
@@ -256,7 +257,9 @@ def _file_handler(file: str) -> logging.Handler:
     try:
         handler = LogFile(file)
     except OSError as error:
-        raise StartupError(f"the log file {file} can't be opened: {error.strerror}") from error
+        raise StartupError(
+            f"the log file {file} can't be opened: {error.strerror}", advice=room_advice(error)
+        ) from error
     if handler.stream is not None:
         reports.begin(handler.stream.fileno())
     return handler

@@ -25,6 +25,7 @@ from bgpy.config import LOG_FORMAT
 from bgpy.errors import StartupError
 from bgpy.process.output import standard_stream
 from bgpy.process.streams import descriptor_at
+from bgpy.shortage import room_advice
 
 _CHUNK = 2**20
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -42,7 +43,9 @@ def open_log(path: str) -> int:
         return _open_appending(path)
     except OSError as error:
         raise StartupError(
-            f"the log file {path} can't be opened: {error.strerror}", log_file=path
+            f"the log file {path} can't be opened: {error.strerror}",
+            advice=room_advice(error),
+            log_file=path,
         ) from error
 
 
