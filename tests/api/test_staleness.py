@@ -282,6 +282,38 @@ def test_calls_tell_of_functions_that_were_defined_anew(start: Start, tmp_path: 
     ], done.stderr
 
 
+WITHOUT_CODE = """
+import sys, warnings
+from bgpy import Client, respond
+
+class Marker: mark = "old"
+
+def exec_task(client_socket, state, args):
+    respond(client_socket, [Marker.mark, args["it"].mark])
+
+client = Client("127.0.0.1", int(sys.argv[1]))
+client.initialize(lambda: None, exec_task, lambda client_socket, state, args: None)
+for _ in "old", "new":
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = client.call({"it": Marker})
+    print(result, *[each.message.differences for each in caught])
+    class Marker: mark = "new"
+"""
+
+
+def test_calls_tell_of_classes_without_code_too(start: Start, tmp_path: Path) -> None:
+    """Another Python could read them; they are another version all the same."""
+    script = tmp_path / "marks.py"
+    script.write_text(WITHOUT_CODE)
+    command = [sys.executable, str(script), str(start()[0].port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == [
+        "['old', 'old']",
+        "['old', 'new'] ('__main__.Marker',)",
+    ], done.stderr
+
+
 def test_calls_ask_once_for_what_the_tasks_do_not_have(start: Start) -> None:
     """And anew where the server had no tasks when it was asked."""
     handle, client = start()

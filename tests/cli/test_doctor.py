@@ -455,10 +455,10 @@ def test_doctor_finds_a_wrong_token(
     handle = started("127.0.0.1:0", token=TOKEN)
     place = (handle.host, handle.port)
     assert "none is known" in _fails_with_5(_doctor(handle.address))
-    assert "was given" in _fails_with_5(_doctor(handle.address, typed="wrong\n"))
-    keep_token(place, "wrong")
+    assert "was given" in _fails_with_5(_doctor(handle.address, typed="mistaken\n"))
+    keep_token(place, "mistaken")
     assert "kept" in _fails_with_5(_doctor(handle.address))
-    monkeypatch.setenv("BGPY_TOKEN", "wrong")
+    monkeypatch.setenv("BGPY_TOKEN", "mistaken")
     assert "BGPY_TOKEN" in _fails_with_5(_doctor(handle.address))
     assert _doctor(handle.address, typed=f"{TOKEN}\n").exit_code == 0
 
@@ -467,7 +467,7 @@ def _fails_with_5(done: Result) -> str:
     """The line about the token."""
     assert done.exit_code == 5, done.output
     assert "bgpy add" in done.output
-    assert "wrong" not in done.output
+    assert "mistaken" not in done.output
     return done.output.splitlines()[1]
 
 
@@ -555,3 +555,95 @@ def test_doctor_finds_a_forwarder_to_a_server_that_speaks_no_tls(
         forwarder.close()
     assert done.exit_code == 4
     assert "speaks only if it was started with --tls" in done.output, done.output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals, and a C library to sleep in")
+@pytest.mark.parametrize("how", ["stopped", "holds the GIL"])
+def test_doctor_names_the_process_of_the_own_server_that_does_not_answer(
+    start: Start, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4, with pid, start and log from its record, and what helps: all that is left to do."""
+    monkeypatch.setattr(doctor, "TIME", 0.3)
+    handle, client = start()
+    if how == "stopped":
+        os.kill(handle.pid, signal.SIGSTOP)
+        advice = f"'kill -CONT {handle.pid}' lets its process run on"
+    else:
+        client.initialize(*TASKS)
+        sleep = "print('asleep', flush=True), __import__('ctypes').PyDLL(None).sleep(60)"
+        client.execute({"run": partial(eval, sleep)})
+        wait_until(lambda: "asleep" in _log(handle), "it holds the GIL")
+        advice = f"'kill -9 {handle.pid}' ends it at once"
+    done = _doctor(handle.address)
+    assert done.exit_code == 4
+    assert re.search(rf"^process   {handle.pid}\b", done.output, re.MULTILINE), done.output
+    assert re.search(rf"^started   .*in {os.getcwd()}, at 20", done.output, re.MULTILINE)
+    assert f"log       {handle.log_file}" in done.output
+    assert advice in done.output
+    handle.kill()
+
+
+def test_doctor_tells_of_the_own_server_whose_token_is_nowhere(
+    started: Callable[..., Handle],
+) -> None:
+    """5: it was given one; a shell without BGPY_TOKEN still learns which server that is."""
+    handle = started("127.0.0.1:0", token=TOKEN)
+    done = _doctor(handle.address)
+    assert done.exit_code == 5
+    assert f"process   {handle.pid}: bgpy" in done.output
+    assert f"log       {handle.log_file}" in done.output
+    assert "It was given its token" in done.output
+
+
+def test_doctor_tells_of_the_last_server_where_another_program_has_its_port(
+    started: Callable[..., Handle], free_port: int
+) -> None:
+    """4: a crash freed the port, and something else took it."""
+    handle = started("127.0.0.1", free_port)
+    psutil.Process(handle.pid).kill()
+    assert handle.wait(30)
+    with thief_that(partial(answer, data=b"HTTP/1.1 400 Bad Request\r\n\r\n"), free_port):
+        done = _doctor(handle.address)
+    assert done.exit_code == 4
+    assert f"process {handle.pid} was killed or crashed" in done.output
+    assert f"log       {handle.log_file}" in done.output
+
+
+STARTS = """
+import sys
+from bgpy import Server
+Server(sys.argv[1], init_file=sys.argv[2], log_file=sys.argv[3]).run_background()
+"""
+
+WAITS = """
+import pathlib, time
+def init_task():
+    print("loading", flush=True)
+    while not pathlib.Path(__file__).with_suffix(".go").exists(): time.sleep(0.01)
+def exec_task(client_socket, state, args): pass
+def exit_task(client_socket, state, args): pass
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_doctor_tells_of_a_start_that_was_interrupted(
+    free_port: int, tmp_path: Path, number: signal.Signals
+) -> None:
+    """3: by Ctrl-C, or by the end of the script that had started it."""
+    place, init_file, log = f"127.0.0.1:{free_port}", tmp_path / "slow.py", tmp_path / "log"
+    init_file.write_text(WAITS)
+    script = tmp_path / "script.py"
+    script.write_text(STARTS)
+    command = [sys.executable, str(script), place, str(init_file), str(log)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as starter:
+        wait_until(lambda: log.exists() and "loading" in log.read_text(), "init_task runs")
+        starter.send_signal(number)
+    init_file.with_suffix(".go").touch()
+    wait_until(lambda: "last      " in _doctor(place).output, "the server has ended")
+    wait_until(lambda: "still runs" not in _doctor(place).output, "the server has ended")
+    output = _doctor(place).output
+    assert re.search("; it (was )?ended before it was ready at 20.*: the program that", output)
+    assert f"started   {script}, in " in output
+    assert f"Run what started it again: {script}" in output
+    assert f"-i {init_file}' starts a server with its init file" in output

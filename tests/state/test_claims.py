@@ -40,7 +40,7 @@ def test_claim_names_the_server_when_one_lives() -> None:
         with pytest.raises(StartupError, match=rf"running at 127\.0\.0\.1:54321 .*pid {first.pid}"):
             claims.claim(ADDRESS)
         assert token_for(ADDRESS) == "of another process"
-        records.forget(ADDRESS)
+        records.prune()
         assert token_for(ADDRESS) == "of another process"
 
 

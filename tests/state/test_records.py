@@ -50,25 +50,33 @@ def test_fate_is_told_as_far_as_it_is_known() -> None:
         assert "or its container has ended" in replace(record, pid_namespace=1).fate()
 
 
-def test_forget_killed_removes_the_record_of_that_process_alone(claim: claims.Claim) -> None:
-    """Whatever its address was."""
-    records.forget_killed(processes.ProcessId.of(os.getpid()))  # lives: it keeps its own
+def test_put_away_says_in_the_record_of_that_process_alone_how_it_ended(
+    claim: claims.Claim,
+) -> None:
+    """Whatever its address was; twice is harmless, and what is said first stays."""
+    put_away = lambda process, why: records.put_away(process, "was killed", why)  # noqa: E731
+    put_away(processes.ProcessId.of(os.getpid()), "lives")  # it keeps its own
     assert records.find(ADDRESS) == own_record()
     gone = replace(own_record(), pid=2**22 + 5)
     claim.write(gone, "secret")
     claim.close_in_child()
-    records.forget_killed(processes.ProcessId(gone.pid, "another"))
+    put_away(processes.ProcessId(gone.pid, "another"), "not this one")
     assert os.path.exists(claim.folder.record)
-    records.forget_killed(processes.ProcessId(gone.pid, gone.start_time))
-    assert not os.path.exists(claim.folder.record)
-    assert not os.path.exists(claim.folder.token)
+    for why in ("by hand", "once more"):
+        put_away(processes.ProcessId(gone.pid, gone.start_time), why)
+        assert not os.path.exists(claim.folder.record)
+        assert not os.path.exists(claim.folder.token)
+        left = records.find_ended(ADDRESS)
+        assert left is not None
+        assert re.fullmatch(r"it was killed at 20.*:\d\d: by hand", left.fate())
+        assert records.find_dead(ADDRESS) is None
 
 
 def test_find_gives_nothing_when_nothing_was_there() -> None:
     """Looking makes no folders."""
     assert records.find(ADDRESS) is None
     assert token_for(ADDRESS) is None
-    records.forget(ADDRESS)
+    records.prune()
     assert not os.path.exists(folders.home())
 
 
@@ -132,8 +140,8 @@ def test_forget_removes_record_when_server_died() -> None:
     with server() as first:
         first.kill()
         first.wait()
-    records.forget(ADDRESS)
-    records.forget(ADDRESS)
+    records.prune()
+    records.prune()
     assert {"record.json", "token"}.isdisjoint(os.listdir(folders.folder(*ADDRESS).path))
 
 
@@ -193,7 +201,7 @@ def test_lock_decides_when_the_process_cannot_be_seen(
     claim.write(replace(own_record(), start_time=start_time), "secret")
     monkeypatch.setattr(processes, "start_time", unseen)
     assert records.find(ADDRESS) is not None
-    records.forget(ADDRESS)
+    records.prune()
     assert token_for(ADDRESS) == "secret"
     claim.close_in_child()
     assert records.find(ADDRESS) is None
@@ -217,7 +225,13 @@ def test_find_dead_gives_the_record_of_a_server_that_was_killed() -> None:
         dead = records.find_dead(ADDRESS)
         assert dead is not None
         assert dead.pid == first.pid
-    claims.claim(ADDRESS).release()
+    again = claims.claim(ADDRESS)
+    assert records.find_dead(ADDRESS) is None
+    again.release()
+    assert records.find_dead(ADDRESS) == dead  # that one never was ready
+    again = claims.claim(ADDRESS)
+    again.write(own_record(), None)
+    again.release("ended in order")
     assert records.find_dead(ADDRESS) is None
 
 
@@ -239,6 +253,7 @@ def test_dead_server_is_put_away_by_whoever_looks() -> None:
     assert records.written_by(bytes.fromhex(dead.incarnation), ADDRESS) == dead
     claim = claims.claim(ADDRESS)
     assert records.find_dead(ADDRESS) is None
+    claim.write(own_record(), None)
     claim.release()
     assert "ended.json" not in os.listdir(place.path)
 

@@ -14,9 +14,9 @@ Deed = Callable[[socket.socket], None]
 
 
 @contextmanager
-def thief_that(deed: Deed) -> Iterator[int]:
-    """Listen on a port and do `deed` to each connection, one after the other."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def thief_that(deed: Deed, port: int = 0) -> Iterator[int]:
+    """Listen on a port, or a free one, and do `deed` to each connection, one after the other."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
         thread = threading.Thread(target=_serve, args=(listener, deed))
         thread.start()
         try:

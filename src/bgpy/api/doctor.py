@@ -21,17 +21,15 @@ from bgpy.errors import (
     NotRunning,
     Unreachable,
 )
-from bgpy.state import folders, occupied, records, reports, tokens
+from bgpy.state import occupied, records, tokens, traces
+from bgpy.state.records import Record
 from bgpy.state.tokens import FoundToken, Source
-from bgpy.system import files
+from bgpy.state.traces import Traces
 from bgpy.system.wsl import windows_host
 from bgpy.version import __version__
 
 TIME = 5.0
 """Seconds for each attempt to connect."""
-
-LINE = 400
-"""Bytes at most that are quoted from the end of a log."""
 
 
 @dataclass
@@ -60,11 +58,13 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
         connected = connect(Target(place, tls, lambda: found), os.urandom(16), TIME)
     except BgpyError as error:
         findings.error = error
-        if isinstance(error, NotRunning):
-            findings.known += last_server(place)
+        last = traces.of_last(place)
+        if last is not None:
+            findings.known += _left(place, last, error)
         findings.advice = (
             _other_way(place, tls, error)
             or _other_token(place, tls, found, error)
+            or _own_process(place, last, error)
             or _other_machine(place, found, error)
             or _started_again(place, error)
             or advice_on(error, place, windows_host())
@@ -78,7 +78,9 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
     findings.known += _described(place, connected) + _recorded(place, connected)
     if said is None:
         findings.error = Unreachable(f"{place} proved the token, and then said nothing more")
-        findings.advice = advice_on(findings.error, place, None)
+        findings.advice = _own_process(place, traces.of_last(place), findings.error) or advice_on(
+            findings.error, place, None
+        )
         return findings
     findings.known.append(("state", _state(said)))
     if said.get("ending"):
@@ -107,8 +109,11 @@ def _recorded(place: Address, connected: Connected) -> list[tuple[str, str]]:
     if record is None and place.path is None:  # under another address
         own = (each for each in occupied.on_port(place.port))
         record = next((each for each in own if each.incarnation == number.hex()), None)
-    if record is None:
-        return []
+    return [] if record is None else _origin(place, record)
+
+
+def _origin(place: Address, record: Record) -> list[tuple[str, str]]:
+    """What the record of a server that runs tells of its start, its log and its code."""
     told = [("started", record.origin()), ("log", record.log_file or "")]
     if changed := edited(record.modules):
         again = f"'bgpy terminate {place}', then start it again, to use it as it is now"
@@ -135,57 +140,36 @@ def _ending(pid: int) -> list[str]:
     ]
 
 
-def last_server(place: Address) -> list[tuple[str, str]]:
-    """Facts of the last server of this account at `place`, where nothing listens now.
+def _left(place: Address, left: Traces, error: BgpyError) -> list[tuple[str, str]]:
+    """Facts of the last server of this account at `place`, which did not answer, or is not there.
 
-    It may have been one on all interfaces. Empty if none is known.
+    It may have been one on all interfaces.
     """
-    left = [traces for there in (place, *wildcards(place)) if (traces := _traces(there))]
-    return max(left)[1] if left else []
-
-
-def _traces(there: Address) -> tuple[float, list[tuple[str, str]]] | None:
-    """What the last server at exactly that address left, and when it wrote its log last."""
-    alive = records.find(there)
-    record = alive or records.find_ended(there)
-    logs = [place.log for place in folders.places(*there)]
-    newest = max(logs, key=lambda path: _last_line(path)[0])
-    log_file = newest if record is None else record.log_file
-    when, line = _last_line(log_file)
-    if record is None and not line:
-        return None
-    if record is None:
-        told = reports.end_told_by(newest)
-        how = f"its log says that {told}" if told else "it left no word of how it ended"
-    elif alive is not None:
-        how = f"process {record.pid} still runs: it is just starting, or ending"
+    record = left.record
+    if record is not None and left.is_alive and not isinstance(error, NotRunning):
+        stopped = ", which is stopped" if _is_stopped(record.pid) else ""
+        whose = f"server of this account at {left.there}, as its record says"
+        facts = [("process", f"{record.pid}{stopped}: bgpy {record.version}, {whose}")]
+        facts += _origin(place, record)
     else:
-        told = None if record.ended else reports.end_told_by(log_file)
-        how = f"{record.fate()}{f' (its log says that {told})' if told else ''}"
-    facts = [("last", f"a server of this account at {there}; {how}")]
-    if record is not None and record.origin():
-        facts.append(("started", record.origin()))
-    if line:
-        # Not as its cause of death: a crash may leave no line, and this one be about another call.
-        crash = None if record is not None and record.ended else reports.crash_line(log_file)
-        facts += [("log", str(log_file)), ("log ends", crash or line)]
-    return when, facts
+        facts = [("last", f"a server of this account at {left.there}; {left.fate()}")]
+        if record is not None and record.origin():
+            facts.append(("started", record.origin()))
+        if left.line:
+            facts.append(("log", str(left.log_file)))
+    if left.line:
+        facts.append(("log ends", left.line))
+    return facts
 
 
-def _last_line(log_file: str | None) -> tuple[float, str]:
-    """When a log was written last, and its last line, as far as it fits; empty without one."""
-    if log_file is None:
-        return 0.0, ""
+def _is_stopped(pid: int) -> bool:
+    """Whether that process was stopped, by SIGSTOP or Ctrl-Z."""
+    import psutil
+
     try:
-        with files.open_regular(log_file) as log:
-            status = os.fstat(log.fileno())
-            log.seek(max(0, status.st_size - LINE))
-            lines = (log.read(LINE) or b"").decode(errors="replace").split("\n")
-    except OSError:
-        return 0.0, ""
-    written = [line.strip() for line in lines if line.strip()]
-    line = written[-1] if written else ""
-    return status.st_mtime, "".join(c if c.isprintable() else "?" for c in line)
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
 
 
 def _other_way(place: Address, tls: bool | None, error: BgpyError) -> list[str]:
@@ -213,6 +197,38 @@ def _other_token(
     if found.source is Source.ENVIRONMENT:
         return [f"Unset BGPY_TOKEN: {known.source.value} is right."]
     return [f"Give no token (leave --token out): {known.source.value} is right."]
+
+
+def _own_process(place: Address, last: Traces | None, error: BgpyError) -> list[str]:
+    """The advice where a server of this account runs there, and refuses or doesn't answer."""
+    if last is None or last.record is None or not last.is_alive:
+        return []
+    pid = last.record.pid
+    if isinstance(error, AuthenticationError) and records.found_with_token(last.there) is None:
+        return [
+            "It was given its token (BGPY_TOKEN, --token, token=...) and keeps no copy: use that.",
+            f"'bgpy add {place}' keeps it here; BGPY_TOKEN, if set, takes precedence.",
+            *_ways_to_end(pid),
+        ]
+    if not isinstance(error, Unreachable):
+        return []
+    if _is_stopped(pid):
+        return [f"'kill -CONT {pid}' lets its process run on."]
+    return [
+        f"Its process {pid} runs a task in C that keeps the GIL, or hangs: it answers when that is",
+        f"over. '{_kill(pid)}' ends it at once, without exit_task.",
+    ]
+
+
+def _ways_to_end(pid: int) -> list[str]:
+    """How a process is ended whose token is lost."""
+    if os.name == "nt":
+        return [f"Without it: '{_kill(pid)}' ends the server at once, without exit_task."]
+    return [f"Without it: 'kill {pid}' ends the server as 'bgpy terminate' does."]
+
+
+def _kill(pid: int) -> str:
+    return f"taskkill /F /PID {pid}" if os.name == "nt" else f"kill -9 {pid}"
 
 
 def _other_machine(place: Address, found: FoundToken | None, error: BgpyError) -> list[str]:

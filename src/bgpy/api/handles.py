@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Self
 
@@ -101,8 +102,11 @@ class Handle:
         Raises `BgpyError` if this user may not kill it, or if it can't be told from another.
         """
         self._raise_if_taken_down()
+        was_alive = not self._process.is_gone()
         self._process.kill()
-        records.forget((self.host, self.port))
+        if was_alive:
+            whose = f"kill() of its handle, in process {os.getpid()}"
+            records.put_away(self._process, "was killed", whose)
 
 
 def _seconds(timeout: float | None) -> float | None:

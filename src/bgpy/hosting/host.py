@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -31,6 +30,8 @@ from bgpy.version import __version__
 log = logging.getLogger("bgpy.server")
 
 Chores = Callable[[], None]
+
+UNREADY = "ended before it was ready"
 
 LAST_THREADS = 5.0
 """Seconds that the user's threads may keep the process alive after its server has ended."""
@@ -130,6 +131,7 @@ class Host:
         engine = InlineEngine(catalogue, load)
         kept = signals.Kept()
         begun: list[bool] = []
+        offered: list[bool] = []
 
         def closing() -> None:
             shutdown.closing = True
@@ -141,13 +143,22 @@ class Host:
         def initialized() -> None:
             if catalogue.stamps:
                 self._tell_modules(replace(record, modules=catalogue.stamps), token)
+            offered.append(True)
             ready()
             begun.append(True)
 
         def release() -> None:
-            # One that never was ready has told its starter why.
             self.exit_failure = server.exit_failure
-            self.claim.release(self._end_in_order(shutdown.asked_by) if begun else "")
+            if begun:
+                ended = self._end_in_order(shutdown.asked_by)
+            elif offered:
+                ended = records.ending(UNREADY, "the program that started it had exited by then")
+            elif server.start_failure:
+                words = " ".join(server.start_failure.split())
+                ended = records.ending("failed to start", words)
+            else:
+                ended = records.ending(UNREADY, shutdown.asked_by)
+            self.claim.release(ended)
 
         events = Events(
             initialized,
@@ -199,9 +210,10 @@ class Host:
     def _end_in_order(self, why: str) -> str:
         """How this server, whose tasks have all run, ends now since `why`."""
         if not self.exit_failure:
-            return _ending("in order", why)
+            return records.ending(records.IN_ORDER, why)
         words = " ".join(self.exit_failure.split())
-        return f"{_ending('with a failed exit_task', why)}; exit_task raised {words}"
+        how = records.ending("ended with a failed exit_task", why)
+        return f"{how}; exit_task raised {words}"
 
     def close(self) -> None:
         """Close the port and remove the record; `serve` always does this at its end."""
@@ -210,7 +222,7 @@ class Host:
 
     def _drop(self, why: str) -> None:
         """Remove the server's files: this process exits now, since `why`."""
-        self.claim.drop(_ending("at once", why))
+        self.claim.drop(records.ending("ended at once", why))
         self._listener.close()
 
     def renew_folder(self) -> None:
@@ -237,11 +249,6 @@ class Host:
             self._options.init_file and os.path.abspath(self._options.init_file),
             self.script,
         )
-
-
-def _ending(how: str, why: str) -> str:
-    """How this server ends now, for its record."""
-    return f"ended {how} at {time.strftime('%Y-%m-%d %H:%M:%S')}: {why}"
 
 
 def _tidy(place: address.Address) -> None:

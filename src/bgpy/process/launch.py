@@ -174,8 +174,12 @@ class _Start:
                 pass
         try:
             self.server.kill()
-            # Nobody has learned of it: what it left would be taken for a crash.
-            records.forget_killed(self.server)
+            # Else what it left would be taken for a crash.
+            records.put_away(
+                self.server,
+                "was ended before it was ready",
+                "the program that started it was interrupted",
+            )
         except (BgpyError, OSError):
             pass  # can't be seen: its pipe ends with this start, and it ends with its pipe
         self.process.kill()

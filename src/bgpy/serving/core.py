@@ -124,6 +124,8 @@ class ServerCore:
         shared = memoryview(bytearray(RECEIVE_BUFFER))
         self._context = SessionContext(self, limits, self._reactor, self._budget, shared)
         self._failure: BaseException | None = None
+        self.start_failure = ""
+        """What the init file, or its `init_task`, raised, in words; empty if nothing."""
         self.exit_failure = ""
         """What the exit task raised, in words; empty if it raised nothing, or has not run."""
         _servers.add(self)
@@ -184,7 +186,7 @@ class ServerCore:
     def running(self) -> Kind | None:
         """The kind of the task that runs in the task thread, if one does; from any thread."""
         job = self._jobs.taken
-        return job.kind if job is not None and self._worker.thread.serial else None
+        return job.kind if job is not None and self._worker.thread.call is not None else None
 
     @property
     def wakeup_fd(self) -> int:
@@ -225,13 +227,13 @@ class ServerCore:
         """The exit task has run, or failed: the server ends."""
         self._reactor.stop()
         if outcome.error is not None:
-            described = failures.describe(outcome.error)
-            self.exit_failure = f"{described.type_name}: {described.text:.300}".removesuffix(": ")
+            self.exit_failure = _in_words(outcome.error)
 
     def init_file_ran(self, outcome: Outcome) -> None:
         """The init file's `init_task` has run, or failed."""
         if outcome.error is not None:
             self._failure = outcome.error
+            self.start_failure = _in_words(outcome.error)
             self._reactor.stop()
             return
         if self._reactor.interrupted:
@@ -284,6 +286,11 @@ class ServerCore:
         self._audit.ended(session.name, session.client_id, session.outcome)
         self._jobs.leave(session.client_id)
         self._door.closed(session)
+
+
+def _in_words(error: BaseException) -> str:
+    described = failures.describe(error)
+    return f"{described.type_name}: {described.text:.300}".removesuffix(": ")
 
 
 def _welcome(pid: int) -> Welcome:

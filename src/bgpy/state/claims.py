@@ -33,13 +33,16 @@ class Claim:
     handler calls.
     """
 
-    def __init__(self, host: str, port: int, folder: Folder, lock_fd: int) -> None:
+    def __init__(
+        self, host: str, port: int, folder: Folder, lock_fd: int, before: Record | None
+    ) -> None:
         self.host = host
         self.port = port
         self.folder = folder
         self.lock_fd = lock_fd
         self._owner = os.getpid()
         self._changing = threading.Lock()
+        self._before = before
         self._published: tuple[Record, str | None] | None = None
 
     def write(self, record: Record, token: str | None) -> None:
@@ -104,8 +107,13 @@ class Claim:
             records.remove(self.folder, self._last(ended))
 
     def _last(self, ended: str) -> Record | None:
-        """The record to keep of a server that ended so; None if it never was there."""
-        if self._published is None or not ended:
+        """The record to keep of a server that ended so; that of the one before it if it never was.
+
+        None if there is none.
+        """
+        if self._published is None:
+            return self._before
+        if not ended:
             return None
         return replace(self._published[0], ended=ended)
 
@@ -122,9 +130,10 @@ class Claim:
 def claim(address: tuple[str, int]) -> Claim:
     """Claim a (parsed) address for the server of this process.
 
-    Removes the record and token of a server that died there; its log stays. Raises
-    `StartupError` if another process holds the address, naming it, or if the folder can't
-    be made private. The caller then calls `Claim.write`, and at its end `Claim.release`.
+    Removes the record and token of a server that died there; its log stays, and if this server
+    never comes to be, the record comes back (``ended.json``). Raises `StartupError` if another
+    process holds the address, naming it, or if the folder can't be made private. The caller then
+    calls `Claim.write`, and at its end `Claim.release`.
     """
     host, port = address
     place = folder(host, port)
@@ -135,8 +144,9 @@ def claim(address: tuple[str, int]) -> Claim:
             if not try_lock(lock_fd):
                 there = Address(host, port)
                 raise taken(there, there, records.last(place))
+            before = records.ended(place)
             records.remove(place)
         except BaseException:
             os.close(lock_fd)
             raise
-    return Claim(host, port, place, lock_fd)
+    return Claim(host, port, place, lock_fd, before)

@@ -24,10 +24,11 @@ takes it for a moment, under the guard only: a server that starts just then wait
 guard, instead of mistaking the tester for a running server.
 
 A server that ends itself removes its token and leaves its record as ``ended.json``, in which it
-says how it ended. One that crashes or is killed leaves record and token. Whoever looks at its
-address puts them away, and each server that starts does so for all addresses: the token is
-removed, the record becomes ``ended.json``. From that file ``bgpy doctor`` tells how the last
-server ended, until the next one is there.
+says how it ended, or why it could not start; whoever kills it by its handle says so there. One that
+crashes or is killed leaves record and token. Whoever looks at its address puts them away, and each
+server that starts does so for all addresses: the token is removed, the record becomes
+``ended.json``. From that file ``bgpy doctor`` tells how the last server ended, until the next one
+is there.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from bgpy.address import Address, wildcards
@@ -46,6 +47,9 @@ from bgpy.system import files
 from bgpy.system.locks import guarded, is_held
 from bgpy.system.processes import ProcessId, boot_id, pid_namespace
 from bgpy.system.strikes import is_strike
+
+IN_ORDER = "ended in order"
+"""How the words begin that a server leaves of its end if all of its tasks have run."""
 
 
 @dataclass(frozen=True)
@@ -220,23 +224,26 @@ def found_with_token(address: tuple[str, int]) -> tuple[Record, str] | None:
     return None if found is None or token is None else (found[0], token)
 
 
-def forget(address: tuple[str, int]) -> None:
-    """Remove record and token of a dead server; a living server keeps its own."""
-    for place in _private(address):
-        with guarded(place.guard):
-            if not _is_claimed(place):
-                remove(place)
+def put_away(process: ProcessId, how: str, why: str) -> None:
+    """Put away what the server left that `process` was, which was killed; its record says how.
 
-
-def forget_killed(process: ProcessId) -> None:
-    """Remove record and token of the server that `process`, which was killed, has been."""
+    What it has said of its end itself stays. Raises `StartupError` as `prune`.
+    """
     for place in server_folders():
-        record = load(place)
-        if record is not None and (record.pid, record.start_time) == (
-            process.pid,
-            process.start_time,
-        ):
-            forget((record.host, record.port))
+        with guarded(place.guard):
+            record = last(place)
+            if record is None or (record.pid, record.start_time) != (
+                process.pid,
+                process.start_time or "",
+            ):
+                continue
+            if not _is_claimed(place):
+                remove(place, replace(record, ended=ending(how, why)))
+
+
+def ending(how: str, why: str) -> str:
+    """How a server ends now, for its record: ``ended in order at 2026-01-31 23:59:59: why``."""
+    return f"{how} at {time.strftime('%Y-%m-%d %H:%M:%S')}: {why}"
 
 
 def bury(place: Folder) -> bool:
@@ -297,8 +304,13 @@ def load(place: Folder) -> Record | None:
 
 def last(place: Folder) -> Record | None:
     """The record of the server there, else that of the last one if it was killed or crashed."""
-    record = load(place) or _read(place.ended)
+    record = ended(place)
     return None if record is None or record.ended else record
+
+
+def ended(place: Folder) -> Record | None:
+    """The record of the last server there, however it ended, where none runs now."""
+    return load(place) or _read(place.ended)
 
 
 def _read(path: str) -> Record | None:

@@ -19,8 +19,8 @@ def main(pid: str, start_time: str, test_pid: str, test_start_time: str) -> None
     server = ProcessId(int(pid), start_time)
     if not server.is_gone():
         server.kill()
-        # Its record would tell of a crash.
-        records.forget_killed(server)
+        # Else its record would tell of a crash.
+        records.put_away(server, "was killed", "the test that it was started for had ended")
 
 
 if __name__ == "__main__":

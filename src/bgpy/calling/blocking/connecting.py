@@ -9,8 +9,9 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
-from bgpy.address import Address, dialled, is_loopback_host
+from bgpy.address import Address, dialled
 from bgpy.calling.blocking.dialling import Reached, limit, reach, silent, tls_modules
+from bgpy.calling.blocking.missing import missing
 from bgpy.calling.blocking.refused import of_token
 from bgpy.codec.payload import within
 from bgpy.digests import hashing
@@ -27,7 +28,7 @@ from bgpy.errors import (
 from bgpy.late import json
 from bgpy.memory import allocate
 from bgpy.shortage import shortage
-from bgpy.state.tokens import FoundToken, Source
+from bgpy.state.tokens import FoundToken
 from bgpy.system.keepalive import keep_alive
 from bgpy.system.strikes import is_strike
 from bgpy.wire.connection import Connection
@@ -95,7 +96,7 @@ def connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     except NotRunning as error:
         if is_strike(error):
             raise
-        raise _of_tunnel(target, error) from error.__cause__
+        raise missing(target.address, target.find_token, error) from error.__cause__
     except OSError as error:  # a socket's, or one that was made of a file's or an import's
         short = None if is_strike(error) else shortage(error)
         if short is None:
@@ -134,27 +135,6 @@ def _connect(target: Target, client_id: bytes, timeout: float) -> Connected:
     except BaseException:
         reached.sock.close()
         raise
-
-
-def _of_tunnel(target: Target, error: NotRunning) -> NotRunning:
-    """The error, with the tunnel in its advice where the token is of a server elsewhere."""
-    place = target.address
-    if place.path is not None or not is_loopback_host(dialled(place).host):
-        return error
-    try:
-        found = target.find_token()
-    except (BgpyError, OSError) as failure:
-        if is_strike(failure):
-            raise
-        return error  # the server has none, and that is what happened
-    if found is None or found.source is not Source.KEPT:
-        return error
-    return NotRunning(
-        error.problem,
-        advice="this address's token was kept by 'bgpy add', so a tunnel probably led to the "
-        "server: open it again, or start a server here",
-        address=place,
-    )
 
 
 def _shake_hands(
