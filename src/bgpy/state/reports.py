@@ -47,7 +47,9 @@ def begin(descriptor: int) -> None:
     Not by `logging`, whose levels and handlers could drop it. A pipe or a terminal gets none:
     nobody reads it again.
     """
-    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}{_BEGINS}{os.getpid()}\n"
+    now = time.time()
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+    line = f"{at},{int(now % 1 * 1000):03} INFO{_BEGINS}{os.getpid()}\n"
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.write(descriptor, line.encode())
