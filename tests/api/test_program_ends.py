@@ -196,7 +196,7 @@ def test_program_says_so_when_it_ends_before_its_submits_were_sent(
     """Nobody is left who could ask the future."""
     output, errors = script(BEGIN + 'client.submit({"data": 1})', free_port).communicate(timeout=60)
     assert output == ""
-    assert "1 submitted calls were not sent: nothing runs at" in errors
+    assert "1 submitted call was not sent: nothing runs at" in errors
 
 
 SUBMITS_LATE = """

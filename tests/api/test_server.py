@@ -37,6 +37,10 @@ def test_server_names_a_log_that_cant_be_opened(tmp_path: Path) -> None:
     for run in (Server.run, Server.run_background):
         with pytest.raises(StartupError, match=r"log file .* can't be opened"):
             run(Server("127.0.0.1", 0, log_file=tmp_path))
+        below = tmp_path / "file" / "folder" / "log"
+        (tmp_path / "file").touch()
+        with pytest.raises(StartupError, match=f"opened: {tmp_path}/file is not a folder: give"):
+            run(Server("127.0.0.1", 0, log_file=below))
     assert logging.getLogger("bgpy").handlers == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -245,6 +246,34 @@ def test_terminate_says_what_it_waits_for_and_that_the_server_ends_all_the_same(
         gate.open()
         assert running.result(30) == "done"
     assert handle.wait(30)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT of POSIX")
+def test_terminate_promises_no_end_before_the_server_has_answered() -> None:
+    """Who is interrupted then has asked nothing of it: a stopped process, a wrong port."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen(
+            [*COMMAND, "terminate", place], stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline() == f"bgpy: waiting for an answer from {place}\n"
+            process.send_signal(signal.SIGINT)
+            assert process.stderr.read() == "bgpy: interrupted\n"
+        assert process.returncode == 130
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGPIPE of POSIX")
+@pytest.mark.parametrize("words", ["doctor 127.0.0.1:9", "token show 127.0.0.1:9", "--help"])
+def test_command_whose_reader_has_gone_ends_as_others_do(words: str, start: Start) -> None:
+    """Of SIGPIPE, and without a word: ``bgpy doctor ADDRESS | head -1``."""
+    handle, _ = start()
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*COMMAND, *words.replace("127.0.0.1:9", handle.address).split()]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
 
 
 def test_server_that_can_not_start_is_exit_code_1(bgpy: Run, start: Start, tmp_path: Path) -> None:

@@ -647,3 +647,20 @@ def test_doctor_tells_of_a_start_that_was_interrupted(
     assert f"started   {script}, in " in output
     assert f"Run what started it again: {script}" in output
     assert f"-i {init_file}' starts a server with its init file" in output
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_crash_of_a_foreground_server_is_read_in_its_log(free_port: int, tmp_path: Path) -> None:
+    """As under nohup, whose file has standard error: where its errors and doctor send one."""
+    place, log = f"127.0.0.1:{free_port}", tmp_path / "log"
+    command = [sys.executable, "-m", "bgpy", "server", place, "-f", str(log)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "listening" in process.stderr.readline()
+        process.send_signal(signal.SIGSEGV)
+        assert "Fatal Python error" not in process.communicate()[1]
+    assert "Fatal Python error: Segmentation fault" in log.read_text()
+    said = "(its log says that it crashed: Segmentation fault (SIGSEGV))"
+    assert said in _doctor(place).output
+    first = log.read_text().splitlines()[0]
+    assert re.fullmatch(r"20\S+ \S+,\d{3} INFO bgpy.server: a server begins, process \d+", first)

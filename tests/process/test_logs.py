@@ -281,6 +281,33 @@ def test_log_file_is_opened_anew_when_it_was_moved(
     assert "No such file" in capsys.readouterr().err
 
 
+CRASHES = """
+import faulthandler, logging, os, pathlib, sys
+from bgpy.process.logs import LogFile
+path = pathlib.Path(sys.argv[1])
+log = LogFile(str(path))
+log.take_crashes()
+path.rename(path.with_suffix(".old"))
+log.emit(logging.makeLogRecord({"msg": "anew"}))
+if sys.argv[2] == "child" and os.fork():
+    os.wait()
+else:
+    faulthandler._sigsegv()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a log that is open can't be renamed")
+@pytest.mark.parametrize("whose", ["server", "child"])
+def test_log_file_takes_the_crash_of_its_own_process(tmp_path: Path, whose: str) -> None:
+    """Also once it was opened anew; that of a forked child goes to standard error."""
+    path = tmp_path / "server.log"
+    command = [sys.executable, "-c", CRASHES, str(path), whose]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    logged, crash = path.read_text(), "Fatal Python error: Segmentation fault"
+    assert logged.startswith("anew")
+    assert (crash in logged, crash in printed) == (whose == "server", whose == "child")
+
+
 def test_rotate_keeps_children_writing_when_they_hold_the_log(log: tuple[Path, int]) -> None:
     """A child that was started before the rotation writes on into the log, from its start."""
     path, fd = log

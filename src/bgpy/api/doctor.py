@@ -127,8 +127,11 @@ def _state(said: dict[str, Any]) -> str:
     busy = "runs one" if said.get("busy") else "runs none now"
     if said.get("busy") and not said.get("initialized"):
         tasks, busy = "init_task is running", "and calls wait for it"
+    waiting = int(said.get("queued", 0))
     others = max(int(said.get("clients", 1)) - 1, 0)  # without this one
-    return f"{tasks}, {busy}; {said.get('queued', 0)} calls wait, {others} other clients"
+    calls = "1 call waits" if waiting == 1 else f"{waiting} calls wait"
+    clients = "1 other client" if others == 1 else f"{others} other clients"
+    return f"{tasks}, {busy}; {calls}, {clients}"
 
 
 def _ending(pid: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 from collections.abc import Iterator
@@ -251,14 +252,16 @@ def _place(host: str | None, port: int | None) -> address.Address:
 
 
 def _file_handler(file: str) -> logging.Handler:
-    from bgpy.process.logs import LogFile
+    from bgpy.process.logs import LogFile, unopened
 
     try:
         handler = LogFile(file)
     except OSError as error:
-        raise StartupError(f"the log file {file} can't be opened: {error.strerror}") from error
+        raise unopened(file, error) from error
     if handler.stream is not None:
         reports.begin(handler.stream.fileno())
+    if not faulthandler.is_enabled():  # else the program wants them where they are
+        handler.take_crashes()
     return handler
 
 

@@ -12,7 +12,24 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Run the command line of this process and exit with its code."""
+    """Run the command line of this process and exit with its code.
+
+    Where nobody reads its output any more (``| head -1``) it ends as other programs do, by SIGPIPE.
+    """
+    import sys
+
+    from click.utils import PacifyFlushWrapper
+
     from bgpy.cli.commands import program
 
-    program(prog_name="bgpy")
+    try:
+        program(prog_name="bgpy")
+    except SystemExit:
+        # So click keeps the interpreter from complaining, which writes what is left at its end.
+        if sys.platform != "win32" and type(sys.stdout) is PacifyFlushWrapper:
+            import os
+            import signal
+
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGPIPE)
+        raise

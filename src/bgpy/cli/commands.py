@@ -126,7 +126,10 @@ def server(
         as_after_login()
         adopt_main()
         keep_from_stopping_tasks()
-        faulthandler.enable()  # a crash says where
+        if log_file is None:
+            faulthandler.enable()  # a crash says where
+        else:
+            faulthandler.disable()  # it says so in the log, where others look
         try:
             failed = run_to_its_end(started)
         except (SystemExit, Exception) as error:
@@ -164,8 +167,11 @@ def terminate(
 
         with usage():
             client = Client(address, port, token, log_level, log_file, tls=tls)
-        with client, _telling_of_the_wait(client.address):
-            client.terminate()
+        with client:
+            with _saying_after_a_while(f"waiting for an answer from {client.address}"):
+                client.ping()
+            with _telling_of_the_end(client.address):
+                client.terminate()
 
 
 @program.group(name="token", cls=TokenCommands)
@@ -285,19 +291,29 @@ def _refuse_file(address: str | None) -> None:
 
 
 @contextmanager
-def _telling_of_the_wait(address: str) -> Iterator[None]:
-    """Say what is waited for while a server ends, and what became of it when that fails."""
+def _saying_after_a_while(text: str) -> Iterator[None]:
+    """Say what is waited for, if that takes long."""
     import threading
 
-    text = (
-        f"bgpy: waiting for the server at {address}: it ends when its running task, what is "
-        "queued and exit_task have run (Ctrl-C stops waiting; the server still ends)"
-    )
-    timer = threading.Timer(SILENCE, click.echo, (text,), {"err": True})
+    timer = threading.Timer(SILENCE, click.echo, (f"bgpy: {text}",), {"err": True})
     timer.daemon = True
     timer.start()
     try:
         yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _telling_of_the_end(address: str) -> Iterator[None]:
+    """Say what is waited for while a server ends, and what became of it when that fails."""
+    text = (
+        f"waiting for the server at {address}: it ends when its running task, what is "
+        "queued and exit_task have run (Ctrl-C stops waiting; the server still ends)"
+    )
+    try:
+        with _saying_after_a_while(text):
+            yield
     except KeyboardInterrupt:
         leave(
             f"interrupted; the server at {address} ends all the same, if it got the request: "
@@ -312,5 +328,3 @@ def _telling_of_the_wait(address: str) -> Iterator[None]:
         click.echo(remote_text(error).rstrip(), err=True)
         described = worded(error) if isinstance(error, BgpyError) else repr(error)
         _leave_after_failure(described)
-    finally:
-        timer.cancel()

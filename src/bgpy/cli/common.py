@@ -222,8 +222,8 @@ def failures() -> Iterator[None]:
     """Turn any exception into one line on stderr and the matching exit code."""
     try:
         yield
-    except click.ClickException:
-        raise
+    except (click.ClickException, BrokenPipeError):
+        raise  # the latter is of standard output: those of sockets have become errors of bgpy
     except KeyboardInterrupt:
         leave("interrupted", INTERRUPTED)
     except BgpyError as error:

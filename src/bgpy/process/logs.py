@@ -16,6 +16,7 @@ written is in the old file, and what children that run already write stays there
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import stat
@@ -25,6 +26,7 @@ from bgpy.config import LOG_FORMAT
 from bgpy.errors import StartupError
 from bgpy.process.output import standard_stream
 from bgpy.process.streams import descriptor_at
+from bgpy.shortage import room_advice
 
 _CHUNK = 2**20
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -41,9 +43,20 @@ def open_log(path: str) -> int:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         return _open_appending(path)
     except OSError as error:
-        raise StartupError(
-            f"the log file {path} can't be opened: {error.strerror}", log_file=path
-        ) from error
+        raise unopened(path, error) from error
+
+
+def unopened(path: str, error: OSError) -> StartupError:
+    """The error for a log that can't be opened."""
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    why = error.strerror if os.path.isdir(folder) else f"{folder} is not a folder"
+    return StartupError(
+        f"the log file {path} can't be opened: {why}",
+        advice=room_advice(error) or "give another path",
+        log_file=path,
+    )
 
 
 if sys.platform == "win32":
@@ -140,11 +153,34 @@ def is_at(path: str, fd: int) -> bool:
         return True  # it can't be seen just now
 
 
+_takes_crashes: LogFile | None = None
+"""The log to which a crash of this process writes its stacks."""
+
+
 class LogFile(logging.FileHandler):
     """Appends to a log; opens its path anew once the file was removed or renamed.
 
     It looks before each line. Where the path can't be opened the old file is written to.
     """
+
+    def take_crashes(self) -> None:
+        """Have a crash of this process (SIGSEGV and the like) write its stacks here, until `close`.
+
+        Those that look why the server is gone look here. One of a forked child goes to standard
+        error: it would be taken for the server's own.
+        """
+        global _takes_crashes
+        assert self.stream is not None
+        faulthandler.enable(self.stream.fileno())
+        _takes_crashes = self
+
+    def close(self) -> None:
+        """Close the file; a crash writes nothing there any more."""
+        global _takes_crashes
+        if _takes_crashes is self:
+            _takes_crashes = None
+            faulthandler.disable()
+        super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record; failures are told as `logging` tells them, and never raised."""
@@ -155,8 +191,26 @@ class LogFile(logging.FileHandler):
             except OSError:
                 self.handleError(record)
             else:
+                if _takes_crashes is self:
+                    faulthandler.enable(self.stream.fileno())
                 stream.close()
         super().emit(record)
+
+
+def _crash_to_stderr() -> None:
+    """In a forked child: leave the log to the server."""
+    global _takes_crashes
+    if _takes_crashes is None:
+        return
+    _takes_crashes = None
+    try:
+        faulthandler.enable()
+    except (AttributeError, OSError, RuntimeError, ValueError):
+        faulthandler.disable()  # there is no standard error
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_crash_to_stderr)
 
 
 class Rotation:

@@ -72,7 +72,9 @@ def begin(descriptor: int) -> None:
     nobody reads it again.
     """
     main = f"{_MAIN}{threading.main_thread().ident:#x}"
-    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}{_BEGINS}{os.getpid()}{main}\n"
+    now = time.time()
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+    line = f"{at},{int(now % 1 * 1000):03} INFO{_BEGINS}{os.getpid()}{main}\n"
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.write(descriptor, line.encode())

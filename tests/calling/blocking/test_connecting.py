@@ -53,14 +53,16 @@ def answering(first: bytes) -> Iterator[Address]:
 def test_what_answers_is_told_by_what_it_speaks(
     first: bytes, speaks: str | None, cli: str | None
 ) -> None:
-    """TLS is advised where its bytes came, or nothing did; no word of the text decides that."""
+    """TLS is advised where its bytes came, or nothing did, then after a tunnel."""
     with answering(first) as place, pytest.raises(NotBgpy) as caught:
         connect(Target(place, None, lambda: None), os.urandom(16), 10)
     assert (caught.value.address, caught.value.speaks) == (str(place), speaks)
     assert (caught.value.advice is not None) == (cli is not None)
     assert caught.value.progress == "not started"
     if cli is not None:
-        assert caught.value.text("cli").endswith(cli)
+        assert cli in caught.value.text("cli")
+    tunnel = "if a tunnel or another forwarder listens there (ssh -L), no server runs at its"
+    assert (str(caught.value.advice).startswith(tunnel)) is (first == b"")
 
 
 def _same(found: FoundToken | None) -> FoundToken | None:

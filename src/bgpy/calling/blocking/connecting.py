@@ -41,6 +41,11 @@ GIVE_TLS = Advice(
     "if it is a bgpy server that speaks TLS only, give --tls",
 )
 
+NOTHING_BEHIND = (
+    "if a tunnel or another forwarder listens there (ssh -L), no server runs at its other end: "
+    "start one there; {}; else another program has that port, or the server is shutting down"
+)
+
 RECEIVED = 2**14
 """Bytes received at once."""
 
@@ -140,7 +145,7 @@ def _connect(target: Target, client_id: bytes, timeout: float) -> Connected:
 def _shake_hands(
     reached: Reached, connection: Connection, address: Address, deadline: float
 ) -> None:
-    sock, buffer = reached.sock, memoryview(bytearray(RECEIVED))
+    sock, buffer, heard = reached.sock, memoryview(bytearray(RECEIVED)), False
     try:
         while not connection.established:
             outgoing = connection.take_outgoing()
@@ -155,6 +160,7 @@ def _shake_hands(
                 continue  # a part of what TLS says: the deadline stays
             if not count:
                 raise ConnectionResetError("the stream ended")
+            heard = True
             connection.receive(buffer[:count])
     except (BgpyError, OSError) as error:
         if is_strike(error):
@@ -166,14 +172,20 @@ def _shake_hands(
             raise
         if isinstance(error, TimeoutError):
             raise silent(address) from error
-        raise _closed_early(address, plain=not reached.binding and address.path is None) from error
+        plain = not reached.binding and address.path is None
+        raise _closed_early(address, at_once=plain and not heard) from error
 
 
-def _closed_early(address: Address, plain: bool) -> NotBgpy:
+def _closed_early(address: Address, at_once: bool) -> NotBgpy:
+    if at_once:
+        return NotBgpy(
+            f"{address} closed the connection at once, without a word",
+            advice=Advice(NOTHING_BEHIND.format(GIVE_TLS.api), NOTHING_BEHIND.format(GIVE_TLS.cli)),
+            address=address,
+        )
     return NotBgpy(
-        f"{address} closed the connection during the handshake: it may not be a bgpy "
-        f"server, {'may accept only TLS, ' if plain else ''}or may be shutting down",
-        advice=GIVE_TLS if plain else None,
+        f"{address} closed the connection during the handshake: it may not be a bgpy server, or "
+        "may be shutting down",
         address=address,
     )
 

@@ -210,7 +210,8 @@ def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
             ) from error
         raise NotBgpy(
             f"{address} closed the connection in the TLS handshake: it may not be a bgpy "
-            "server, may have been started without TLS, or may be shutting down",
+            "server, may have been started without TLS, may be shutting down, or may be a "
+            "forwarder with no server at its other end",
             address=address,
         ) from error
     return Reached(secured, secured.fingerprint)

@@ -277,7 +277,9 @@ class Submitter:
             log.error("submitted calls were not sent", exc_info=error)
             error = Unreachable(f"no connection could be made: {type(error).__name__}: {error}")
         if Program.ends and self.posted:  # nobody is left to ask the futures
-            log.warning("%d submitted calls were not sent: %s", len(self.posted), error)
+            count = len(self.posted)
+            calls = "1 submitted call was" if count == 1 else f"{count} submitted calls were"
+            log.warning("%s not sent: %s", calls, error)
         with self._shared.lock:
             for _ in range(len(self.posted)):
                 self._settle(self.posted[0], error)
