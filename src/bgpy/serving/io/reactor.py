@@ -205,14 +205,15 @@ class Reactor:
     ) -> None:
         """Poll, and run what that brings, in turns; a call of Python's is too dear for each step.
 
-        Where nothing waits, one socket at a time is asked for, and told that it is `ALONE`: its
-        session may take the job that it has received. The system gives the sockets in turn.
+        Where no job waits, the poll is asked for one socket, which is told that it is `ALONE`: its
+        session may take the job that it has received. The poll gives the ready ones in turn.
         """
         role, sockets = self._role, self._sockets
         polling, wait, handlers = role.polling, sockets.wait, sockets.handlers
         changes, deadlines = self._agenda.changes, self._agenda.deadlines
         jobs.spill()
-        left = jobs.taken is not None or sockets.at is not None  # by an exception
+        # A job without an answer, or a handler that didn't return: an exception struck there.
+        left_behind = jobs.taken is not None or sockets.at is not None
         while True:
             job = None
             role.running = False
@@ -221,8 +222,8 @@ class Reactor:
             with polling:
                 timeout = self._agenda.do(None) if changes or deadlines else None
                 # Asked only now: the standby may have met the wake of a job or a stop.
-                if jobs.count or self._interrupted or self._stopping or left:
-                    left = False
+                if jobs.count or self._interrupted or self._stopping or left_behind:
+                    left_behind = False
                     sockets.poll(0.0)
                 else:
                     ready = wait(timeout, 1)
