@@ -35,7 +35,6 @@ ALONE = {
     ("serving/lines.py", "jobs"): "with the queue's lock held",
     ("serving/sessions/send_buffer.py", "pieces"): "with the lock of its sender held",
     ("system/locks.py", "_last_opened"): "in a forked child, which has one thread",
-    ("tls/stream.py", "_ciphertext"): "with the stream's lock held",
 }
 """Deques that are gone through, and why no other thread changes them then."""
 

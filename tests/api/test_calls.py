@@ -228,6 +228,24 @@ def test_call_without_a_response_is_told_what_became_of_what_was_returned(start:
         assert "respond(client_socket, value)" in str(caught.value.advice)
         assert "defer" not in str(caught.value).lower()
         told[name] = caught.value.problem
-    assert "that value became the state" in told["value"]
+    assert "class int without responding, and that value became the state" in told["value"]
+    assert "of class NoneType was before" in told["value"]
     assert "returned None" in told["None"]
     assert "exit_task" in told["terminate"]
+
+
+def test_log_says_once_that_what_was_returned_became_the_state(start: Start) -> None:
+    """Who calls `execute` waits for nothing, and would lose the state in silence."""
+    handle, client = start()
+    client.initialize(lambda: {"precious": 1}, _return, _exit)
+    for value in [42, 43, 44, None]:
+        client.execute({"value": value})
+    client.terminate()
+    assert handle.log_file is not None
+    said = [line for line in Path(handle.log_file).read_text().splitlines() if "became" in line]
+    assert len(said) == 2
+    assert "WARNING" in said[0]
+    assert "of class int without responding" in said[0]
+    assert "class dict was before" in said[0]
+    assert said[0].endswith("To answer, call respond(client_socket, value)")
+    assert "INFO" in said[1]

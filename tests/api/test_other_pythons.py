@@ -28,7 +28,7 @@ TOKEN = "of-mixed-pairs-and-long-enough-not-to-be-stretched"
 USE = """
 import re, sys
 from bgpy import Client, PythonMismatch
-from tests.support.tasks.mixed import TASKS, VALUES
+from tests.support.tasks.mixed import TASKS, VALUES, Odd
 
 def use(client, same):
     client.initialize(*TASKS)
@@ -48,6 +48,12 @@ def use(client, same):
         assert str(one.exceptions[0]) == "one"
     except* KeyError as two:
         assert len(two.exceptions) == 1
+    try:
+        client.call({"raise": "odd"})
+    except Odd as error:
+        assert error.keys == {"a"}, error
+    else:
+        raise AssertionError
     if not same:
         try:
             client.call({"value": lambda: 1})

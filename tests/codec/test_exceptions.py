@@ -598,6 +598,19 @@ def test_group_of_a_class_that_ends_programs_is_one_of_exceptions() -> None:
 # Several in one pickle, and how large they may be
 
 
+def test_exception_with_what_only_cloudpickle_can_pickle_holds_no_code() -> None:
+    """So any Python rebuilds it; with a function in it, only the same."""
+    error = _with(ValueError("odd"), keys={"a": 1}.keys())
+    packed = pack(error)
+    assert packed is not None
+    assert packed[1] is False
+    made: Any = unpack(packed, None)
+    assert (repr(made), made.keys) == (repr(error), {"a"})
+    with_code = pack(_with(ValueError("odd"), run=lambda: 1))
+    assert with_code is not None
+    assert with_code[1] is True
+
+
 def test_pack_all_holds_once_what_several_share() -> None:
     """And keeps it one."""
     batch = list(range(10_000))

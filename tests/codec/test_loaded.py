@@ -170,3 +170,29 @@ def test_module_that_its_loader_changes_is_not_taken_for_an_edited_one(tmp_path:
     sys.modules["rewritten"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["rewritten"])  # type: ignore[union-attr]
     assert not _source("rewritten").edited
+
+
+def _patched(module: ModuleType, path: Path) -> None:
+    """Have a loaded module run what its file holds now, without a reload, as autoreload does."""
+    found: dict[str, Any] = {"__name__": module.__name__}
+    exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), found)
+    for name, value in vars(found["Kind"]).items():
+        if isinstance(value, property):
+            setattr(module.Kind, name, value)
+
+
+def test_source_is_the_edited_one_once_the_module_was_patched_in_place(tmp_path: Path) -> None:
+    """It has its spec still; an edit alone changes nothing, and nor does a patch alone."""
+    path, module = _imported(tmp_path, "patched")
+    before = _source("patched")
+    module.Kind.other = lambda self: 2
+    assert _source("patched") is before
+    del module.Kind.other
+    path.write_text(CODE, newline="\n")
+    assert _source("patched") is before
+    _patched(module, path)
+    after = _source("patched")
+    assert (after.text, after.edited) == (CODE.encode(), False)
+    assert _source("patched") is after
+    path.unlink()
+    assert _source("patched") is after

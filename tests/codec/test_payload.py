@@ -5,11 +5,14 @@ from __future__ import annotations
 import collections
 import contextlib
 import datetime
+import enum
 import gc
 import pickle
 import subprocess
 import sys
 import threading
+import types
+import typing
 import weakref
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,56 @@ def test_encode_uses_plain_pickle_when_that_will_do(obj: Any) -> None:
     packed = encode(obj, "args")
     assert not packed.code
     assert pickle.loads(packed.head) == obj
+
+
+class WithoutCode:
+    """A script's, as it were."""
+
+    mark = 1
+
+
+class Kind(enum.Enum):
+    """The same, of another metaclass."""
+
+    ONE = 1
+
+
+def _of_script(monkeypatch: pytest.MonkeyPatch, kind: type) -> type:
+    monkeypatch.setattr(kind, "__module__", "__main__")
+    monkeypatch.setattr(sys.modules["__main__"], kind.__name__, kind, raising=False)
+    return kind
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {"a": 1}.keys(),
+        {"a": 1}.items(),
+        types.MappingProxyType({"a": 1}),
+        types,
+        types.FunctionType,
+        types.CodeType,
+        typing.AnyStr,
+    ],
+    ids=repr,
+)
+def test_what_has_a_way_of_cloudpickles_but_no_code_is_read_by_any_python(obj: Any) -> None:
+    """What makes it anew over there is in a module."""
+    packed = encode([obj], "args")
+    assert not packed.code
+    assert decode(*_over(packed), "args") == [obj]
+
+
+@pytest.mark.parametrize("kind", [WithoutCode, Kind])
+def test_class_of_a_script_counts_as_code_only_if_it_has_some(
+    monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    """One function among its members is enough."""
+    packed = encode(_of_script(monkeypatch, kind), "args")
+    assert not packed.code
+    assert decode(*_over(packed), "args") is kind
+    monkeypatch.setattr(kind, "method", lambda self: 1, raising=False)
+    assert encode(kind, "args").code
 
 
 def _closure(number: int) -> Any:
@@ -358,7 +411,7 @@ def test_encode_tells_main_when_its_name_lies_behind_a_large_object() -> None:
     """A class of `__main__` goes by value wherever in the pickle it is named."""
     script = (
         "import sys; from bgpy.codec.payload import encode\n"
-        "class Own: pass\n"
+        "class Own:\n    def run(self): pass\n"
         "sys.stdout.write(str(encode([bytes(2**20), Own()], 'args')[2]))"
     )
     done = subprocess.run(

@@ -12,6 +12,7 @@ import pytest
 
 from bgpy import Client, Handle, Limits
 from bgpy.wire.messages import Failure, Goodbye, Pong, Reason, Receipt, Reply, Status
+from tests.support.builds import FREE_THREADED, KEEPS_MEMORY
 from tests.support.peers import (
     EXECUTE,
     EXECUTE_AND_WAIT,
@@ -282,6 +283,7 @@ def test_others_are_served_when_a_client_never_reads(served: Served) -> None:
         assert answers.count(Pong(2)) == 10_000
 
 
+@pytest.mark.skipif(FREE_THREADED, reason=KEEPS_MEMORY)
 def test_memory_comes_back_when_a_client_that_never_read_is_gone(served: Served) -> None:
     """Replies that nobody took are dropped together with their connection."""
     served.client.call({"reply_size": 1})

@@ -106,7 +106,8 @@ class Desk:
         job = self.jobs.pop()
         assert job is not None
         job.started = True
-        self.worker.thread.serial = 7
+        job.serial = 7
+        self.worker.thread.call = job
         return job
 
 

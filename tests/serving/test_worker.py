@@ -410,7 +410,10 @@ def test_worker_tells_what_runs_when_asked_meanwhile(bench: Bench) -> None:
     worker = bench.worker
 
     def look(client_socket: Any, state: Any, args: Any) -> None:
-        seen.extend([bench.jobs.taken, worker.is_running(1), worker.is_running(2)])
+        thread = worker.thread
+        assert thread.call is not None
+        serial = thread.serial_of(thread.call)
+        seen.extend([bench.jobs.taken, worker.is_running(serial), worker.is_running(serial + 1)])
 
     bench.has_tasks(look)
     bench.execute(wait=False)

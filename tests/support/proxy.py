@@ -30,6 +30,9 @@ HEADER = struct.Struct("<BBHIQ")
 SPAN = {UP: 900, DOWN: 700}
 """Bytes among which a fault happens: handshake and a few calls."""
 
+MOST_PIECES = 100
+"""Of what arrives at once, where the network is slow: about as many milliseconds."""
+
 HARMLESS = ("delay", "slow", "split")
 """Every byte arrives; only later."""
 LOSSES = ("truncate", "reset", "half-close", "blackhole")
@@ -197,6 +200,9 @@ class Pump:
         return True
 
     def _slow(self, data: bytes, at: int, size: int) -> bool:
+        # The hellos of TLS differ in length by its version, from 225 bytes to 1,500: each of
+        # their bytes by itself would take longer than a handshake may, on a busy machine.
+        size = max(size, len(data) // MOST_PIECES)
         for place in range(0, len(data), size):
             self._target.sendall(data[place : place + size])
             time.sleep(0.001)

@@ -8,9 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from bgpy.tasks.current import ENTRY, chain, is_task_thread_of, serials_in, serving
+from bgpy.tasks.current import ENTRY, Running, chain, is_task_thread_of, serials_in, serving
 
 ONE, OTHER = b"1" * 16, b"2" * 16
+
+
+def running(serial: int, chain: bytes = b"") -> Running:
+    """A call that runs."""
+    return SimpleNamespace(serial=serial, chain=chain)
 
 
 def test_is_task_thread_of_is_true_when_that_server_serves_here() -> None:
@@ -60,20 +65,29 @@ def test_chain_is_empty_where_no_task_runs() -> None:
     assert chain() == b""
     with serving(ONE) as thread:
         assert chain() == b""
-        thread.serial = 7
+        thread.call = running(7)
         seen: list[bytes] = []
         other = threading.Thread(target=lambda: seen.append(chain()))
         other.start()
         other.join()
         assert seen == [b""]
-        thread.serial = 0
+        thread.call = None
         assert chain() == b""
+
+
+def test_call_has_a_serial_from_when_it_is_first_needed_on() -> None:
+    """The same then each time, and another one's is another."""
+    with serving(ONE) as thread:
+        thread.call = running(0)
+        assert serials_in(chain(), ONE) == serials_in(chain(), ONE) == [1]
+        thread.call = running(0)
+        assert serials_in(chain(), ONE) == [2]
 
 
 def test_chain_ends_in_the_running_call_behind_those_that_wait_for_it() -> None:
     """Each server on the way finds itself, with the serial of its call."""
     with serving(ONE) as thread:
-        thread.serial, thread.call = 7, SimpleNamespace(chain=ENTRY.pack(OTHER, 3))
+        thread.call = running(7, ENTRY.pack(OTHER, 3))
         assert chain() == ENTRY.pack(OTHER, 3) + ENTRY.pack(ONE, 7)
         assert serials_in(chain(), ONE) == [7]
         assert serials_in(chain(), OTHER) == [3]
@@ -83,10 +97,10 @@ def test_chain_ends_in_the_running_call_behind_those_that_wait_for_it() -> None:
 def test_chain_holds_the_outer_call_when_a_server_runs_within_a_task() -> None:
     """Whoever waits for the inner one keeps the outer one's task."""
     with serving(ONE) as outer:
-        outer.serial = 1
+        outer.call = running(1)
         with serving(OTHER) as inner:
             assert serials_in(chain(), ONE) == [1]
-            inner.serial = 5
+            inner.call = running(5)
             assert (serials_in(chain(), ONE), serials_in(chain(), OTHER)) == ([1], [5])
 
 

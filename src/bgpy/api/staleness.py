@@ -25,7 +25,7 @@ from typing import TypeGuard
 
 from bgpy.address import Address
 from bgpy.calling.blocking.caller import Caller
-from bgpy.codec import modules
+from bgpy.codec import arrival, modules
 from bgpy.codec.edits import edited
 from bgpy.codec.fingerprint import are_different, of_parts, of_tasks
 from bgpy.codec.loaded import ModuleSource, version
@@ -152,7 +152,7 @@ class Staleness:
 
     def _named_in(self, packed: Payload) -> dict[str, str]:
         """The versions of the modules that arguments name, and of what they bring of the script."""
-        head, _, by_value = packed
+        head, _, code = packed
         parts = head if isinstance(head, tuple) else (head,)
         texts: set[str] = set()
         for part in parts:
@@ -160,6 +160,8 @@ class Staleness:
                 texts |= modules.texts_in(part)
         found = modules.named_in(texts)
         ours = modules.versions(found) if found else {}
+        # Also where no code is in it: a class may have none.
+        by_value = code or arrival.__name__ in texts
         return {**ours, **_of_tasks(of_parts(texts))} if by_value else ours
 
     def _asked(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import linecache
-import pickle
 import re
 import sys
 import typing
@@ -76,6 +75,10 @@ class _ByValue:
 
     makers: Set[FunctionType] = frozenset()
     """What each of these pickles names: found without looking for it in its module."""
+    holds_code = False
+    """Whether a code object is in the pickle, which only this version of Python can run. The rest
+    of what goes by value is made anew by functions, which any version has."""
+    dump: Callable[[Any], None]  # of the other base
 
     def __init__(self, file: Any, tasks: bool = False, **options: Any) -> None:
         above: Any = super()
@@ -101,6 +104,7 @@ class _ByValue:
         return NotImplemented  # cloudpickle has nothing to say of any other, either
 
     def _code(self, code: CodeType) -> Any:
+        self.holds_code = True
         cached = known_of(code).cached
         told = lines_of(code, self._whole)
         if cached is None:
@@ -164,7 +168,7 @@ class _ByValue:
 
 
 @once
-def pickler() -> Callable[..., pickle.Pickler]:
+def pickler() -> Callable[..., _ByValue]:
     """The class of the pickler; beside what `pickle.Pickler` takes, whether these are ``tasks``."""
     base: Any = cloudpickle().Pickler
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from bgpy.codec import absent, by_value
 from bgpy.codec.left_behind import Parts, Sorting, noted
@@ -301,7 +301,16 @@ class _File:
 _Sink = _File | Nowhere
 
 
+class _Pickler(Protocol):
+    holds_code: bool
+    """Whether a code object is in the pickle."""
+
+    def dump(self, obj: Any, /) -> None: ...
+
+
 class _Plain(pickle.Pickler):
+    holds_code = False
+
     def __init__(self, file: _Sink, reducing: _Reducing) -> None:
         super().__init__(file, protocol=5)
         self._reduced = reducing.reduced
@@ -311,7 +320,7 @@ class _Plain(pickle.Pickler):
 
 
 @once
-def _carrying() -> Callable[[_Sink, _Reducing], pickle.Pickler]:
+def _carrying() -> Callable[[_Sink, _Reducing], _Pickler]:
     base: Any = by_value.pickler()
 
     class Carrying(base):  # type: ignore[misc]
@@ -346,8 +355,8 @@ def _ways(patience: Patience) -> Iterator[_Reducing]:
         """Whether it can be pickled; what isn't found out in time can't."""
         nowhere = Nowhere(patience)
         return is_plain(value) or any(
-            not patience.is_over() and _writes(pickler, value, sorted_, nowhere)
-            for pickler in (_Plain, _carrying())
+            not patience.is_over() and _writes(make(nowhere, sorted_), value)
+            for make in (_Plain, _carrying())
         )
 
     sorting = Sorting(travels)
@@ -358,32 +367,30 @@ def _ways(patience: Patience) -> Iterator[_Reducing]:
 
 def _dump(content: Any, reducing: _Reducing, room: Room | None) -> Packed | None:
     packed = _dumped(_Plain, content, reducing, room)
-    if packed is not None and not names_script(packed):
-        return packed, False
+    if packed is not None and not names_script(packed[0]):
+        return packed
     carried = _dumped(_carrying(), content, reducing, room)
-    if carried is None or carried == packed:
-        return None if packed is None else (packed, False)
-    return marked(carried), True
+    if carried is None or carried[0] == (packed and packed[0]):
+        return packed
+    head, code = carried
+    return marked(head) if code else head, code
 
 
 def _dumped(
-    pickler: Callable[[_Sink, _Reducing], pickle.Pickler],
+    make: Callable[[_Sink, _Reducing], _Pickler],
     content: Any,
     reducing: _Reducing,
     room: Room | None,
-) -> bytes | None:
+) -> Packed | None:
+    """Its pickle, not `marked` yet; None where there is none."""
     file = _File(room)
-    return b"".join(file.pieces) if _writes(pickler, content, reducing, file) else None
+    pickler = make(file, reducing)
+    return (b"".join(file.pieces), pickler.holds_code) if _writes(pickler, content) else None
 
 
-def _writes(
-    pickler: Callable[[_Sink, _Reducing], pickle.Pickler],
-    content: Any,
-    reducing: _Reducing,
-    file: _Sink,
-) -> bool:
+def _writes(pickler: _Pickler, content: Any) -> bool:
     try:
-        pickler(file, reducing).dump(content)
+        pickler.dump(content)
     except NoRoom:
         raise
     except BaseException as failure:  # the user's code, which may raise anything

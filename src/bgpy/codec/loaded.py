@@ -2,9 +2,11 @@
 
 A file may be edited after it was imported, so what lies on the disk need not be what runs. A
 module's source is therefore read once and kept until it is reloaded, which gives it another
-spec. Where the file may be newer than the module when it is first looked at, the functions that
-were loaded are compared with those of the file. If they are others, Python's own cached
-bytecode of the module is taken in place of its source, if that is what was loaded.
+spec, or patched in place as IPython's autoreload does it, which gives its functions other code:
+that is looked for only while its file is another than it was. Where the file may be newer than
+the module when it is first looked at, the functions that were loaded are compared with those of
+the file. If they are others, Python's own cached bytecode of the module is taken in place of its
+source, if that is what was loaded.
 """
 
 from __future__ import annotations
@@ -57,8 +59,19 @@ def version(source: ModuleSource) -> str:
     return f"edited {digest(source.text)}" if source.edited else digest(source.text)
 
 
-_known: dict[str, tuple[ModuleSpec, ModuleSource | None]] = {}
-"""What was found of a module, and the spec that it had: entries are put and read whole."""
+class _Known(NamedTuple):
+    """What was found of a module, and what it had then."""
+
+    spec: ModuleSpec
+    source: ModuleSource | None
+    file: tuple[int, int] | None = None
+    """Time in ns and size of its file."""
+    codes: tuple[CodeType, ...] = ()
+    """Those of its functions."""
+
+
+_known: dict[str, _Known] = {}
+"""By the names of modules; entries are put and read whole."""
 
 
 def source_of(name: str) -> ModuleSource | None:
@@ -68,18 +81,40 @@ def source_of(name: str) -> ModuleSource | None:
     if not isinstance(module, ModuleType) or not isinstance(spec, ModuleSpec):
         return None
     known = _known.get(name)
-    if known is not None and known[0] is spec:
-        return known[1]
-    source = None
+    if known is not None and known.spec is spec and not _is_patched(known, module):
+        return known.source
+    found = _Known(spec, None)
     if spec.name == name and is_users(name, spec.origin):
         try:
-            source = _read(module, spec)
+            file = _time_in_ns_and_size(str(spec.origin))  # first: what is read may be newer
+            found = _Known(spec, _read(module, spec), file, tuple(_functions(module)))
         except OSError as error:
             if is_strike(error):
                 raise
             return None
-    _known[name] = spec, source
-    return source
+    _known[name] = found
+    return found.source
+
+
+def _is_patched(known: _Known, module: ModuleType) -> bool:
+    """Whether functions of a module have got other code since its file was edited."""
+    if known.source is None or _time_in_ns_and_size(known.source.file) == known.file:
+        return False
+    codes = tuple(_functions(module))
+    return len(codes) != len(known.codes) or any(
+        one is not another for one, another in zip(codes, known.codes, strict=True)
+    )
+
+
+def _time_in_ns_and_size(file: str) -> tuple[int, int] | None:
+    """Of a file that is here."""
+    try:
+        status = os.stat(file)
+    except (OSError, ValueError) as error:
+        if is_strike(error):
+            raise
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def is_users(name: str, origin: str | None) -> bool:

@@ -54,25 +54,22 @@ def used_by(functions: Iterable[Any]) -> dict[str, ModuleSource]:
 def versions(names: Iterable[str]) -> dict[str, str]:
     """The versions of the user's modules among `names`, and of those that they use in turn.
 
-    Which those are is kept until one of them is reloaded: calls with code ask each time.
+    Which those are is kept until one of them is loaded anew: calls with code ask each time.
     """
     key = frozenset(names)
     kept = _kept_versions.get(key)
-    if kept is not None and all(_spec_of(name) is spec for name, spec in kept[0].items()):
+    if kept is not None and all(source_of(name) is source for name, source in kept[0].items()):
         return kept[1]
-    found = {name: version(source) for name, source in _reached(key).items()}
+    sources = _reached(key)
+    found = {name: version(source) for name, source in sources.items()}
     if len(_kept_versions) >= MOST_KEPT:
         _kept_versions.clear()
-    _kept_versions[key] = {name: _spec_of(name) for name in found}, found
+    _kept_versions[key] = sources, found
     return found
 
 
-_kept_versions: dict[frozenset[str], tuple[dict[str, Any], dict[str, str]]] = {}
-"""By the modules asked for, the specs and versions of all that they use; put and read whole."""
-
-
-def _spec_of(name: str) -> Any:
-    return getattr(sys.modules.get(name), "__spec__", None)
+_kept_versions: dict[frozenset[str], tuple[dict[str, ModuleSource], dict[str, str]]] = {}
+"""By the modules asked for, the sources and versions of all that they use; put and read whole."""
 
 
 def texts_in(head: bytes) -> set[str]:

@@ -3,7 +3,7 @@
 Plain pickle is tried first: it is fast, and what it names by reference is the same
 class on both sides. cloudpickle takes over where plain pickle fails (lambdas,
 closures, classes made in a function) or names `__main__`, which is another module
-over there. What cloudpickle makes may hold bytecode, so its head starts with the
+over there. Where what cloudpickle makes holds bytecode, its head starts with the
 Python version, two bytes, which is compared before anything is loaded.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from bgpy.codec import by_value, renamed
@@ -259,16 +258,18 @@ def encode_tasks(obj: Any, what: str) -> Payload:
 
 def _encode_by_value(obj: Any, what: str, plain: list[Any] | None, tasks: bool = False) -> Payload:
     """Pickle what has no module to go by; `plain` is what came out without it, if anything did."""
-    dump, _, pieces, buffers = _pickling(partial(by_value.pickler(), tasks=tasks))
+    pieces = _Pieces()
+    buffers: list[memoryview] = []
+    pickler = by_value.pickler()(pieces, protocol=5, buffer_callback=_keeper(buffers), tasks=tasks)
     try:
-        dump(obj)
+        pickler.dump(obj)
     except Exception as error:
         if is_strike_amid(error):
             raise
         way, advice = blame(obj, what)
         raise EncodeError(f"{way} can't be sent: {_reason(error)}", advice=advice) from error
-    if pieces == plain:
-        # The name was only among the data.
+    if pieces == plain or not pickler.holds_code:
+        # The script's name was only among the data, or what it names has no code.
         return _head_of(pieces), buffers, False
     return _head_of([_PYTHON + pieces[0], *pieces[1:]]), buffers, True
 

@@ -70,7 +70,7 @@ class InlineEngine:
         """As `run` of an execute with a small payload, in fewer steps."""
         try:
             args = call_user(decode_plain, head, "args")
-            if type(args) is dict:
+            if args.__class__ is dict:
                 args["await_response"] = True
             else:
                 call_user(_complete, args, client_socket)

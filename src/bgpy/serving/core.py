@@ -186,7 +186,7 @@ class ServerCore:
     def running(self) -> Kind | None:
         """The kind of the task that runs in the task thread, if one does; from any thread."""
         job = self._jobs.taken
-        return job.kind if job is not None and self._worker.thread.serial else None
+        return job.kind if job is not None and self._worker.thread.call is not None else None
 
     @property
     def wakeup_fd(self) -> int:

@@ -58,6 +58,7 @@ class Job:
     outcome: Outcome | None = None
     """How it ended, where the outbox has to be told: noted first, so that a job which is struck
     while it ends is ended with that and nothing else."""
+    serial = 0
     chain = b""
     """The calls that wait for this one (`bgpy.tasks.current`)."""
 

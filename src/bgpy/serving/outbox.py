@@ -82,12 +82,21 @@ _SHORT = 1000
 
 WITHOUT_RESPONSE = {
     (Kind.EXEC, False): "exec_task returned None without responding; the state stays as it was",
-    (Kind.EXEC, True): "exec_task returned a value without responding; that value became the state "
-    "of the server, and no response was sent",
+    (Kind.EXEC, True): "exec_task returned the state without responding; it stays the state",
     (Kind.EXIT, False): "exit_task returned without calling respond(), so "
     "terminate(await_response=True) has nothing to return; the server has ended",
 }
 """What is said of a task without a response, by its kind and whether it returned a state."""
+
+REPLACED = (
+    "exec_task returned an object of class {1} without responding, and that value became the state "
+    "of the server, where an object of class {0} was before. What exec_task returns is the next "
+    "state (None keeps the one before), and is not sent to the caller"
+)
+"""What is said where it returned another state: that may have been meant to be the response."""
+
+_MOST_TOLD = 10
+"""How often the log says so of calls that nobody waits for: once for each two classes."""
 
 STATE_KEPT = (
     "exit_task did not finish, so the server keeps its state and keeps serving: get what you need "
@@ -120,6 +129,7 @@ class Outbox:
         self._counting = threading.Lock()
         self.unseen = 0
         """How many failures nobody waited for."""
+        self._told: set[tuple[str, str]] = set()
         self.last_unseen = ""
         """The last of them in a line."""
 
@@ -184,11 +194,25 @@ class Outbox:
                 self._keep_deferred(job, client_socket)
             elif not client_socket.answered:
                 text = WITHOUT_RESPONSE[job.kind, outcome.state]
+                if outcome.replaced is not None:
+                    text = REPLACED.format(*outcome.replaced)
                 self._send_failure(job, NoResponse(text), Reason.NO_RESPONSE)
                 client_socket.ended = Ended.SILENT
                 client_socket.answered = True
         elif job.kind is Kind.EXIT and job.peer is not None:
             self.receipt(job.peer, job.request)
+        elif outcome.replaced is not None and not client_socket.deferred:
+            self._tell_once(outcome.replaced)
+
+    def _tell_once(self, replaced: tuple[str, str]) -> None:
+        """Say in the log what became of the state, though nobody misses a response."""
+        if replaced in self._told or len(self._told) == _MOST_TOLD:
+            return
+        self._told.add(replaced)
+        level = logging.INFO if replaced[0] == replaced[1] else logging.WARNING
+        log.log(
+            level, "%s. To answer, call respond(client_socket, value)", REPLACED.format(*replaced)
+        )
 
     def _keep_deferred(self, job: Job, client_socket: ClientSocket) -> None:
         self.deferred[job.owner, job.request] = client_socket

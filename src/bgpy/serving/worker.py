@@ -78,8 +78,7 @@ class Worker:
         self._hooks = hooks
         self._ran = ran
         self.thread = thread
-        """The record of the thread that serves; its serial is that of the running call."""
-        self._serial = 0
+        """The record of the thread that serves, with the call that runs."""
         self._client_socket = ClientSocket(outbox, None, False)  # of the job that is taken
         self.in_child = False
         """This is a child that a task has forked: it ends when the task returns."""
@@ -107,12 +106,11 @@ class Worker:
         try:
             thread = self.thread
             thread.call = job
-            thread.serial = self._serial = self._serial + 1
             job.started = True
             outcome = self._run_small(job.head, job)
             if self.in_child:
                 leave_child(None if outcome is None else outcome.error)
-            thread.serial = 0
+            thread.call = None
             self._ran()
             if outcome is not DONE or not job.answered:
                 outcome = self._tell_end(job, job, outcome)
@@ -127,13 +125,12 @@ class Worker:
             payload, thread = job.payload, self.thread
             client_socket = self._client_socket = ClientSocket(self._outbox, job, job.waits)
             thread.call = job
-            thread.serial = self._serial = self._serial + 1
             job.started = True
             job.payload = None
             outcome = self._run(job.kind, payload, client_socket)
             if self.in_child:
                 leave_child(None if outcome is None else outcome.error)
-            thread.serial = 0
+            thread.call = None
             self._ran()
             if outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
                 outcome = self._tell_end(job, client_socket, outcome)
@@ -145,7 +142,7 @@ class Worker:
     def _tell_end(self, job: Job, client_socket: ClientSocket, outcome: Outcome | None) -> Outcome:
         """End `job`, if it doesn't run elsewhere now; gives what stands for its outcome."""
         if outcome is None:
-            self._abroad.went(job, self._serial)
+            self._abroad.went(job, self.thread.serial_of(job))
             return DONE
         self._end(job, client_socket, outcome)
         self._jobs.taken = None
@@ -153,7 +150,9 @@ class Worker:
 
     def is_running(self, serial: int) -> bool:
         """Whether the call with that serial is under way; asked by the thread that polls."""
-        return self.thread.serial == serial or self._abroad.is_running(serial)
+        call = self.thread.call
+        runs = call is not None and call.serial == serial
+        return runs or self._abroad.is_running(serial)
 
     def is_abroad(self, owner: bytes, request: Any) -> bool:
         """Whether the engine runs that request elsewhere; asked by the thread that polls."""
@@ -250,7 +249,7 @@ class Worker:
         if self.in_child:
             leave_child(error)
         job = self._jobs.taken
-        self.thread.serial = 0
+        self.thread.call = None
         self.settle()
         if job is None or not job.started:
             raise error

@@ -5,6 +5,14 @@ SIGKILL, ``os._exit`` and a lack of memory leave no word. A log may be that of o
 another: each puts a line of its own there before anything else (`begin`), whatever its
 ``log_level``, and only what follows the last such line is about the last server. Where rotation
 has taken that line away, all that is left is of that server.
+
+**Whose report it is.** The children of a server write to the same log, and some have `faulthandler`
+too, as those of test runners and worker pools have; a task may print such a text. `faulthandler`
+tells of all threads of its process, the server's main thread among them, and the line that begins a
+server's log tells which one that is. A child that the server has forked has the same main thread,
+and none of the others: a report of that thread alone counts if nothing follows it, and so does one
+where it isn't known which thread that is. A report behind which the server itself has logged
+anything was not its end.
 """
 
 from __future__ import annotations
@@ -12,6 +20,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 import time
 
 from bgpy.system.files import open_regular
@@ -24,6 +33,21 @@ SECOND_SIGNAL = "second signal, "
 """How the last words of a server begin that a second signal ends; the signal's name follows."""
 
 _BEGINS = " bgpy.server: a server begins, process "
+_MAIN = ", main thread "
+_BEGUN = re.compile(f"{_BEGINS}[0-9]+{_MAIN}0x([0-9a-f]+)".encode())
+
+_THREAD = re.compile(rb"^(?:Current t|T)hread 0x([0-9a-f]+)", re.MULTILINE)
+_NOT_ALL = re.compile(rb"^\.\.\.|^<Cannot show all threads", re.MULTILINE)
+"""In place of threads that are not told of: there are too many, or this build can't."""
+
+_BODY = re.compile(
+    rb"(?:[ \t]*\r?\n|"
+    rb"(?:Current thread|Thread|Extension modules:|Python runtime state:|  |\.\.\.|<)"
+    rb"[^\n]*(?:\n|\Z))*"
+)
+"""What belongs to a report, behind its first line: stacks, of Python and of C, and modules."""
+
+_OWN_LINE = re.compile(rb"^[^\n]* bgpy\.server: (?!" + SECOND_SIGNAL.encode() + rb")", re.MULTILINE)
 
 _REPORT = re.compile(
     rb"(?:Fatal Python error|Windows fatal exception): ([^\r\n]{1,200})"
@@ -49,7 +73,8 @@ def begin(descriptor: int) -> None:
     """
     now = time.time()
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-    line = f"{at},{int(now % 1 * 1000):03} INFO{_BEGINS}{os.getpid()}\n"
+    main = f"{_MAIN}{threading.main_thread().ident:#x}"
+    line = f"{at},{int(now % 1 * 1000):03} INFO{_BEGINS}{os.getpid()}{main}\n"
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.write(descriptor, line.encode())
@@ -92,5 +117,25 @@ def _last_report(log_file: str | None) -> re.Match[bytes] | None:
         if is_strike(error):
             raise
         return None
-    reports = list(_REPORT.finditer(text[max(text.rfind(_BEGINS.encode()), 0) :]))
-    return reports[-1] if reports else None
+    text = text[max(text.rfind(_BEGINS.encode()), 0) :]
+    begun = _BEGUN.match(text)
+    main = None if begun is None else int(begun[1], 16)
+    own = (each for each in reversed(list(_REPORT.finditer(text))) if _is_own(each, main))
+    return next(own, None)
+
+
+def _is_own(report: re.Match[bytes], main: int | None) -> bool:
+    """Whether the server whose `main` thread that is, if known, wrote that report as it ended."""
+    text = report.string
+    line_end = text.find(b"\n", report.end()) + 1 or len(text)
+    if _OWN_LINE.search(text, line_end):
+        return False
+    if report[2]:
+        return True  # its own word
+    body = _BODY.match(text, line_end)
+    assert body is not None, "it may be empty"
+    threads = {int(each, 16) for each in _THREAD.findall(body[0])}
+    all_told = main is not None and threads and not _NOT_ALL.search(body[0])
+    if all_told and main not in threads:
+        return False
+    return body.end() == len(text) or (main in threads and len(threads) > 1)

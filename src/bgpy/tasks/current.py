@@ -11,10 +11,11 @@ grows meanwhile, the client sends the chain in a question about that call.
     client ──► A runs 7 ──► B runs 3 ──► A?   chain: (A, 7) (B, 3): A refuses
 
 Each thread has a record of its own, which that thread alone writes: no lock. It reads all of
-it; other threads of the server read `serial` and nothing else (`Worker.is_running`, from the
+it; other threads of the server read `call` and nothing else (`Worker.is_running`, from the
 thread that polls; `ServerCore.running`, from any). That is one reference, so they find the call
 that runs, or the one before or after it: each asks about a call that it has met elsewhere, in
-the queue or as `taken`, and so can't take one for another. The one thing that another thread
+the queue or as `taken`, and so can't take one for another. A call has a serial from when it is
+first needed on, so one without is in no chain. The one thing that another thread
 writes is the `chain` of the call that runs, which is one reference too. A signal handler or
 ``__del__`` that strikes in between reads the record as of the task that it struck.
 """
@@ -40,28 +41,31 @@ class Running(Protocol):
 
     chain: bytes
     """The calls that wait for it. The thread that polls may replace it at any time."""
-
-
-class Nothing:
-    """What a server runs before its first call."""
-
-    chain = b""
+    serial: int
+    """Its number among those of its thread that were given one, from 1 on; 0 before."""
 
 
 class TaskThread:
     """What a server runs in one thread; the server writes it around each task."""
 
-    __slots__ = ("call", "incarnation", "outer", "pid", "serial")
+    __slots__ = ("call", "incarnation", "named", "outer", "pid")
 
     def __init__(self, incarnation: bytes, outer: TaskThread | None) -> None:
         self.incarnation = incarnation
         self.pid = os.getpid()
         self.outer = outer
         """The server within a task of which this one is served."""
-        self.serial = 0
-        """Of the call that runs, counted from 1; 0 between calls. Other threads read it."""
-        self.call: Running = Nothing()
-        """The call that runs, or the last one that did."""
+        self.call: Running | None = None
+        """The call that runs. Other threads read it."""
+        self.named = 0
+        """Calls that have a serial, ever."""
+
+    def serial_of(self, call: Running) -> int:
+        """The serial of a call that runs in this thread, or began here; called in this thread."""
+        if not call.serial:
+            self.named += 1
+            call.serial = self.named
+        return call.serial
 
 
 TASK_THREADS: dict[int, TaskThread] = {}
@@ -99,9 +103,10 @@ def chain() -> bytes:
     record = TASK_THREADS.get(get_ident())
     entries = b""
     while record is not None:
-        if record.serial and record.pid == os.getpid():
-            own = ENTRY.pack(record.incarnation, record.serial)
-            entries = record.call.chain + own + entries
+        call = record.call
+        if call is not None and record.pid == os.getpid():
+            own = ENTRY.pack(record.incarnation, record.serial_of(call))
+            entries = call.chain + own + entries
         record = record.outer
     return entries
 

@@ -58,12 +58,14 @@ class Outcome(NamedTuple):
     `error` is what the user's code raised, without bgpy's frames, or the failure that
     `result` names. `result` says whose failure it is, never the error's type: a task may raise
     any error of bgpy's, of a client of its own. `state` tells that there is no answer, and that
-    what was returned is the state now.
+    what was returned is the state now; `replaced` then names the classes of the state before and
+    of this one, where it is another object.
     """
 
     result: Result
     error: BaseException | None = None
     state: bool = False
+    replaced: tuple[str, str] | None = None
 
 
 DONE = Outcome(Result.DONE)
@@ -121,7 +123,10 @@ class Tasks:
                 return DONE
             if state is not self._state:
                 check_result("exec_task", state)
-                self._state = state
+                before, self._state = self._state, state
+                if not client_socket.answered:
+                    names = type(before).__name__, type(state).__name__
+                    return Outcome(Result.DONE, state=True, replaced=names)
             return DONE if client_socket.answered else RETURNED
         except BaseException as error:
             return _raised(error)

@@ -285,12 +285,12 @@ def test_chain_that_grows_while_a_task_waits_is_told(
 ) -> None:
     """Whether its thread reads, or sleeps while another one does: the server may have to refuse."""
     channel, far = ends
-    running = SimpleNamespace(chain=b"")
+    running = SimpleNamespace(chain=b"", serial=7)
     entry, grown = ENTRY.pack(b"i" * 16, 7), ENTRY.pack(b"o" * 16, 3)
 
     def wait_in_a_task() -> Answer:
         with serving(b"i" * 16) as thread:
-            thread.serial, thread.call = 7, running
+            thread.call = running
             return channel.call((b"", (), False), chain(), None, None)
 
     if sleeps:

@@ -309,7 +309,7 @@ def test_struck_at_any_line_it_leaves_nothing_that_others_wait_for(submits: bool
                 answer = after.result(30)
                 assert isinstance(answer, ServerGone) or _value(answer) == b"next"
         at += 1
-    assert at > 20
+    assert at > (15 if submits else 40)  # three or four fewer from 3.12 on than on 3.11
 
 
 ROADS = ("blocking/shortcut.py", "blocking/reading.py", "blocking/send_queue.py")

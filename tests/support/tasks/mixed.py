@@ -7,6 +7,8 @@ import decimal
 import fractions
 import pathlib
 import re
+import types
+import typing
 import uuid
 from typing import Any
 
@@ -26,8 +28,23 @@ VALUES: list[Any] = [
     range(3),
     bytes(300_000),
     bytearray(b"y" * 300_000),
+    {"a": 1}.keys(),
+    {"a": 1}.items(),
+    types.MappingProxyType({"a": 1}),
+    types.FunctionType,
+    pathlib,
+    typing.AnyStr,
 ]
 """One of each that is pickled in a way of its own."""
+
+
+class Odd(Exception):
+    """Has an attribute that pickle has no way for."""
+
+    def __init__(self, text: str, keys: Any) -> None:
+        """`keys` are a dict's."""
+        super().__init__(text)
+        self.keys = keys
 
 
 def init_task() -> int:
@@ -41,6 +58,8 @@ def exec_task(client_socket: ClientSocket, state: int, args: dict[str, Any]) -> 
         re.compile("(")
     if args.get("raise") == "group":
         raise ExceptionGroup("both", [ValueError("one"), KeyError("two")])
+    if args.get("raise") == "odd":
+        raise Odd("odd", {"a": 1}.keys())
     respond(client_socket, args.get("value"))
     return state + 1
 

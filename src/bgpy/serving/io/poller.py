@@ -158,6 +158,7 @@ else:
         def __init__(self) -> None:
             self._selector = selectors.DefaultSelector()
             self.close = self._selector.close
+            self._ready: list[tuple[int, int]] = []  # found, and not told yet
 
         def register(self, fd: int, events: int) -> None:
             self._selector.register(fd, events)
@@ -166,14 +167,18 @@ else:
             self._selector.modify(fd, events)
 
         def unregister(self, fd: int) -> None:
+            self._ready = [each for each in self._ready if each[0] != fd]
             try:
                 self._selector.unregister(fd)
             except (KeyError, ValueError):
                 pass  # done already, up to where a signal handler of a task's has raised
 
         def poll(self, timeout: float | None, most: int) -> list[tuple[int, int]]:
-            # Whatever `most` says: a selector tells of all.
-            return [(key.fd, events) for key, events in self._selector.select(timeout)]
+            # A selector tells of all, in the same order each time: the others come first next.
+            if not self._ready:
+                self._ready = [(key.fd, events) for key, events in self._selector.select(timeout)]
+            told, self._ready = self._ready[:most], self._ready[most:]
+            return told
 
     def _events(events: int) -> int:
         return events

@@ -226,7 +226,7 @@ class Reactor:
                     sockets.poll(0.0)
                 else:
                     ready = wait(timeout, 1)
-                    if len(ready) != 1 or ready[0][1] != READ:
+                    if not ready or ready[0][1] != READ:
                         sockets.call(ready)
                     else:
                         fd = ready[0][0]
