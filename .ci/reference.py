@@ -38,7 +38,7 @@ those under [testing](#testing) from `bgpy.testing`.
 # Each section: the name of its module where that isn't `bgpy`, and its names in their order.
 SECTIONS = {
     "Servers": ("bgpy", ["Server", "Handle", "Limits"]),
-    "Clients": ("bgpy", ["Client", "Timeout"]),
+    "Clients": ("bgpy", ["Client", "Timeout", "Args"]),
     "Tasks": (
         "bgpy",
         ["InitTask", "ExecTask", "ExitTask", "ClientSocket", "Deferred", "respond"],
@@ -51,6 +51,7 @@ SECTIONS = {
 # Public names that bgpy doesn't export, and where they are defined.
 HOMES = {
     "Timeout": "bgpy.api.client",
+    "Args": "bgpy.tasks.protocols",
     "Advice": "bgpy.errors",
     "Progress": "bgpy.errors",
     "RecordingSocket": "bgpy.testing.recording",

@@ -17,7 +17,7 @@ import pytest
 
 from bgpy.cli.commands import program
 from tests.support.fixtures import free_port
-from tests.support.pages import FENCE, Step, blocks, do, fits, steps
+from tests.support.pages import FENCE, MARK, Step, blocks, do, fits, notebook, steps
 
 __all__ = ["free_port"]
 
@@ -120,7 +120,7 @@ ls
 
 def test_step_fails_when_it_prints_something_else(tmp_path: Path) -> None:
     """A program that raises is a failure, whatever it printed before, and so is other output."""
-    do(Step(1, "program", "print(54321)\n", "54321\n"), tmp_path, 4)
+    do(Step(1, "program", "print(24321)\n", "24321\n"), tmp_path, 4)
     assert (tmp_path / "example.py").read_text() == "print(4)\n"
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         do(Step(1, "program", "print('so far')\n1 / 0\n", "so far\n..."), tmp_path, 4)
@@ -145,6 +145,25 @@ print(where())
 """
     (step,) = steps(page)
     do(step, tmp_path, 4)
+
+
+def test_notebook_can_be_run_again_from_the_top(tmp_path: Path, free_port: int) -> None:
+    """Its first cell finds the server that runs, with what it holds."""
+    page = (ROOT / "docs" / "howto" / "notebook.md").read_text(encoding="utf-8")
+    first, second, *_ = [block.text for block in blocks(page) if block.info == "cell"]
+    cells = [first, second, first, 'print(client.call({"value": 4}))\nclient.terminate()']
+    do(
+        Step(0, "cells", notebook(cells), f"{MARK}\n{MARK}\n1 3\n{MARK}\n{MARK}\n7\n"),
+        tmp_path,
+        free_port,
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_ports_on_a_page_are_free_for_servers(page: Path) -> None:
+    """None is one that systems give to any client's connection, from 32768 on."""
+    found = re.findall(r"[\w\])]:(\d{4,5})\b", page.read_text(encoding="utf-8"))
+    assert [port for port in found if 32768 <= int(port) < 65536] == []
 
 
 def test_dots_in_an_output_are_anything() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bgpy import shortage as module
 from bgpy.errors import StartupError
-from bgpy.shortage import no_descriptor, shortage
+from bgpy.shortage import no_descriptor, room_advice, shortage
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,18 @@ def test_no_descriptor_tells_when_nothing_can_be_opened() -> None:
     assert no_descriptor() is None
     with mock.patch.object(module.os, "open", side_effect=OSError(errno.EMFILE, "")):
         assert no_descriptor() == shortage(OSError(errno.EMFILE, ""))
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "make room on that disk"),
+        (getattr(errno, "EDQUOT", errno.ENOSPC), "make room on that disk"),
+        (errno.EMFILE, "raise the limit"),
+        (errno.EACCES, None),
+    ],
+)
+def test_room_advice_is_of_what_there_is_none_of(number: int, advice: str | None) -> None:
+    """None where the file or its place is at fault."""
+    found = room_advice(OSError(number, "text"))
+    assert found is None if advice is None else advice in str(found)

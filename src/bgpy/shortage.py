@@ -51,6 +51,18 @@ def shortage(error: BaseException | None) -> Shortage | None:
     return None
 
 
+_NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""Of a disk: no space, no inodes, or no more of either for this user."""
+
+
+def room_advice(error: OSError) -> str | None:
+    """What to do where no file could be made or written for want of anything; None elsewhere."""
+    short = shortage(error)
+    if short is not None:
+        return short.advice
+    return "make room on that disk" if error.errno in _NO_ROOM else None
+
+
 def no_descriptor() -> Shortage | None:
     """The same by trying to open a file, for those that don't tell why they failed."""
     try:

@@ -475,3 +475,37 @@ def test_terminate_says_nothing_of_a_server_with_other_tasks(script: Script) -> 
     """A script's own exit_task is no version of one that has another name."""
     process = script(OTHERS, stdout=subprocess.PIPE)
     assert process.communicate(timeout=100)[0].splitlines() == ["other"]
+
+
+DEFINED_ANEW = """
+import sys, warnings
+from bgpy import Client, Server, StaleCodeWarning, respond
+
+def exec_task(client_socket, state, args):
+    state.append(args["value"])
+    respond(client_socket, len({type(each) for each in state}))
+
+CLASS = "class Point:\\n    def __init__(self, x): self.x = x\\n"
+
+def send(text):
+    exec(text, globals())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = client.call({"value": Point(1)})
+    print(found, *(each.message.differences for each in caught))
+
+with Server().run_background() as handle, Client(handle.address) as client:
+    client.initialize(lambda: [], exec_task, lambda *_: None)
+    send(CLASS)
+    send(CLASS)
+    send(CLASS + "    size = 2\\n")
+    send(CLASS + "    size = 2\\n")
+"""
+
+
+def test_call_warns_of_a_class_that_was_defined_anew_since_it_was_sent(script: Script) -> None:
+    """Though no task names it; once, and not of one that is the same."""
+    process = script(DEFINED_ANEW, stdout=subprocess.PIPE)
+    first, again, changed, last = process.communicate(timeout=100)[0].splitlines()
+    assert (first, again.split()[1:], last.split()[1:]) == ("1", [], [])
+    assert changed.partition(" ")[2] == "('__main__.Point',)"

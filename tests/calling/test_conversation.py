@@ -419,6 +419,24 @@ def test_call_whose_time_is_over_is_told_what_it_waited_behind(
     assert said in str(call.answer)
 
 
+def test_call_that_is_refused_has_its_error_from_the_first_look_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another thread may look at any time."""
+    conversation = Conversation()
+    call = begun(conversation)
+    seen: list[object] = []
+    refused = conversation._refused
+
+    def look(text: str) -> ServerGone:
+        seen.append(call.answer)
+        return refused(text)
+
+    monkeypatch.setattr(conversation, "_refused", look)
+    conversation.received(Failure(call.request, Reason.NOT_STARTED, text="it ends"))
+    assert seen == [None]
+
+
 def test_call_that_an_ending_server_refuses_is_told_what_ends_it_at_once() -> None:
     """Also a caller without its handle."""
     conversation = Conversation(server=Known(address="here:5", pid=77), pid=77)

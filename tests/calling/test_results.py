@@ -14,7 +14,8 @@ def test_every_reason_but_the_task_s_own_has_its_error() -> None:
 
     What an ending server refuses has its own in `bgpy.calling.conversation`.
     """
-    assert {*_ERRORS, Reason.NOT_STARTED, Reason.TASK} == set(Reason)
+    ours = {Reason.NOT_STARTED, Reason.TASK, Reason.KEEPS_SERVING}
+    assert {*_ERRORS, *ours} == set(Reason)
     with pytest.raises(errors.RemoteError, match="why"):
         value_of(Failure(1, 250, text="why"), "EXEC")
 

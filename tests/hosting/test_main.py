@@ -29,6 +29,29 @@ def test_failure_crosses_the_pipe_with_all_that_is_known() -> None:
     assert error.printed == ()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the longest path is Linux's")
+def test_failure_that_tells_all_is_followed_by_nothing_of_bgpys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server has its log already: its token's new file has too long a path."""
+    place, home = f"unix:{tmp_path}/socket", tmp_path / "home"
+    monkeypatch.setenv("BGPY_HOME", str(home))
+    first = Server(place).run_background()
+    first.kill()
+    assert first.log_file is not None
+    below = os.path.dirname(first.log_file)[len(str(home)) :]
+    missing = 4095 - len("/token.12345678.new") + 1 - len(below) - len(str(home))
+    longer = str(home) + "/" + "/".join(["x" * 99] * (missing // 100 - 1))
+    longer += "/" + "x" * (missing - (len(longer) - len(str(home))) - 1)
+    monkeypatch.setenv("BGPY_HOME", longer)
+    with pytest.raises(StartupError, match="File name too long") as caught:
+        Server(place).run_background()
+    error = caught.value
+    assert error.printed == ()
+    assert error.log_file is not None
+    assert "Traceback" not in Path(error.log_file).read_text("utf-8")
+
+
 def test_server_that_is_in_the_way_is_named_across_the_pipe() -> None:
     """As where a server is run in this process: its address, process and log."""
     first = Server("127.0.0.1", 0).run_background()

@@ -324,7 +324,7 @@ def test_status_of_a_call_says_which_task_keeps_it_waiting(desk: Desk, session: 
         assert runs_in(each.sent[-1].text) is runs
     desk.take(stranger, Cancel(4, 1))
     text = stranger.sent[-1].text
-    assert (stage_of(text), runs_in(text)) == (Stage.WITHDRAWN, Runs.OTHER)
+    assert (stage_of(text), runs_in(text)) == (Stage.QUEUED, Runs.OTHER)
 
 
 def test_request_that_an_engine_runs_elsewhere_is_running(desk: Desk, session: Session) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 from typing import cast
 
@@ -15,6 +17,7 @@ from bgpy.serving.small import MOST_REPLIES, SmallJob, SmallRow
 from bgpy.tasks.lifecycle import EXEC
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.small import unpack_start
+from tests.support.loop import LONG
 from tests.support.strikes import Struck, strike
 
 
@@ -169,3 +172,30 @@ def test_row_is_taken_and_spilled_at_once() -> None:
         left = [job.request for job in bench.queue.clear()]
         assert ran + left == list(range(1, 201))
         assert bench.asker.came == ran
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_child_does_not_wait_for_who_was_flushing() -> None:
+    """The standby isn't there; what the child responds goes nowhere."""
+    bench = Bench(1)
+    sending, go_on = threading.Event(), threading.Event()
+
+    def send_slowly(piece: bytes, more: bool) -> None:
+        sending.set()
+        go_on.wait(LONG)
+
+    bench.asker.send_small = send_slowly  # type: ignore[method-assign]
+    bench.row.replies.append(b"reply")
+    standby = threading.Thread(target=bench.row.flush)
+    standby.start()
+    assert sending.wait(LONG)
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)  # kills one that hangs
+        bench.asker.send_small = lambda piece, more: None  # type: ignore[method-assign]
+        bench.row.flush()
+        os._exit(0)
+    ended = os.waitpid(pid, 0)
+    go_on.set()
+    standby.join()
+    assert ended == (pid, 0)

@@ -9,7 +9,7 @@ On a page,
 - ``python cell`` blocks are the cells of one notebook, each with its output where a ``text``
   block follows.
 
-``...`` in an output stands for anything. ``54321`` is a port that the reader chooses. Other blocks
+``...`` in an output stands for anything. ``24321`` is a port that the reader chooses. Other blocks
 are pieces, for reading only. ``<!-- needs: fastapi -->`` before a block names what has to be
 installed for it.
 """
@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 
-PORT = "54321"
+PORT = "24321"
 
 FENCE = re.compile(
     r"^(?:<!-- needs: (?P<needs>[\w, ]+) -->\n+)?"

@@ -64,9 +64,9 @@ def test_request_and_reply_have_a_pickled_payload_unless_they_say_otherwise(mess
 def test_reasons_and_codes_have_the_numbers_that_other_versions_know() -> None:
     """A number is never given another meaning; new ones may follow."""
     names = "TASK NOT_INITIALIZED NO_RESPONSE NOT_STARTED PROTOCOL TOO_LARGE DECODE PYTHON"
-    names += " CODEC OVERLOAD CALLING_SELF UNSUPPORTED DROPPED"
+    names += " CODEC OVERLOAD CALLING_SELF UNSUPPORTED DROPPED KEEPS_SERVING"
     assert [reason.name for reason in Reason] == names.split()
-    assert list(map(int, Reason)) == list(range(13))
+    assert list(map(int, Reason)) == list(range(14))
     assert [code.name for code in ReceiptCode] == ["RECEIVED", "INITIALIZED", "ALREADY_INITIALIZED"]
 
 

@@ -30,7 +30,7 @@ from bgpy.wire.messages import CODEC_PICKLE, Execute, Exit, Init, Receipt, Recei
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from bgpy.tasks.protocols import ExecTask, ExitTask, InitTask
+    from bgpy.tasks.protocols import Args, ExecTask, ExitTask, InitTask
 
 S = TypeVar("S")
 
@@ -189,7 +189,7 @@ class Client:
             self._tell(error)
             raise
 
-    def call(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Any:
+    def call(self, args: Args, *, timeout: Timeout = ...) -> Any:
         """Run `exec_task` with `args`, a dict, and return what it responds.
 
         The server adds the key ``await_response`` (does the caller wait?), as in 0.3.1.
@@ -214,7 +214,7 @@ class Client:
             self._tell(error)
             raise
 
-    def submit(self, args: dict[str, Any], *, timeout: Timeout = ...) -> Future[Any]:
+    def submit(self, args: Args, *, timeout: Timeout = ...) -> Future[Any]:
         """Run `exec_task` with `args`; the future gives what `call` would return or raise.
 
         Many calls can be in flight at once; they run in the order in which they were
@@ -246,19 +246,17 @@ class Client:
     @overload
     def execute(
         self,
-        exec_args: dict[str, Any],
+        exec_args: Args,
         await_response: Literal[False] = False,
         *,
         timeout: Timeout = ...,
     ) -> dict[str, str]: ...
 
     @overload
-    def execute(
-        self, exec_args: dict[str, Any], await_response: bool, *, timeout: Timeout = ...
-    ) -> Any: ...
+    def execute(self, exec_args: Args, await_response: bool, *, timeout: Timeout = ...) -> Any: ...
 
     def execute(
-        self, exec_args: dict[str, Any], await_response: bool = False, *, timeout: Timeout = ...
+        self, exec_args: Args, await_response: bool = False, *, timeout: Timeout = ...
     ) -> Any:
         """Run `exec_task` with `exec_args`; the server adds the key ``await_response``.
 
@@ -292,7 +290,7 @@ class Client:
     @overload
     def terminate(
         self,
-        exit_args: dict[str, Any] | None = None,
+        exit_args: Args | None = None,
         await_response: Literal[False] = False,
         *,
         timeout: Timeout = ...,
@@ -301,7 +299,7 @@ class Client:
     @overload
     def terminate(
         self,
-        exit_args: dict[str, Any] | None = None,
+        exit_args: Args | None = None,
         *,
         await_response: bool,
         timeout: Timeout = ...,
@@ -309,12 +307,12 @@ class Client:
 
     @overload
     def terminate(
-        self, exit_args: dict[str, Any] | None, await_response: bool, *, timeout: Timeout = ...
+        self, exit_args: Args | None, await_response: bool, *, timeout: Timeout = ...
     ) -> Any: ...
 
     def terminate(
         self,
-        exit_args: dict[str, Any] | None = None,
+        exit_args: Args | None = None,
         await_response: bool = False,
         *,
         timeout: Timeout = ...,
@@ -328,7 +326,7 @@ class Client:
         can't be sent (`EncodeError`, `MessageTooLarge`) the server keeps its state and keeps
         serving; `terminate` without `await_response` ends it.
         """
-        args = {} if exit_args is None else exit_args
+        args: Args = {} if exit_args is None else exit_args
         if not isinstance(args, dict):
             raise _no_dict(args, "exit_args")
         try:

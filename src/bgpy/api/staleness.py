@@ -27,7 +27,7 @@ from bgpy.address import Address
 from bgpy.calling.blocking.caller import Caller
 from bgpy.codec import arrival, modules
 from bgpy.codec.edits import edited
-from bgpy.codec.fingerprint import are_different, of_parts, of_tasks
+from bgpy.codec.fingerprint import SCRIPT, are_different, of_parts, of_tasks
 from bgpy.codec.loaded import ModuleSource, version
 from bgpy.codec.payload import GLOBAL
 from bgpy.errors import BgpyError, CallTimeout, StaleCodeWarning
@@ -117,7 +117,8 @@ class Staleness:
                     {name: it for name, it in asked.items() if not name.startswith(modules.TASKS)}
                 )
             theirs = asked
-        self._compare(ours, theirs)
+        if not self._compare(ours, theirs):
+            self._look_at_classes(ours)
 
     def look_at_exit(self, told: tuple[str, str] | None, timeout: float | None) -> None:
         """Warn if the server's exit task, for whose response somebody waits, is not this program's.
@@ -147,8 +148,8 @@ class Staleness:
     def look_at_submit(self, packed: Payload) -> None:
         """The same with what is known of the server's code."""
         ours = self._named_in(packed)
-        if ours:
-            self._compare(ours, self._caller.known_hashes())
+        if ours and not self._compare(ours, self._caller.known_hashes()):
+            self._look_at_classes(ours)
 
     def _named_in(self, packed: Payload) -> dict[str, str]:
         """The versions of the modules that arguments name, and of what they bring of the script."""
@@ -178,22 +179,57 @@ class Staleness:
             return self._caller.hashes(names, timeout)
         return None
 
-    def _compare(self, ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> None:
+    def _compare(self, ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> bool:
+        """Warn of what differs; gives whether anything does."""
         # Of a module that it lacks the call itself will tell; what its tasks lack is new to it.
         other = [name for name in ours if theirs.get(name) and _differs(name, ours, theirs)]
         kept = [name for name in other if name.startswith(modules.TASKS)]
         found = _named(other)
         if not found:
-            return
-        runs = "the call runs with the server's"
+            return False
+        runs = "The server's version of modules runs in the call. "
         if kept:
-            own = "the call brings this program's, and the server's tasks keep theirs"
-            runs = own if len(kept) == len(other) else f"{own}; of modules {runs}"
+            own = (
+                "The call brings this program's version of what is defined in its script, but the "
+            )
+            own += "server's tasks still use theirs. "
+            runs = own if len(kept) == len(other) else own + runs
         _warn(
-            f"the server at {self._address} has another version than this program has loaded "
-            f"of {', '.join(found)}, and {runs}. To replace it, {WAY_OUT}",
+            f"the server at {self._address} has loaded another version than this program; "
+            f"different: {', '.join(found)}. {runs}To replace what the server has, {WAY_OUT}",
             found,
         )
+        return True
+
+    def _look_at_classes(self, ours: Mapping[str, str]) -> None:
+        """Warn of classes of the script that went to this server before they were defined anew.
+
+        What is known to have gone there stands with the versions that the server has told.
+        """
+        script = vars(sys.modules[SCRIPT])
+        prefix = f"{modules.TASKS}{SCRIPT}."
+        classes = {
+            name: ours[f"{prefix}{name}"]
+            for name in (each.removeprefix(prefix) for each in ours if each.startswith(prefix))
+            if isinstance(script.get(name), type)
+        }
+        if not classes:
+            return
+        known = self._caller.known_hashes()
+        gone = {f"{_SENT}{name}": found for name, found in classes.items()}
+        found = [
+            f"{SCRIPT}.{name.removeprefix(_SENT)}"
+            for name in gone
+            if (before := known.get(name)) and are_different(before, gone[name])
+        ]
+        self._caller.learn_hashes({**known, **gone})
+        if found:
+            _warn(
+                f"defined anew since objects of it went to the server at {self._address}: "
+                f"{', '.join(found)}. What the server has kept of the first class is no instance "
+                "of the new one: put classes whose objects live in the state into a module",
+                found,
+            )
 
 
 class Edits:
@@ -228,6 +264,9 @@ def warn_of_edits(address: object, started: str, edits: list[str]) -> None:
         found,
     )
 
+
+_SENT = "sent:"
+"""Before the name of a class of the script, among what is known of a server."""
 
 _USUAL = ("__main__", "exit_task")
 """Where a script's exit task is found, as far as another program can know."""

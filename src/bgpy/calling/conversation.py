@@ -166,9 +166,11 @@ class Conversation:
             call.receipt = message
             return None
         elif call.answer is None:
-            call.answer = message
+            # Set once: whoever waits may look at any time.
             if isinstance(message, Failure) and message.reason == Reason.NOT_STARTED:
                 call.answer = self._refused(message.text)
+            else:
+                call.answer = message
         return call
 
     def _refused(self, text: str) -> ServerGone:

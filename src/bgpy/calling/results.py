@@ -42,8 +42,8 @@ _ERRORS: dict[int, type[BgpyError]] = {
 _ADVICE: dict[int, str] = {
     Reason.NOT_INITIALIZED: "call initialize() first, or start the server with an init file",
     Reason.NO_RESPONSE: "call respond(client_socket, value) in the task",
-    Reason.DROPPED: "keep what client_socket.defer() gives until it has responded, and have "
-    "exit_task wait for that",
+    Reason.DROPPED: "catch exceptions where the response is made, and pass them to fail() of what "
+    "client_socket.defer() gave; keep that until it has responded, and have exit_task wait for it",
     Reason.CALLING_SELF: "call the function itself, or use execute() without await_response",
     Reason.OVERLOAD: "call again later, or raise the server's max_memory",
 }

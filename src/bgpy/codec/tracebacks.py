@@ -49,6 +49,12 @@ def strip(error: BaseException) -> None:
         error = past
 
 
+def shows_users(error: BgpyError) -> bool:
+    """Whether one that was stripped shows more than its text: a frame or an error of the user's."""
+    past = error.__cause__ is not None or not error.__suppress_context__
+    return past or _has_users(error.__traceback__)
+
+
 def _past(error: BaseException) -> BaseException | None:
     """What is shown above `error`: its cause, or what the user's code was handling."""
     cause = error.__cause__

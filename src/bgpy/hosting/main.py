@@ -10,7 +10,7 @@ import time
 import traceback
 
 from bgpy.codec.arrival import adopt_main
-from bgpy.codec.tracebacks import strip
+from bgpy.codec.tracebacks import shows_users, strip
 from bgpy.errors import StartupError
 from bgpy.hosting.host import Host, end_soon
 from bgpy.process import logs
@@ -72,9 +72,10 @@ def main(settings: Settings, ready: Ready) -> None:
         if not ready.waited_for:
             end_soon()
             raise
-        if options.init_file is not None:
+        if isinstance(error, StartupError) or options.init_file is not None:
             strip(error)
-        traceback.print_exc()
+        if not isinstance(error, StartupError) or shows_users(error):
+            traceback.print_exc()
         ready.failed(_as_startup_error(options.init_file, error))
         sys.exit(1)
     code = 1 if server.exit_failure else 0

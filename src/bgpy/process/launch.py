@@ -23,6 +23,7 @@ from bgpy.process.bootstrap import COMMAND
 from bgpy.process.readiness import Word, is_broken, messages, pack
 from bgpy.process.streams import for_another_process
 from bgpy.process.surroundings import warn_of_end
+from bgpy.shortage import room_advice
 from bgpy.state import records
 from bgpy.system import files
 from bgpy.system.processes import ProcessId, environment
@@ -101,7 +102,9 @@ def _early_output() -> IO[bytes]:
         return tempfile.TemporaryFile()
     except OSError as error:
         raise StartupError(
-            f"no temporary file for the server's first output can be made: {error}"
+            f"no temporary file for the server's first output can be made: {error}",
+            # Where none of the folders for it has room, Python tells only that.
+            advice=room_advice(error) or "make room there, or set TMPDIR to another folder",
         ) from error
 
 

@@ -26,6 +26,7 @@ from bgpy.config import LOG_FORMAT
 from bgpy.errors import StartupError
 from bgpy.process.output import standard_stream
 from bgpy.process.streams import descriptor_at
+from bgpy.shortage import room_advice
 
 _CHUNK = 2**20
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -52,7 +53,9 @@ def unopened(path: str, error: OSError) -> StartupError:
         folder = os.path.dirname(folder)
     why = error.strerror if os.path.isdir(folder) else f"{folder} is not a folder"
     return StartupError(
-        f"the log file {path} can't be opened: {why}", advice="give another path", log_file=path
+        f"the log file {path} can't be opened: {why}",
+        advice=room_advice(error) or "give another path",
+        log_file=path,
     )
 
 

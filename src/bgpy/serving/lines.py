@@ -166,21 +166,29 @@ class Lines(Generic[J]):
         if not line.count and not line.kept:
             self._all.pop(line.owner, None)
 
-    def pour(self, jobs: deque[J], owner: bytes) -> bool:
-        """Move `jobs` behind what waits for `owner`; whether its line is full now.
+    def pour(self, jobs: deque[J], owner: bytes) -> tuple[int, bool]:
+        """Move `jobs` behind what waits for `owner`: how many that were, and whether its line is
+        full now.
 
-        In one step, though another thread takes from `jobs`, and whatever strikes; the numbers
-        have to be counted anew (`mend`).
+        They are moved in one step, though another thread takes from `jobs`, and whatever strikes.
         """
         line = self.of(owner)
+        count, size = line.count, line.size
         try:
             line.jobs.extend(iter(jobs.popleft, None))
         except IndexError as error:  # there are no more
             if is_strike(error):
                 raise
-        size = sum(job.size for job in line.jobs)
-        line.full = len(line.jobs) >= self._max_requests or size >= self._max_bytes
-        return line.full
+        line.mend()
+        count, size = line.count - count, line.size - size
+        if count and line.held:
+            self.held += count
+        elif count:
+            self.turns[line.owner] = line
+        self._budget.queued += size + JOB * count
+        if line.count >= self._max_requests or line.size >= self._max_bytes:
+            line.full = True
+        return count, line.full
 
     def take_out(self, job: J) -> None:
         """See that `job`, which was to be taken out, is not the first of its line any more."""

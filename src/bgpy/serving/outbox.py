@@ -105,7 +105,8 @@ STATE_KEPT = (
 """What to do where a response of the exit task's can't be sent: it may be all of the state."""
 
 DROPPED_UNANSWERED = (
-    "the task deferred its response, and the Deferred was dropped before it had responded; "
+    "the task deferred its response, and the Deferred was dropped before it had responded, mostly "
+    "because the thread that was to respond had raised an exception, which the server's log shows; "
     "the task did run"
 )
 

@@ -165,9 +165,9 @@ class JobQueue(Generic[J]):
         if row.jobs or self._torn:
             with self._lock:
                 self._begin()
-                # Nobody has queued anything since the row began, so that counting takes no longer.
-                full = self._lines.pour(row.jobs, row.owner)
-                self._mend()
+                poured, full = self._lines.pour(row.jobs, row.owner)
+                self.count += poured  # no line is held while a row runs
+                self._torn = False
         if full:
             row.pause()
         row.flush()

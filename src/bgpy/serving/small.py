@@ -21,15 +21,21 @@ flushed again: a reply that has left may leave twice, and the client drops the s
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 
+from bgpy.forks import OwnLock
 from bgpy.serving.job import Job, Peer
 from bgpy.tasks.client_socket import OwnClientSocket, SmallOutlet
 from bgpy.tasks.lifecycle import EXEC
 
 MOST_REPLIES = 16
 """Replies of a row that leave together: 64 KiB at most, since each is of a small call."""
+
+
+# Around `SmallRow.flush`, of all rows: a process has one at a time, mostly. Reentrant, since the
+# collector may run code there that sends. A child of a fork has a new one: the standby, which may
+# have been flushing, isn't there.
+_flushing = OwnLock()
 
 
 class SmallJob(Job, OwnClientSocket):
@@ -58,7 +64,7 @@ class SmallJob(Job, OwnClientSocket):
 class SmallRow:
     """Small calls that came together from one client."""
 
-    __slots__ = ("_flushing", "_peer", "jobs", "replies")
+    __slots__ = ("_peer", "jobs", "replies")
 
     def __init__(self, peer: Peer | None) -> None:
         self._peer = peer
@@ -66,8 +72,6 @@ class SmallRow:
         """Those that have not been taken."""
         self.replies: list[bytes] = []
         """Those that have not left, in their final form (`bgpy.wire.small`)."""
-        # Around `flush`; reentrant, since the collector may run code there that sends.
-        self._flushing = threading.RLock()
 
     @property
     def owner(self) -> bytes:
@@ -76,7 +80,7 @@ class SmallRow:
 
     def flush(self) -> None:
         """Send the replies that haven't left; nothing happens where there are none."""
-        with self._flushing:
+        with _flushing.here:
             count = len(self.replies)
             if count and self._peer is not None:
                 self._peer.send_small(b"".join(self.replies[:count]), False)

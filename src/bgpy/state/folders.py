@@ -17,6 +17,7 @@ from bgpy.config import ENV_HOME
 from bgpy.digests import sha256
 from bgpy.errors import StartupError
 from bgpy.late import once
+from bgpy.shortage import room_advice
 from bgpy.system.machine import host_name, machine
 
 _LONGEST_NAME = 200
@@ -147,7 +148,7 @@ def make_private(place: str) -> None:
     except OSError as error:
         raise StartupError(
             f"bgpy can't keep its files in {root} ({error.strerror})",
-            advice=f"set {ENV_HOME} to a folder that this user can write in",
+            advice=room_advice(error) or f"set {ENV_HOME} to a folder that this user can write in",
         ) from error
     exists_privately(place)
 

@@ -33,7 +33,7 @@ from weakref import ref
 
 from bgpy.errors import StartupError
 from bgpy.forks import briefly
-from bgpy.shortage import shortage
+from bgpy.shortage import room_advice
 
 OPEN_FLAGS = (
     os.O_RDWR
@@ -47,12 +47,6 @@ _last_opened: deque[ref[FileIO]] = deque(maxlen=256)
 """The files opened last, among them all whose locks a forked child mustn't keep: nobody holds
 one for long. Without callbacks, in which what a signal handler raises would be lost."""
 
-_ADVICE = {
-    errno.ENOSPC: "make room on that disk",
-    errno.EROFS: "choose a BGPY_HOME that can be written to",
-}
-"""What to do where the disk, and not the file, is at fault."""
-
 
 @contextmanager
 def opened(path: str) -> Iterator[None]:
@@ -65,11 +59,12 @@ def opened(path: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        short = shortage(error)
-        in_its_place = "bgpy keeps a file of its own there; remove whatever is in its place"
+        advice = room_advice(error)
+        if advice is None and error.errno == errno.EROFS:
+            advice = "choose a BGPY_HOME that can be written to"
         raise StartupError(
             f"{path} can't be used ({error.strerror})",
-            advice=short.advice if short else _ADVICE.get(error.errno or 0, in_its_place),
+            advice=advice or "bgpy keeps a file of its own there; remove whatever is in its place",
         ) from error
 
 

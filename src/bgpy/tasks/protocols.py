@@ -6,13 +6,24 @@ The names of their parameters are the user's own, as in 0.3.1, so they are given
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from bgpy.tasks.client_socket import ClientSocket
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class TypedArgs(Protocol):
+    """A `TypedDict` of the user's: a dict, which type checkers take for no ``dict``."""
+
+    __required_keys__: ClassVar[frozenset[str]]
+    __optional_keys__: ClassVar[frozenset[str]]
+
+
+Args: TypeAlias = dict[str, Any] | TypedArgs
+"""Arguments of a call: a dict, with any keys or those of a `TypedDict`."""
 
 
 class InitWithoutCaller(Protocol[S_co]):

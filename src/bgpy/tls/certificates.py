@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC
 
 from bgpy.errors import StartupError
+from bgpy.shortage import room_advice
 
 VALID = 365
 """Days that a certificate is made for."""
@@ -52,7 +53,8 @@ def own(folder: str) -> str:
             raise
     except OSError as error:
         raise StartupError(
-            f"the server's certificate can't be kept in {folder}: {error}"
+            f"the server's certificate can't be kept in {folder}: {error}",
+            advice=room_advice(error),
         ) from error
     return path
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bgpy.calling.blocking import shortcut
+from bgpy.calling.blocking import reading, shortcut
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.send_queue import GATHERED
@@ -77,6 +77,23 @@ def test_gives_the_pickle_of_the_response(ends: Ends, pool: ThreadPoolExecutor) 
         assert got == given if isinstance(given, bytes) else isinstance(got, given)
         assert channel.conversation.is_quiet
         assert channel.reader.turns.reader is None
+
+
+def test_gives_the_response_that_came_before_another_thread_ended_the_connection(
+    ends: Ends, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has come is no error, however the connection ended."""
+    channel, far = ends
+    unpack_start = reading.unpack_start
+
+    def ended(*args: Any) -> Any:
+        pool.submit(channel.link.end, "another thread ends it").result()
+        return unpack_start(*args)
+
+    monkeypatch.setattr(reading, "unpack_start", ended)
+    calling = pool.submit(call_lone, channel)
+    far.say(Reply(far.read().request, b"value"))
+    assert calling.result() == b"value"
 
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 20])

@@ -195,7 +195,7 @@ class Reader:
                 start, length, request = unpack_start(buffer)
                 if start == REPLY and request == number and length == count - HEADER_SIZE:
                     head = buffer[HEADER_SIZE:count]
-                    del self._conversation.pending[number]
+                    self._conversation.pending.pop(number, None)  # the end may have been faster
                     self.torn = False
                     self.turns.reader = None
                     return head

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bgpy.address import Address, in_ephemeral_range, is_loopback_host, resolve
 from bgpy.address import family as family_of
-from bgpy.errors import Advice, StartupError
+from bgpy.errors import StartupError
 from bgpy.serving.io import unix
 from bgpy.serving.io.transport import Stream
+from bgpy.shortage import room_advice
 from bgpy.system import processes
 from bgpy.system.keepalive import keep_alive
 from bgpy.wire.handshake import Binding, unbound
@@ -118,7 +119,9 @@ def listen(address: Address, place: Address | None = None) -> Listener:
         except OSError as error:
             if isinstance(error, StartupError):
                 raise
-            raise StartupError(f"can't listen on {address} ({error})", address=address) from error
+            raise StartupError(
+                f"can't listen on {address} ({error})", advice=room_advice(error), address=address
+            ) from error
         return Listener(sock, address, file=unix.identity(address.path))
     if place is None:
         place = locate(address)
@@ -195,7 +198,7 @@ def is_in_use(error: BaseException | None) -> bool:
 
 def _refused(address: Address, error: OSError) -> StartupError:
     problem = f"can't listen on {address} ({error})"
-    advice: Advice | str | None = None
+    advice = room_advice(error)
     if error.errno == errno.EADDRINUSE:
         problem = f"port {address.port} on {address.host} is in use by another program"
         if in_ephemeral_range(address.port):

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 
 from bgpy.address import NO_UNIX_SOCKETS, USE_LOOPBACK
 from bgpy.errors import StartupError
+from bgpy.shortage import room_advice
 from bgpy.state import folders
 
 USE = "listen at unix:/path in"
@@ -101,7 +102,7 @@ else:
         except OSError as error:
             raise StartupError(
                 f"the folder {path} can't be made ({error.strerror})",
-                advice=f"{USE} a folder that this user can write in",
+                advice=room_advice(error) or f"{USE} a folder that this user can write in",
             ) from error
 
     @contextmanager

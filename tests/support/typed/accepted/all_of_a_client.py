@@ -6,7 +6,7 @@ import asyncio
 import logging
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, NotRequired, TypedDict, assert_type
 
 import bgpy
 from bgpy.example.tasks import exec_task, exit_task, init_task
@@ -27,6 +27,19 @@ def answers(client: bgpy.Client, wait: bool) -> None:
     assert_type(client.address, str)
     assert_type(client.port, int)
     client.close()
+
+
+class Command(TypedDict):
+    command: str
+    value_change: NotRequired[int]
+
+
+def typed(client: bgpy.Client, command: Command) -> None:
+    assert_type(client.call(command), Any)
+    assert_type(client.submit(command, timeout=1), Future[Any])
+    assert_type(client.execute(command), dict[str, str])
+    assert_type(client.execute({**command}, True), Any)
+    assert_type(client.terminate(command), dict[str, str])
 
 
 async def asynchronous(client: bgpy.Client) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from bgpy import Client, Handle, Limits, Server, respond, token_create
 from bgpy.example.tasks import exec_task, exit_task, init_task
 
@@ -22,6 +24,7 @@ client.initialize(init_task, exec_task, exit_task, 5.0)  # E: call-arg
 client.initialize(init_task=init_task, exec_task=exec_task, end_task=exit_task)  # E: call-arg
 client.call(5)  # E: arg-type
 client.call(args=[1])  # E: arg-type
+client.call(MappingProxyType({"a": 1}))  # E: arg-type
 client.call(exec_args={})  # E: call-arg
 client.call({}, 5.0)  # E: call-arg
 client.submit()  # E: call-arg
