@@ -211,19 +211,22 @@ class Reactor:
         role, sockets = self._role, self._sockets
         polling, wait, handlers = role.polling, sockets.wait, sockets.handlers
         changes, deadlines = self._agenda.changes, self._agenda.deadlines
-        jobs.spill()
-        left = jobs.taken is not None or sockets.at is not None  # by an exception
+        left = True  # of a row, or by an exception: a job that is taken, a socket in the middle
         while True:
             job = None
             role.running = False
             if role.standby:
                 self._ask_back()
             with polling:
+                if left:
+                    jobs.spill()
                 timeout = self._agenda.do(None) if changes or deadlines else None
                 # Asked only now: the standby may have met the wake of a job or a stop.
                 if jobs.count or self._interrupted or self._stopping or left:
                     left = False
                     sockets.poll(0.0)
+                    if not (jobs.count or self._interrupted or self._stopping or jobs.taken):
+                        continue
                 else:
                     ready = wait(timeout, 1)
                     if not ready or ready[0][1] != READ:
@@ -252,6 +255,7 @@ class Reactor:
             elif self._interrupted:
                 self._hear_interrupt(interrupted)
             else:
+                left = jobs.row is not None
                 self._run_jobs(jobs, run_job, run_taken)
 
     def _run_jobs(
@@ -261,7 +265,6 @@ class Reactor:
         until = monotonic() + POLL_AGAIN
         if jobs.row is not None:
             self._run_row(jobs, jobs.row.jobs, run_taken, until)
-            jobs.spill()
             return
         while not (self._stopping or self._interrupted):
             run_job()
