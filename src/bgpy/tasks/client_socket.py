@@ -96,7 +96,7 @@ class ClientSocket:
     ended: Ended | None = None
     """How the server itself has ended the call, where it has."""
     unsent = False
-    """Whether a response of the task's could not be sent."""
+    """Whether a response of `exit_task` could not be sent; for the other tasks it says nothing."""
 
     def __init__(self, outlet: Outlet, call: Any, waits: bool) -> None:
         self._outlet = outlet
