@@ -71,9 +71,9 @@ def begin(descriptor: int) -> None:
     Not by `logging`, whose levels and handlers could drop it. A pipe or a terminal gets none:
     nobody reads it again.
     """
+    main = f"{_MAIN}{threading.main_thread().ident:#x}"
     now = time.time()
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-    main = f"{_MAIN}{threading.main_thread().ident:#x}"
     line = f"{at},{int(now % 1 * 1000):03} INFO{_BEGINS}{os.getpid()}{main}\n"
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
