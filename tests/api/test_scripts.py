@@ -372,3 +372,30 @@ print(type(theirs) is Item, mine.step(), theirs.step(), Item.made)
 def test_class_that_comes_back_leaves_the_scripts_own_as_it_is(script: Script, port: int) -> None:
     """Its methods go on using the script's globals, and its attributes stay."""
     assert _output(script(COMES_BACK, port)) == "True 2 2 0\n"
+
+
+OWN_CLASS = """
+import dataclasses, sys
+from bgpy import Client, Server, respond
+
+@dataclasses.dataclass
+class Record:
+    a: int
+
+def exec_task(client_socket, state, args):
+    state += args.get("value", [])
+    respond(client_socket, (state, all(isinstance(each, Record) for each in state)))
+
+client = Client(sys.argv[1])
+client.initialize(lambda: [], exec_task, lambda *_: None)
+print(client.call({"value": [Record(8)]}) == ([Record(8)] * int(sys.argv[2]), True))
+"""
+
+
+def test_class_of_a_script_is_the_same_in_each_run_of_it(start: Start, script: Script) -> None:
+    """Nothing in the file was edited: what the server has kept is of this run's class, too."""
+    handle, _ = start()
+    for run in (1, 2, 3):
+        process = script(OWN_CLASS, handle.address, run)
+        told, errors = process.communicate(timeout=100)
+        assert (told, errors) == ("True\n", "")

@@ -14,10 +14,10 @@ from bgpy.codec.arrival import (
     Script,
     begin_class,
     is_adopted,
-    of_tracked,
     settle,
     settle_class,
 )
+from bgpy.codec.class_numbers import of_number
 from tests.support.forks import forked_while_held
 
 
@@ -69,11 +69,14 @@ def test_class_that_came_is_completed_and_one_that_came_back_is_not() -> None:
     make = cloudpickle._make_skeleton_class
     args = (type, "Kind", (), {"__module__": "x"}, number, None)
     made: Any = begin_class(make, args)
-    assert of_tracked(number) == made
-    settle_class(made, (None, None, {}, ({"value": 1}, {})))
+    assert of_number(number, "Kind") == made
+    settle_class(made, (None, None, {}, ({"value": 1}, {}), "one"))
+    settle_class(made, (None, None, {}, ({"value": 2}, {}), "other"))
     assert made.value == 1
+    settle_class(made, (None, None, {}, ({"value": 3}, {}), "one"))
+    assert made.value == 3
     own = type("Own", (), {"value": 2})
-    settle_class(own, (None, None, {}, ({"value": 3}, {})))
+    settle_class(own, (None, None, {}, ({"value": 3}, {}), "one"))
     assert own.value == 2  # type: ignore[attr-defined]
 
 

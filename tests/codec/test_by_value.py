@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copyreg
 import functools
-import gc
 import linecache
 import pickle
 import sys
@@ -16,9 +15,6 @@ from typing import Any
 import pytest
 
 from bgpy.codec import by_value
-from bgpy.codec.arrival import of_tracked
-from bgpy.codec.by_value import tracked
-from tests.support.builds import IMMORTAL
 
 
 def _there(obj: Any) -> Any:
@@ -146,21 +142,6 @@ def test_cached_property_travels() -> None:
 
     made = _there(Kind())
     assert (made.value, vars(made)) == (5, {"value": 5})
-
-
-def test_tracked_knows_classes_that_have_gone_by_value() -> None:
-    """And no others; it keeps none of them."""
-
-    class Kind: ...
-
-    assert tracked(Kind) is None
-    _there(Kind)
-    number = tracked(Kind)
-    assert number is not None
-    assert of_tracked(number) is Kind
-    del Kind
-    gc.collect()
-    assert IMMORTAL or of_tracked(number) is None
 
 
 def test_constants_that_call_each_other_equal_stay_two(main: dict[str, Any]) -> None:

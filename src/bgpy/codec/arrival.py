@@ -21,22 +21,29 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import uuid
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
+from bgpy.codec import class_numbers
+from bgpy.codec.identities import Identities
 from bgpy.forks import OwnLock
 
 MAINS = ("__main__", "__mp_main__")
 """What the module of a script is called, also in processes that `multiprocessing` starts."""
+
+THIS_PROCESS = uuid.uuid4().hex
+"""Tells this process, and those that it forks, from others that classes come from."""
 
 _lock = OwnLock()
 
 _main: ModuleType | None = None
 _of_calls: set[str] = set()  # names in `_main` that came with calls
 _here: WeakValueDictionary[str, Any] = WeakValueDictionary()
+_origins: Identities[str] = Identities()  # of each guest: the process that it came from first
 _guests: WeakSet[type] = WeakSet()  # classes that came, unlike those that came back
 
 
@@ -137,7 +144,7 @@ def settle_function(
 
 def begin_class(make: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """The class of these parts, which is the same one if it has come, or gone from here, before."""
-    known = of_tracked(args[-2])
+    known = class_numbers.of_number(args[-2], args[1])
     made = make(*args)
     if known is None:
         _guests.add(made)
@@ -145,25 +152,18 @@ def begin_class(make: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 
 
 def settle_class(
-    arrived: Any, settled: tuple[Script | None, str | None, dict[str, Any], Any]
+    arrived: Any, settled: tuple[Script | None, str | None, dict[str, Any], Any, str]
 ) -> None:
     """Complete a class as cloudpickle does.
 
-    One that was defined here, and has only come back, is as it should be.
+    One that was defined here, and has only come back, is as it should be. So is one that came
+    from another process before: its functions go on using the globals that they came with.
     """
-    script, name, others, state = settled
-    if arrived in _guests:
+    script, name, others, state, process = settled
+    if arrived in _guests and _origins.get(arrived) in (None, process):
         sys.modules["cloudpickle.cloudpickle"]._class_setstate(arrived, state)
+        _origins.put(arrived, process)
     _take(script, name, others, arrived)
-
-
-def of_tracked(number: str) -> type | None:
-    """The class of an id that cloudpickle has given, here or on the other side; None elsewhere."""
-    module = sys.modules.get("cloudpickle.cloudpickle")
-    found: type | None = None
-    if module is not None:
-        found = module._DYNAMIC_CLASS_TRACKER_BY_ID.get(number)
-    return found
 
 
 def once_here(number: str | None, make: Callable[..., Any], args: tuple[Any, ...]) -> Any:

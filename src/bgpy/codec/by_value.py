@@ -23,7 +23,7 @@ from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from bgpy.codec import arrival, lines
+from bgpy.codec import arrival, class_numbers, lines
 from bgpy.codec.arrival import MAINS
 from bgpy.codec.identities import Identities
 from bgpy.codec.lines import Told, known_of, lines_of
@@ -137,6 +137,8 @@ class _ByValue:
 
     def _class(self, kind: type) -> Any:
         above: Any = super()
+        if kind.__module__ in MAINS:
+            class_numbers.number(kind)
         reduced = above.reducer_override(kind)
         if reduced is NotImplemented or len(reduced) < 6:
             return reduced
@@ -146,7 +148,7 @@ class _ByValue:
             args, attributes = _whole(kind, args, attributes)
         attributes.pop("__slotnames__", None)  # what copyreg has found out about it
         state = (attributes, others)
-        settled = (self._script, *self._names(kind), state)
+        settled = (self._script, *self._names(kind), state, arrival.THIS_PROCESS)
         return arrival.begin_class, (make, args), settled, None, None, arrival.settle_class
 
     def _names(self, obj: Any) -> tuple[str | None, dict[str, Any]]:
@@ -181,23 +183,6 @@ def pickler() -> Callable[..., _ByValue]:
         )
 
     return ByValue
-
-
-def tracked(kind: type) -> str | None:
-    """The id of a class that was sent or came by value; None for any other.
-
-    cloudpickle keeps it, so that a class which comes back is the same one.
-    """
-    module = sys.modules.get("cloudpickle.cloudpickle")
-    if module is None:
-        return None
-    try:
-        found: str | None = module._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(kind)
-    except Exception as error:  # its metaclass lets nobody look it up
-        if is_strike_amid(error):
-            raise
-        return None
-    return found
 
 
 def _names_in(main: dict[str, Any], obj: Any, known: set[int]) -> tuple[str | None, dict[str, Any]]:

@@ -33,7 +33,7 @@ PYTHON = sys.version.split()[0] + "O" * sys.flags.optimize
 """Stands before the fingerprints that this process takes of tasks and what they use: a patch
 release may compile the same lines to other instructions, and ``-O`` does."""
 
-_SCRIPTS = (SCRIPT, "__mp_main__")
+SCRIPTS = (SCRIPT, "__mp_main__")
 
 DEEPEST_VALUE = 50
 """Constants within constants that are looked at."""
@@ -44,6 +44,10 @@ MOST_ITEMS = 10_000
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _CONTAINERS = (tuple, list, set, frozenset, dict)
 _Cached = type(functools.cache(len))
+
+_TOLD_BY_CODE = ("builtins", "dataclasses", "typing", "types", "enum", "_abc")
+"""Modules of classes whose objects, in a class, hold nothing that its code doesn't show."""
+
 _NOT_OF_CLASSES = {
     *("__dict__", "__weakref__", "__module__", "__doc__", "__slotnames__", "_abc_impl"),
     *("__firstlineno__", "__static_attributes__"),
@@ -66,6 +70,23 @@ def of_tasks(tasks: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
         if _is_part(value):
             _parts.put(value, (_made_of(value), found[name]))
     return found
+
+
+def of_class(kind: type) -> str | None:
+    """The fingerprint of a script's class with all that it uses of the script.
+
+    None where something in there is no code and no plain constant, so that a change of it would
+    not be seen.
+    """
+    walk = _Walk()
+    walk.value(kind)
+    found = {}
+    while walk.todo:
+        name, value = walk.todo.popitem()
+        found[name] = walk.part(value, defined=True)
+    if walk.is_vague:
+        return None
+    return _marked(_joined("class", [_joined(name, [found[name]]) for name in sorted(found)]))
 
 
 def of_parts(names: Set[str]) -> dict[str, str]:
@@ -144,7 +165,7 @@ def _is_part(value: Any) -> bool:
     if kind is not FunctionType and not issubclass(kind, (type, _Cached)):
         return False
     module = value.__module__
-    return type(module) is str and module in _SCRIPTS
+    return type(module) is str and module in SCRIPTS
 
 
 def _made_of(value: Any) -> _MadeOf:
@@ -225,6 +246,8 @@ class _Walk:
         self._noted: set[str] = set()
         self._met: set[int] = set()  # without a name, in this part
         self._script: dict[str, Any] | None = None
+        self.is_vague = False
+        """Whether something was met of which there is more than was looked at."""
 
     def part(self, value: Any, defined: bool = False) -> bytes:
         """A value that has a fingerprint of its own; `defined` says that it is looked into."""
@@ -237,6 +260,7 @@ class _Walk:
         if _is_one_of(kind, _PLAIN):
             return _joined(kind.__name__, [_text(repr(value))])
         if depth > DEEPEST_VALUE:
+            self.is_vague = True
             return b"deeper"
         name = self._name_in_script(value)
         if name is not None:
@@ -286,6 +310,7 @@ class _Walk:
         if issubclass(kind, functools.cached_property):
             return self._of("cached_property", depth, value.func)
         # Any other object tells by its type; called as a task it is what its class is.
+        self.is_vague = self.is_vague or kind.__module__ not in _TOLD_BY_CODE
         return self._of("object", depth, kind)
 
     def _of(self, kind: str, depth: int, *parts: Any) -> bytes:
@@ -294,6 +319,7 @@ class _Walk:
     def _container(self, value: Any, depth: int) -> bytes:
         kind = type(value).__name__
         if len(value) > MOST_ITEMS:
+            self.is_vague = True
             return _joined(kind, [_text(len(value))])
         if isinstance(value, dict):
             pairs = [
@@ -305,7 +331,7 @@ class _Walk:
         return _joined(kind, sorted(items) if isinstance(value, (set, frozenset)) else items)
 
     def _function(self, function: FunctionType, depth: int) -> bytes:
-        if function.__globals__.get("__name__") in _SCRIPTS:
+        if function.__globals__.get("__name__") in SCRIPTS:
             self._script = function.__globals__
             for name in sorted(_names_used(function.__code__)):
                 if name in function.__globals__:
@@ -343,7 +369,7 @@ class _Walk:
 
     def _name_in_script(self, value: Any) -> str | None:
         """The name under which a script's function or class is looked at, which it is then."""
-        if not _is_code(value) or value.__module__ not in _SCRIPTS:
+        if not _is_code(value) or value.__module__ not in SCRIPTS:
             return None
         own = value.__qualname__
         script = value.__globals__ if type(value) is FunctionType else self._script
@@ -364,7 +390,7 @@ def _is_one_of(kind: type, kinds: Iterable[type]) -> bool:
 
 def _is_of_module(value: Any) -> bool:
     """Whether a function or class goes by the name that it has in its module."""
-    return value.__module__ not in _SCRIPTS and "<" not in value.__qualname__
+    return value.__module__ not in SCRIPTS and "<" not in value.__qualname__
 
 
 def _names_used(code: CodeType) -> set[str]:

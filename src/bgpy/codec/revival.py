@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-from bgpy.codec.arrival import of_tracked
+from bgpy.codec.class_numbers import of_number
 from bgpy.codec.renamed import find
 from bgpy.system.strikes import is_strike_amid
 
@@ -205,7 +205,7 @@ def _class(
     except (ImportError, AttributeError) as failure:
         if is_strike_amid(failure):
             raise
-        kind = None if number is None else of_tracked(number)
+        kind = None if number is None else of_number(number, qualname)
         if kind is None:
             raise
     if not issubclass(kind, base):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from bgpy.codec.by_value import tracked
+from bgpy.codec.class_numbers import tracked
 from bgpy.codec.revival import (
     ARGS,
     base_of,

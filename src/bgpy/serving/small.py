@@ -28,8 +28,8 @@ from bgpy.serving.job import Job, Peer
 from bgpy.tasks.client_socket import OwnClientSocket, SmallOutlet
 from bgpy.tasks.lifecycle import EXEC
 
-MOST_REPLIES = 16
-"""Replies of a row that leave together: 64 KiB at most, since each is of a small call."""
+MOST_REPLIES = 64
+"""Replies of a row that leave together, at most: each has up to 4 KiB."""
 
 
 # Around `SmallRow.flush`, of all rows: a process has one at a time, mostly. Reentrant, since the
