@@ -217,16 +217,11 @@ class ClientSocket:
 class OwnClientSocket(ClientSocket):
     """A call that is its own client socket: one object where each step counts.
 
-    Its caller waits for a response.
+    Its caller waits for a response. The subclass sets what `ClientSocket` is made with.
     """
 
     waits = True
     _outlet: SmallOutlet
-
-    def __init__(self, outlet: SmallOutlet) -> None:
-        self._outlet = outlet
-        self.answered = False
-        self.deferred = None
 
     @property
     def _call(self) -> Any:
