@@ -85,6 +85,21 @@ def test_call_warns_when_a_module_was_reloaded_here(modules: Path, start: Start)
         assert _initialize(client) == "Already initialized."
 
 
+@pytest.mark.filterwarnings("error")
+def test_edited_comment_is_no_other_version(modules: Path, start: Start) -> None:
+    """A new program, or one that has reloaded the module, calls without a warning."""
+    _, client = start()
+    _initialize(client)
+    helper = importlib.import_module("helper_s")
+    assert client.call({"run": helper.value}) == "OLD"
+    (modules / "helper_s.py").write_text(f"# a comment, and lines\n\n{HELPER}  # another\n")
+    importlib.invalidate_caches()
+    importlib.reload(helper)
+    assert client.call({"run": helper.value}) == "OLD"
+    assert client.submit({"run": helper.value}).result(20) == "OLD"
+    assert _initialize(client) == "Already initialized."
+
+
 def test_call_warns_when_a_module_was_patched_here(modules: Path, start: Start) -> None:
     """IPython's autoreload gives functions that are loaded the code of the edited file."""
     _, client = start()

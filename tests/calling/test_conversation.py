@@ -24,6 +24,7 @@ from bgpy.wire.messages import (
     Reason,
     Receipt,
     Reply,
+    Runs,
     Stage,
     Status,
     stage_text,
@@ -394,6 +395,28 @@ def test_call_whose_time_is_over_is_told_what_its_stage_means(stage: Stage) -> N
     assert call.answer.pid == (77 if keeps_the_server else None)
     ran = "is still running" in str(call.answer)
     assert ran is (stage is Stage.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("stage", "runs", "said"),
+    [
+        (Stage.WITHDRAWN, Runs.OTHER, "will not run (a call of another client is running)"),
+        (Stage.WITHDRAWN, Runs.INIT, "will not run (init_task is running)"),
+        (Stage.QUEUED, Runs.OWN, "will run (another call of this client is running)"),
+        (Stage.ENDING, Runs.OTHER, "before has run (a call of another client is running)"),
+        (Stage.RUNNING, Runs.EXIT, "exit_task has started and is still running"),
+        (Stage.RUNNING, Runs.OWN, "it had started and is still running"),
+    ],
+)
+def test_call_whose_time_is_over_is_told_what_it_waited_behind(
+    stage: Stage, runs: Runs, said: str
+) -> None:
+    """As far as the server says it; older ones don't."""
+    conversation = Conversation(server=Known(address="here:5", pid=77), pid=77)
+    call = begun(conversation)
+    conversation.ask(call, 2)
+    conversation.received(Status(2, stage_text(stage, runs)))
+    assert said in str(call.answer)
 
 
 def test_call_that_is_refused_has_its_error_from_the_first_look_on(

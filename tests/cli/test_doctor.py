@@ -663,4 +663,4 @@ def test_crash_of_a_foreground_server_is_read_in_its_log(free_port: int, tmp_pat
     said = "(its log says that it crashed: Segmentation fault (SIGSEGV))"
     assert said in _doctor(place).output
     first = log.read_text().splitlines()[0]
-    assert re.fullmatch(r"20\S+ \S+,\d{3} INFO bgpy.server: a server begins, process \d+", first)
+    assert re.fullmatch(r"20\S+ \S+,\d{3} INFO bgpy.server: a server begins, process \d+.*", first)

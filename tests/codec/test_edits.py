@@ -52,7 +52,17 @@ def test_files_that_are_gone_are_no_edits(tmp_path: Path) -> None:
     path.unlink()
     assert edited(told) == []
     odd: list[Any] = [["only a name"], [], 5, None, "text!"]
-    odd += [["f", "v", 1, 2, "3"], ["\0", "v", 1, 2, 3]]
-    assert edited(dict(zip("abcdefg", odd, strict=True))) == []
+    odd += [["f", "v", "c", 1, 2, "3"], ["\0", "v", "c", 1, 2, 3], ["f", "v", 1, 2, 3]]
+    assert edited(dict(zip("abcdefgh", odd, strict=True))) == []
     assert stamps([ModuleSource("mine", b"", "<\0>", False)]) == {}
     assert stamps([ModuleSource("mine", b"", str(path), False)]) == {}
+
+
+def test_comments_and_moved_lines_are_no_edits(tmp_path: Path) -> None:
+    """What runs is the same; a text that is no Python any more is an edit."""
+    path = tmp_path / "mine.py"
+    told = _told(path, "def f():\n    return 1\n")
+    path.write_text("# new\n\n\ndef f():  # here\n    return (1)\n", newline="\n")
+    assert edited(told) == []
+    path.write_text("def f(:\n", newline="\n")
+    assert edited(told) == ["mine"]

@@ -38,9 +38,11 @@ from bgpy.wire.messages import (
     Reason,
     Receipt,
     ReceiptCode,
+    Runs,
     Stage,
     Status,
     modules_text,
+    runs_in,
     stage_of,
 )
 
@@ -308,6 +310,21 @@ def test_cancel_and_status_say_how_far_a_request_is(
     assert (cancelled, wrong) == (stage, Stage.UNKNOWN)
     desk.take(session, Status(11, '{"call": [1]}'))
     assert stage_of(session.sent[-1].text) is Stage.UNKNOWN
+
+
+def test_status_of_a_call_says_which_task_keeps_it_waiting(desk: Desk, session: Session) -> None:
+    """Whose it is, as that client sees it; nothing where none runs."""
+    stranger = Session(b"s")
+    for each in (session, stranger):
+        desk.take(each, Execute(1, b""), Status(2, '{"call": 1}'))
+        assert runs_in(each.sent[-1].text) is None
+    desk.begin()
+    for each, runs in ((session, Runs.OWN), (stranger, Runs.OTHER)):
+        desk.take(each, Status(3, '{"call": 1}'))
+        assert runs_in(each.sent[-1].text) is runs
+    desk.take(stranger, Cancel(4, 1))
+    text = stranger.sent[-1].text
+    assert (stage_of(text), runs_in(text)) == (Stage.QUEUED, Runs.OTHER)
 
 
 def test_request_that_an_engine_runs_elsewhere_is_running(desk: Desk, session: Session) -> None:

@@ -75,12 +75,21 @@ def test_failure_of_exit_task_comes_out() -> None:
 def test_task_that_hangs_costs_the_time_limit_and_its_server() -> None:
     """Neither a call nor the end waits longer, and the process is gone."""
     with (
-        pytest.raises(TimeoutError, match="a task is still running"),
+        pytest.raises(TimeoutError, match=r"is killed: .*a call of another client is running"),
         running_server(init_task, exec_task, exit_task, timeout=3.0) as (client, handle),
         pytest.raises(CallTimeout),
     ):
         client.call({"hang": True}, timeout=0.1)
     assert not handle.is_alive()
+
+
+def test_exit_task_that_hangs_is_told_as_what_it_is() -> None:
+    """Not as a task: who looks for one that hangs would look in vain."""
+    with (
+        pytest.raises(TimeoutError, match=r"within 1 s, and is killed: .* exit_task has started"),
+        running_server(init_task, exec_task, lambda *_: threading.Event().wait(), timeout=1),
+    ):
+        pass
 
 
 def test_server_that_a_test_kills_itself_is_no_failure() -> None:

@@ -20,11 +20,13 @@ from bgpy.wire.messages import (
     Init,
     Reason,
     ReceiptCode,
+    Runs,
     Stage,
     json_object,
     modules_asked,
     modules_text,
     modules_told,
+    runs_in,
     stage_of,
     stage_question,
     stage_text,
@@ -105,9 +107,14 @@ def test_stages_are_told_by_words_that_other_versions_know() -> None:
         stage: f'{{"call": "{stage.value}"}}' for stage in Stage
     }
     assert [stage_of(stage_text(stage)) for stage in Stage] == list(Stage)
+    assert runs_in(stage_text(Stage.QUEUED)) is None
+    for runs in Runs:
+        text = stage_text(Stage.WITHDRAWN, runs)
+        assert (stage_of(text), runs_in(text)) == (Stage.WITHDRAWN, runs)
     assert [*Stage] == ["withdrawn", "queued", "ending", "running", "deferred", "unknown"]
     asked = json_object(stage_question(7, b"\x0f"))
     assert asked == {"call": 7, "chain": "0f"}
+    assert runs_in('{"call": "queued", "runs": ["own"]}') is None
     for text in ('{"call": "paused"}', '{"call": ["running"]}', '{"call": null}', "{}"):
         assert stage_of(text) is Stage.UNKNOWN
 

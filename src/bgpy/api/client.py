@@ -198,10 +198,10 @@ class Client:
         the server has no tasks, `EncodeError` if `args` or the response can't be pickled,
         `DecodeError` if they can't be rebuilt on the other side.
         """
-        seconds = self._timeout if timeout is ... else self._seconds(timeout)
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         try:
+            seconds = self._timeout if timeout is ... else self._seconds(timeout)
             packed = pack(args, "args")
             if packed.__class__ is bytes:
                 answer = self._caller.call(packed, seconds)

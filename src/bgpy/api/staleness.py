@@ -69,7 +69,8 @@ class Staleness:
         if theirs is None:
             return
         found = [name[len(modules.TASKS) :] for name in asked if _differs(name, asked, theirs)]
-        found += _named([name for name in ours if ours[name] != theirs.get(name)])
+        other = [name for name in ours if ours[name] != theirs.get(name)]
+        found += _named(self._with_other_code(other, timeout))
         if found:
             _warn(
                 f"the server at {self._address} has tasks already and keeps them, and they are not "
@@ -117,7 +118,7 @@ class Staleness:
                     {name: it for name, it in asked.items() if not name.startswith(modules.TASKS)}
                 )
             theirs = asked
-        if not self._compare(ours, theirs):
+        if not self._compare(ours, theirs, timeout):
             self._look_at_classes(ours)
 
     def look_at_exit(self, told: tuple[str, str] | None, timeout: float | None) -> None:
@@ -135,7 +136,8 @@ class Staleness:
         theirs = self._asked(ours, timeout)
         if theirs is None or (told is None and theirs.get(_EXIT_TASK) != asked[_EXIT_TASK]):
             return
-        found = _named([name for name in ours if _differs(name, ours, theirs)])
+        other = [name for name in ours if _differs(name, ours, theirs)]
+        found = _named(self._with_other_code(other, timeout))
         if found:
             _warn(
                 f"the server at {self._address} will run the exit_task it was given, not this "
@@ -147,7 +149,7 @@ class Staleness:
     def look_at_submit(self, packed: Payload) -> None:
         """The same with what is known of the server's code."""
         ours = self._named_in(packed)
-        if ours and not self._compare(ours, self._caller.known_hashes()):
+        if ours and not self._compare(ours, self._caller.known_hashes(), None, asks=False):
             self._look_at_classes(ours)
 
     def _named_in(self, packed: Payload) -> dict[str, str]:
@@ -178,10 +180,32 @@ class Staleness:
             return self._caller.hashes(names, timeout)
         return None
 
-    def _compare(self, ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> bool:
-        """Warn of what differs; gives whether anything does."""
+    def _with_other_code(
+        self, names: list[str], timeout: float | None, asks: bool = True
+    ) -> list[str]:
+        """Those of which not only comments and the look of the lines are others."""
+        ours = modules.code_versions(name for name in names if not name.startswith(modules.TASKS))
+        if not ours:
+            return names
+        theirs = self._asked(ours, timeout) if asks else self._caller.known_hashes()
+        theirs = theirs or {}
+        return [
+            name
+            for name in names
+            if (code := modules.CODE + name) not in ours or theirs.get(code) != ours[code]
+        ]
+
+    def _compare(
+        self,
+        ours: Mapping[str, str],
+        theirs: Mapping[str, str | None],
+        timeout: float | None,
+        asks: bool = True,
+    ) -> bool:
+        """Warn of what differs; gives whether anything does. It `asks` what isn't known."""
         # Of a module that it lacks the call itself will tell; what its tasks lack is new to it.
         other = [name for name in ours if theirs.get(name) and _differs(name, ours, theirs)]
+        other = self._with_other_code(other, timeout, asks)
         kept = [name for name in other if name.startswith(modules.TASKS)]
         found = _named(other)
         if not found:

@@ -26,7 +26,18 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from bgpy.errors import Advice, BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
-from bgpy.wire.messages import Failure, Goodbye, Message, Reason, Receipt, Stage, Status, stage_of
+from bgpy.wire.messages import (
+    Failure,
+    Goodbye,
+    Message,
+    Reason,
+    Receipt,
+    Runs,
+    Stage,
+    Status,
+    runs_in,
+    stage_of,
+)
 
 Answer = Message | BgpyError | bytes | bytearray
 """What a call ends in; bytes are the pickle of a small response, and nobody changes them."""
@@ -259,7 +270,10 @@ class Conversation:
         if call.receipt is not None and progress == "started":
             call.answer = call.receipt
         else:
-            call.answer = error = self._timed_out(call, progress, _MEANINGS.get(stage))
+            meaning = _meaning(
+                stage, runs_in(message.text) if isinstance(message, Status) else None
+            )
+            call.answer = error = self._timed_out(call, progress, meaning)
             if stage in (Stage.RUNNING, Stage.ENDING):  # nothing else stops the task
                 force = _by_force(self._pid)
                 told = f"wait longer; or end the server at once, and lose its state: {force}"
@@ -331,6 +345,11 @@ class Acquaintance:
         )
 
 
+_PROGRESS: dict[Progress, str] = {
+    "not started": "it had not started, and will not run",
+    "started": "it had started and is still running; its reply will be discarded",
+    "unknown": "whether it ran is not known",
+}
 _MEANINGS = {
     Stage.QUEUED: "it has not started yet, and will run",
     Stage.ENDING: "the server is ending; exit_task has not begun, and runs when all that was "
@@ -338,6 +357,14 @@ _MEANINGS = {
     Stage.DEFERRED: "its task has returned; the response that is still to come will be discarded",
 }
 """What to say of a call at some stages, instead of what its progress means else."""
+_RUNNING = {
+    Runs.INIT: "init_task is running",
+    Runs.OWN: "another call of this client is running",
+    Runs.OTHER: "a call of another client is running",
+    Runs.EXIT: "exit_task is running",
+}
+"""What keeps a call waiting."""
+_RAN_OUT = "exit_task has started and is still running; what it responds will be discarded"
 EXITING = "exit_task has run, and the server is closing"
 """The same, of a call that has ended the server."""
 NOT_SENT = "it had not been sent, since the server has not read all that was sent before"
@@ -355,6 +382,15 @@ def _by_force(pid: int) -> str:
     return f"call kill() of its handle{or_kill}"
 
 
+def _meaning(stage: Stage, runs: Runs | None) -> str | None:
+    """What a stage means, and what the call waits behind; None for what its progress means."""
+    if stage is Stage.RUNNING:
+        return _RAN_OUT if runs is Runs.EXIT else None
+    if runs is None or stage not in (Stage.WITHDRAWN, Stage.QUEUED, Stage.ENDING):
+        return _MEANINGS.get(stage)
+    return f"{_MEANINGS.get(stage, _PROGRESS['not started'])} ({_RUNNING[runs]})"
+
+
 def timed_out(
     timeout: float | None,
     progress: Progress,
@@ -362,14 +398,7 @@ def timed_out(
     meaning: str | None = None,
 ) -> CallTimeout:
     """The error of a call to a connected server that took longer than `timeout` seconds."""
-    meaning = (
-        meaning
-        or {
-            "not started": "it had not started, and will not run",
-            "started": "it had started and is still running; its reply will be discarded",
-            "unknown": "whether it ran is not known",
-        }[progress]
-    )
+    meaning = meaning or _PROGRESS[progress]
     problem = f"no answer from {address} within {timeout} s: {meaning}"
     return CallTimeout(problem, progress=progress, address=address)
 

@@ -10,17 +10,18 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bgpy.codec.loaded import ModuleSource, digest, version
+from bgpy.codec.loaded import ModuleSource, code_version, digest, version
 from bgpy.system.strikes import is_strike
 
-Stamp = tuple[str, str, int, int, int]
-"""Of one module: its file, its version as it was loaded, and the file's time in ns, size and inode.
+Stamp = tuple[str, str, str, int, int, int]
+"""Of one module: its file, its version as it was loaded, that of its code alone, and the file's
+time in ns, size and inode.
 
 In a record it is a list.
 """
 
 _OTHER = (0, 0, 0)
-_KINDS = (str, str, int, int, int)
+_KINDS = (str, str, str, int, int, int)
 
 
 def stamps(sources: Iterable[ModuleSource]) -> dict[str, Stamp]:
@@ -31,7 +32,7 @@ def stamps(sources: Iterable[ModuleSource]) -> dict[str, Stamp]:
             seen = _look(source.file)
             if source.code or source.edited:  # before it was looked at, after it was loaded
                 seen = _OTHER
-            found[source.name] = source.file, version(source), *seen
+            found[source.name] = source.file, version(source), code_version(source), *seen
         except (OSError, ValueError) as error:  # a file's name may be none, as in "<a, b>"
             if is_strike(error):
                 raise
@@ -39,7 +40,7 @@ def stamps(sources: Iterable[ModuleSource]) -> dict[str, Stamp]:
 
 
 def edited(told: Mapping[str, Any]) -> list[str]:
-    """The modules whose files hold something else now than was loaded; `told` is from a record."""
+    """The modules whose files hold other code now than was loaded; `told` is from a record."""
     return sorted(name for name, stamp in told.items() if _is_stamp(stamp) and _is_edited(*stamp))
 
 
@@ -48,12 +49,14 @@ def _is_stamp(told: Any) -> bool:
     return isinstance(told, (list, tuple)) and tuple(map(type, told)) == _KINDS
 
 
-def _is_edited(file: str, loaded: str, *seen: int) -> bool:
+def _is_edited(file: str, loaded: str, code: str, *seen: int) -> bool:
     try:
         if _look(file) == tuple(seen):
             return False
         with open(file, "rb") as opened:
-            return digest(opened.read()) != loaded
+            text = opened.read()
+        now = ModuleSource("", text, file, False)
+        return digest(text) != loaded and code_version(now) != code
     except (OSError, ValueError) as error:  # it is gone, no longer ours to read, or no file's name
         if is_strike(error):
             raise

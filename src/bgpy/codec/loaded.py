@@ -21,7 +21,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
-from bgpy.codec.fingerprint import of_code
+from bgpy.codec.fingerprint import PYTHON, of_code
 from bgpy.digests import sha256
 from bgpy.system.strikes import is_strike, is_strike_amid
 
@@ -57,6 +57,16 @@ def version(source: ModuleSource) -> str:
     if source.code:
         return f"code {digest(source.code[PYC_HEADER:])}"
     return f"edited {digest(source.text)}" if source.edited else digest(source.text)
+
+
+@functools.lru_cache(256)
+def code_version(source: ModuleSource) -> str:
+    """The hash of what is loaded without comments and the look of its lines.
+
+    Those of different versions of Python differ; of what is lost, it is the `version`.
+    """
+    code = _unmarshalled(source.code) if source.code else _compiled(source)
+    return version(source) if source.edited or code is None else f"{PYTHON} {of_code(code)}"
 
 
 class _Known(NamedTuple):

@@ -21,11 +21,21 @@ from types import CodeType, ModuleType
 from typing import Any, cast
 
 from bgpy.codec.edits import Stamp, stamps
-from bgpy.codec.loaded import PYC_HEADER, ModuleSource, digest, source_of, version
+from bgpy.codec.loaded import (
+    PYC_HEADER,
+    ModuleSource,
+    code_version,
+    digest,
+    source_of,
+    version,
+)
 from bgpy.system.strikes import is_strike, is_strike_amid
 
 TASKS = "tasks:"
 """Before the name of a part of a server's tasks, among the names of modules."""
+
+CODE = "code:"
+"""Before the name of a module of which only the code counts, not the comments."""
 
 MOST_SEARCHED = 2**16
 """Bytes of a pickle in which names of modules are looked for."""
@@ -70,6 +80,12 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 
 _kept_versions: dict[frozenset[str], tuple[dict[str, ModuleSource], dict[str, str]]] = {}
 """By the modules asked for, the sources and versions of all that they use; put and read whole."""
+
+
+def code_versions(names: Iterable[str]) -> dict[str, str]:
+    """By what a server is asked for it, the version of the code of modules that are loaded here."""
+    found = {name: source_of(name) for name in names}
+    return {CODE + name: code_version(source) for name, source in found.items() if source}
 
 
 def texts_in(head: bytes) -> set[str]:
@@ -122,7 +138,8 @@ class Catalogue:
         """The version of each module, None where there is none; nothing is imported.
 
         Of one that is loaded it is what was loaded, also where the file has changed since. A
-        name after `TASKS` asks for the fingerprint of a part of the server's tasks.
+        name after `TASKS` asks for the fingerprint of a part of the server's tasks, and one after
+        `CODE` for that of a module's code.
         """
         with self._lock:
             return {name: self._hash(name) for name in names}
@@ -141,6 +158,8 @@ class Catalogue:
     def _hash(self, name: str) -> str | None:
         if name.startswith(TASKS):
             return self._tasks.get(name[len(TASKS) :])
+        if name.startswith(CODE):
+            return self._code(name[len(CODE) :])
         if name in self._finder.sources and name not in sys.modules:
             return version(self._finder.sources[name])
         loaded = source_of(name)
@@ -150,6 +169,10 @@ class Catalogue:
         if found is not None:
             self._asked.add(name)  # what is no module isn't kept: anyone can ask for anything
         return found
+
+    def _code(self, name: str) -> str | None:
+        source = source_of(name) if name in sys.modules else self._finder.sources.get(name)
+        return None if source is None else code_version(source)
 
     def install(self, sources: Sequence[ModuleSource]) -> None:
         """Make `sources` importable here, in place of older versions of them."""

@@ -157,7 +157,7 @@ class JobQueue(Generic[J]):
     def spill(self) -> None:
         """Have what is left of the row wait in its client's line, and its replies leave.
 
-        Called by each thread before it polls. Harmless if repeated.
+        Called by the holder of the polling role before it polls. Harmless if repeated.
         """
         row = self.row
         if row is None:

@@ -49,6 +49,7 @@ from bgpy.wire.messages import (
     Ping,
     Pong,
     Reason,
+    Runs,
     Stage,
     Status,
     json_object,
@@ -221,7 +222,7 @@ class Requests:
         if CALL in asked:
             if CHAIN in asked:
                 self._chain_grew(session, message, asked[CALL], asked[CHAIN])
-            text = stage_text(self._stage(session, asked[CALL]))
+            text = stage_text(self._stage(session, asked[CALL]), self._runs(session))
         else:
             text = json.dumps(self._described())
         session.send(Status(message.request, text))
@@ -266,7 +267,7 @@ class Requests:
     def _on_cancel(self, session: Peer, message: Cancel) -> None:
         withdrawn = self._jobs.withdraw(session.client_id, message.target)
         stage = Stage.WITHDRAWN if withdrawn else self._stage(session, message.target)
-        session.send(Status(message.request, stage_text(stage)))
+        session.send(Status(message.request, stage_text(stage, self._runs(session))))
 
     def _stage(self, session: Peer, request: Any) -> Stage:
         """How far a request of the client's is.
@@ -289,6 +290,15 @@ class Requests:
         if self._worker.is_abroad(owner, request):
             return Stage.RUNNING
         return Stage.DEFERRED if (owner, request) in self._outbox.deferred else Stage.UNKNOWN
+
+    def _runs(self, session: Peer) -> Runs | None:
+        """Which task runs in the task thread, as that client sees it."""
+        job = self._jobs.taken
+        if job is None:
+            return None
+        if job.kind is EXEC:
+            return Runs.OWN if job.owner == session.client_id else Runs.OTHER
+        return Runs.INIT if job.kind is Kind.INIT else Runs.EXIT
 
     def _on_modules(self, session: Peer, message: Modules) -> None:
         if len(message.text) > LONGEST_QUESTION:

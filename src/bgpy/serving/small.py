@@ -28,7 +28,7 @@ from bgpy.serving.job import Job, Peer
 from bgpy.tasks.client_socket import OwnClientSocket, SmallOutlet
 from bgpy.tasks.lifecycle import EXEC
 
-MOST_REPLIES = 16
+MOST_REPLIES = 64
 """Replies of a row that leave together, at most: of less than 4 KiB each, since a larger one leaves
 by itself."""
 
@@ -67,7 +67,7 @@ class SmallRow:
 
     __slots__ = ("_peer", "jobs", "replies")
 
-    def __init__(self, peer: Peer | None) -> None:
+    def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self.jobs: deque[Job] = deque()
         """Those that have not been taken."""
@@ -77,17 +77,16 @@ class SmallRow:
     @property
     def owner(self) -> bytes:
         """Whose calls they are."""
-        return b"" if self._peer is None else self._peer.client_id
+        return self._peer.client_id
 
     def flush(self) -> None:
         """Send the replies that haven't left; nothing happens where there are none."""
         with _flushing.here:
             count = len(self.replies)
-            if count and self._peer is not None:
+            if count:
                 self._peer.send_small(b"".join(self.replies[:count]), False)
                 del self.replies[:count]
 
     def pause(self) -> None:
         """Have no more read from the client: its line is full."""
-        if self._peer is not None:
-            self._peer.pause()
+        self._peer.pause()

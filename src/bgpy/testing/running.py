@@ -13,6 +13,7 @@ from bgpy.api.client import Client
 from bgpy.api.handles import Handle
 from bgpy.api.server import Server
 from bgpy.config import checked_seconds
+from bgpy.errors import CallTimeout
 from bgpy.system.processes import ProcessId, environment
 from bgpy.tasks.protocols import ExecTask, ExitTask, InitTask
 
@@ -73,13 +74,23 @@ def running_server(
                 with suppress(Exception):
                     handle.stop(timeout)
                 raise
-            if not handle.stop(timeout):
-                raise TimeoutError(
-                    f"the server did not end within {timeout:g} s, because a task is still "
-                    "running: it is killed"
-                )
+            _end(handle, timeout)
     finally:
         handle.kill()
+
+
+def _end(handle: Handle, timeout: float) -> None:
+    """End the server; raises `TimeoutError` with what keeps it if that takes too long."""
+    late = f"the server did not end within {timeout:g} s, and is killed"
+    if not handle.is_alive():
+        return
+    try:
+        handle._terminate(timeout)
+    except CallTimeout as error:
+        if handle.is_alive():
+            raise TimeoutError(f"{late}: {error.problem}") from None
+    if not handle.wait(timeout):
+        raise TimeoutError(f"{late}: its tasks have run, but its process has not exited")
 
 
 @contextmanager

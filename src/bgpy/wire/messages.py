@@ -88,6 +88,17 @@ class Stage(StrEnum):
     """The server has no such request: it has ended, or never arrived."""
 
 
+class Runs(StrEnum):
+    """Which task keeps the server while a Status says how far a request is."""
+
+    INIT = "init"
+    OWN = "own"
+    """A call of the client that asks, or that very one."""
+    OTHER = "other"
+    """A call of another client's."""
+    EXIT = "exit"
+
+
 # The fields of Init, Execute and Exit by place, for the road of a small call: asking a named
 # tuple for a field by its name takes as long as a function call (docs/design/0012).
 AT_REQUEST: Final = 0
@@ -297,6 +308,8 @@ CALL = "call"
 """The key of a request's id in a Status that asks, and of its `Stage` in the one that answers."""
 CHAIN = "chain"
 """With `CALL`, in a Status that asks: the calls that wait for that one now, in hexadecimal."""
+RUNS = "runs"
+"""With `CALL`, in a Status that answers: which task runs now (`Runs`); missing if none does."""
 _MODULES = "modules"
 
 
@@ -309,9 +322,10 @@ def json_object(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def stage_text(stage: Stage) -> str:
-    """The text of a Status that says how far a request is."""
-    return f'{{"{CALL}": "{stage}"}}'
+def stage_text(stage: Stage, runs: Runs | None = None) -> str:
+    """The text of a Status that says how far a request is, and which task runs now."""
+    task = f', "{RUNS}": "{runs}"' if runs else ""
+    return f'{{"{CALL}": "{stage}"{task}}}'
 
 
 def stage_question(request: int, chain: bytes) -> str:
@@ -326,6 +340,12 @@ def stage_of(text: str) -> Stage:
         return Stage(found) if isinstance(found, str) else Stage.UNKNOWN
     except ValueError:
         return Stage.UNKNOWN
+
+
+def runs_in(text: str) -> Runs | None:
+    """Which task runs, as far as the text of a Status says it."""
+    found = (json_object(text) or {}).get(RUNS)
+    return Runs(found) if found in list(Runs) else None
 
 
 def modules_text(modules: Iterable[str] | Mapping[str, str | None]) -> str:
