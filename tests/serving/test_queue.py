@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -582,3 +586,98 @@ def test_row_is_refused_whole_when_memory_is_short() -> None:
     with pytest.raises(Overloaded):
         queue.push_row([_job("a", number) for number in range(budget.ample // 512 + 1)], b"a")
     assert (queue.queued(), budget.queued) == (0, 0)
+
+
+class Row:
+    """Jobs of one client that came together."""
+
+    def __init__(self, owner: bytes) -> None:
+        self.jobs: deque[Job] = deque()
+        self.owner = owner
+        self.paused = self.flushed = 0
+
+    def pause(self) -> None:
+        self.paused += 1
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+
+def _short(queue: JobQueue[Job], budget: Budget) -> None:
+    budget.unsent = budget.ample + 1
+
+
+UNUSUAL: dict[str, Callable[[JobQueue[Job], Budget], object]] = {
+    "another waits": lambda queue, budget: queue.push(_job("b", 1), b"b"),
+    "the last waits": lambda queue, budget: queue.push_last(LAST),
+    "one is held": lambda queue, budget: queue.hold(b"b"),
+    "one is held, and has jobs": lambda queue, budget: (
+        queue.push(_job("b", 1), b"b"),
+        queue.hold(b"b"),
+    ),
+    "memory is short": _short,
+}
+
+
+@pytest.mark.parametrize("unusual", [None, *UNUSUAL])
+def test_row_begins_only_where_nothing_else_waits_and_memory_is_ample(unusual: str | None) -> None:
+    """Else nothing of it was done, and its jobs are queued as any others."""
+    budget = Budget(2**20)
+    queue: JobQueue[Job] = JobQueue(100, 2**20, lambda owner: None, budget)
+    if unusual is not None:
+        UNUSUAL[unusual](queue, budget)
+    before = queue.queued()
+    row, jobs = Row(b"a"), [_job("a", 1), _job("a", 2)]
+    assert queue.begin_row(row, jobs) is (unusual is None)
+    assert list(row.jobs) == (jobs if unusual is None else [])
+    assert queue.row is (row if unusual is None else None)
+    assert queue.queued() == before
+
+
+def test_row_may_begin_again_when_what_was_in_its_way_is_gone() -> None:
+    """Released, and run."""
+    queue = _queue()
+    queue.hold(b"b")
+    queue.push(_job("b", 1), b"b")
+    queue.release(b"b")
+    assert not queue.begin_row(Row(b"a"), [_job("a", 1)])
+    _pop(queue)
+    assert queue.begin_row(Row(b"a"), [_job("a", 1)])
+    queue.spill()
+    assert _names(queue.clear()) == ["a1"]
+
+
+def _steps(function: Callable[[], object]) -> int:
+    """How many lines of the server's own run in `function`."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        lines += event == "line" and "serving" in frame.f_code.co_filename
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def _spilling(clients: int) -> int:
+    queue = _queue()
+    for number in range(clients):
+        queue.push(_job(f"{number}", 1), b"%d" % number)
+    while _pop(queue) is not None:
+        pass
+    row = Row(b"0")
+    assert queue.begin_row(row, [_job("0", 2), _job("0", 3)])
+    steps = _steps(queue.spill)
+    assert (queue.count, row.flushed) == (2, 1)
+    return steps
+
+
+def test_spilling_takes_no_longer_the_more_clients_are_connected() -> None:
+    """It keeps the other thread, and happens again and again where much is asked."""
+    assert 10 < _spilling(1) == _spilling(500)

@@ -80,10 +80,10 @@ class Bench:
         engine = cast(Engine, Initialized(initialized))
         self.road = Road(self.jobs, engine, Outbox(lambda action: None), self.ending, max_message)
 
-    def feed(self, data: bytes) -> int:
+    def feed(self, data: bytes, alone: bool = False) -> int:
         """How many bytes the road takes of `data`, and the memory is another's after."""
         memory = bytearray(data) + bytearray(16)
-        used = self.road.take_row(self.peer, memoryview(memory), len(data), False)
+        used = self.road.take_row(self.peer, memoryview(memory), len(data), alone)
         memory[:] = bytes(len(memory))
         return used
 
@@ -141,6 +141,54 @@ def test_row_comes_behind_what_waits() -> None:
     assert bench.jobs.count == 4
     assert [request for request, _ in bench.queued()] == [1, 2, 3, 4]
     assert bench.budget.queued == 0
+
+
+def _in_row(bench: Bench) -> list[tuple[int, bytes]] | None:
+    """The row that runs next, if there is one; nothing of it waits in the queue."""
+    row = bench.jobs.row
+    if row is None:
+        return None
+    assert all(isinstance(job, SmallJob) and job.row is row for job in row.jobs)
+    assert (row.owner, bench.jobs.count, bench.budget.queued) == (bench.peer.client_id, 0, 0)
+    return [(job.request, job.head) for job in row.jobs if isinstance(job, SmallJob)]
+
+
+def test_row_that_comes_alone_is_not_queued() -> None:
+    """It runs next, in order."""
+    data = _frames(_small(1), _small(2), _small(3))
+    bench = Bench()
+    assert bench.feed(data, alone=True) == len(data)
+    assert _in_row(bench) == [(number, bytes([number]) * 20) for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("behind", [b"", _frames(Ping(4)), _frames(_small(4))[:20]])
+@pytest.mark.parametrize("alone", [False, True])
+def test_row_is_queued_unless_it_is_all_that_came(behind: bytes, alone: bool) -> None:
+    """What comes behind it, or is there already, has to be looked at first."""
+    data = _frames(_small(1), _small(2))
+    bench = Bench()
+    assert bench.feed(data + behind, alone) == len(data)
+    if alone and not behind:
+        assert _in_row(bench) is not None
+        return
+    assert _in_row(bench) is None
+    jobs = bench.jobs.clear()
+    assert [job.request for job in jobs] == [1, 2]
+    # Else its replies would be gathered in a row that nobody runs.
+    assert all(isinstance(job, SmallJob) and job.row is None for job in jobs)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_row_that_comes_alone_overtakes_nothing(held: bool) -> None:
+    """Neither what waits nor what is held."""
+    bench = Bench()
+    bench.feed(_frames(_small(1)))
+    if held:
+        bench.jobs.hold(bench.peer.client_id)
+    data = _frames(_small(2), _small(3))
+    assert bench.feed(data, alone=True) == len(data)
+    assert _in_row(bench) is None
+    assert [request for request, _ in bench.queued()] == [1, 2, 3]
 
 
 def test_client_is_paused_when_its_line_is_full() -> None:

@@ -66,7 +66,7 @@ def established(cuts: Iterable[int] = (2**20,)) -> tuple[TlsLayer, TlsLayer]:
 
 def encrypted(engine: TlsLayer, data: bytes) -> bytes:
     """The ciphertext of `data`, behind what the engine had to say."""
-    engine.encrypt(data)
+    engine.write(data)
     return engine.words.read()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
@@ -17,13 +17,36 @@ LONG = 30.0
 """Seconds after which a test has failed; nothing waits that long."""
 
 
+class Row:
+    """Callables that came together."""
+
+    def __init__(self, jobs: Iterable[Callable[[], object]]) -> None:
+        self.jobs = deque(jobs)
+
+
 class Jobs(deque[Callable[[], object]]):
     """What waits for the task thread."""
 
     taken: Any = None
-    row = None
+    row: Row | None = None
 
-    def spill(self) -> None: ...
+    def __init__(self) -> None:
+        super().__init__()
+        self.spilled: list[int] = []
+        """How many were left of each row when it ended."""
+
+    def spill(self) -> None:
+        row, left = self.row, 0
+        if row is None:
+            return
+        try:
+            while True:
+                self.append(row.jobs.popleft())
+                left += 1
+        except IndexError:
+            pass
+        self.row = None
+        self.spilled.append(left)
 
     @property
     def count(self) -> int:
@@ -92,6 +115,19 @@ class Loop:
 
         self.on_poller(lambda: self.reactor.register(ours, READ, ready))
         return theirs
+
+    def run_row(self, *jobs: Callable[[], object]) -> None:
+        """Have the task thread run `jobs` as a row, which has come where nothing else waits."""
+        ours, theirs = socket.socketpair()
+        self._socks += [ours, theirs]
+
+        def ready(events: int) -> None:
+            if events == ALONE:  # else it is met again
+                ours.recv(2**16)
+                self.jobs.row = Row(jobs)
+
+        self.on_poller(lambda: self.reactor.register(ours, READ, ready))
+        theirs.send(b"row")
 
     def on_poller(self, action: Callable[[], Any]) -> Any:
         """The result of `action`, called by the thread that polls."""

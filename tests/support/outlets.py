@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, cast
 
+from bgpy.serving.job import Peer
+from bgpy.serving.small import SmallJob
 from bgpy.tasks.client_socket import ClientSocket
 
 
@@ -24,6 +26,9 @@ class Outlet:
             raise self.refusal
         self.replies.append((response, error))
 
+    def reply_small(self, call: Any, response: Any) -> None:
+        self.reply(call, response, False)
+
     def fail(self, call: Any, failure: BaseException) -> None:
         self.failures.append(failure)
         self.failed.release()
@@ -38,3 +43,8 @@ class Outlet:
 def through(outlet: Outlet, waits: bool = True, call: Any = 1) -> ClientSocket:
     """The client socket of a call whose answers go to `outlet`."""
     return ClientSocket(outlet, call, waits)
+
+
+def small(outlet: Outlet) -> ClientSocket:
+    """A small call, which is its own client socket, and whose answers go to `outlet`."""
+    return SmallJob(outlet, cast(Peer, None), 1, b"", None)

@@ -8,6 +8,7 @@ import itertools
 import re
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +17,7 @@ from bgpy.tasks import client_socket as client_socket_module
 from bgpy.tasks.client_socket import ClientSocket, Deferred, Ended, respond
 from bgpy.tasks.compatibility import Message, MessageType
 from tests.support.forks import forked_while_held
-from tests.support.outlets import Outlet, through
+from tests.support.outlets import Outlet, small, through
 from tests.support.strikes import Struck, strike
 
 
@@ -25,9 +26,19 @@ def outlet() -> Outlet:
     return Outlet()
 
 
+Make = Callable[[Outlet], ClientSocket]
+
+
+@pytest.fixture(params=[through, small], ids=["any", "small"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Both that a task may get: of any call, and the one that a small call itself is."""
+    made: Make = request.param
+    return made
+
+
 @pytest.fixture
-def client_socket(outlet: Outlet) -> ClientSocket:
-    return through(outlet)
+def client_socket(outlet: Outlet, make: Make) -> ClientSocket:
+    return make(outlet)
 
 
 @pytest.mark.parametrize("error", [False, True])
@@ -110,10 +121,10 @@ def test_deferred_answers_when_it_is_used_in_another_thread(
     assert outlet.replies == [("later", False)]
 
 
-def test_deferred_answers_once_when_many_threads_try(outlet: Outlet) -> None:
+def test_deferred_answers_once_when_many_threads_try(outlet: Outlet, make: Make) -> None:
     """One of them wins, the others learn it."""
     for _ in range(50):
-        deferred = through(outlet).defer()
+        deferred = make(outlet).defer()
         losers: list[int] = []
         start = threading.Barrier(4)
 
@@ -146,24 +157,26 @@ def test_deferred_tells_the_outlet_when_it_is_dropped(outlet: Outlet) -> None:
     assert outlet.dropped == ["the call"]
 
 
-def _drop_in_a_cycle(outlet: Outlet) -> None:
-    cycle: list[object] = [through(outlet).defer()]
+def _drop_in_a_cycle(outlet: Outlet, make: Make) -> None:
+    cycle: list[object] = [make(outlet).defer()]
     cycle.append(cycle)
 
 
-def test_deferred_tells_the_outlet_when_it_is_collected_in_a_cycle(outlet: Outlet) -> None:
+def test_deferred_tells_the_outlet_when_it_is_collected_in_a_cycle(
+    outlet: Outlet, make: Make
+) -> None:
     """Also an object that only the collector finds is noticed."""
-    _drop_in_a_cycle(outlet)
+    _drop_in_a_cycle(outlet, make)
     gc.collect()
-    assert outlet.dropped == [1]
+    assert len(outlet.dropped) == 1
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_deferred_is_silent_when_it_is_dropped_after_its_answer(
-    outlet: Outlet, fails: bool
+    outlet: Outlet, make: Make, fails: bool
 ) -> None:
     """An answer is the end of it."""
-    deferred = through(outlet).defer()
+    deferred = make(outlet).defer()
     if fails:
         deferred.fail(ValueError())
     else:
@@ -175,7 +188,7 @@ def test_deferred_is_silent_when_it_is_dropped_after_its_answer(
 
 
 def test_deferred_may_be_dropped_while_another_call_is_claimed(
-    outlet: Outlet, monkeypatch: pytest.MonkeyPatch
+    outlet: Outlet, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The collector may also run in the middle of `respond`."""
 
@@ -185,12 +198,12 @@ def test_deferred_may_be_dropped_while_another_call_is_claimed(
             super().__init__(text, advice=advice)
 
     monkeypatch.setattr(client_socket_module, "AlreadyResponded", Collects)
-    answered = through(outlet)
+    answered = make(outlet)
     answered.respond(1)
-    _drop_in_a_cycle(outlet)
+    _drop_in_a_cycle(outlet, make)
     with pytest.raises(AlreadyResponded):
         answered.respond(2)
-    assert outlet.dropped == [1]
+    assert len(outlet.dropped) == 1
 
 
 def test_respond_leaves_the_call_open_when_it_is_struck(
@@ -206,10 +219,10 @@ def test_respond_leaves_the_call_open_when_it_is_struck(
     assert len(outlet.failures) == 1
 
 
-def test_deferred_asked_for_twice_is_the_same() -> None:
+def test_deferred_asked_for_twice_is_the_same(make: Make) -> None:
     """Dropping one name of it ends nothing while another is held."""
     outlet = Outlet()
-    client_socket = through(outlet)
+    client_socket = make(outlet)
     kept = client_socket.defer()
     assert client_socket.defer() is kept
     kept.respond("later")
@@ -217,11 +230,11 @@ def test_deferred_asked_for_twice_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("act", ["respond", "fail"])
-def test_deferred_call_is_open_again_wherever_its_answer_was_struck(act: str) -> None:
+def test_deferred_call_is_open_again_wherever_its_answer_was_struck(make: Make, act: str) -> None:
     """Struck before the answer left, the call can be answered, and is ended when dropped."""
     for at in itertools.count():
         outlet = Outlet()
-        client_socket = through(outlet)
+        client_socket = make(outlet)
         deferred = client_socket.defer()
         answer = deferred.respond if act == "respond" else deferred.fail
         through_before = False
@@ -234,16 +247,16 @@ def test_deferred_call_is_open_again_wherever_its_answer_was_struck(act: str) ->
             except AlreadyResponded:  # it was struck while it gave its claim back
                 del deferred, answer
                 gc.collect()
-                assert outlet.dropped == [1], at
+                assert outlet.dropped == [client_socket.call], at
         assert len(outlet.replies) + len(outlet.failures) + len(outlet.dropped) == 1, at
         if through_before:
             assert at > 5
             break
 
 
-def test_claim_may_be_made_again_by_who_has_it_and_by_nobody_else() -> None:
+def test_claim_may_be_made_again_by_who_has_it_and_by_nobody_else(make: Make) -> None:
     """Who was struck just after claiming does not know it."""
-    client_socket = through(Outlet())
+    client_socket = make(Outlet())
     assert client_socket.claim("a")
     assert client_socket.claim("a")
     assert not client_socket.claim("b")
@@ -260,7 +273,7 @@ def test_deferred_ends_its_call_when_it_is_dropped_with_a_claim_that_was_lost(
     assert client_socket.claim(object())
     del deferred
     gc.collect()
-    assert outlet.dropped == [1]
+    assert outlet.dropped == [client_socket.call]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")

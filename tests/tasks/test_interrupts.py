@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.interrupts import Place, call_user, held, place_of
 from bgpy.tasks.lifecycle import Kind, Tasks
 from bgpy.tasks.signatures import Functions
-from tests.support.outlets import through
+from tests.support.outlets import Outlet, small, through
 
 Look = Callable[[], None]
 
@@ -29,10 +30,11 @@ class Looks:
         self.places.append(place_of(sys._getframe(1)))
 
 
-class LookingOutlet:
+class LookingOutlet(Outlet):
     """An outlet whose `reply` is the test's code, called by bgpy's."""
 
     def __init__(self, look: Look) -> None:
+        super().__init__()
         self._look = look
 
     def reply(self, call: Any, response: Any, error: bool) -> None:
@@ -121,18 +123,21 @@ def test_place_of_tells_tasks_from_responding_and_from_the_server() -> None:
     assert place_of(None) is Place.OUTSIDE
 
 
-def test_respond_raises_what_was_held_when_the_answer_has_left() -> None:
+@pytest.mark.parametrize("make", [through, small])
+def test_respond_raises_what_was_held_when_the_answer_has_left(
+    make: Callable[[Outlet], ClientSocket],
+) -> None:
     """The task's own exception, after its response; in the main thread only."""
 
     def strike() -> None:
         held.append(LookupError("struck"))
 
-    client_socket = through(LookingOutlet(strike))
+    client_socket = make(LookingOutlet(strike))
     with pytest.raises(LookupError, match="struck"):
         client_socket.respond("value")
     assert client_socket.answered
     assert not held
-    other = threading.Thread(target=through(LookingOutlet(strike)).respond, args=(1,))
+    other = threading.Thread(target=make(LookingOutlet(strike)).respond, args=(1,))
     other.start()
     other.join()
     assert len(held) == 1

@@ -18,7 +18,7 @@ from bgpy.serving.sessions.send_buffer import after
 from bgpy.tls.contexts import for_client
 from bgpy.tls.layer import RECORD, NotTls, TlsLayer
 from bgpy.tls.stream import CHUNK, MOST_UNSENT, PlainOrTls, TlsSocket, chunks, send_if_room
-from tests.support.ends import LONG, encrypted, engines, established, server_of
+from tests.support.ends import LONG, client_of, encrypted, engines, established, server_of
 from tests.support.wine import SENDS_AND_ENDS
 
 Pair = tuple[TlsSocket, TlsSocket]
@@ -350,6 +350,36 @@ def test_recv_into_says_that_a_record_without_data_made_none(
             client.recv_into(memory)
             heard += 1
     assert heard <= 1
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_recv_into_sends_what_tls_replies_to_a_record_without_data(
+    sockets: tuple[socket.socket, socket.socket], room: int
+) -> None:
+    """Whether data follows or not: a server that asks for a certificate waits for an answer."""
+    contexts = client_of(ssl.TLSVersion.TLSv1_3), server_of(ssl.TLSVersion.TLSv1_3)
+    contexts[1].verify_mode = ssl.CERT_OPTIONAL
+    for context in contexts:
+        context.post_handshake_auth = True
+    layers = TlsLayer(contexts[0], False), TlsLayer(contexts[1], True)
+    client, server = map(_over, sockets, layers)
+    for sock in sockets:
+        sock.setblocking(False)
+    memory = memoryview(bytearray(room))
+    while not layers[1].established:
+        with suppress(BlockingIOError):
+            client.shake_hands()
+        with suppress(BlockingIOError):
+            server.recv_into(memory)
+    server.send(b"data")
+    assert _receive(client, 4, room) == b"data"
+    layers[1]._tls.verify_client_post_handshake()
+    layers[1]._tls.do_handshake()
+    sockets[1].sendall(layers[1].words.read())
+    with pytest.raises(BlockingIOError):
+        client.recv_into(memory)
+    assert not layers[0].words.pending
+    assert sockets[1].recv(2**16)
 
 
 @pytest.mark.parametrize("room", ROOMS)

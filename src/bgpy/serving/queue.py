@@ -8,20 +8,21 @@ until half of it has run. A line is held while its client doesn't take its repli
     push ──► line of a client ──► turns ──► pop
                └── held: no turn until release
 
-Where nothing waits, and the thread that polls is the task thread, a job that comes alone
-needs no line: it is `taken` at once (`bgpy.serving.road`).
+Where nothing waits, and the thread that polls is the task thread, jobs need no line: one that
+comes alone is `taken` at once, and those that come together run as a *row* (`bgpy.serving.road`,
+`bgpy.serving.small`). What is left of a row waits in a line when somebody polls.
 
 The lock is held for a few steps, by either of two threads. The thread that polls pushes
-(`push`, `push_row`), looks (`queued`, `size_of`, `find`, `holds_init`),
-withdraws, and holds, releases and lets go of clients. The task thread pops, and at the
-server's end puts back and clears; before anybody polls it pushes the init file's job.
-Both push the last job (`push_last`). None of them takes longer the more jobs or clients
-wait, so that neither thread keeps the other: `clear` and `push_last`, which come at a
-server's end, are the exceptions. Nobody is called while it is held, nor is anything made
-there whose `__del__` is the user's; so what strikes inside, a signal handler or the
-collector, can't come back for the lock. A handler that raises there leaves what waits in
-place; the numbers that are derived from it are counted anew by the next who comes: the
-queue is *torn* until then.
+(`push`, `push_row`, and the task thread alone `begin_row`), looks (`queued`, `size_of`, `find`,
+`holds_init`), withdraws, and holds, releases and lets go of clients. The task thread pops, and
+at the server's end puts back and clears; before anybody polls it pushes the init file's job.
+Both push the last job (`push_last`), and spill the row before they poll (`spill`). None of them
+takes longer the more jobs or clients wait, so that neither thread keeps the other: `clear` and
+`push_last`, which come at a server's end, are the exceptions. Nobody is called while it is held,
+nor is anything made there whose `__del__` is the user's; so what strikes inside, a signal handler
+or the collector, can't come back for the lock. A handler that raises there leaves what waits in
+place; the numbers that are derived from it are counted anew by the next who comes: the queue is
+*torn* until then.
 
 Who makes room in a line has to tell that it is read again (`drained`), after letting go of
 the lock. What is to be told stands in `Lines.relieved` until it has been: where the task thread
@@ -156,7 +157,7 @@ class JobQueue(Generic[J]):
     def spill(self) -> None:
         """Have what is left of the row wait in its client's line, and its replies leave.
 
-        Called by each thread before it polls. Harmless if repeated.
+        Called by the holder of the polling role before it polls. Harmless if repeated.
         """
         row = self.row
         if row is None:

@@ -96,7 +96,7 @@ class ClientSocket:
     ended: Ended | None = None
     """How the server itself has ended the call, where it has."""
     unsent = False
-    """Whether a response of the task's could not be sent."""
+    """Whether a response of `exit_task` could not be sent; for the other tasks it says nothing."""
 
     def __init__(self, outlet: Outlet, call: Any, waits: bool) -> None:
         self._outlet = outlet
@@ -217,16 +217,11 @@ class ClientSocket:
 class OwnClientSocket(ClientSocket):
     """A call that is its own client socket: one object where each step counts.
 
-    Its caller waits for a response.
+    Its caller waits for a response. The subclass sets what `ClientSocket` is made with.
     """
 
     waits = True
     _outlet: SmallOutlet
-
-    def __init__(self, outlet: SmallOutlet) -> None:
-        self._outlet = outlet
-        self.answered = False
-        self.deferred = None
 
     @property
     def _call(self) -> Any:

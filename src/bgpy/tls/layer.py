@@ -3,7 +3,7 @@
 ::
 
     received ─► records ─► incoming ─► OpenSSL ─► memory        (decrypt)
-    data ─────────────────► OpenSSL ─► words                    (encrypt)
+    data ─────────────────► OpenSSL ─► words                    (write)
 
 OpenSSL is handed whole records only, and no more of them than their plaintext fits into
 the caller's memory. So it never holds plaintext back, and the one that polls the socket
@@ -62,6 +62,8 @@ class TlsLayer:
         """Put the plaintext of one record of data into so much memory; how much that was, 0 at the
         other side's end. Raises `ssl.SSLError`: `refuse` says what that means."""
         self.write: Callable[[Piece], int] = openssl.write
+        """Put the ciphertext of data into `words`, behind what is there: all of it, or nothing.
+        Likewise."""
         self.read_words = self.words.read
         self.partial = bytearray()
         """Ciphertext of a record that isn't whole yet."""
@@ -88,16 +90,6 @@ class TlsLayer:
         if not self._incoming.pending or not (self.established or self._shake_hands()):
             return 0
         return self._read(memory)
-
-    def encrypt(self, data: Piece) -> None:
-        """Put the ciphertext of `data` into `words`, behind what is there: all of it, or nothing.
-
-        Raises `NotTls`.
-        """
-        try:
-            self.write(data)
-        except ssl.SSLError as error:
-            self.refuse(error)
 
     def refuse(self, error: ssl.SSLError) -> None:
         """Raise `NotTls` unless `error` only says that there was no data; a strike passes."""

@@ -406,10 +406,13 @@ def test_submitted_calls_gathers_behind_what_is_under_way(stood_by: Ends) -> Non
         assert (answer.head if isinstance(answer, Reply) else answer) == b"v%d" % request.request
 
 
-@pytest.mark.parametrize("unusual", ["leaving", "ended", "torn", "no standby"])
+@pytest.mark.parametrize(
+    "unusual", ["too large", "leaving", "ended", "torn", "no standby", "inside", "lone call"]
+)
 def test_submit_is_left_where_anything_is_unusual(stood_by: Ends, unusual: str) -> None:
-    """Nothing was done."""
+    """Nothing was done. Of a thread inside, it is a handler's: it must touch no lock of it."""
     channel, _ = stood_by
+    here, head, held = channel.link.shared.here, b"args", threading.Lock()
     before = list(channel.conversation.pending)
     with channel._lock:
         match unusual:
@@ -419,9 +422,16 @@ def test_submit_is_left_where_anything_is_unusual(stood_by: Ends, unusual: str) 
                 channel.conversation.note_end("it is late")
             case "torn":
                 channel._sends.torn = True
+            case "too large":
+                head = LARGE + b"x"
+            case "inside":
+                held = here.inside
+            case "lone call":
+                held = here.turn
             case _:
                 channel._turns.asked = False
-    assert submit_small(channel) is None
+    with held:
+        assert submit_small(channel, head) is None
     assert list(channel.conversation.pending) == before
     assert not channel._sends.waiting
 

@@ -24,6 +24,7 @@ from bgpy.example import tasks
 from bgpy.serving.io import reactor as reactor_module
 from bgpy.serving.io.agenda import Deadline
 from bgpy.serving.io.poller import READ, WRITE
+from bgpy.serving.io.polling_role import POLL_AGAIN
 from bgpy.serving.io.reactor import Reactor
 from tests.support.forks import forked_while_held
 from tests.support.loop import LONG, Jobs, Loop
@@ -314,6 +315,72 @@ def test_stop_ends_serve_after_the_job_that_runs(loop: Loop) -> None:
     loop.run(loop.reactor.stop, lambda: later.append(1))
     loop.wait_served()
     assert (later, len(loop.jobs)) == ([], 1)
+
+
+def test_row_runs_in_its_order_in_the_task_thread(loop: Loop) -> None:
+    """And is over when its last has run."""
+    ran: list[tuple[int, int]] = []
+    ended = threading.Event()
+    note = lambda number: ran.append((number, threading.get_ident()))  # noqa: E731
+    loop.run_row(*(partial(note, number) for number in range(50)), ended.set)
+    assert ended.wait(LONG)
+    assert ran == [(number, loop.ident) for number in range(50)]
+    wait_until(lambda: loop.jobs.row is None, "the row is over")
+
+
+def test_row_ends_when_it_is_time_to_poll(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of it waits as all else does, so that no other client waits for it."""
+    ended, real = threading.Event(), time.monotonic
+
+    def pass_time() -> None:
+        later = lambda: real() + POLL_AGAIN  # noqa: E731
+        monkeypatch.setattr(reactor_module, "monotonic", later)
+
+    loop.run_row(pass_time, lambda: None, ended.set)
+    assert ended.wait(LONG)
+    assert loop.jobs.spilled == [2]
+
+
+def test_stop_ends_a_row(loop: Loop) -> None:
+    """After the job that runs; what is behind it stays, with all that waits."""
+    later: list[int] = []
+    loop.run_row(loop.reactor.stop, lambda: later.append(1), lambda: later.append(2))
+    loop.wait_served()
+    assert (later, len(loop.jobs)) == ([], 2)
+
+
+def test_interrupt_is_heeded_before_what_is_left_of_a_row(loop: Loop) -> None:
+    """As between any two jobs."""
+    heeded: list[int] = []
+    ended = threading.Event()
+    loop.run_row(loop.reactor.interrupt, lambda: heeded.append(loop.interrupts), ended.set)
+    assert ended.wait(LONG)
+    assert heeded == [1]
+
+
+def test_row_that_was_struck_is_spilled_before_the_next_poll(loop: Loop) -> None:
+    """Its jobs don't wait for what comes next, and whoever polls finds them in the queue."""
+    ended = threading.Event()
+
+    def fail() -> None:
+        raise RuntimeError("of a signal handler")
+
+    loop.run_row(fail, fail, ended.set)
+    assert ended.wait(LONG)
+
+
+def test_standby_spills_a_row_before_it_polls(loop: Loop) -> None:
+    """What it receives may ask about a job of the row, which is found in the queue then."""
+    over, ended = threading.Event(), threading.Event()
+    loop.run_row(lambda: over.wait(LONG), ended.set)
+    wait_until(lambda: loop.jobs.taken is not None, "the row runs")
+    try:
+        found = loop.on_poller(lambda: (threading.get_ident(), loop.jobs.row, len(loop.jobs)))
+    finally:
+        over.set()
+    assert found[0] != loop.ident
+    assert found[1:] == (None, 1)
+    assert ended.wait(LONG)
 
 
 def test_serve_goes_on_when_what_surrounds_a_job_raises(loop: Loop) -> None:

@@ -205,25 +205,30 @@ class Reactor:
     ) -> None:
         """Poll, and run what that brings, in turns; a call of Python's is too dear for each step.
 
-        Where nothing waits, one socket at a time is asked for, and told that it is `ALONE`: its
-        session may take the job that it has received. The system gives the sockets in turn.
+        Where no job waits, the poll is asked for one socket, which is told that it is `ALONE`: its
+        session may take the job that it has received. The poll gives the ready ones in turn.
         """
         role, sockets = self._role, self._sockets
         polling, wait, handlers = role.polling, sockets.wait, sockets.handlers
         changes, deadlines = self._agenda.changes, self._agenda.deadlines
-        jobs.spill()
-        left = jobs.taken is not None or sockets.at is not None  # by an exception
+        # What a row has left; or by an exception, a job without an answer, a handler that didn't
+        # return.
+        left_behind = True
         while True:
             job = None
             role.running = False
             if role.standby:
                 self._ask_back()
             with polling:
+                if left_behind:
+                    jobs.spill()
                 timeout = self._agenda.do(None) if changes or deadlines else None
                 # Asked only now: the standby may have met the wake of a job or a stop.
-                if jobs.count or self._interrupted or self._stopping or left:
-                    left = False
+                if jobs.count or self._interrupted or self._stopping or left_behind:
+                    left_behind = False
                     sockets.poll(0.0)
+                    if not (jobs.count or self._interrupted or self._stopping or jobs.taken):
+                        continue
                 else:
                     ready = wait(timeout, 1)
                     if not ready or ready[0][1] != READ:
@@ -252,6 +257,7 @@ class Reactor:
             elif self._interrupted:
                 self._hear_interrupt(interrupted)
             else:
+                left_behind = jobs.row is not None
                 self._run_jobs(jobs, run_job, run_taken)
 
     def _run_jobs(
@@ -261,7 +267,6 @@ class Reactor:
         until = monotonic() + POLL_AGAIN
         if jobs.row is not None:
             self._run_row(jobs, jobs.row.jobs, run_taken, until)
-            jobs.spill()
             return
         while not (self._stopping or self._interrupted):
             run_job()
