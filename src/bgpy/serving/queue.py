@@ -46,7 +46,7 @@ ROOM_FOR_ONE = 2**16
 """Bytes of arguments for which there is room, whatever else is kept, where nothing waits."""
 
 
-class Together(Protocol[J]):
+class JobRow(Protocol[J]):
     """Calls of one client that came together; see `bgpy.serving.small`."""
 
     @property
@@ -81,7 +81,7 @@ class JobQueue(Generic[J]):
         self._lock = threading.Lock()
         self._lines: Lines[J] = Lines(max_requests, max_bytes, self._budget)
         self._last: J | None = None
-        self.row: Together[J] | None = None
+        self.row: JobRow[J] | None = None
         """Calls that came together and run next, one by one; the task thread takes them out itself,
         until somebody polls."""
         self._torn = False
@@ -118,28 +118,28 @@ class JobQueue(Generic[J]):
             self._torn = False
             return full
 
-    def push_row(self, row: Sequence[J], owner: bytes) -> bool:
-        """As `push` of each of `row`, small executes all.
+    def push_row(self, jobs: Sequence[J], owner: bytes) -> bool:
+        """As `push` of each of `jobs`, small executes all.
 
         Raises `Overloaded` where memory is so short that each needs a look of its own: none
         was taken.
         """
-        size = row[0].size if len(row) == 1 else sum([job.size for job in row])
+        size = jobs[0].size if len(jobs) == 1 else sum([job.size for job in jobs])
         with self._lock:
             self._begin()
             lines, budget = self._lines, self._budget
             line = lines.of(owner)
-            if budget.used + size + JOB * len(row) > budget.ample:
+            if budget.used + size + JOB * len(jobs) > budget.ample:
                 lines.forget_if_over(line)
                 self._torn = False
                 raise Overloaded
             if not line.held:
-                self.count += len(row)
-            full = lines.line_up(row, size, line)
+                self.count += len(jobs)
+            full = lines.line_up(jobs, size, line)
             self._torn = False
             return full
 
-    def begin_row(self, row: Together[J], jobs: Sequence[J]) -> bool:
+    def begin_row(self, row: JobRow[J], jobs: Sequence[J]) -> bool:
         """Have `jobs` run next, as `row`; False where anything else waits, or memory is short.
 
         Called by the task thread while it polls, at the end of that poll.

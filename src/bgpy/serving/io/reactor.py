@@ -39,8 +39,8 @@ class Deaf(Exception):
     """A task has closed the descriptor that is polled: no client can be served any more."""
 
 
-class JobRow(Protocol):
-    """Jobs that came together."""
+class _JobRow(Protocol):
+    """Jobs that came together: what the reactor needs of a `bgpy.serving.queue.JobRow`."""
 
     @property
     def jobs(self) -> deque[Any]:
@@ -56,7 +56,7 @@ class Jobs(Protocol):
     """The job that runs; between jobs, one that an exception left unanswered, else None."""
 
     @property
-    def row(self) -> JobRow | None:
+    def row(self) -> _JobRow | None:
         """Jobs that run before all others; the task thread sets each as `taken`."""
 
     def spill(self) -> None:
@@ -274,7 +274,7 @@ class Reactor:
                 break
 
     def _run_row(
-        self, jobs: Jobs, row: deque[Any], run_taken: Callable[[Any], None], until: float
+        self, jobs: Jobs, waiting: deque[Any], run_taken: Callable[[Any], None], until: float
     ) -> None:
         """Run the jobs of a row until there are none, or it is time to poll.
 
@@ -282,7 +282,7 @@ class Reactor:
         thread that has the interpreter's lock sees it in neither place.
         """
         try:
-            for jobs.taken in iter(row.popleft, None):
+            for jobs.taken in iter(waiting.popleft, None):
                 run_taken(jobs.taken)
                 if self._stopping or self._interrupted or monotonic() >= until:
                     break
