@@ -19,6 +19,7 @@ from bgpy.serving import questions
 from bgpy.serving.core import Events, ServerCore
 from bgpy.serving.io.listener import listen
 from bgpy.serving.sessions import audit
+from bgpy.tasks import current
 from bgpy.tasks.current import ENTRY
 from bgpy.tasks.signatures import Functions
 from bgpy.wire.extensions import Extension, encode_extensions
@@ -73,6 +74,7 @@ class Served:
     def _exec(self, client_socket: Any, state: Any, args: dict[str, Any]) -> None:
         self.ran.append(args.get("n"))
         if "wait" in args:
+            current.chain()  # it has a serial from here on, as a call that calls a server has
             self.running.release()
             assert self.go_on.acquire(timeout=LONG)
         if "defer" in args:
@@ -263,7 +265,9 @@ def test_request_is_refused_when_its_chain_holds_the_running_call(served: Served
         return encode_extensions({Extension.CHAIN: value})
 
     with served.client() as one:
-        served.busy(one)  # the second call, behind the init
+        served.busy(one)
+        served.go_on.release()
+        served.busy(one)  # the second call with a serial; the first has ended
         send(
             one,
             Execute(1, ARGS, wait=True, extensions=chain(2)),
@@ -286,7 +290,9 @@ def test_request_is_refused_when_its_chain_grows_by_the_running_call(served: Ser
         return Status(0, json.dumps({"call": request, "chain": chain.hex()}))
 
     with served.client() as one:
-        served.busy(one)  # the second call, behind the init
+        served.busy(one)
+        served.go_on.release()
+        served.busy(one)  # the second call with a serial; the first has ended
         send(
             one,
             *(Execute(number, ARGS, wait=True) for number in (1, 2)),
