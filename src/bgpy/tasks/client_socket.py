@@ -95,8 +95,7 @@ class ClientSocket:
     _claimant: object = None  # who has the right to answer; see above
     ended: Ended | None = None
     """How the server itself has ended the call, where it has."""
-    unsent = False
-    """Whether a response of the task's could not be sent."""
+    unsent = False  # whether a response could not be sent; known of an exit task's alone
 
     def __init__(self, outlet: Outlet, call: Any, waits: bool) -> None:
         self._outlet = outlet
