@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,15 @@ def test_unknown_name_is_an_attribute_error_when_used() -> None:
     """A misspelt name fails as in any module, and the message names it."""
     with pytest.raises(AttributeError, match="Clinet"):
         bgpy.Clinet  # type: ignore[attr-defined] # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["queue", "logging", "weakref"])
+def test_file_that_hides_a_module_of_python_is_named(tmp_path: Path, name: str) -> None:
+    """As the first thing that is said, whatever fails in its place; errors of others stay."""
+    (tmp_path / f"{name}.py").write_text("")
+    (tmp_path / "start.py").write_text("from bgpy import Client\n")
+    line = [sys.executable, str(tmp_path / "start.py")]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: bgpy can't be imported: ")
+    assert f"{name}.py hides a module of Python's own" in last

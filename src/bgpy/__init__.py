@@ -6,6 +6,8 @@ that ``import bgpy`` costs next to nothing and a path pays for what it uses.
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 
 # Type checkers know it by its name; importing it from `typing` takes 8 ms.
@@ -120,9 +122,29 @@ def _load(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'bgpy' has no attribute {name!r}")
     module, attribute = _ELSEWHERE.get(name, ("bgpy.errors", name))
-    value: object = getattr(import_module(module), attribute)
+    try:
+        found = import_module(module)
+    except (ImportError, AttributeError) as error:
+        hiding = _hiding_python()
+        if hiding is None:
+            raise
+        raise ImportError(
+            f"bgpy can't be imported: {hiding} hides a module of Python's own that bgpy uses. "
+            "Rename that file"
+        ) from error
+    value: object = getattr(found, attribute)
     globals()[name] = value
     return value
+
+
+def _hiding_python() -> str | None:
+    """A file beside the program that was imported in the place of one of Python's modules."""
+    beside = os.path.abspath(sys.path[0] if sys.path else "")
+    for name in sys.stdlib_module_names & sys.modules.keys():
+        file = getattr(sys.modules[name], "__file__", None)
+        if file in (os.path.join(beside, f"{name}.py"), os.path.join(beside, name, "__init__.py")):
+            return str(file)
+    return None
 
 
 if not TYPE_CHECKING:

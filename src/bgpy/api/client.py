@@ -198,10 +198,10 @@ class Client:
         the server has no tasks, `EncodeError` if `args` or the response can't be pickled,
         `DecodeError` if they can't be rebuilt on the other side.
         """
-        seconds = self._timeout if timeout is ... else self._seconds(timeout)
         if not isinstance(args, dict):
             raise _no_dict(args, "args")
         try:
+            seconds = self._timeout if timeout is ... else self._seconds(timeout)
             packed = pack(args, "args")
             if packed.__class__ is bytes:
                 answer = self._caller.call(packed, seconds)
@@ -322,9 +322,9 @@ class Client:
         Requests that are queued before it still run. Returns when the server has closed its
         port and, on the same machine, its process has exited: ``{"message": "Received
         'EXIT'"}``, or with `await_response` what the task responds. Raises what `exit_task`
-        raises; the server has ended all the same. Only if `exit_task` fails since its response
-        can't be sent (`EncodeError`, `MessageTooLarge`) the server keeps its state and keeps
-        serving; `terminate` without `await_response` ends it.
+        raises; the server has ended all the same. Only if `exit_task` fails because its
+        response can't be sent (`EncodeError`, `MessageTooLarge`) the server keeps its state and
+        keeps serving; `terminate` without `await_response` ends it.
         """
         args: Args = {} if exit_args is None else exit_args
         if not isinstance(args, dict):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from bgpy.address import Address
+from bgpy.api.hints import OF_HANDLE, no_attribute
 from bgpy.config import checked_seconds
 from bgpy.errors import CallTimeout
 from bgpy.process.launch import Started
@@ -41,6 +42,11 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<Handle of the server at {self.address}, pid {self.pid}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            raise no_attribute(self, name, OF_HANDLE)
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bgpy import address
 from bgpy.api.handles import Handle
+from bgpy.api.hints import NO_BLOCK, OF_SERVER, no_attribute
 from bgpy.config import HOST, LOG_FORMAT, LOG_LEVEL, Limits, Options, checked_path
 from bgpy.encryption import Encryption, check_token, encryption
 from bgpy.errors import StartupError
@@ -92,6 +93,17 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<Server on {self.address}>"
+
+    if not TYPE_CHECKING:  # to which neither is there
+
+        def __getattr__(self, name: str) -> object:
+            raise no_attribute(self, name, OF_SERVER)
+
+        def __enter__(self) -> object:
+            raise TypeError(NO_BLOCK)
+
+        def __exit__(self, *failure: object) -> None:
+            """Never reached: a block needs it all the same."""
 
     @property
     def address(self) -> str:

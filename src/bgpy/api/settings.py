@@ -1,4 +1,4 @@
-"""What a client is made with: checked before anything is opened, made or connected."""
+"""What a client is made with, checked before anything is connected, and where its log goes."""
 
 from __future__ import annotations
 

@@ -140,10 +140,9 @@ class Staleness:
         found = _named(self._with_other_code(other, timeout))
         if found:
             _warn(
-                f"the server at {self._address} runs the exit_task that it was given, which is not "
-                f"the one of this program; different: {', '.join(found)}. What this one would "
-                "respond or save is lost with the state: get that with call() before you "
-                "terminate the server",
+                f"the server at {self._address} will run the exit_task it was given, not this "
+                f"program's; different: {', '.join(found)}. What this program's would respond or "
+                "save is lost with the state: fetch it with call() before you terminate the server",
                 found,
             )
 

@@ -273,11 +273,12 @@ class Conversation:
             meaning = _meaning(
                 stage, runs_in(message.text) if isinstance(message, Status) else None
             )
-            call.answer = error = self._timed_out(call, progress, meaning)
+            error = self._timed_out(call, progress, meaning)
             if stage in (Stage.RUNNING, Stage.ENDING):  # nothing else stops the task
                 force = _by_force(self._pid)
                 told = f"wait longer; or end the server at once, and lose its state: {force}"
                 error.advice, error.pid = Advice(told, told), self._server.pid
+            call.answer = error  # only now: whoever waits may look at any time
             if progress != "not started":
                 self.unanswered.add(call.request)
         return call

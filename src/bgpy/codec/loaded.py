@@ -16,6 +16,7 @@ import marshal
 import os
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
@@ -76,8 +77,8 @@ class _Known(NamedTuple):
     source: ModuleSource | None
     file: tuple[int, int] | None = None
     """Time in ns and size of its file."""
-    codes: tuple[CodeType, ...] = ()
-    """Those of its functions."""
+    functions: tuple[tuple[weakref.ref[FunctionType], CodeType], ...] = ()
+    """Each with its code."""
 
 
 _known: dict[str, _Known] = {}
@@ -91,13 +92,13 @@ def source_of(name: str) -> ModuleSource | None:
     if not isinstance(module, ModuleType) or not isinstance(spec, ModuleSpec):
         return None
     known = _known.get(name)
-    if known is not None and known.spec is spec and not _is_patched(known, module):
+    if known is not None and known.spec is spec and not _is_patched(known):
         return known.source
     found = _Known(spec, None)
     if spec.name == name and is_users(name, spec.origin):
         try:
             file = _time_in_ns_and_size(str(spec.origin))  # first: what is read may be newer
-            found = _Known(spec, _read(module, spec), file, tuple(_functions(module)))
+            found = _Known(spec, _read(module, spec), file, _with_code(module))
         except OSError as error:
             if is_strike(error):
                 raise
@@ -106,14 +107,21 @@ def source_of(name: str) -> ModuleSource | None:
     return found.source
 
 
-def _is_patched(known: _Known, module: ModuleType) -> bool:
-    """Whether functions of a module have got other code since its file was edited."""
-    if known.source is None or _time_in_ns_and_size(known.source.file) == known.file:
-        return False
-    codes = tuple(_functions(module))
-    return len(codes) != len(known.codes) or any(
-        one is not another for one, another in zip(codes, known.codes, strict=True)
-    )
+def _is_patched(known: _Known) -> bool:
+    """Whether functions of a module have got other code since its file was edited.
+
+    Each call that names the module asks; to ask the system for the file would take far longer.
+    """
+    for function, code in known.functions:
+        there = function()
+        if there is not None and there.__code__ is not code:
+            source = known.source
+            return source is not None and _time_in_ns_and_size(source.file) != known.file
+    return False
+
+
+def _with_code(module: ModuleType) -> tuple[tuple[weakref.ref[FunctionType], CodeType], ...]:
+    return tuple((weakref.ref(each), each.__code__) for each in _functions(module))
 
 
 def _time_in_ns_and_size(file: str) -> tuple[int, int] | None:
@@ -216,7 +224,8 @@ def _holds(code: CodeType, module: ModuleType) -> bool:
     """Whether each function that was loaded with `module` is one of its `code`."""
     there = set(map(of_code, _within(code)))
     file = getattr(module, "__file__", None)
-    return all(of_code(each) in there for each in _functions(module) if each.co_filename == file)
+    codes = [each.__code__ for each in _functions(module)]
+    return all(of_code(each) in there for each in codes if each.co_filename == file)
 
 
 def _within(code: CodeType) -> Iterator[CodeType]:
@@ -226,8 +235,8 @@ def _within(code: CodeType) -> Iterator[CodeType]:
             yield from _within(each)
 
 
-def _functions(module: ModuleType) -> Iterator[CodeType]:
-    """The code of the functions and methods that a module has defined."""
+def _functions(module: ModuleType) -> Iterator[FunctionType]:
+    """The functions and methods that a module has defined."""
     for value in list(vars(module).values()):
         members = [value]
         if issubclass(type(value), type) and value.__module__ == module.__name__:
@@ -235,7 +244,7 @@ def _functions(module: ModuleType) -> Iterator[CodeType]:
         for each in members:
             function = _unwrapped(each)
             if function is not None:
-                yield function.__code__
+                yield function
 
 
 def _unwrapped(value: Any) -> FunctionType | None:

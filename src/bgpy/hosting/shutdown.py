@@ -154,7 +154,7 @@ class Shutdown:
         name, running = signal.Signals(number).name, self._server.running
         later = f"at least {DOUBLED:g} s"
         again = (
-            f"two of SIGINT or SIGTERM, {later} apart, end it at once"
+            f"a second SIGINT or SIGTERM, sent {later} after the first, ends it at once"
             if self._hung_up
             else f"a second SIGINT or SIGTERM, {later} later, ends it at once"
         )

@@ -9,7 +9,7 @@
 
 An exit message gets the *last turn*: it runs when all that was queued before has run. Those
 that come after it are kept. If the exit that has its turn can't be read, nothing has run, and if
-its task fails since what it responds can't be sent, the state would be lost with it:
+its task fails because what it responds can't be sent, the state would be lost with it:
 the next one gets the turn, and where nobody else has asked the server keeps serving. Once an
 exit has run, all that were kept have what they asked for.
 
@@ -53,7 +53,8 @@ class EndingEvent(Enum):
     ASKED = auto()
     INTERRUPTED = auto()
     UNREAD = auto()
-    """The exit that had its turn doesn't end the server, and another one is kept."""
+    """The exit that had its turn can't be read, or its response can't be sent: it doesn't end the
+    server, and another one is kept."""
     UNREAD_ALONE = auto()
     """The same, and no other is."""
     CLOSED = auto()

@@ -75,13 +75,13 @@ class Line(Generic[J]):
         self.kept = True
         """It stays when nothing waits: its client is connected, and may come again."""
 
-    def extend(self, row: Sequence[J], size: int) -> None:
-        """Let `row`, whose arguments have `size` bytes together, wait behind the others."""
-        self.jobs.extend(row)
-        self.count += len(row)
+    def extend(self, jobs: Sequence[J], size: int) -> None:
+        """Let `jobs`, whose arguments have `size` bytes together, wait behind the others."""
+        self.jobs.extend(jobs)
+        self.count += len(jobs)
         self.size += size
         if self.index is not None:
-            for job in row:
+            for job in jobs:
                 self.index.setdefault(job.request, job)
 
     def first(self) -> J:

@@ -68,17 +68,17 @@ class Lines(Generic[J]):
             line = self._all[owner] = Line(owner)
         return line
 
-    def line_up(self, row: Sequence[J], size: int, line: Line[J]) -> bool:
-        """Append a row of executes; whether the line is full now.
+    def line_up(self, jobs: Sequence[J], size: int, line: Line[J]) -> bool:
+        """Append `jobs`, executes all; whether the line is full now.
 
         `size` are the bytes of their arguments.
         """
-        count = len(row)
+        count = len(jobs)
         if line.held:
             self.held += count
         elif not line.count:
             self.turns[line.owner] = line
-        line.extend(row, size)
+        line.extend(jobs, size)
         self._budget.queued += size + JOB * count
         if line.count >= self._max_requests or line.size >= self._max_bytes:
             line.full = True

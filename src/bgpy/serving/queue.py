@@ -8,20 +8,21 @@ until half of it has run. A line is held while its client doesn't take its repli
     push ──► line of a client ──► turns ──► pop
                └── held: no turn until release
 
-Where nothing waits, and the thread that polls is the task thread, a job that comes alone
-needs no line: it is `taken` at once (`bgpy.serving.road`).
+Where nothing waits, and the thread that polls is the task thread, jobs need no line: one that
+comes alone is `taken` at once, and those that come together run as a *row* (`bgpy.serving.road`,
+`bgpy.serving.small`). What is left of a row waits in a line when somebody polls.
 
 The lock is held for a few steps, by either of two threads. The thread that polls pushes
-(`push`, `push_row`), looks (`queued`, `size_of`, `find`, `holds_init`),
-withdraws, and holds, releases and lets go of clients. The task thread pops, and at the
-server's end puts back and clears; before anybody polls it pushes the init file's job.
-Both push the last job (`push_last`). None of them takes longer the more jobs or clients
-wait, so that neither thread keeps the other: `clear` and `push_last`, which come at a
-server's end, are the exceptions. Nobody is called while it is held, nor is anything made
-there whose `__del__` is the user's; so what strikes inside, a signal handler or the
-collector, can't come back for the lock. A handler that raises there leaves what waits in
-place; the numbers that are derived from it are counted anew by the next who comes: the
-queue is *torn* until then.
+(`push`, `push_row`, and the task thread alone `begin_row`), looks (`queued`, `size_of`, `find`,
+`holds_init`), withdraws, and holds, releases and lets go of clients. The task thread pops, and
+at the server's end puts back and clears; before anybody polls it pushes the init file's job.
+Both push the last job (`push_last`), and spill the row before they poll (`spill`). None of them
+takes longer the more jobs or clients wait, so that neither thread keeps the other: `clear` and
+`push_last`, which come at a server's end, are the exceptions. Nobody is called while it is held,
+nor is anything made there whose `__del__` is the user's; so what strikes inside, a signal handler
+or the collector, can't come back for the lock. A handler that raises there leaves what waits in
+place; the numbers that are derived from it are counted anew by the next who comes: the queue is
+*torn* until then.
 
 Who makes room in a line has to tell that it is read again (`drained`), after letting go of
 the lock. What is to be told stands in `Lines.relieved` until it has been: where the task thread
@@ -45,7 +46,7 @@ ROOM_FOR_ONE = 2**16
 """Bytes of arguments for which there is room, whatever else is kept, where nothing waits."""
 
 
-class Together(Protocol[J]):
+class JobRow(Protocol[J]):
     """Calls of one client that came together; see `bgpy.serving.small`."""
 
     @property
@@ -80,7 +81,7 @@ class JobQueue(Generic[J]):
         self._lock = threading.Lock()
         self._lines: Lines[J] = Lines(max_requests, max_bytes, self._budget)
         self._last: J | None = None
-        self.row: Together[J] | None = None
+        self.row: JobRow[J] | None = None
         """Calls that came together and run next, one by one; the task thread takes them out itself,
         until somebody polls."""
         self._torn = False
@@ -117,28 +118,28 @@ class JobQueue(Generic[J]):
             self._torn = False
             return full
 
-    def push_row(self, row: Sequence[J], owner: bytes) -> bool:
-        """As `push` of each of `row`, small executes all.
+    def push_row(self, jobs: Sequence[J], owner: bytes) -> bool:
+        """As `push` of each of `jobs`, small executes all.
 
         Raises `Overloaded` where memory is so short that each needs a look of its own: none
         was taken.
         """
-        size = row[0].size if len(row) == 1 else sum([job.size for job in row])
+        size = jobs[0].size if len(jobs) == 1 else sum([job.size for job in jobs])
         with self._lock:
             self._begin()
             lines, budget = self._lines, self._budget
             line = lines.of(owner)
-            if budget.used + size + JOB * len(row) > budget.ample:
+            if budget.used + size + JOB * len(jobs) > budget.ample:
                 lines.forget_if_over(line)
                 self._torn = False
                 raise Overloaded
             if not line.held:
-                self.count += len(row)
-            full = lines.line_up(row, size, line)
+                self.count += len(jobs)
+            full = lines.line_up(jobs, size, line)
             self._torn = False
             return full
 
-    def begin_row(self, row: Together[J], jobs: Sequence[J]) -> bool:
+    def begin_row(self, row: JobRow[J], jobs: Sequence[J]) -> bool:
         """Have `jobs` run next, as `row`; False where anything else waits, or memory is short.
 
         Called by the task thread while it polls, at the end of that poll.
@@ -156,7 +157,7 @@ class JobQueue(Generic[J]):
     def spill(self) -> None:
         """Have what is left of the row wait in its client's line, and its replies leave.
 
-        Called by each thread before it polls. Harmless if repeated.
+        Called by the holder of the polling role before it polls. Harmless if repeated.
         """
         row = self.row
         if row is None:

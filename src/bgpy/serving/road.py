@@ -4,7 +4,7 @@
 
     bytes ─► session ─► messages ─► requests ─► queue ─► worker     general
                 ├────────────── take_row ────────┘          │       short: several at once
-                └────────────── take_alone ─────────────────┘       shortest: the only one
+                └────────────── take_alone ─────────────────┘       shortest: one alone
 
 The general road says what is right. This one does the same in fewer steps where all that it
 may meet is known beforehand, and leaves all else to the general road: it has no effect on
@@ -12,9 +12,11 @@ that. One suite runs over both (``make test-general``): the general one alone se
 ``BGPY_ROAD`` is ``general`` in the environment (docs/design/0026).
 
 It is called by the thread that polls, as `Requests` is, and a strike there is the session's
-to bear. What it adds to the queue is added under the queue's lock. A call that is *alone* is
-not queued: the thread that polls is the task thread then, which has nothing to run, and takes
-it at once. Nobody else pops or pushes meanwhile, and who looks for it finds it `taken`.
+to bear. What it adds to the queue is added under the queue's lock. A call is *alone* if its
+client has sent no other with it and no job waits. It is not queued: the thread that polls is
+the task thread then, which has nothing to run, and takes it at once. Nobody else pops or pushes
+meanwhile, and who looks for it finds it `taken`. Other clients may have sent something as well:
+the task thread has polled for one socket, and the next poll gives another.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ class Road:
     def take_alone(self, peer: Peer, data: memoryview, size: int) -> bool:
         """Take the one small execute that `size` bytes of `data` are; whether they are one.
 
-        Called by the task thread, for the only client that has sent something.
+        Called by the task thread while it polls and no job waits.
         """
         start, length, request = unpack_start(data)
         if (
@@ -76,8 +78,8 @@ class Road:
     def take_row(self, peer: Peer, data: memoryview, size: int, alone: bool) -> int:
         """Take the small executes at the front of `size` bytes of `data`; how many bytes they are.
 
-        They are queued; where they are all that came, and the task thread has polled and finds
-        them `alone`, it runs them as a row. 0 leaves all to the general road.
+        They run as a row if they are all that came, and are read `alone`: by the task thread, while
+        no job waits. Else they are queued. 0 leaves all to the general road.
         """
         if self._ending.begun or not self._engine.initialized:
             return 0

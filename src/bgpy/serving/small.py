@@ -6,8 +6,8 @@
     together  socket ──► SmallRow.jobs ──► the task, one by one ──► SmallRow.replies ──► socket
                            └── spill: what hasn't run waits in its client's line, as all else does
 
-**A row** is what came together from one client, where nothing else waited. The task thread runs
-it without queueing each call, and its replies leave together. It takes one after the other out of
+**A row** is what came together from one client, while no job waited. The task thread runs it
+without queueing each call, and its replies leave together. It takes one after the other out of
 `jobs` while nobody polls: who polls next spills the row first, and each job goes one of both ways,
 since taking it out is one step. So what is asked about a call, to cancel it for example, finds it
 in the queue or `taken`, and no client waits for longer than two milliseconds of a row.
@@ -29,7 +29,8 @@ from bgpy.tasks.client_socket import OwnClientSocket, SmallOutlet
 from bgpy.tasks.lifecycle import EXEC
 
 MOST_REPLIES = 64
-"""Replies of a row that leave together, at most: each has up to 4 KiB."""
+"""Replies of a row that leave together, at most: of less than 4 KiB each, since a larger one leaves
+by itself."""
 
 
 # Around `SmallRow.flush`, of all rows: a process has one at a time, mostly. Reentrant, since the

@@ -95,7 +95,8 @@ class ClientSocket:
     _claimant: object = None  # who has the right to answer; see above
     ended: Ended | None = None
     """How the server itself has ended the call, where it has."""
-    unsent = False  # whether a response could not be sent; known of an exit task's alone
+    unsent = False
+    """Whether a response of `exit_task` could not be sent; for the other tasks it says nothing."""
 
     def __init__(self, outlet: Outlet, call: Any, waits: bool) -> None:
         self._outlet = outlet

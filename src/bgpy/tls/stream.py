@@ -57,6 +57,7 @@ WAIT = 0.5
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 _MAY_WAIT = not _AT_ONCE
 """Whether sending waits all the same: Windows has no such flag."""
+# For `map` in the heads of loops: the flags of one send, and how much one read of the words takes.
 _FLAGS, _ALL = (_AT_ONCE,), (-1,)
 
 

@@ -39,7 +39,7 @@ LONG = 2 * TICK
 
 
 class Shortcut:
-    """Of one connection. `Access.shortcut` says which calls may take it."""
+    """Of one connection. While `Connector.shortcut` is set, calls may take it."""
 
     def __init__(self, link: Link, reader: Reader, sent: Sent) -> None:
         shared = link.shared

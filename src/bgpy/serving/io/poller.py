@@ -27,7 +27,8 @@ STRUCK = 0
 """What a handler is called with that an exception has left in the middle."""
 
 ALONE = READ | 1 << 15
-"""`READ`, on a thread that has nothing else to do: no other socket is ready, and no job waits."""
+"""`READ`, on the task thread while no job waits: what the socket has may run next. Others may be
+ready as well: the poll was asked for one, and gives them in turn."""
 
 
 class Watched(Protocol):

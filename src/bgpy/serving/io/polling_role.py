@@ -43,7 +43,7 @@ import threading
 from enum import Enum, auto
 
 POLL_AGAIN = 0.002
-"""Seconds after which a task thread with a row of jobs polls between two of them."""
+"""Seconds after which a task thread with several jobs polls between two of them."""
 
 TAKE_OVER = 0.005
 """The standby's tick, in seconds: it takes the role if nobody polled from one to the next."""

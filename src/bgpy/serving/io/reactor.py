@@ -39,8 +39,8 @@ class Deaf(Exception):
     """A task has closed the descriptor that is polled: no client can be served any more."""
 
 
-class JobRow(Protocol):
-    """Jobs that came together."""
+class _JobRow(Protocol):
+    """Jobs that came together: what the reactor needs of a `bgpy.serving.queue.JobRow`."""
 
     @property
     def jobs(self) -> deque[Any]:
@@ -56,7 +56,7 @@ class Jobs(Protocol):
     """The job that runs; between jobs, one that an exception left unanswered, else None."""
 
     @property
-    def row(self) -> JobRow | None:
+    def row(self) -> _JobRow | None:
         """Jobs that run before all others; the task thread sets each as `taken`."""
 
     def spill(self) -> None:
@@ -205,25 +205,30 @@ class Reactor:
     ) -> None:
         """Poll, and run what that brings, in turns; a call of Python's is too dear for each step.
 
-        Where nothing waits, one socket at a time is asked for, and told that it is `ALONE`: its
-        session may take the job that it has received. The system gives the sockets in turn.
+        Where no job waits, the poll is asked for one socket, which is told that it is `ALONE`: its
+        session may take the job that it has received. The poll gives the ready ones in turn.
         """
         role, sockets = self._role, self._sockets
         polling, wait, handlers = role.polling, sockets.wait, sockets.handlers
         changes, deadlines = self._agenda.changes, self._agenda.deadlines
-        jobs.spill()
-        left = jobs.taken is not None or sockets.at is not None  # by an exception
+        # What a row has left; or by an exception, a job without an answer, a handler that didn't
+        # return.
+        left_behind = True
         while True:
             job = None
             role.running = False
             if role.standby:
                 self._ask_back()
             with polling:
+                if left_behind:
+                    jobs.spill()
                 timeout = self._agenda.do(None) if changes or deadlines else None
                 # Asked only now: the standby may have met the wake of a job or a stop.
-                if jobs.count or self._interrupted or self._stopping or left:
-                    left = False
+                if jobs.count or self._interrupted or self._stopping or left_behind:
+                    left_behind = False
                     sockets.poll(0.0)
+                    if not (jobs.count or self._interrupted or self._stopping or jobs.taken):
+                        continue
                 else:
                     ready = wait(timeout, 1)
                     if not ready or ready[0][1] != READ:
@@ -252,6 +257,7 @@ class Reactor:
             elif self._interrupted:
                 self._hear_interrupt(interrupted)
             else:
+                left_behind = jobs.row is not None
                 self._run_jobs(jobs, run_job, run_taken)
 
     def _run_jobs(
@@ -261,7 +267,6 @@ class Reactor:
         until = monotonic() + POLL_AGAIN
         if jobs.row is not None:
             self._run_row(jobs, jobs.row.jobs, run_taken, until)
-            jobs.spill()
             return
         while not (self._stopping or self._interrupted):
             run_job()
@@ -269,7 +274,7 @@ class Reactor:
                 break
 
     def _run_row(
-        self, jobs: Jobs, row: deque[Any], run_taken: Callable[[Any], None], until: float
+        self, jobs: Jobs, waiting: deque[Any], run_taken: Callable[[Any], None], until: float
     ) -> None:
         """Run the jobs of a row until there are none, or it is time to poll.
 
@@ -277,7 +282,7 @@ class Reactor:
         thread that has the interpreter's lock sees it in neither place.
         """
         try:
-            for jobs.taken in iter(row.popleft, None):
+            for jobs.taken in iter(waiting.popleft, None):
                 run_taken(jobs.taken)
                 if self._stopping or self._interrupted or monotonic() >= until:
                     break

@@ -88,7 +88,7 @@ class Inflow(Generic[R]):
         self._receive_into = transport.sock.recv_into
 
     def read_alone(self) -> None:
-        """As `read`, where nothing else is ready and no job waits: on the task thread."""
+        """As `read`, on the task thread while no job waits: what comes may run next."""
         reader = self.reader
         if reader is None or not reader.idle:
             self.read()

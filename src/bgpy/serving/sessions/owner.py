@@ -15,13 +15,13 @@ S = TypeVar("S", contravariant=True)
 
 
 class ShortRoad(Protocol[S]):
-    """What queues small plain executes; see `bgpy.serving.road`."""
+    """What takes small plain executes; see `bgpy.serving.road`."""
 
     def take_alone(self, session: S, data: memoryview, size: int) -> bool:
         """Whether what was received is one of them, which runs next."""
 
     def take_row(self, session: S, data: memoryview, size: int, alone: bool) -> int:
-        """Queue those that stand at the front of what was received; how many bytes those were."""
+        """Take those that stand at the front of what was received; how many bytes those were."""
 
 
 class SessionOwner(Protocol[S]):
@@ -33,7 +33,7 @@ class SessionOwner(Protocol[S]):
 
     @property
     def road(self) -> ShortRoad[S]:
-        """What queues the small executes; see `bgpy.serving.road`."""
+        """What takes the small executes; see `bgpy.serving.road`."""
 
     def proved(self, session: S) -> None:
         """The client of `session` has proved the token."""
