@@ -647,6 +647,22 @@ def test_row_may_begin_again_when_what_was_in_its_way_is_gone() -> None:
     assert _names(queue.clear()) == ["a1"]
 
 
+def test_what_is_spilled_is_counted_as_what_was_pushed() -> None:
+    """In the server's memory, and by whoever asks about the client; until it has run."""
+    budget, same = Budget(2**20), Budget(2**20)
+    queue: JobQueue[Job] = JobQueue(100, 2**20, lambda owner: None, budget)
+    pushed: JobQueue[Job] = JobQueue(100, 2**20, lambda owner: None, same)
+    jobs = [_sized("a", 1, 100), _sized("a", 2, 30)]
+    assert queue.begin_row(Row(b"a"), jobs)
+    queue.spill()
+    pushed.push_row(jobs, b"a")
+    assert budget.queued == same.queued > 130
+    assert queue.size_of(b"a") == 130
+    assert queue.find(b"a", 2) is jobs[1]
+    assert queue.clear() == jobs
+    assert budget.queued == 0
+
+
 def _steps(function: Callable[[], object]) -> int:
     """How many lines of the server's own run in `function`."""
     lines = 0

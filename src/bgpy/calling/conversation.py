@@ -39,8 +39,8 @@ from bgpy.wire.messages import (
     stage_of,
 )
 
-Answer = Message | BgpyError | bytes | bytearray
-"""What a call ends in; bytes are the pickle of a small response, and nobody changes them."""
+Answer = Message | BgpyError | bytearray
+"""What a call ends in; a bytearray is the pickle of a small response, and nobody changes them."""
 
 _STAGES: dict[Stage, Progress] = {
     Stage.WITHDRAWN: "not started",

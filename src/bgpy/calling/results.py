@@ -61,7 +61,7 @@ def value_of(answer: Answer, received: str) -> Any:
     Raises what a `Failure` tells of, the `ServerGone` or `CallTimeout` that the call ended
     in, and `DecodeError` for a value that can't be rebuilt here.
     """
-    if isinstance(answer, (bytes, bytearray)):
+    if isinstance(answer, bytearray):
         return payload.decode_plain(answer, "response")
     if isinstance(answer, Reply):
         _, head, buffers, _, code, error = answer

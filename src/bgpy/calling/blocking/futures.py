@@ -56,7 +56,7 @@ behind by a thread that was interrupted there; it is held for microseconds."""
 Made = tuple[Any, BaseException | None]
 """A value, or what making it raised."""
 
-TAKEN: Answer = b""
+TAKEN: Answer = bytearray()
 """In the place of an answer whose value was made, and which is kept no longer."""
 
 
