@@ -39,8 +39,8 @@ def test_server_names_what_does_it(name: str, said: str) -> None:
 def test_other_attributes_are_missing_as_ever() -> None:
     """No advice is made up, and what Python looks for itself is not there."""
     server = _server()
-    with pytest.raises(AttributeError, match=r"^'Server' object has no attribute 'strat'$"):
-        server.strat  # noqa: B018
+    with pytest.raises(AttributeError, match=r"^'Server' object has no attribute 'begins'$"):
+        server.begins  # noqa: B018
     assert copy.copy(server).address == server.address
     assert pickle.loads(pickle.dumps(server)).address == server.address
 

@@ -564,7 +564,7 @@ def test_what_is_held_waits_too_where_memory_is_short() -> None:
 def test_queue_shows_who_is_held() -> None:
     """Also when it was counted anew."""
     queue = _queue()
-    held = queue.held
+    held = queue.held_lines
     queue.hold(b"a")
     queue.hold(b"b")
     queue.release(b"b")

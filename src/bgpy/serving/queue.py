@@ -87,7 +87,7 @@ class JobQueue(Generic[J]):
         self._torn = False
         self.count = 0
         """How many can run; the reactor reads it without the lock."""
-        self.held: Mapping[bytes, object] = self._lines.held_lines
+        self.held_lines: Mapping[bytes, object] = self._lines.held_lines
         """The lines that get no turns now, by owner."""
         self.taken: J | None = None
         """What `pop` took, until the worker sets this to None: when it is answered.

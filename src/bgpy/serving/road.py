@@ -68,7 +68,7 @@ class Road:
             or length > self._most
             or self._ending.begun
             or not self._engine.initialized
-            or self._jobs.held
+            or self._jobs.held_lines
         ):
             return False
         head = data[HEADER_SIZE:size].tobytes()
