@@ -20,6 +20,7 @@ from bgpy.calling.blocking.send_queue import GATHERED
 from bgpy.calling.blocking.shared import Unusable
 from bgpy.calling.blocking.shortcut import LONG, Shortcut
 from bgpy.calling.conversation import Answer
+from bgpy.config import ENV_ROAD
 from bgpy.errors import CallTimeout, ServerGone
 from bgpy.wire.messages import Cancel, Execute, Failure, Goodbye, Reason, Reply
 from bgpy.wire.small import SMALL_CALL
@@ -30,6 +31,12 @@ from tests.support.strikes import Struck, strike
 Ends = tuple[Channel, Far]
 
 LARGE = b"x" * SMALL_CALL
+
+
+@pytest.fixture(autouse=True)
+def _open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The roads are open, also where all else is tried without them."""
+    monkeypatch.delenv(ENV_ROAD, raising=False)
 
 
 @pytest.fixture
