@@ -29,7 +29,7 @@ def port(free_port: int) -> Iterator[int]:
     finally:
         handle.kill()
     left = {each.name for each in Path(folders.folder("127.0.0.1", free_port).path).iterdir()}
-    assert left == {"guard", "lock", "log"}
+    assert left == {"ended.json", "guard", "lock", "log"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
