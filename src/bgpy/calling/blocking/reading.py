@@ -311,6 +311,8 @@ class Reader:
                 self._link.end(self._conversation.ended)  # what an interrupted thread left of it
                 with self._lock:
                     self.turns.rest(under_way=False, at_once=True)
+                if self._link.closing:
+                    self._link.sock.close()  # as `Channel.close`, which found this thread reading
 
     def _take_over(self, turn: threading.Lock) -> None:
         while True:
