@@ -9,6 +9,7 @@ import pytest
 
 from bgpy.config import Limits
 from bgpy.serving.budget import Budget
+from bgpy.serving.io.agenda import Deadline
 from bgpy.serving.io.poller import READ
 from bgpy.serving.sessions.inflow import DIRECT_READS, Inflow
 from bgpy.serving.sessions.life import SessionState
@@ -71,9 +72,10 @@ class Bench:
     def receive_into(self, memory: memoryview) -> int | None:
         return self.recv_into(memory) if self.stream else None
 
-    def after(self, seconds: float, expired: Callable[[], None]) -> None:
+    def after(self, seconds: float, expired: Callable[[], None]) -> Deadline:
         assert seconds == LIMITS.message_timeout
         self.looks.append(expired)
+        return Deadline(expired)
 
     def send(self, message: Message) -> None:
         self.sent.append(message)

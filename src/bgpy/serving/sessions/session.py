@@ -65,6 +65,7 @@ class Session:
         "_handshake",
         "_inflow",
         "_outflow",
+        "_stall",
         "_transport",
         "_watch",
         "client_id",
@@ -93,6 +94,7 @@ class Session:
         self._transport = transport
         self._handshake: ServerHandshake | None = handshake  # while the session is PROVING
         self._deadline: Deadline | None = None  # of the state, if it has one
+        self._stall: Stall | None = None  # of its replies, once it has been clogged
         limits, reactor = context.limits, context.reactor
         self._watch = Watch(reactor, transport.sock, self._ready)
         self._inflow = Inflow(self, context, transport, self._watch)
@@ -259,9 +261,12 @@ class Session:
 
     def _wait_for_reader(self) -> None:
         """Drop the client if it takes nothing at all for long."""
-        outflow, context = self._outflow, self._context
-        taken = lambda: outflow.taken if outflow.unread.clogged else None  # noqa: E731
-        Stall(context.reactor, context.limits.stall_timeout, taken, self._stalled).watch()
+        if self._stall is None:
+            outflow, context = self._outflow, self._context
+            taken = lambda: outflow.taken if outflow.unread.clogged else None  # noqa: E731
+            seconds = context.limits.stall_timeout
+            self._stall = Stall(context.reactor, seconds, taken, self._stalled)
+        self._stall.watch()
 
     def _stalled(self) -> None:
         left, seconds = self._outflow.size, self._context.limits.stall_timeout
@@ -355,6 +360,8 @@ class Session:
         self._context.reactor.change(self._close)  # for what an exception leaves undone here
         self._move(SessionEvent.OVER)
         self._set_deadline(None)
+        if self._stall is not None:
+            self._stall.close()
         self._inflow.close()
         self._watch.close()
         self._transport.shut_down()
