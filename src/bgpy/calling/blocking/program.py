@@ -58,13 +58,13 @@ def _living() -> list[Member]:
 def _reset_in_child() -> None:
     """In a forked child: each begins anew, whatever another raises: the connections are the
     parent's."""
-    telling = Telling()
+    roll = RollCall()
     for member in _living():
-        telling.of(member.reset_in_child)
-    telling.raise_first()
+        roll.of(member.reset_in_child)
+    roll.raise_first()
 
 
-class Telling:
+class RollCall:
     """Tells one member after another, so that none is left out for what another raises."""
 
     def __init__(self) -> None:
@@ -97,17 +97,17 @@ def _end_all() -> None:
     """
     Program.ends = True
     members = _living()
-    telling = Telling()
+    roll = RollCall()
     for member in members:
-        telling.of(member.prepare_for_the_end)
-    leaving = [telling.of(member.say_goodbye, ENDED, telling.deadline) for member in members]
+        roll.of(member.prepare_for_the_end)
+    leaving = [roll.of(member.say_goodbye, ENDED, roll.deadline) for member in members]
     for channel in leaving:
         if channel is not None:
-            telling.of(channel.wait_closed, telling.deadline)
-            telling.of(channel.close, ENDED)
+            roll.of(channel.wait_closed, roll.deadline)
+            roll.of(channel.close, ENDED)
     for member in members:
-        telling.of(member.wait_for_others, telling.deadline)
-    telling.raise_first()
+        roll.of(member.wait_for_others, roll.deadline)
+    roll.raise_first()
 
 
 if hasattr(os, "register_at_fork"):
