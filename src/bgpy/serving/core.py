@@ -122,8 +122,10 @@ class ServerCore:
         self.handlers = requests.handlers
         """What acts on the messages of authenticated clients."""
         self.road = Road(parts.jobs, engine, parts.outbox, parts.ending, limits.max_message)
-        shared = memoryview(bytearray(RECEIVE_BUFFER))
-        self._context = SessionContext(self, limits, self._reactor, self._budget, shared)
+        shared = bytearray(RECEIVE_BUFFER)
+        self._context = SessionContext(
+            self, limits, self._reactor, self._budget, shared, memoryview(shared)
+        )
         self._has_exited = False
         self._dropped = 0  # how often something came from a session that lingers
         self._failure: BaseException | None = None

@@ -651,7 +651,13 @@ def _own_bytes(session: Session) -> int:
     """The size of all that a session holds, but for what it shares with others."""
     context = session._context
     server = (context, context.reactor, context.owner, context.limits, context.budget)
-    tables = (context.owner.handlers, context.shared, TO_CLIENT.encoders, TO_SERVER.decoders)
+    tables = (
+        context.owner.handlers,
+        context.shared,
+        context.view,
+        TO_CLIENT.encoders,
+        TO_SERVER.decoders,
+    )
     found: dict[int, object] = {id(each): each for each in (*server, *tables)}
     ahead, size = [session], 0
     while ahead:

@@ -26,7 +26,7 @@ from bgpy.codec.payload import within
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
 from bgpy.serving.io.agenda import Deadline
-from bgpy.serving.io.poller import ALONE, READ, STRUCK
+from bgpy.serving.io.poller import READ, STRUCK
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.sessions.inflow import Inflow
 from bgpy.serving.sessions.life import (
@@ -96,8 +96,9 @@ class Session:
         self._deadline: Deadline | None = None  # of the state, if it has one
         self._stall: Stall | None = None  # of its replies, once it has been clogged
         limits, reactor = context.limits, context.reactor
-        self._watch = Watch(reactor, transport.sock, self._ready)
-        self._inflow = Inflow(self, context, transport, self._watch)
+        self._watch = watch = Watch(reactor, transport.sock)
+        self._inflow = Inflow(self, context, transport, watch)
+        watch.ready = self._inflow.ready
         self._outflow = outflow = Outflow(transport, limits, context.budget, self._attend_soon)
         self._connection = Connection.server_side(handshake, limits, self._inflow.allocate, within)
         self.send_small = outflow.send_small
@@ -145,18 +146,7 @@ class Session:
 
     # Reading, on the thread that polls
 
-    def _ready(self, events: int) -> None:
-        try:
-            if events == ALONE and self.state is _OPEN:
-                self._inflow.read_alone()
-            elif events == READ and self.state is _OPEN:
-                self._inflow.read()
-            else:
-                self._ready_for(events)
-        except BaseException as error:
-            self._failed(error)
-
-    def _failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException) -> None:
         """What is done about that which reading, or what it brought, has raised."""
         if isinstance(error, (OSError, BgpyError)) and not is_strike(error):
             if isinstance(error, BgpyError):
@@ -175,14 +165,14 @@ class Session:
             if not isinstance(error, Exception):
                 raise
 
-    def _ready_for(self, events: int) -> None:
-        """As `_ready`, where there is more to do than to read."""
+    def ready_for(self, events: int) -> None:
+        """The socket is ready, and there may be more to do than to read."""
         if events == STRUCK:
             self._close()  # what was begun, and interrupted
             return
         self._attend()
         if self.state in LINGERS:
-            if drop(self._transport, self._context.shared):
+            if drop(self._transport, self._context.view):
                 self._close()
             else:
                 self._context.owner.dropped(self)
@@ -196,7 +186,7 @@ class Session:
 
     def shake_hands(self) -> None:
         """Receive a part of the handshake."""
-        shared, inflow = self._context.shared, self._inflow
+        shared, inflow = self._context.view, self._inflow
         count = inflow.receive_some(shared)
         if not count:
             return
