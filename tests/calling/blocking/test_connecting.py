@@ -21,7 +21,8 @@ from bgpy.calling.blocking import connecting, dialling
 from bgpy.calling.blocking.connecting import Target, connect
 from bgpy.errors import AuthenticationError, NotBgpy, NotRunning, StartupError, Unreachable
 from bgpy.state.tokens import FoundToken, Source
-from tests.support.connections import make_server
+from bgpy.wire.messages import Goodbye
+from tests.support.connections import TOKEN, make_server
 from tests.support.loop import LONG
 
 
@@ -69,7 +70,7 @@ def test_what_answers_is_told_by_what_it_speaks(
     assert (str(caught.value.advice).startswith(tunnel)) is (first == b"")
 
 
-ENDING = ["reset", "after a word", "tls", "unix"]
+ENDING = ["reset", "after a word", "with the welcome", "tls", "unix"]
 
 
 @pytest.mark.parametrize("has_met", [False, True])
@@ -78,8 +79,9 @@ def test_server_that_has_just_ended_is_not_taken_for_another_program(
     way: str, has_met: bool
 ) -> None:
     """It closes its port first, and then the connections that waited there."""
+    found = FoundToken(TOKEN, Source.ARGUMENT)
     with ending(way) as place, pytest.raises(NotRunning, match="nothing runs at"):
-        connect(Target(place, way == "tls" or None, lambda: None), os.urandom(16), LONG, has_met)
+        connect(Target(place, way == "tls" or None, lambda: found), os.urandom(16), LONG, has_met)
 
 
 @contextmanager
@@ -101,11 +103,19 @@ def ending(way: str) -> Iterator[Address]:
             sock, _ = listener.accept()
             with sock:
                 first = sock.recv(1)  # what comes behind it is left unread
-                if way == "after a word":
+                if way in ("after a word", "with the welcome"):
                     server = make_server()
                     server.receive(first + sock.recv(4096))
-                    sock.sendall(server.take_outgoing()[:20])
+                    hello = server.take_outgoing()
+                    if way == "after a word":
+                        sock.sendall(hello[:20])
+                    else:
+                        sock.sendall(hello)
+                        server.receive(sock.recv(4096))
                 listener.close()
+                if way == "with the welcome":
+                    goodbye = b"".join(map(bytes, server.send(Goodbye("it ends"))))
+                    sock.sendall(server.take_outgoing() + goodbye)
                 if way == "unix":
                     os.unlink(f"{folder}/s")
 

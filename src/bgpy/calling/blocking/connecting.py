@@ -197,7 +197,9 @@ def _shake_hands(
             if not count:
                 raise ConnectionResetError("the stream ended")
             heard = True
-            connection.receive(buffer[:count])
+            if connection.receive(buffer[:count]):
+                # Behind the welcome: no request has asked for anything else.
+                raise ConnectionResetError("the server said goodbye")
     except (BgpyError, OSError) as error:
         if is_strike(error):
             raise
