@@ -7,6 +7,7 @@ import functools
 import linecache
 import pickle
 import sys
+import threading
 import typing
 import weakref
 from io import BytesIO
@@ -43,6 +44,14 @@ def test_function_keeps_its_file_and_line() -> None:
     assert there.__code__.co_firstlineno == outer.__code__.co_firstlineno
     assert there().__code__ == outer().__code__
     assert there().__code__.co_filename == __file__
+
+
+def test_globals_of_classes_within_a_function_go_along() -> None:
+    """Their bodies look in the class first, and cloudpickle only for what functions look up."""
+    scope: dict[str, Any] = {"LIMIT": 5, "first": threading.Lock(), "__name__": "elsewhere"}
+    text = "def f():\n class Made:\n  first = LIMIT\n  second = first\n return Made.second"
+    exec(compile(text, "<command>", "exec"), scope)
+    assert _there(scope["f"])() == 5
 
 
 def test_lines_are_not_sent_where_there_are_none() -> None:

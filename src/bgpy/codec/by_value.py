@@ -25,6 +25,7 @@ from weakref import WeakKeyDictionary
 
 from bgpy.codec import arrival, class_numbers, lines
 from bgpy.codec.arrival import MAINS
+from bgpy.codec.global_names import names_in
 from bgpy.codec.identities import Identities
 from bgpy.codec.lines import Told, known_of, lines_of
 from bgpy.late import once
@@ -118,6 +119,7 @@ class _ByValue:
         if reduced is NotImplemented:
             return reduced
         make, args, state, _, _, _ = reduced
+        _add_names(function, state[1]["__globals__"])
         name, others = self._names(function)
         if self._script is None and name is None and not others:
             return reduced
@@ -183,6 +185,17 @@ def pickler() -> Callable[..., _ByValue]:
         )
 
     return ByValue
+
+
+def _add_names(function: FunctionType, known: dict[str, Any]) -> None:
+    """Add what only bodies of classes within a function look up to its globals that are `known`.
+
+    cloudpickle doesn't look there.
+    """
+    scope = function.__globals__
+    for name in names_in(function.__code__):
+        if name not in known and name in scope:
+            known[name] = scope[name]
 
 
 def _names_in(main: dict[str, Any], obj: Any, known: set[int]) -> tuple[str | None, dict[str, Any]]:
