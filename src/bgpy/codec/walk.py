@@ -190,7 +190,7 @@ class Walk:
         fields = _fields(kind)
         held = {
             name: self.value(each, depth) if name in fields else self._code_held(each, depth)
-            for name, each in _held_by(value)
+            for name, each in held_by(value)
         }
         is_told = kind.__module__ in _TOLD_BY_CODE
         if not is_told and (not fields or held.keys() - fields.keys()):
@@ -290,6 +290,20 @@ def held_in(cell: CellType) -> Any:
         return cell
 
 
+def held_by(value: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes of an object that are in itself, by name, not those of classes in C."""
+    for kind in type(value).__mro__:
+        for name, place in list(vars(kind).items()):
+            if type(place) is MemberDescriptorType and "__slots__" in vars(kind):
+                held = _taken_from(place, value)
+                if held is not place:
+                    yield name, held
+            elif name == "__dict__" and type(place) is GetSetDescriptorType:
+                for each, held in list(place.__get__(value).items()):
+                    if type(each) is str:
+                        yield each, held
+
+
 def is_one_of(kind: type, kinds: Iterable[type]) -> bool:
     """Whether `kind` is among `kinds`; `in` would ask what its metaclass compares as equal."""
     return any(kind is each for each in kinds)
@@ -330,7 +344,7 @@ def _within(value: Any) -> list[Any]:
             items = list(kind.__iter__(value))
             return [*items, *dict.values(value)] if kind is dict else items
     fields = _fields(type(value))
-    return [each for name, each in _held_by(value) if name in fields] if fields else []
+    return [each for name, each in held_by(value) if name in fields] if fields else []
 
 
 def _is_large(value: Any) -> bool:
@@ -357,20 +371,6 @@ def _fields(kind: type) -> dict[str, Any]:
         if type(found) is dict:
             return found
     return {}
-
-
-def _held_by(value: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of an object that are in itself, by name."""
-    for kind in type(value).__mro__:
-        for name, place in list(vars(kind).items()):
-            if type(place) is MemberDescriptorType:
-                held = _taken_from(place, value)
-                if held is not place:
-                    yield name, held
-            elif name == "__dict__" and type(place) is GetSetDescriptorType:
-                for each, held in list(place.__get__(value).items()):
-                    if type(each) is str:
-                        yield each, held
 
 
 def _taken_from(place: MemberDescriptorType, value: Any) -> Any:
