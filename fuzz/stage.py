@@ -209,5 +209,5 @@ def hear(session: Session, pipe: Pipe, pieces: Sequence[bytes], ends: bool = Tru
 
 def _turn(session: Session) -> None:
     """One turn of a reactor in which the socket can be read."""
-    session._ready(1)
+    session._inflow.ready(1)
     cast(StillReactor, session._context.reactor).poll()

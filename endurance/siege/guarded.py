@@ -8,6 +8,7 @@ from typing import Any
 
 from bgpy import respond
 from bgpy.codec import payload
+from bgpy.engines import inline
 
 COUNTS = {"loads": 0, "bytes": 0, "classes": 0}
 _loads = pickle.loads
@@ -25,8 +26,8 @@ def _hook(event: str, args: Any) -> None:
         COUNTS["classes"] += 1
 
 
-# The codec has a name of its own for it, so that a call looks it up once.
-pickle.loads = payload._loads = _counted
+# The codec and the engine have names of their own for it, so that a call looks it up once.
+pickle.loads = payload.loads = inline.loads = _counted
 sys.addaudithook(_hook)
 
 

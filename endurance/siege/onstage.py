@@ -46,7 +46,7 @@ def play(data: Iterable[bytes], count: int) -> Play:
         failures += record.exc_info is not None
         return False
 
-    pickle.loads = payload._loads = counted
+    pickle.loads = payload.loads = counted
     log.addFilter(watch)
     log.setLevel(logging.WARNING)
     try:
@@ -60,7 +60,7 @@ def play(data: Iterable[bytes], count: int) -> Play:
             if done >= count:
                 break
     finally:
-        pickle.loads = payload._loads = loads
+        pickle.loads = payload.loads = loads
         log.removeFilter(watch)
         log.setLevel(level)
     return Play(done, unpickled, slowest, failures, process.memory_info().rss - start)

@@ -15,7 +15,7 @@ from bgpy.calling.conversation import (
     Known,
     timed_out,
 )
-from bgpy.errors import CallTimeout, Progress, ServerGone, ServerRestarted
+from bgpy.errors import BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
 from bgpy.wire.messages import (
     Failure,
     Goodbye,
@@ -435,6 +435,31 @@ def test_call_that_is_refused_has_its_error_from_the_first_look_on(
     monkeypatch.setattr(conversation, "_refused", look)
     conversation.received(Failure(call.request, Reason.NOT_STARTED, text="it ends"))
     assert seen == [None]
+
+
+class Watched(Call):
+    """A call whose answer is looked at as soon as it is there."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "answer":
+            assert isinstance(value, BgpyError)
+            self.seen = str(value), value.progress, value.address, value.pid, value.advice
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_call_whose_time_is_over_has_all_of_its_error_from_the_first_look_on(stage: Stage) -> None:
+    """What to do about it too, and whose process it is."""
+    conversation = Conversation(server=Known(address="here:5", pid=77), pid=77)
+    call = Watched()
+    call.left = True
+    conversation.begin(call, 1)
+    conversation.ask(call, 2)
+    conversation.received(Status(2, stage_text(stage)))
+    error = call.answer
+    assert isinstance(error, CallTimeout)
+    assert call.seen == (str(error), error.progress, error.address, error.pid, error.advice)
+    assert (error.pid is None) is (stage not in (Stage.RUNNING, Stage.ENDING))
 
 
 def test_call_that_an_ending_server_refuses_is_told_what_ends_it_at_once() -> None:

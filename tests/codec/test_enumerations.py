@@ -97,36 +97,11 @@ assert Own.ONE.value == 1
 assert [each.name for each in Made] == ["ONE", "TWO"]
 """
 
-NAMES = [
-    "Planet",
-    "Way",
-    "Permission",
-    "Coin",
-    "Pair",
-    "Period",
-    "Kept",
-    "Operation",
-    "Named",
-    "Lists",
-    "Own",
-    "Made",
-]
-MEMBERS = [
-    "Planet.EARTH",
-    "Way.QUICK",
-    "Permission.BOTH",
-    "Permission.NONE",
-    "Permission(7-1)",
-    "Coin.PENNY",
-    "Pair.ONE",
-    "Period.DAY",
-    "Operation.ADD",
-    "Named.FIRST",
-    "Lists.ONE",
-    "Own.ONE",
-    "Made.TWO",
-    "Kept(9)",
-]
+NAMES = ["Planet", "Way", "Permission", "Coin", "Pair", "Period", "Kept", "Operation", "Named"]
+NAMES += ["Lists", "Own", "Made"]
+MEMBERS = ["Planet.EARTH", "Way.QUICK", "Permission.BOTH", "Permission.NONE", "Permission(7-1)"]
+MEMBERS += ["Coin.PENNY", "Pair.ONE", "Period.DAY", "Operation.ADD", "Named.FIRST", "Lists.ONE"]
+MEMBERS += ["Own.ONE", "Made.TWO", "Kept(9)"]
 
 
 def _packed(obj: Any) -> bytes:

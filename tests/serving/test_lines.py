@@ -10,9 +10,9 @@ from bgpy.serving.budget import Budget
 from bgpy.serving.job import Job
 from bgpy.serving.lines import JOB, Lines
 from bgpy.serving.outbox import Outbox
-from bgpy.serving.small import SmallJob
 from bgpy.tasks.lifecycle import EXEC, INIT
 from bgpy.wire.messages import Execute, Init, Message
+from tests.support.outlets import small_job
 
 
 class Asker:
@@ -37,7 +37,7 @@ class Asker:
 
 
 def _job(owner: str, request: int, size: int = 10) -> Job:
-    job = SmallJob(Outbox(lambda action: None), Asker(owner.encode()), request, bytes(size), None)
+    job = small_job(Outbox(lambda action: None), Asker(owner.encode()), request, bytes(size))
     job.size = size
     return job
 

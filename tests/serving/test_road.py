@@ -83,14 +83,14 @@ class Bench:
     def feed(self, data: bytes, alone: bool = False) -> int:
         """How many bytes the road takes of `data`, and the memory is another's after."""
         memory = bytearray(data) + bytearray(16)
-        used = self.road.take_row(self.peer, memoryview(memory), len(data), alone)
+        used = self.road.take_row(self.peer, memory, len(data), alone)
         memory[:] = bytes(len(memory))
         return used
 
     def feed_alone(self, data: bytes) -> SmallJob | None:
         """The job that is taken where `data` come alone; the memory is another's after."""
         memory = bytearray(data) + bytearray(16)
-        taken = self.road.take_alone(self.peer, memoryview(memory), len(data))
+        taken = self.road.take_alone(self.peer, memory, len(data))
         memory[:] = bytes(len(memory))
         job, self.jobs.taken = self.jobs.taken, None
         assert job is None or isinstance(job, SmallJob)

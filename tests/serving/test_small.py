@@ -18,6 +18,7 @@ from bgpy.tasks.lifecycle import EXEC
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.small import unpack_start
 from tests.support.loop import LONG
+from tests.support.outlets import small_job
 from tests.support.strikes import Struck, strike
 
 
@@ -59,7 +60,7 @@ class Bench:
         assert self.queue.begin_row(self.row, self.jobs)
 
     def _job(self, request: int) -> SmallJob:
-        job = SmallJob(self.outbox, cast(Peer, self.asker), request, b"head", self.row)
+        job = small_job(self.outbox, cast(Peer, self.asker), request, b"head", self.row)
         job.size = 4
         return job
 

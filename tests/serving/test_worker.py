@@ -22,7 +22,6 @@ from bgpy.serving.ending import Ending, EndingState
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
-from bgpy.serving.small import SmallJob
 from bgpy.serving.worker import Worker
 from bgpy.tasks.client_socket import ClientSocket, Deferred
 from bgpy.tasks.current import TaskThread
@@ -42,7 +41,7 @@ from bgpy.wire.messages import (
     Reply,
 )
 from bgpy.wire.small import REPLY, unpack_start
-from tests.support.outlets import Outlet, through
+from tests.support.outlets import Outlet, small_job, through
 from tests.support.packed import encode, encode_tasks
 from tests.support.strikes import Struck, strike
 
@@ -155,7 +154,7 @@ class Bench:
     def executes(self, peer: Peer, request: int, head: bytes) -> Job:
         """The job of an execute whose client waits."""
         if self.small:
-            return SmallJob(self.outbox, peer, request, head, None)
+            return small_job(self.outbox, peer, request, head)
         return Job(Kind.EXEC, peer, Execute(request, head, wait=True), True)
 
     def exit(self, wait: bool) -> Peer:

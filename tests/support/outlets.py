@@ -6,8 +6,8 @@ import threading
 from typing import Any, cast
 
 from bgpy.serving.job import Peer
-from bgpy.serving.small import SmallJob
-from bgpy.tasks.client_socket import ClientSocket
+from bgpy.serving.small import SmallJob, SmallRow
+from bgpy.tasks.client_socket import ClientSocket, SmallOutlet
 
 
 class Outlet:
@@ -45,6 +45,18 @@ def through(outlet: Outlet, waits: bool = True, call: Any = 1) -> ClientSocket:
     return ClientSocket(outlet, call, waits)
 
 
+def small_job(
+    outlet: SmallOutlet, peer: Peer, request: int, head: bytes, row: SmallRow | None = None
+) -> SmallJob:
+    """A small call as the road makes it."""
+    job = SmallJob()
+    job.outlet, job.peer, job.request, job.row = outlet, peer, request, row
+    job.head = bytearray(head)
+    job.more = job.started = job.answered = False
+    job.deferred = None
+    return job
+
+
 def small(outlet: Outlet) -> ClientSocket:
     """A small call, which is its own client socket, and whose answers go to `outlet`."""
-    return SmallJob(outlet, cast(Peer, None), 1, b"", None)
+    return small_job(outlet, cast(Peer, None), 1, b"")

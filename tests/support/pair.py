@@ -53,10 +53,10 @@ class SessionOwner:
         self.messages.append(message)
         self.came.release()
 
-    def take_row(self, session: Session, data: memoryview, size: int, alone: bool) -> int:
+    def take_row(self, session: Session, data: bytearray, size: int, alone: bool) -> int:
         return 0
 
-    def take_alone(self, session: Session, data: memoryview, size: int) -> bool:
+    def take_alone(self, session: Session, data: bytearray, size: int) -> bool:
         return False
 
     @property
@@ -102,13 +102,15 @@ class Pair(Peer):
         self.transport = transport(ours)
         self.service = SessionOwner()
         self.budget = Budget(int(limits.get("max_memory", LIMITS.max_memory)))
+        shared = bytearray(2**16)
         handshake = ServerHandshake(SERVER_ID, secrets.token_bytes(32), KEY, TERMS, WELCOME)
         context: SessionContext[Session] = SessionContext(
             self.service,
             Limits(**asdict(LIMITS) | limits),
             loop.reactor,
             self.budget,
-            memoryview(bytearray(2**16)),
+            shared,
+            memoryview(shared),
         )
         self.session = Session(self.transport, "the peer", handshake, context)
         loop.on_poller(self.session.open)

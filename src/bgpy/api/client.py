@@ -17,7 +17,7 @@ from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.results import about, executed, value_of
 from bgpy.codec import fingerprint, functions, modules, payload
-from bgpy.codec.payload import decode_plain, pack
+from bgpy.codec.payload import loads, pack, rebuild
 from bgpy.codec.tracebacks import tidy
 from bgpy.config import LOG_LEVEL, checked_seconds
 from bgpy.memory import Encoded
@@ -208,7 +208,10 @@ class Client:
             else:
                 answer = self._caller.call(packed, seconds, self._left(packed, seconds))
             if answer.__class__ is bytearray:
-                return decode_plain(answer, "response")
+                try:
+                    return loads(answer)
+                except Exception as error:
+                    return rebuild(error, bytes(answer), (), "response")
             return value_of(answer, "EXEC")
         except BaseException as error:
             self._tell(error)

@@ -36,7 +36,7 @@ Its frames end at 64 KiB and what it is at then (PEP 3154); larger data goes by 
 KEPT_PICKLER = 2**12
 """Bytes: a pickler that made more is not used again, since its memo keeps the size it had."""
 
-_loads = pickle.loads  # bound once: it is on the way of every call
+loads = pickle.loads  # bound once: it is on the way of every call, and `rebuild` where it fails
 
 KeepIn = Callable[[pickle.PickleBuffer], bool]
 """Whether a buffer travels inside the pickle."""
@@ -140,23 +140,26 @@ def decode(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool, wh
     if code:
         head = _without_version(head, what)
     try:
-        return _loads(head, buffers=buffers) if buffers else _loads(head)
+        return loads(head, buffers=buffers) if buffers else loads(head)
     except Exception as error:
-        return _loads_renamed(error, head, buffers, what)
+        return rebuild(error, head, buffers, what)
 
 
 def decode_plain(head: bytes | bytearray, what: str) -> Any:
     """As `decode`, of one piece without buffers and code."""
     try:
-        return _loads(head)
+        return loads(head)
     except Exception as error:
-        return _loads_renamed(error, bytes(head), (), what)
+        return rebuild(error, bytes(head), (), what)
 
 
-def _loads_renamed(
+def rebuild(
     error: Exception, head: bytes | memoryview, buffers: Sequence[memoryview], what: str
 ) -> Any:
-    """Rebuild what has failed with `error` by other names or in more memory, or say why not."""
+    """Rebuild by other names, or in more memory, what `loads` has failed at with `error`.
+
+    Raises what `decode` raises.
+    """
     more = isinstance(error, MemoryError) and reserve.give_back()  # first: the rest needs some
     if isinstance(error, BgpyError) or is_strike_amid(error):
         raise error

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from bgpy.codec import fingerprint, functions, modules
-from bgpy.codec.payload import decode, decode_plain
+from bgpy.codec.payload import decode, loads, rebuild
 from bgpy.errors import DecodeError
 from bgpy.memory import Payload
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import Finished
-from bgpy.tasks.interrupts import call_user
+from bgpy.tasks.interrupts import call_loads, call_user
 from bgpy.tasks.lifecycle import INIT, Kind, Outcome, Result, Tasks
 from bgpy.tasks.signatures import Functions, check
 
@@ -66,10 +66,13 @@ class InlineEngine:
             if kind is INIT:
                 self.initialized = self._tasks.initialized
 
-    def run_small(self, head: bytes, client_socket: ClientSocket) -> Outcome:
+    def run_small(self, head: bytearray, client_socket: ClientSocket) -> Outcome:
         """As `run` of an execute with a small payload, in fewer steps."""
         try:
-            args = call_user(decode_plain, head, "args")
+            try:
+                args = call_loads(loads, head)
+            except Exception as error:
+                args = call_user(rebuild, error, bytes(head), (), "args")
             if args.__class__ is dict:
                 args["await_response"] = True
             else:

@@ -121,7 +121,8 @@ class Kept:
     def put_back(self) -> None:
         """Restore what the last task may have changed, and write out what it has begun to print."""
         try:
-            sys.__stdout__.flush()  # type: ignore[union-attr]
+            flush = sys.__stdout__.flush  # type: ignore[union-attr]
+            flush()
         except (AttributeError, OSError, ValueError) as error:
             # There is none, no room for it, or a task has closed it.
             if is_strike_amid(error):

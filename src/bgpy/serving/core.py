@@ -121,8 +121,10 @@ class ServerCore:
         self.handlers = requests.handlers
         """What acts on the messages of authenticated clients."""
         self.road = Road(parts.jobs, engine, parts.outbox, parts.ending, limits.max_message)
-        shared = memoryview(bytearray(RECEIVE_BUFFER))
-        self._context = SessionContext(self, limits, self._reactor, self._budget, shared)
+        shared = bytearray(RECEIVE_BUFFER)
+        self._context = SessionContext(
+            self, limits, self._reactor, self._budget, shared, memoryview(shared)
+        )
         self._failure: BaseException | None = None
         self.start_failure = ""
         """What the init file, or its `init_task`, raised, in words; empty if nothing."""

@@ -159,7 +159,8 @@ class Outbox:
         reply = pack_start(REPLY, len(packed), call.request) + packed
         row = call.row
         if row is None:
-            call.peer.send_small(reply, call.more)
+            send_small = call.peer.send_small  # methods that are attributes are called slowly
+            send_small(reply, call.more)
             return
         row.replies.append(reply)
         if not row.jobs or len(row.replies) >= MOST_REPLIES:

@@ -56,7 +56,7 @@ class Road:
         self._ending = ending
         self._most = SMALL_CALL if short_roads() and max_message >= LONGEST_SMALL else -1
 
-    def take_alone(self, peer: Peer, data: memoryview, size: int) -> bool:
+    def take_alone(self, peer: Peer, data: bytearray, size: int) -> bool:
         """Take the one small execute that `size` bytes of `data` are; whether they are one.
 
         Called by the task thread while it polls and no job waits.
@@ -71,11 +71,15 @@ class Road:
             or self._jobs.held_lines
         ):
             return False
-        head = data[HEADER_SIZE:size].tobytes()
-        self._jobs.taken = SmallJob(self._outbox, peer, request, head, None)
+        job = SmallJob()
+        job.outlet, job.peer, job.request = self._outbox, peer, request
+        job.head = data[HEADER_SIZE:size]
+        job.row = job.deferred = None
+        job.more = job.started = job.answered = False
+        self._jobs.taken = job
         return True
 
-    def take_row(self, peer: Peer, data: memoryview, size: int, alone: bool) -> int:
+    def take_row(self, peer: Peer, data: bytearray, size: int, alone: bool) -> int:
         """Take the small executes at the front of `size` bytes of `data`; how many bytes they are.
 
         They run as a row if they are all that came, and are read `alone`: by the task thread, while
@@ -91,8 +95,11 @@ class Road:
             after = end + HEADER_SIZE + length
             if start != EXECUTE or after > size or length > most:
                 break
-            head = data[end + HEADER_SIZE : after].tobytes()
-            job = SmallJob(outbox, peer, request, head, row)
+            job = SmallJob()
+            job.outlet, job.peer, job.request, job.row = outbox, peer, request, row
+            job.head = data[end + HEADER_SIZE : after]
+            job.deferred = None
+            job.more = job.started = job.answered = False
             job.size = length
             jobs.append(job)
             end = after

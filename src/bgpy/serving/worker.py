@@ -96,7 +96,7 @@ class Worker:
             self._strike = error
             self._struck(error)
         else:
-            if job.__class__ is SmallJob:
+            if isinstance(job, SmallJob):
                 self.run_small(job)
             else:
                 self.run(job)
@@ -107,11 +107,12 @@ class Worker:
             thread = self.thread
             thread.call = job
             job.started = True
-            outcome = self._run_small(job.head, job)
+            run, ran = self._run_small, self._ran  # methods that are attributes are called slowly
+            outcome = run(job.head, job)
             if self.in_child:
                 leave_child(None if outcome is None else outcome.error)
             thread.call = None
-            self._ran()
+            ran()
             if outcome is not DONE or not job.answered:
                 outcome = self._tell_end(job, job, outcome)
             self._jobs.taken = None

@@ -217,11 +217,15 @@ class ClientSocket:
 class OwnClientSocket(ClientSocket):
     """A call that is its own client socket: one object where each step counts.
 
-    Its caller waits for a response. The subclass sets what `ClientSocket` is made with.
+    Its caller waits for a response. Whoever makes one sets `outlet`, `answered` and `deferred`.
     """
 
     waits = True
-    _outlet: SmallOutlet
+    outlet: SmallOutlet
+
+    @property
+    def _outlet(self) -> SmallOutlet:  # type: ignore[override]
+        return self.outlet
 
     @property
     def _call(self) -> Any:
@@ -234,7 +238,7 @@ class OwnClientSocket(ClientSocket):
             return
         try:
             self.answered = True
-            self._outlet.reply_small(self, response)
+            self.outlet.reply_small(self, response)
         except BaseException:
             self.answered = False
             raise

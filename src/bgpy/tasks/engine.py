@@ -49,7 +49,7 @@ class Engine(Protocol):
         task is the last call, and comes when all others have finished.
         """
 
-    def run_small(self, head: bytes, client_socket: ClientSocket) -> Outcome | None:
+    def run_small(self, head: bytearray, client_socket: ClientSocket) -> Outcome | None:
         """As `run` of an execute whose payload is the plain pickle `head`; there are tasks."""
 
     def close(self) -> None:

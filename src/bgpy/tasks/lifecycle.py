@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from bgpy.errors import EncodeError, MessageTooLarge, NotInitialized
 from bgpy.tasks.client_socket import ClientSocket
-from bgpy.tasks.interrupts import call_user
+from bgpy.tasks.interrupts import BORDERS, call_task, call_user
 from bgpy.tasks.signatures import Functions, takes_client_socket, wrong_result
 
 
@@ -117,7 +117,7 @@ class Tasks:
         if functions is None:
             return Outcome(Result.WITHOUT_TASKS, NotInitialized(NO_TASKS))
         try:
-            state = call_user(functions.exec_task, client_socket, self._state, args)
+            state = call_task(functions.exec_task, client_socket, self._state, args)
             if state is None:
                 return DONE
             if state is not self._state:
@@ -150,10 +150,10 @@ def _raised(error: BaseException, result: Result = Result.RAISED) -> Outcome:
 
 
 def _below_bgpy(traceback: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that is the user's: what lies below `call_user`."""
+    """The part of a traceback that is the user's: what lies below one of `BORDERS`."""
     frame = traceback
     while frame is not None:
-        if frame.tb_frame.f_code is call_user.__code__:
+        if frame.tb_frame.f_code in BORDERS:
             return frame.tb_next
         frame = frame.tb_next
     return traceback

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from time import monotonic
+from typing import cast
 
 import pytest
 
@@ -54,6 +55,78 @@ def test_members_say_goodbye_at_the_end_while_they_live() -> None:
     program._end_all()
     assert member.told == ["prepare", "the program has ended", "wait"]
     assert told == []
+
+
+class Fails(Member):
+    """A client that fails at one of the steps."""
+
+    def __init__(self, at: str, error: BaseException) -> None:
+        super().__init__()
+        self.at = at
+        self.error = error
+
+    def _fail(self, step: str) -> None:
+        if step == self.at:
+            raise self.error
+
+    def say_goodbye(self, reason: str, deadline: float) -> Channel | None:
+        self._fail("goodbye")
+        return cast(Channel, self)
+
+    def wait_closed(self, deadline: float) -> None:
+        self._fail("closed")
+
+    def close(self, reason: str) -> None:
+        self._fail("close")
+
+    def prepare_for_the_end(self) -> None:
+        self._fail("prepare")
+
+    def wait_for_others(self, deadline: float) -> None:
+        self._fail("wait")
+
+    def reset_in_child(self) -> None:
+        self._fail("reset")
+
+
+@pytest.mark.parametrize("step", ["prepare", "goodbye", "closed", "close", "wait"])
+def test_members_say_goodbye_though_others_fail(step: str) -> None:
+    """What one raises is raised when all have been told: the first of it."""
+    first, member, last = Fails(step, MemoryError("1")), Member(), Fails(step, MemoryError("2"))
+    for each in (first, member, last):
+        program.join(each)
+    with pytest.raises(MemoryError):
+        program._end_all()
+    assert member.told == ["prepare", "the program has ended", "wait"]
+
+
+def test_members_are_not_waited_for_when_one_wait_is_interrupted() -> None:
+    """Ctrl-C means that the program is to end; goodbyes are said all the same."""
+    deadlines: list[float] = []
+
+    class Waits(Fails):
+        def wait_closed(self, deadline: float) -> None:
+            deadlines.append(deadline - monotonic())
+            super().wait_closed(deadline)
+
+    members = [Waits("closed", KeyboardInterrupt()) for _ in range(3)]
+    for each in members:
+        program.join(each)
+    with pytest.raises(KeyboardInterrupt):
+        program._end_all()
+    first, *others = deadlines
+    assert first > 0 >= max(others)
+    assert len(others) == 2
+
+
+def test_members_begin_anew_in_a_child_though_others_fail() -> None:
+    """One that is left out would use the connection of the parent."""
+    failing, member = [Fails("reset", MemoryError()) for _ in range(4)], Member()
+    for each in (*failing[:2], member, *failing[2:]):
+        program.join(each)
+    with pytest.raises(MemoryError):
+        program._reset_in_child()
+    assert member.told == ["reset"]
 
 
 def test_members_are_told_while_others_join_and_leave() -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from bgpy.config import Limits
+from bgpy.serving.io.agenda import Deadline
 from bgpy.serving.io.listener import Arrival, Listener, TurnedAway
 from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.sessions import acceptor as acceptor_module
@@ -36,6 +37,7 @@ class Door:
         self.sock = sock
         self.watched: Callable[[int], None] | None = None
         self.timers: list[Callable[[], None]] = []
+        self.deadlines: list[Deadline] = []
         self.arrives: BaseException | None = None
         self.fails: BaseException | None = None
         self.strikes = False
@@ -79,8 +81,10 @@ class Door:
     def unregister(self, sock: socket.socket) -> None:
         self.watched = None
 
-    def after(self, seconds: float, expired: Callable[[], None]) -> None:
+    def after(self, seconds: float, expired: Callable[[], None]) -> Deadline:
         self.timers.append(expired)
+        self.deadlines.append(Deadline(expired))
+        return self.deadlines[-1]
 
     # What a test does
 
@@ -191,6 +195,18 @@ def test_door_is_opened_again_when_its_time_is_over(at: Open) -> None:
     again()
     door.knock()
     assert door.registered == 2
+
+
+def test_door_has_one_timer_however_often_it_was_closed(at: Open) -> None:
+    """Clients that come and go while it is full would make one each, and each the next one."""
+    door = at(max_connections=1)
+    for _ in range(5):
+        guest = door.knock_and_prove(b"client")
+        door.knock()  # there is no room
+        guest.drop("left")
+    assert [each.expired is None for each in door.deadlines] == [True] * 4 + [False]
+    door.acceptor.close()
+    assert door.deadlines[-1].expired is None
 
 
 def test_stranger_makes_room_when_descriptors_are_short(

@@ -9,7 +9,8 @@ import pytest
 
 from bgpy.config import Limits
 from bgpy.serving.budget import Budget
-from bgpy.serving.io.poller import READ
+from bgpy.serving.io.agenda import Deadline
+from bgpy.serving.io.poller import ALONE, READ, STRUCK, WRITE
 from bgpy.serving.sessions.inflow import DIRECT_READS, Inflow
 from bgpy.serving.sessions.life import SessionState
 from bgpy.serving.sessions.owner import SessionContext
@@ -41,7 +42,8 @@ class Bench:
         self.sock = self
         self.budget = Budget(2**25)
         me: Any = self
-        context = SessionContext(me, LIMITS, me, self.budget, memoryview(bytearray(2**16)))
+        shared = bytearray(2**16)
+        context = SessionContext(me, LIMITS, me, self.budget, shared, memoryview(shared))
         self.inflow: Inflow[Any] = Inflow(me, context, me, me)
         self.reader = FrameReader(LIMITS, self.inflow.allocate, TO_SERVER.decoders)
         self.inflow.reader = self.reader
@@ -55,10 +57,10 @@ class Bench:
         """The short one."""
         return self
 
-    def take_row(self, session: object, data: memoryview, size: int, alone: bool) -> int:
+    def take_row(self, session: object, data: bytearray, size: int, alone: bool) -> int:
         return min(self.taken, size)
 
-    def take_alone(self, session: object, data: memoryview, size: int) -> bool:
+    def take_alone(self, session: object, data: bytearray, size: int) -> bool:
         return 0 < size <= self.taken
 
     def recv_into(self, memory: memoryview) -> int:
@@ -71,9 +73,10 @@ class Bench:
     def receive_into(self, memory: memoryview) -> int | None:
         return self.recv_into(memory) if self.stream else None
 
-    def after(self, seconds: float, expired: Callable[[], None]) -> None:
+    def after(self, seconds: float, expired: Callable[[], None]) -> Deadline:
         assert seconds == LIMITS.message_timeout
         self.looks.append(expired)
+        return Deadline(expired)
 
     def send(self, message: Message) -> None:
         self.sent.append(message)
@@ -83,6 +86,12 @@ class Bench:
 
     def ended(self) -> None:
         self.log.append("ended")
+
+    def ready_for(self, events: int) -> None:
+        self.log.append(f"ready for {events}")
+
+    def failed(self, error: BaseException) -> None:
+        self.log.append(f"failed: {error}")
 
     def drop(self, outcome: str) -> None:
         self.log.append(outcome)
@@ -127,34 +136,67 @@ def test_what_the_short_road_has_taken_is_not_acted_on_again(bench: Bench) -> No
 def test_session_that_is_ready_alone_is_read_like_any_other(bench: Bench) -> None:
     """But for the one message that the short road takes at once."""
     bench.feed(Ping(1), Ping(2))
-    bench.inflow.read_alone()
+    bench.inflow.ready(ALONE)
     assert bench.came == [Ping(1), Ping(2)]
     bench.feed(Ping(3))
     bench.taken = 16
-    bench.inflow.read_alone()
+    bench.inflow.ready(ALONE)
     assert len(bench.came) == 2
     bench.inflow.reader = None
-    bench.inflow.read_alone()
+    bench.inflow.ready(ALONE)
     assert bench.log == ["handshake"]
+
+
+@pytest.mark.parametrize("events", [STRUCK, WRITE, READ | WRITE])
+def test_more_than_reading_is_the_session_s(bench: Bench, events: int) -> None:
+    """It knows what else there is to do."""
+    bench.feed(Ping(1))
+    bench.inflow.ready(events)
+    assert (bench.log, bench.receives) == ([f"ready for {events}"], 0)
+
+
+@pytest.mark.parametrize("events", [ALONE, READ])
+@pytest.mark.parametrize("state", sorted(set(SessionState) - {SessionState.OPEN}, key=str))
+def test_session_that_is_not_open_sees_to_itself(
+    bench: Bench, events: int, state: SessionState
+) -> None:
+    """What comes may be dropped, or is of the handshake."""
+    bench.state = state
+    bench.inflow.ready(events)
+    assert (bench.log, bench.receives) == ([f"ready for {events}"], 0)
+
+
+@pytest.mark.parametrize("events", [ALONE, READ])
+def test_session_hears_what_reading_has_raised(
+    bench: Bench, events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It closes, or was only to be read later."""
+
+    def raise_it(memory: memoryview) -> int:
+        raise OSError("reset")
+
+    bench.inflow._receive_into = raise_it
+    bench.inflow.ready(events)
+    assert bench.log == ["failed: reset"]
 
 
 def test_end_of_the_stream_is_noticed_alone(bench: Bench) -> None:
     """Whatever the buffer holds of what came before."""
     bench.feed(Execute(1, b"x", wait=True))
-    bench.inflow.read_alone()
-    bench.inflow.read_alone()
+    bench.inflow.ready(ALONE)
+    bench.inflow.ready(ALONE)
     assert ([message.request for message in bench.came], bench.log) == ([1], ["ended"])
 
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_short_road_is_not_asked_within_a_message(bench: Bench, alone: bool) -> None:
     """What looks like a frame there is somebody's arguments."""
-    read = bench.inflow.read_alone if alone else bench.inflow.read
+    events = ALONE if alone else READ
     bench.feed(Execute(1, b"x" * 40))
     bench.most = 30
-    read()
+    bench.inflow.ready(events)
     bench.taken = 99
-    read()
+    bench.inflow.ready(events)
     assert [message.request for message in bench.came] == [1]
 
 

@@ -16,9 +16,13 @@ class Looks:
 
     def __init__(self) -> None:
         self.times = 0
+        self.closed = False
 
     def watch(self) -> None:
         self.times += 1
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def _intake(budget: Budget) -> Intake:
@@ -120,3 +124,5 @@ def test_intake_has_its_progress_looked_at_while_a_message_is_under_way() -> Non
     intake.proceeds()
     intake.proceeds()
     assert (intake.receives, looks.times) == (2, 2)
+    intake.close()
+    assert looks.closed

@@ -16,6 +16,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 from bgpy.errors import AuthenticationError, MessageTooLarge
+from bgpy.serving.io.agenda import Deadline
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions import session as session_module
@@ -649,7 +650,13 @@ def _own_bytes(session: Session) -> int:
     """The size of all that a session holds, but for what it shares with others."""
     context = session._context
     server = (context, context.reactor, context.owner, context.limits, context.budget)
-    tables = (context.owner.handlers, context.shared, TO_CLIENT.encoders, TO_SERVER.decoders)
+    tables = (
+        context.owner.handlers,
+        context.shared,
+        context.view,
+        TO_CLIENT.encoders,
+        TO_SERVER.decoders,
+    )
     found: dict[int, object] = {id(each): each for each in (*server, *tables)}
     ahead, size = [session], 0
     while ahead:
@@ -832,3 +839,44 @@ def test_session_is_given_up_when_it_has_closed(connect: Connect) -> None:
     assert pair.session._inflow.reader is not None
     assert pair.session._inflow.reader.target is None
     assert pair.budget.used == 0
+
+
+def test_session_is_given_up_when_it_has_closed_after_it_was_clogged(
+    connect: Connect, loop: Loop
+) -> None:
+    """It had one timer, however often it was clogged, and that doesn't keep it."""
+    pair = connect(max_unsent=100_000).shake_hands()
+    for _ in range(3):
+        for request in range(20):
+            pair.session.send(_reply(request, 20_000))
+        assert pair.service.is_clogged.wait(LONG)
+        pair.read(20)
+        assert pair.service.not_clogged.wait(LONG)
+    assert len(_live(loop)) == 1
+    pair.close()
+    loop.on_poller(lambda: None)
+    assert _live(loop) == []
+
+
+@pytest.mark.parametrize("parts", [True, False])
+def test_session_leaves_no_timer_when_it_has_closed(
+    connect: Connect, loop: Loop, parts: bool
+) -> None:
+    """Whether a message was under way, or the handshake."""
+    pair = connect()
+    if parts:
+        pair.shake_hands()
+        pair.sock.sendall(b"".join(map(bytes, pair.connection.send(Execute(2, bytes(2**20)))))[:99])
+        while not _live(loop):
+            pass
+    else:
+        assert len(_live(loop)) == 1
+    pair.close()
+    loop.on_poller(lambda: None)
+    assert _live(loop) == []
+
+
+def _live(loop: Loop) -> list[Deadline]:
+    """What is to happen still, and keeps what it is about."""
+    deadlines = loop.on_poller(lambda: list(loop.reactor._agenda.deadlines))
+    return [deadline for _, _, deadline in deadlines if deadline.expired is not None]

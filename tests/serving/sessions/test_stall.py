@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import cast
 
 import pytest
 
+from bgpy.serving.io.agenda import Deadline
 from bgpy.serving.io.reactor import Reactor
 from bgpy.serving.sessions.stall import Stall
 from tests.support.loop import LONG, Loop
@@ -57,12 +59,15 @@ class Timers:
 
     def __init__(self) -> None:
         self.set: list[Callable[[], None]] = []
+        self.deadlines: list[Deadline] = []
         self.strikes = False
 
-    def after(self, seconds: float, expired: Callable[[], None]) -> None:
+    def after(self, seconds: float, expired: Callable[[], None]) -> Deadline:
         self.set.append(expired)
+        self.deadlines.append(Deadline(expired))
         if self.strikes:
             raise Struck
+        return self.deadlines[-1]
 
 
 def test_stall_looks_in_its_time_when_an_exception_has_struck_it() -> None:
@@ -80,3 +85,46 @@ def test_stall_looks_in_its_time_when_an_exception_has_struck_it() -> None:
     assert not told
     second()
     assert told
+
+
+def test_stall_has_one_timer_however_often_it_begins_to_look() -> None:
+    """Also where there was nothing to look at meanwhile: the timer that is set looks."""
+    counts: list[int | None] = [1]
+    timers = Timers()
+    stall = Stall(cast(Reactor, timers), LONG, lambda: counts[-1], lambda: None)
+    for count in (None, 2, None, 3):
+        stall.watch()
+        counts.append(count)
+    assert len(timers.set) == 1
+    timers.set[0]()
+    assert len(timers.set) == 2
+
+
+class Watched:
+    """What a stall looks after."""
+
+    def progress(self) -> int:
+        return 3
+
+    def stalled(self) -> None:
+        raise AssertionError("it has been closed")
+
+
+@pytest.mark.parametrize("strikes", [False, True])
+def test_stall_lets_go_when_it_is_closed(strikes: bool) -> None:
+    """What it looked after isn't kept by a timer, nor by one that nobody knows of any more."""
+    timers, watched = Timers(), Watched()
+    gone = weakref.ref(watched)
+    stall = Stall(cast(Reactor, timers), LONG, watched.progress, watched.stalled)
+    if strikes:
+        timers.strikes = True
+        with pytest.raises(Struck):
+            stall.watch()
+        timers.strikes = False
+    stall.watch()
+    del watched
+    stall.close()
+    assert gone() is None
+    assert timers.deadlines[-1].expired is None
+    for expired in timers.set:
+        expired()

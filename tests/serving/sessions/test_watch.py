@@ -49,7 +49,9 @@ def sock() -> Iterator[socket.socket]:
 
 def _watch(sock: socket.socket) -> tuple[Watch, Recorder]:
     recorder = Recorder()
-    return Watch(cast(Reactor, recorder), sock, lambda events: None), recorder
+    watch = Watch(cast(Reactor, recorder), sock)
+    watch.ready = lambda events: None
+    return watch, recorder
 
 
 def test_socket_is_read_unless_there_is_a_reason_not_to(sock: socket.socket) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
+from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bgpy.calling.blocking.channel import Channel
+
+T = TypeVar("T")
 
 FAREWELL = 5.0
 """Seconds that a server has to read what has left, when a client is closed or its program ends."""
@@ -53,8 +56,37 @@ def _living() -> list[Member]:
 
 
 def _reset_in_child() -> None:
+    """In a forked child: each begins anew, whatever another raises: the connections are the
+    parent's."""
+    roll = RollCall()
     for member in _living():
-        member.reset_in_child()
+        roll.of(member.reset_in_child)
+    roll.raise_first()
+
+
+class RollCall:
+    """Tells one member after another, so that none is left out for what another raises."""
+
+    def __init__(self) -> None:
+        self._first: BaseException | None = None
+        self.deadline = monotonic() + FAREWELL
+        """Until when may be waited; over once somebody has interrupted that."""
+
+    def of(self, told: Callable[..., T], *arguments: object) -> T | None:
+        """What `told` gives; None where it raises."""
+        try:
+            return told(*arguments)
+        except BaseException as error:
+            if self._first is None:
+                self._first = error
+            if not isinstance(error, Exception):  # Ctrl-C: what waits still isn't waited for
+                self.deadline = monotonic()
+            return None
+
+    def raise_first(self) -> None:
+        """Raise what was raised first, if anything was."""
+        if self._first is not None:
+            raise self._first
 
 
 def _end_all() -> None:
@@ -65,16 +97,17 @@ def _end_all() -> None:
     """
     Program.ends = True
     members = _living()
+    roll = RollCall()
     for member in members:
-        member.prepare_for_the_end()
-    deadline = monotonic() + FAREWELL
-    leaving = [member.say_goodbye(ENDED, deadline) for member in members]
+        roll.of(member.prepare_for_the_end)
+    leaving = [roll.of(member.say_goodbye, ENDED, roll.deadline) for member in members]
     for channel in leaving:
         if channel is not None:
-            channel.wait_closed(deadline)
-            channel.close(ENDED)
+            roll.of(channel.wait_closed, roll.deadline)
+            roll.of(channel.close, ENDED)
     for member in members:
-        member.wait_for_others(deadline)
+        roll.of(member.wait_for_others, roll.deadline)
+    roll.raise_first()
 
 
 if hasattr(os, "register_at_fork"):

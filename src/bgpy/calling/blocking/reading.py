@@ -184,10 +184,10 @@ class Reader:
         """
         if not self._frames.idle:
             return None
-        buffer = self._buffer
+        buffer, receive = self._buffer, self._receive
         self.torn = True
         try:
-            count = self._receive(self._view)
+            count = receive(self._view)
         except OSError as error:
             self._not_received(error)
         else:

@@ -65,11 +65,14 @@ class Shortcut:
         reads, something waits to be sent, after a silence something has come, the connection
         is not to be used, or the time limit is short.
         """
-        here, length = self._here, len(head)
-        if length > self.longest or here.inside.locked():
-            return None
-        turn = here.turn
-        if turn.locked() or (timeout is not None and timeout < LONG):
+        inside, turn = self._here.both
+        length = len(head)
+        if (
+            length > self.longest
+            or inside.locked()
+            or turn.locked()
+            or (timeout is not None and timeout < LONG)
+        ):
             return None
         link = self._link
         now = monotonic()
@@ -94,10 +97,10 @@ class Shortcut:
                     numbers.last = call.request = number = numbers.last + 1
                     self._pending[number] = call
                     data = pack_start(EXECUTE, length, number) + head
+                    send, flags = self._send, self._flags
                     sends.torn = True
                     try:
-                        flags = self._flags
-                        taken = self._send(data, flags) if flags else self._send(data)
+                        taken = send(data, flags) if flags else send(data)
                     except OSError as error:
                         taken = sends.refused(error)
                     if taken == length + HEADER_SIZE:
@@ -110,12 +113,12 @@ class Shortcut:
                     answer = self._reader.read_lone(call, number)
                     if answer is not None:
                         return answer
-            with here.inside:
+            with inside:
                 call.timeout = timeout
                 deadline = None if timeout is None else now + timeout
                 return self._sent.answer_of(call, True, deadline)
         except BaseException as error:
-            with here.inside:
+            with inside:
                 return self._sent.failed(call, error)
 
     def submit(self, call: CallFuture, head: bytes) -> bool | None:
@@ -124,9 +127,9 @@ class Shortcut:
         None says that nothing was done: this thread is in the midst of the client, the standby
         doesn't read (so that the connection may need a look first), or it is not to be used.
         """
-        here, length = self._here, len(head)
-        inside = here.inside
-        if length > self.longest or inside.locked() or here.turn.locked():
+        inside, turn = self._here.both
+        length = len(head)
+        if length > self.longest or inside.locked() or turn.locked():
             return None
         link, sends, pending = self._link, self._sends, self._pending
         try:

@@ -33,10 +33,14 @@ class Presence(threading.local):
 
     # Found where the collector runs a `__del__` before a new thread has its own: as inside.
     inside = _HELD
+    both = _HELD, _HELD
 
     def __init__(self) -> None:
         self.turn = threading.Lock()
-        self.inside = threading.Lock()  # last: until then it is found as inside
+        inside = threading.Lock()
+        self.both = inside, self.turn
+        """`inside` and `turn`: each look for one of them takes long."""
+        self.inside = inside  # last: until then it is found as inside
 
     def is_inside(self) -> bool:
         """Whether this thread is in the midst of the client's work."""

@@ -255,7 +255,9 @@ class Reactor:
             elif self._stopping:
                 return
             elif self._interrupted:
-                self._hear_interrupt(interrupted)
+                left_behind = jobs.row is not None
+                if not left_behind:  # else it is spilled first: what it has begun is refused too
+                    self._hear_interrupt(interrupted)
             else:
                 left_behind = jobs.row is not None
                 self._run_jobs(jobs, run_job, run_taken)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from bgpy.config import Limits
+from bgpy.serving.io.agenda import Deadline
 from bgpy.serving.io.listener import Arrival, Listener, TurnedAway
 from bgpy.serving.io.poller import READ
 from bgpy.serving.io.reactor import Reactor
@@ -47,6 +48,7 @@ class Acceptor:
         self._most = descriptors.for_clients(limits.max_connections)
         self._most_half_open = min(limits.max_half_open, self._most)
         self._accepting = False
+        self._again: Deadline | None = None  # when it is tried again, where there was no room
         self._refusal_logged = -limits.handshake_timeout
 
     def open(self) -> None:
@@ -56,6 +58,7 @@ class Acceptor:
 
     def close(self) -> None:
         """Accept no more and give the port back; the sessions stay."""
+        self._wait_no_more()
         self._reactor.unregister(self._listener.sock)
         self._listener.close()
 
@@ -142,8 +145,14 @@ class Acceptor:
         # They stay in the backlog: it is readable, and polling it would only spin.
         self._accepting = False
         self._reactor.unregister(self._listener.sock)
-        self._reactor.after(self._limits.handshake_timeout, self._resume)
+        self._wait_no_more()
+        self._again = self._reactor.after(self._limits.handshake_timeout, self._resume)
         return False
+
+    def _wait_no_more(self) -> None:
+        """Each connection that ends has the door opened: one timer at a time is enough."""
+        if self._again is not None:
+            self._again.cancel()
 
     def _drop_oldest(self, why: str) -> None:
         oldest = next(iter(self._half_open))

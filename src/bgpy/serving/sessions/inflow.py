@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 from bgpy.errors import LocalProtocolError
 from bgpy.serving.budget import NO_ROOM
-from bgpy.serving.io.poller import READ
+from bgpy.serving.io.poller import ALONE, READ
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.sessions.intake import Intake
 from bgpy.serving.sessions.life import ACTED_ON, SessionState
@@ -52,8 +52,16 @@ class Receiver(Protocol):
     def drop(self, outcome: str) -> None:
         """Close without a word."""
 
+    def ready_for(self, events: int) -> None:
+        """The socket is ready, and there may be more to do than to read."""
+
+    def failed(self, error: BaseException) -> None:
+        """What is done about that which reading, or what it brought, has raised."""
+
 
 R = TypeVar("R", bound=Receiver)
+
+_OPEN = SessionState.OPEN
 
 
 class Inflow(Generic[R]):
@@ -68,6 +76,7 @@ class Inflow(Generic[R]):
         "_session",
         "_shared",
         "_transport",
+        "_view",
         "_watch",
         "reader",
     )
@@ -83,20 +92,28 @@ class Inflow(Generic[R]):
         self.reader: FrameReader[Message] | None = None
         """Makes messages of bytes; None until the client has proved the token."""
         # Looked up once: they are needed for each call.
-        self._shared, owner = context.shared, context.owner
+        self._shared, self._view, owner = context.shared, context.view, context.owner
         self._handlers, self._road = owner.handlers, owner.road
         self._receive_into = transport.sock.recv_into
 
-    def read_alone(self) -> None:
-        """As `read`, on the task thread while no job waits: what comes may run next."""
-        reader = self.reader
-        if reader is None or not reader.idle:
-            self.read()
-            return
-        data = self._shared
-        count = self._receive_into(data)
-        if not self._road.take_alone(self._session, data, count):
-            self._act_on(reader, data, count, True)
+    def ready(self, events: int) -> None:
+        """The socket is ready for `events`: read what may be read.
+
+        Where it is ready `ALONE`, on the task thread while no job waits, what comes may run next.
+        """
+        session = self._session
+        try:
+            if session.state is not _OPEN or (events != ALONE and events != READ):
+                session.ready_for(events)
+            elif events == READ or (reader := self.reader) is None or not reader.idle:
+                self.read()
+            else:
+                receive_into = self._receive_into  # methods that are attributes are called slowly
+                count = receive_into(self._view)
+                if not self._road.take_alone(session, self._shared, count):
+                    self._act_on(reader, count, True)
+        except BaseException as error:
+            session.failed(error)
 
     def read(self) -> None:
         """Receive once, or a few times into one large message, and act on what is whole."""
@@ -106,20 +123,19 @@ class Inflow(Generic[R]):
         elif reader.target is not None:
             self._read_large(reader)
         else:
-            self._act_on(reader, self._shared, self._receive_into(self._shared), False)
+            self._act_on(reader, self._receive_into(self._view), False)
 
-    def _act_on(
-        self, reader: FrameReader[Message], data: memoryview, count: int, alone: bool
-    ) -> None:
-        """Act on the `count` bytes at the front of `data` that were received; 0 are the end."""
+    def _act_on(self, reader: FrameReader[Message], count: int, alone: bool) -> None:
+        """Act on the `count` bytes that were received; 0 are the end."""
         if not count:
             self._session.ended()
             return
-        if reader.idle and (used := self._road.take_row(self._session, data, count, alone)):
+        used = 0
+        if reader.idle:
+            used = self._road.take_row(self._session, self._shared, count, alone)
             if used == count:
                 return
-            data, count = data[used:], count - used
-        messages = reader.feed(data[:count])
+        messages = reader.feed(self._view[used:count])
         self.came(reader, messages)
         if not messages:
             self._read_large(reader)

@@ -93,6 +93,7 @@ class Intake:
     def close(self) -> None:
         """Nothing more comes."""
         self._count(0)
+        self._stall.close()
 
     def _admits(self, size: int) -> bool:
         return self._budget.admits(self._own() + self.counted, size)

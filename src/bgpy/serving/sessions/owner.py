@@ -17,10 +17,10 @@ S = TypeVar("S", contravariant=True)
 class ShortRoad(Protocol[S]):
     """What takes small plain executes; see `bgpy.serving.road`."""
 
-    def take_alone(self, session: S, data: memoryview, size: int) -> bool:
+    def take_alone(self, session: S, data: bytearray, size: int) -> bool:
         """Whether what was received is one of them, which runs next."""
 
-    def take_row(self, session: S, data: memoryview, size: int, alone: bool) -> int:
+    def take_row(self, session: S, data: bytearray, size: int, alone: bool) -> int:
         """Take those that stand at the front of what was received; how many bytes those were."""
 
 
@@ -59,5 +59,7 @@ class SessionContext(Generic[S]):
     limits: Limits
     reactor: Reactor
     budget: Budget
-    shared: memoryview
+    shared: bytearray
     """Received into by one session at a time, and used before the next one receives."""
+    view: memoryview
+    """Of `shared`: gives parts without a copy."""

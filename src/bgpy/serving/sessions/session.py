@@ -26,7 +26,7 @@ from bgpy.codec.payload import within
 from bgpy.errors import BgpyError, LocalProtocolError, MessageTooLarge
 from bgpy.memory import Payload
 from bgpy.serving.io.agenda import Deadline
-from bgpy.serving.io.poller import ALONE, READ, STRUCK
+from bgpy.serving.io.poller import READ, STRUCK
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.sessions.inflow import Inflow
 from bgpy.serving.sessions.life import (
@@ -65,6 +65,7 @@ class Session:
         "_handshake",
         "_inflow",
         "_outflow",
+        "_stall",
         "_transport",
         "_watch",
         "client_id",
@@ -93,9 +94,11 @@ class Session:
         self._transport = transport
         self._handshake: ServerHandshake | None = handshake  # while the session is PROVING
         self._deadline: Deadline | None = None  # of the state, if it has one
+        self._stall: Stall | None = None  # of its replies, once it has been clogged
         limits, reactor = context.limits, context.reactor
-        self._watch = Watch(reactor, transport.sock, self._ready)
-        self._inflow = Inflow(self, context, transport, self._watch)
+        self._watch = watch = Watch(reactor, transport.sock)
+        self._inflow = Inflow(self, context, transport, watch)
+        watch.ready = self._inflow.ready
         self._outflow = outflow = Outflow(transport, limits, context.budget, self._attend_soon)
         self._connection = Connection.server_side(handshake, limits, self._inflow.allocate, within)
         self.send_small = outflow.send_small
@@ -138,18 +141,7 @@ class Session:
 
     # Reading, on the thread that polls
 
-    def _ready(self, events: int) -> None:
-        try:
-            if events == ALONE and self.state is _OPEN:
-                self._inflow.read_alone()
-            elif events == READ and self.state is _OPEN:
-                self._inflow.read()
-            else:
-                self._ready_for(events)
-        except BaseException as error:
-            self._failed(error)
-
-    def _failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException) -> None:
         """What is done about that which reading, or what it brought, has raised."""
         if isinstance(error, (OSError, BgpyError)) and not is_strike(error):
             if isinstance(error, BgpyError):
@@ -168,14 +160,14 @@ class Session:
             if not isinstance(error, Exception):
                 raise
 
-    def _ready_for(self, events: int) -> None:
-        """As `_ready`, where there is more to do than to read."""
+    def ready_for(self, events: int) -> None:
+        """The socket is ready, and there may be more to do than to read."""
         if events == STRUCK:
             self._close()  # what was begun, and interrupted
             return
         self._attend()
         if self.state in LINGERS:
-            if drop(self._transport, self._context.shared):
+            if drop(self._transport, self._context.view):
                 self._close()
         elif self.state in ACTED_ON and events & READ and self._watch.events & READ:
             self._inflow.read()
@@ -187,7 +179,7 @@ class Session:
 
     def shake_hands(self) -> None:
         """Receive a part of the handshake."""
-        shared, inflow = self._context.shared, self._inflow
+        shared, inflow = self._context.view, self._inflow
         count = inflow.receive_some(shared)
         if not count:
             return
@@ -259,9 +251,12 @@ class Session:
 
     def _wait_for_reader(self) -> None:
         """Drop the client if it takes nothing at all for long."""
-        outflow, context = self._outflow, self._context
-        taken = lambda: outflow.taken if outflow.unread.clogged else None  # noqa: E731
-        Stall(context.reactor, context.limits.stall_timeout, taken, self._stalled).watch()
+        if self._stall is None:
+            outflow, context = self._outflow, self._context
+            taken = lambda: outflow.taken if outflow.unread.clogged else None  # noqa: E731
+            seconds = context.limits.stall_timeout
+            self._stall = Stall(context.reactor, seconds, taken, self._stalled)
+        self._stall.watch()
 
     def _stalled(self) -> None:
         left, seconds = self._outflow.size, self._context.limits.stall_timeout
@@ -301,7 +296,7 @@ class Session:
             self.send(Goodbye(farewell))
         except MessageTooLarge:
             pass  # over a limit that is smaller than a word
-        if self._outflow.waiting or is_sending(self._transport, self._context.shared):
+        if self._outflow.waiting or is_sending(self._transport, self._context.view):
             self._leave(b"")
         else:
             self._close()
@@ -355,6 +350,8 @@ class Session:
         self._context.reactor.change(self._close)  # for what an exception leaves undone here
         self._move(SessionEvent.OVER)
         self._set_deadline(None)
+        if self._stall is not None:
+            self._stall.close()
         self._inflow.close()
         self._watch.close()
         self._transport.shut_down()

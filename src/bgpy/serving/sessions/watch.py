@@ -23,13 +23,14 @@ class Pause(IntFlag):
 class Watch:
     """Has the reactor watch one socket; on the thread that polls."""
 
-    __slots__ = ("_reactor", "_ready", "_sock", "events", "paused")
+    __slots__ = ("_reactor", "_sock", "events", "paused", "ready")
 
-    def __init__(self, reactor: Reactor, sock: Watched, ready: OnReady) -> None:
-        """`ready` is called with the events that `sock` is ready for."""
+    ready: OnReady
+    """Called with the events that the socket is ready for; set before anything is watched."""
+
+    def __init__(self, reactor: Reactor, sock: Watched) -> None:
         self._reactor = reactor
         self._sock = sock
-        self._ready = ready
         self.events = 0
         """What the reactor watches for, or `UNSURE`."""
         self.paused = 0
@@ -49,9 +50,9 @@ class Watch:
             self._reactor.unregister(sock)
             before = 0
         if events and before:
-            self._reactor.modify(sock, events, self._ready)
+            self._reactor.modify(sock, events, self.ready)
         elif events:
-            self._reactor.register(sock, events, self._ready)
+            self._reactor.register(sock, events, self.ready)
         self.events = events
 
     def close(self) -> None:
