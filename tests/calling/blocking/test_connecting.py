@@ -150,7 +150,7 @@ def test_what_answers_nothing_the_second_time_is_told_by_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is waited for a moment only, unless it has been a server before."""
-    monkeypatch.setattr(connecting, "AGAIN", 0.01)
+    monkeypatch.setattr(connecting, "ONCE_MORE", 0.01)
     with answering(b"") as place, pytest.raises(NotBgpy, match="closed the connection at once"):
         connect(Target(place, None, lambda: None), os.urandom(16), LONG)
 

@@ -46,7 +46,7 @@ NOTHING_BEHIND = (
     "start one there; {}; else another program has that port, or the server is shutting down"
 )
 
-AGAIN = 1.0
+ONCE_MORE = 1.0
 """Seconds that a client has to connect once more to what has closed the connection at once; one
 that knows the server has all its time."""
 
@@ -120,7 +120,7 @@ def _connect_again(
     whether it is gone, or has been started anew.
     """
     try:
-        return _connect_once(target, client_id, left if has_met else min(left, AGAIN))
+        return _connect_once(target, client_id, left if has_met else min(left, ONCE_MORE))
     except Unreachable as error:
         if has_met or is_strike(error):
             raise
