@@ -118,6 +118,8 @@ class _ByValue:
 
     def _function(self, function: FunctionType) -> Any:
         above: Any = super()
+        # The loader knows the lines of what is no file: in a zip archive, say.
+        linecache.lazycache(function.__code__.co_filename, function.__globals__)
         reduced = above.reducer_override(function)
         if reduced is NotImplemented:
             return reduced
