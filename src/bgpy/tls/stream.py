@@ -78,6 +78,10 @@ class _OverSocket:
         """As the socket's."""
         self._sock.setblocking(flag)
 
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """As the socket's."""
+        return self._sock.getsockopt(level, option, size)
+
 
 class TlsSocket(_OverSocket):
     """A connected socket that speaks TLS.
@@ -220,10 +224,6 @@ class TlsSocket(_OverSocket):
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
         """As the socket's."""
         self._sock.setsockopt(level, option, value)
-
-    def getsockopt(self, level: int, option: int, size: int) -> bytes:
-        """As the socket's."""
-        return self._sock.getsockopt(level, option, size)
 
     def _accept(self, pieces: Sequence[Piece]) -> None:
         """Encrypt and send of `pieces`: all that was is owed, until the caller has been told."""
