@@ -80,8 +80,11 @@ class InlineEngine:
         except BaseException as error:
             return Outcome(Result.UNREADABLE, error)
         tasks = self._tasks
+        exec_task = tasks.exec_task
+        if exec_task is None:
+            return tasks.execute(args, client_socket)
         try:
-            state = call_task(tasks.exec_task, client_socket, tasks.state, args)
+            state = call_task(exec_task, client_socket, tasks.state, args)
             if state is tasks.state and client_socket.answered:
                 return DONE  # as `Tasks.returned`, of what comes most
             return tasks.returned(state, client_socket)

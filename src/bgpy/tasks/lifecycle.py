@@ -11,6 +11,7 @@ It knows no thread, socket or byte, so that any engine can run the same tasks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -82,7 +83,7 @@ class Tasks:
     def __init__(self) -> None:
         self.functions: Functions | None = None
         """None until `init_task` has run."""
-        self.exec_task: Any = None
+        self.exec_task: Callable[..., Any] | None = None
         """That of `functions`: a field of a tuple is found more slowly."""
         self.state: Any = None
         """What the last task has returned that went well."""
