@@ -14,7 +14,7 @@ import pytest
 from bgpy import Client
 from bgpy.api.handles import Handle
 from bgpy.config import Options
-from bgpy.errors import BgpyError
+from bgpy.errors import BgpyError, NotBgpy, ServerGone
 from bgpy.process.launch import launch
 from bgpy.state import claims, folders, records
 from bgpy.system import processes
@@ -73,6 +73,41 @@ def test_stop_does_nothing_when_server_is_gone(handle: Handle, stop: Stop) -> No
     handle.kill()
     assert handle.stop(0)
     assert stop.calls == 0
+
+
+@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize("kind", [NotBgpy, ServerGone])
+def test_stop_of_a_server_that_ends_by_itself_meanwhile(
+    handle: Handle, stop: Stop, ends: bool, kind: type[BgpyError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took no more calls, and its process is about to exit; one that stays is told of."""
+
+    def turned_away(timeout: float | None) -> None:
+        if ends:
+            stop(timeout)
+        raise kind("it let nobody in", progress="not started")
+
+    monkeypatch.setattr(handle, "_terminate", turned_away)
+    if ends:
+        assert handle.stop(60)
+        return
+    monkeypatch.setattr("bgpy.api.handles.ENDING", 0.01)
+    with pytest.raises(kind, match="nobody"):
+        handle.stop(60)
+
+
+def test_stop_tells_that_a_server_crashed_on_the_way(
+    handle: Handle, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had taken the request: exit_task may not have run to its end."""
+
+    def crashed(timeout: float | None) -> None:
+        stop(timeout)
+        raise ServerGone("it crashed", progress="unknown")
+
+    monkeypatch.setattr(handle, "_terminate", crashed)
+    with pytest.raises(ServerGone, match="crashed"):
+        handle.stop(60)
 
 
 def test_wait_gives_false_when_time_is_over(handle: Handle) -> None:

@@ -114,6 +114,18 @@ def test_run_background_says_what_is_wrong_with_an_init_file(
     assert "init_task failed" not in str(caught.value)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="what is told of a crash is the system's")
+def test_run_background_shows_where_an_init_file_crashes(start: Start, tmp_path: Path) -> None:
+    """The user's frames, which stand before all those that led to them, and none of bgpy's."""
+    path = _write(tmp_path, f"import os\ndef init_task(): os.abort()\n{REST}")
+    with pytest.raises(StartupError, match="SIGABRT") as caught:
+        start(init_file=path)
+    told = str(caught.value)
+    assert "Fatal Python error: Aborted" in told
+    assert f'File "{path}", line 2 in init_task' in told
+    assert os.path.join("src", "bgpy") not in told
+
+
 def test_run_background_names_an_init_file_that_is_missing(start: Start) -> None:
     """Nothing is started for a file that isn't there."""
     with pytest.raises(StartupError, match=r"nowhere\.py does not exist"):

@@ -221,6 +221,44 @@ def test_script_that_was_edited_and_run_again_is_told(start: Start, tmp_path: Pa
     )
 
 
+VARIABLES = """
+import dataclasses, sys, time, warnings
+from bgpy import Client, respond
+
+TREE = {"children": []}
+TREE["children"] += [{"parent": TREE, "all": TREE["children"]} for _ in range(10)]
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+def exec_task(client_socket, state, args):
+    class Made:
+        size = len(TREE["children"])
+    state.setdefault("first", args["value"])
+    respond(client_socket, (Made.size, args["value"] == state["first"], args["value"].result))
+
+warnings.simplefilter("error")
+x = result = first = time.time()
+Point.result = 5
+client = Client(sys.argv[1])
+for _ in range(2):
+    client.initialize(lambda: {}, exec_task, lambda *_: None)
+    x = result = client.call({"value": Point(1)})
+print(result)
+"""
+
+
+def test_variables_called_as_attributes_of_the_tasks_are_no_other_code(
+    start: Start, script: Script
+) -> None:
+    """Not in another run, nor in one that has others by now; data may lead back to itself."""
+    handle, _ = start()
+    for _ in range(2):
+        process = script(VARIABLES, handle.address, stdout=subprocess.PIPE)
+        assert process.communicate(timeout=100)[0] == "(10, True, 5)\n"
+
+
 def test_calls_without_code_ask_nothing(modules: Path, start: Start) -> None:
     """Nor those whose code the server is known to have."""
     _, client = start()

@@ -265,6 +265,37 @@ def test_end_says_of_each_call_what_is_known(left: bool, progress: Progress) -> 
     assert "the server is gone" in str(call.answer)
 
 
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("doubtful", [False, True])
+def test_call_without_an_answer_has_not_run_when_the_server_says_so_at_its_end(
+    left: bool, doubtful: bool
+) -> None:
+    """Before its goodbye: all that has run, or was refused, has its answer by then."""
+    conversation = Conversation()
+    call = begun(conversation, left=left)
+    told = conversation.received(Failure(0, Reason.NOT_STARTED, text="it ended"))
+    assert told == Farewell("it ended")
+    conversation.end("the server ended", doubtful)
+    error = call.answer
+    assert isinstance(error, ServerGone)
+    assert error.progress == "not started"
+    assert str(error) == "the server ended; the call did not run: start the server again"
+
+
+def test_receipt_that_came_is_the_answer_of_a_call_that_the_server_was_asked_for() -> None:
+    """It was promised to run, and has run when the server says that all is answered."""
+    conversation = Conversation()
+    promised, other = begun(conversation, 1), begun(conversation, 2)
+    for call in (promised, other):
+        conversation.ask(call, call.request + 10)
+    conversation.received(Receipt(1, 0))
+    conversation.received(Failure(0, Reason.NOT_STARTED, text="it ended"))
+    conversation.end("the server ended")
+    assert promised.answer == Receipt(1, 0)
+    assert isinstance(other.answer, CallTimeout)
+    assert other.answer.progress == "not started"
+
+
 def test_end_of_a_call_that_the_server_is_asked_for_is_a_timeout() -> None:
     """Its time was over before the connection was."""
     conversation = Conversation()

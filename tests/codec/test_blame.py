@@ -37,6 +37,7 @@ def outer():
 def calls(): return plain()
 def defaults(one=1, *, two=LOCK): pass
 def recursive(): return recursive, LOCK
+def attribute(one): return one.HELD, LOCK
 @functools.cache
 def cached(): return LOCK
 class Held:
@@ -77,6 +78,7 @@ WAYS: dict[str, tuple[Any, str]] = {
     ),
     "default": (SCRIPT["defaults"], " -> function defaults -> default of 'two'"),
     "recursive": (SCRIPT["recursive"], f" -> function recursive -> {GLOBAL}"),
+    "attribute": (SCRIPT["attribute"], f" -> function attribute -> {GLOBAL}"),
     "cached": (SCRIPT["cached"], f" -> function cached -> {GLOBAL}"),
     "partial": (functools.partial(print, LOCK), " -> arguments of the partial[0]"),
     "class": (SCRIPT["Held"], " -> class Held -> attribute 'lock'"),

@@ -7,6 +7,7 @@ import functools
 import linecache
 import pickle
 import sys
+import threading
 import typing
 import weakref
 from io import BytesIO
@@ -27,7 +28,7 @@ def _there(obj: Any) -> Any:
 def main(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The names of this process's script."""
     scope = vars(sys.modules["__main__"])
-    for name in ("UserId", "P", "CONSTANT", "Constant", "cached", "Slots"):
+    for name in ("UserId", "P", "T", "CONSTANT", "Constant", "cached", "Slots"):
         monkeypatch.setitem(scope, name, None)
     return scope
 
@@ -45,6 +46,14 @@ def test_function_keeps_its_file_and_line() -> None:
     assert there().__code__.co_filename == __file__
 
 
+def test_globals_of_classes_within_a_function_go_along() -> None:
+    """Their bodies look in the class first, and cloudpickle only for what functions look up."""
+    scope: dict[str, Any] = {"LIMIT": 5, "first": threading.Lock(), "__name__": "elsewhere"}
+    text = "def f():\n class Made:\n  first = LIMIT\n  second = first\n return Made.second"
+    exec(compile(text, "<command>", "exec"), scope)
+    assert _there(scope["f"])() == 5
+
+
 def test_lines_are_not_sent_where_there_are_none() -> None:
     """Of a command, or a file that is gone."""
     scope: dict[str, Any] = {}
@@ -59,6 +68,7 @@ def test_named_things_of_a_script_are_the_same_ones_when_they_return(main: dict[
         "import functools, typing\n"
         "UserId = typing.NewType('UserId', int)\n"
         "P = typing.ParamSpec('P')\n"
+        "T = typing.TypeVar('T', int, str)\n"
         "class Constant:\n"
         "    __slots__ = ('value', '__weakref__')\n"
         "    def __reduce__(self): return 'CONSTANT'\n"
@@ -69,7 +79,7 @@ def test_named_things_of_a_script_are_the_same_ones_when_they_return(main: dict[
         "cached.note = 'x'\n",
         main,
     )
-    for name in ("UserId", "P", "CONSTANT", "cached"):
+    for name in ("UserId", "P", "T", "CONSTANT", "cached"):
         assert _there(main[name]) is main[name]
 
 
@@ -85,13 +95,18 @@ def test_named_things_are_made_anew_where_they_are_not_yet(
         "class Constant:\n"
         "    def __reduce__(self): return 'CONSTANT'\n"
         "CONSTANT = Constant()\n"
-        "CONSTANT.value = 5\n",
+        "CONSTANT.value = 5\n"
+        "import typing\n"
+        "T = typing.TypeVar('T', int, str, contravariant=True)\n",
         main,
     )
     file = BytesIO()
-    by_value.pickler()(file, protocol=5).dump((main["cached"], main["CONSTANT"]))
+    by_value.pickler()(file, protocol=5).dump((main["cached"], main["CONSTANT"], main["T"]))
     monkeypatch.setattr("bgpy.codec.arrival._here", weakref.WeakValueDictionary())
-    cached, constant = pickle.loads(file.getvalue())
+    cached, constant, variable = pickle.loads(file.getvalue())
+    assert variable is not main["T"]
+    assert (variable.__module__, variable.__constraints__) == ("__main__", (int, str))
+    assert variable.__contravariant__
     assert cached is not main["cached"]
     assert (cached(2), cached.note) == (0, "x")
     assert cached.cache_parameters() == {"maxsize": 3, "typed": True}
@@ -130,6 +145,8 @@ def test_slots_are_slots_on_the_other_side(monkeypatch: pytest.MonkeyPatch) -> N
     assert vars(made) == {"other": 3}
     assert not hasattr(text(), "__dict__")
     text().text = 5
+    told = [each.__slots__ for each in (base, opened, text)]
+    assert told == [each.__slots__ for each in (Base, Open, Text)]
 
 
 def test_cached_property_travels() -> None:

@@ -47,7 +47,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-OBJECT = "import decimal\nSomeObject = decimal.Decimal(1)\n"
+OBJECT = "import threading\nSomeObject = threading.Lock()\n"
 
 
 @pytest.mark.parametrize("name", ["Record", "Color"])

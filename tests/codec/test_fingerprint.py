@@ -64,9 +64,9 @@ BEFORE = _parts(SCRIPT)
 
 
 def test_parts_are_named_by_what_the_tasks_use() -> None:
-    """Of their script; what they don't use isn't looked at."""
-    names = ["exec_task", "step", "helper", "LIMIT", "NAMES", "TABLE", "DATA", "Item", "Color"]
-    prefixed = {"exec_task", *(f"__main__.{name}" for name in names)}
+    """Of their script; what they don't use isn't looked at, what they import is named."""
+    names = ["step", "helper", "LIMIT", "NAMES", "TABLE", "DATA", "Item", "Color", "os"]
+    prefixed = {"exec_task", "__main__.exec_task", *(f"__main__.{name}" for name in names)}
     assert BEFORE.keys() == prefixed
 
 
@@ -231,7 +231,8 @@ def test_of_parts_says_what_of_tasks_says_of_code(monkeypatch: pytest.MonkeyPatc
         names = {name for name in scope if f"__main__.{name}" in told}
         found = of_parts(names | {"no_such_name", "os", "dataclass"})
         assert found.items() <= told.items()
-        data = {f"__main__.{name}" for name in ("LIMIT", "NAMES", "TABLE", "DATA", "table")}
+        others = ("LIMIT", "NAMES", "TABLE", "DATA", "table", "os")
+        data = {f"__main__.{name}" for name in others}
         assert told.keys() - found.keys() - {"exec_task"} == data & told.keys()
 
 
@@ -366,7 +367,7 @@ def test_of_parts_sees_what_was_replaced_in_place(
     scope = _scope(monkeypatch, KEPT_BY_ITSELF)
     before = of_parts({name})
     with monkeypatch.context() as patch:
-        patch.setattr(fingerprint, "_Walk", None)
+        patch.setattr(fingerprint.Walk, "part", None)
         assert of_parts({name}) == before
     exec(change, scope)
     assert of_parts({name}) != before

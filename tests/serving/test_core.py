@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import pickle
 import socket
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from bgpy.address import Address
+from bgpy.address import UNIX, Address
+from bgpy.calling.blocking.connecting import Connected, Target, connect
 from bgpy.codec.modules import Catalogue
 from bgpy.config import ENV_ROAD, Limits
 from bgpy.engines.inline import InlineEngine
+from bgpy.serving import core as core_module
 from bgpy.serving import questions
 from bgpy.serving.core import Events, ServerCore
-from bgpy.serving.io.listener import listen
+from bgpy.serving.io.listener import listen, speak_tls
 from bgpy.serving.sessions import audit
+from bgpy.state.tokens import FoundToken, Source
 from bgpy.tasks import current
 from bgpy.tasks.current import ENTRY
 from bgpy.tasks.signatures import Functions
@@ -36,9 +41,11 @@ from bgpy.wire.messages import (
     modules_text,
 )
 from bgpy.wire.table import encode
+from tests.support.ends import server_identity
 from tests.support.loop import LONG
 from tests.support.peers import RawClient, wait_until
 
+LOOPBACK = Address("127.0.0.1", 0)
 TOKEN = "of-a-test-and-long-enough-not-to-be-stretched"
 
 
@@ -52,16 +59,20 @@ class Unreadable:
 class Served:
     """A server whose tasks are the test's own functions."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Address = LOOPBACK, tls: bool = False) -> None:
         self.running, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
         self.ran: list[Any] = []
         self.kept: list[Any] = []
         self.exits: list[Any] = []
         self.outlived: list[str] = []
+        self.drops = False
         functions = Functions(lambda: 0, self._exec, self._exit)
         nothing = lambda *_: None  # noqa: E731
         ready = threading.Event()
-        listener = listen(Address("127.0.0.1", 0))
+        listener = listen(place)
+        if tls:
+            speak_tls(listener, server_identity(), plain_loopback=False)
+        self.address, self.tls = listener.address, tls
         self.port = listener.address.port
         catalogue = Catalogue()
         engine = InlineEngine(catalogue, lambda: functions)
@@ -86,10 +97,17 @@ class Served:
 
     def _exit(self, client_socket: Any, state: Any, args: dict[str, Any]) -> None:
         self.exits.append(args)
+        if self.drops:
+            self.kept.clear()
         client_socket.respond("exited")
 
     def client(self) -> RawClient:
         return RawClient(self.port, TOKEN)
+
+    def connect(self) -> Connected:
+        """As `client`, over whatever the server listens at."""
+        token = FoundToken(TOKEN, Source.ARGUMENT)
+        return connect(Target(self.address, self.tls or None, lambda: token), b"g" * 16, LONG)
 
     def busy(self, client: RawClient) -> None:
         """Have a task run until `go_on`."""
@@ -371,3 +389,127 @@ def test_strangers_that_were_left_out_of_the_log_are_counted_when_the_server_end
     server.wait_ended()
     texts = [record.getMessage() for record in caplog.records]
     assert "3 more connections ended before proving the token" in texts
+
+
+# What clients hear of an end in order
+
+ENDED = [
+    Failure(0, Reason.NOT_STARTED, text="the server ended"),
+    Goodbye("the server ended"),
+]
+
+
+@pytest.fixture(params=["tcp", "tls", "unix"])
+def served_at(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """A server at each kind of address; the test ends it."""
+    if request.param != "unix":
+        yield Served(tls=request.param == "tls")
+        return
+    if sys.platform == "win32":
+        pytest.skip("Python has no Unix sockets here")
+    with tempfile.TemporaryDirectory() as folder:
+        yield Served(Address(f"{UNIX}{folder}/s", 0))
+
+
+def _told(client: Connected) -> list[Message]:
+    """All that comes until the server has ended its side."""
+    messages: list[Message] = []
+    memory = memoryview(bytearray(2**16))
+    client.reached.sock.settimeout(LONG)
+    while count := client.reached.sock.recv_into(memory):
+        messages += client.connection.receive(memory[:count])
+    return messages
+
+
+def _say(client: Connected, *messages: Message) -> None:
+    for message in messages:
+        data = memoryview(b"".join(map(bytes, client.connection.send(message))))
+        while data:
+            data = data[client.reached.sock.send(data) :]
+
+
+def test_client_that_sends_while_the_server_ends_is_told_so(
+    served_at: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much it sends before it reads: nothing of that resets the connection."""
+    monkeypatch.setattr(core_module, "QUIET", LONG)
+    monkeypatch.setattr(core_module, "LINGER", LONG)
+    client = served_at.connect()
+    served_at.core.interrupt()
+    wait_until(lambda: served_at.exits, "exit_task has run")
+    for number in range(1, 301):
+        _say(client, Execute(number, pickle.dumps({"n": bytes(3000)}), wait=True))
+    messages = _told(client)
+    assert messages[-2:] == ENDED
+    refused = [(said(each), each.request) for each in messages[:-2]]
+    assert refused == [("NOT_STARTED", number + 1) for number in range(len(refused))]
+    assert served_at.ran == []
+    client.reached.sock.close()
+    served_at.wait_ended()
+
+
+def _send_for_ever(client: Connected) -> NoReturn:
+    while True:
+        _say(client, Execute(1, bytes(1000)))
+
+
+def test_server_ends_at_once_when_its_clients_are_idle(
+    served_at: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They read what they were told when they want something next."""
+    monkeypatch.setattr(core_module, "LINGER", 1000.0)
+    idle = [served_at.connect() for _ in range(3)]
+    served_at.core.interrupt()
+    served_at.wait_ended()
+    for client in idle:
+        assert _told(client) == ENDED
+        client.reached.sock.close()
+
+
+def test_client_that_sends_on_is_waited_for_no_longer_than_its_time(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may never read what it was told."""
+    monkeypatch.setattr(core_module, "LINGER", 0.2)
+    client = served.connect()
+    served.core.interrupt()
+    with pytest.raises((ConnectionError, TimeoutError)):
+        _send_for_ever(client)
+    client.reached.sock.close()
+    served.wait_ended()
+
+
+def test_deferred_call_that_exit_task_drops_has_run(served: Served) -> None:
+    """Its client is told that, and not that it has not run."""
+    served.drops = True
+    with served.client() as one:
+        send(one, Execute(1, pickle.dumps({"defer": 1}), wait=True))
+        wait_until(lambda: served.kept, "it is deferred")
+        served.core.interrupt()
+        messages = one.read_to_end()
+    assert [said(each) for each in messages] == ["DROPPED", "NOT_STARTED", "Goodbye"]
+
+
+def test_client_whose_answer_is_on_its_way_is_not_told_that_all_is_answered(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread is just making it: whether the call ran isn't for the end to say."""
+    making, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def __reduce__(self) -> Any:
+            making.set()
+            assert go_on.wait(LONG)
+            return int, ()
+
+    with served.client() as one, served.client() as other:
+        send(one, Execute(1, pickle.dumps({"defer": 1}), wait=True))
+        wait_until(lambda: served.kept, "it is deferred")
+        thread = threading.Thread(target=served.kept[0].respond, args=(Slow(),))
+        thread.start()
+        assert making.wait(LONG)
+        served.core.interrupt()
+        assert other.read_to_end() == ENDED
+        assert one.read_to_end() == ENDED[1:]
+        go_on.set()
+        thread.join(LONG)

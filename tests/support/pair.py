@@ -45,6 +45,7 @@ class SessionOwner:
         self.is_clogged = threading.Event()
         self.not_clogged = threading.Event()
         self.times_closed = 0
+        self.times_dropped = 0
         self.proofs = 0
         kept = dict.fromkeys(TO_SERVER.encoders, self._keep)
         self.handlers = {**kept, Goodbye: lambda session, message: session.close()}
@@ -77,6 +78,9 @@ class SessionOwner:
     def cleared(self, session: Session) -> None:
         self.is_clogged.clear()
         self.not_clogged.set()
+
+    def dropped(self, session: Session) -> None:
+        self.times_dropped += 1
 
     def closed(self, session: Session) -> None:
         self.times_closed += 1

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import suppress
 
-from bgpy.system.sockets import READABLE, WRITABLE, poll, writable
+import pytest
+
+from bgpy.system.sockets import READABLE, WRITABLE, end_is_under_way, poll, writable
+from tests.support.peers import wait_until
 
 
 def test_poll_tells_what_a_socket_is_ready_for() -> None:
@@ -42,3 +46,32 @@ def test_writable_gives_those_that_are() -> None:
         assert writable([full, refused], 30.0) == [refused]
         assert writable([full], 0.0) == []
         assert writable([far], 30.0) == [far]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't tell")
+def test_end_is_under_way_until_the_other_system_has_all_before_it() -> None:
+    """It comes behind all that was sent, which waits while the other end reads nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    with near, far:
+        near.setblocking(False)
+        assert not end_is_under_way(near)
+        with suppress(BlockingIOError):
+            while True:
+                near.send(bytes(2**20))
+        near.shutdown(socket.SHUT_WR)
+        assert end_is_under_way(near)
+        while far.recv(2**20):
+            pass
+        wait_until(lambda: not end_is_under_way(near), "the end has arrived")
+    assert not end_is_under_way(near)
+
+
+def test_end_is_nowhere_under_way_but_over_tcp() -> None:
+    """A Unix socket has it at once; whether its other end has read it is another question."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.send(b"x")
+        ours.shutdown(socket.SHUT_WR)
+        assert not end_is_under_way(ours)

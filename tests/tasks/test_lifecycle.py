@@ -148,6 +148,13 @@ def test_handle_cuts_its_own_frames_when_a_task_raises() -> None:
     assert [frame.name for frame in frames] == ["_exec"]
 
 
+def test_a_function_that_never_began_has_no_frames() -> None:
+    """It is one in C, or a wrapper that hides how many arguments the function takes."""
+    outcome = _handle(Tasks(), Kind.INIT, Functions(dict, _exec, _exit))
+    assert isinstance(outcome.error, TypeError)
+    assert outcome.error.__traceback__ is None
+
+
 @pytest.mark.parametrize(
     ("init_task", "expected"),
     [
@@ -194,6 +201,7 @@ def test_a_task_that_returns_a_coroutine_fails_and_leaves_the_state() -> None:
         error = _handle(tasks, kind).error
         assert isinstance(error, TypeError)
         assert str(error).startswith(f"{kind.name.lower()}_task has returned a coroutine")
+        assert error.__traceback__ is None
     assert tasks._state == "first"
 
 

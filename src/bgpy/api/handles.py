@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Self
 from bgpy.address import Address
 from bgpy.api.hints import OF_HANDLE, no_attribute
 from bgpy.config import checked_seconds
-from bgpy.errors import CallTimeout
+from bgpy.errors import CallTimeout, ConnectError, ServerGone
 from bgpy.process.launch import Started
 from bgpy.state import records
 from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.taken_down import look_out
 
 ENDING = 1.0
-"""Seconds to wait for a process that the system is taking down already."""
+"""Seconds to wait for a process that is being taken down already, or is about to exit."""
 
 Terminate = Callable[[float | None], None]
 """Terminates the server as a client does, within that many seconds."""
@@ -97,10 +97,19 @@ class Handle:
             return True
         deadline = deadline_in(timeout)
         try:
-            self._terminate(timeout)
+            self._end(timeout)
         except CallTimeout:
             return not self.is_alive()
         return self.wait(seconds_left(deadline))
+
+    def _end(self, timeout: float | None) -> None:
+        """Terminate the server, unless it ends by itself before it has taken that."""
+        try:
+            self._terminate(timeout)
+        except (ConnectError, ServerGone) as error:
+            took_it = error.remote or error.progress != "not started"
+            if took_it or not self._process.wait(ENDING):
+                raise
 
     def kill(self) -> None:
         """Kill the process, without ``exit_task``; returns when it is gone.

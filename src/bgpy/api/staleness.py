@@ -27,9 +27,10 @@ from bgpy.address import Address
 from bgpy.calling.blocking.caller import Caller
 from bgpy.codec import arrival, modules
 from bgpy.codec.edits import edited
-from bgpy.codec.fingerprint import SCRIPT, are_different, of_parts, of_tasks
+from bgpy.codec.fingerprint import are_different, of_parts, of_tasks
 from bgpy.codec.loaded import ModuleSource, version
 from bgpy.codec.payload import GLOBAL
+from bgpy.codec.walk import SCRIPT
 from bgpy.errors import BgpyError, CallTimeout, StaleCodeWarning
 from bgpy.memory import Encoded, Payload
 from bgpy.state import tokens

@@ -129,6 +129,7 @@ class Conversation:
         """Requests that have left, and whose answer nobody waits for any more."""
         self.ended: str | None = None
         """Why the connection has ended."""
+        self._all_answered = False  # so the server has said: what has no answer has not run
         self.known = NOTHING
         """What else is known of that."""
         self._parts = parts
@@ -154,7 +155,7 @@ class Conversation:
         call = self.pending.get(message.request)
         if call is None:
             if message.request == 0:
-                return Farewell(message.text) if isinstance(message, (Goodbye, Failure)) else None
+                return self._farewell(message)
             self.unanswered.discard(message.request)
             return None
         if call.about is not None:
@@ -172,6 +173,14 @@ class Conversation:
             else:
                 call.answer = message
         return call
+
+    def _farewell(self, message: Message) -> Farewell | None:
+        """What is said of the connection itself."""
+        if isinstance(message, Failure):
+            self._all_answered = message.reason == Reason.NOT_STARTED
+        elif not isinstance(message, Goodbye):
+            return None
+        return Farewell(message.text)
 
     def _refused(self, text: str) -> ServerGone:
         """The error of a call that the server did not run since it ends."""
@@ -246,18 +255,25 @@ class Conversation:
         self.pending.clear()
         return calls
 
-    def _lost(self, call: Call, doubtful: bool) -> BgpyError:
+    def _lost(self, call: Call, doubtful: bool) -> Answer:
         progress: Progress = "unknown" if call.left or doubtful else "not started"
+        if self._all_answered:
+            if call.receipt is not None:
+                return call.receipt
+            progress = "not started"
         return self._timed_out(call, progress) if call.asked else self.gone(progress)
 
     def gone(self, progress: Progress) -> ServerGone:
         """The error of a call that the end of the connection leaves without an answer."""
-        what = (
-            "whether the call ran is not known"
-            if progress == "unknown"
-            else "the call had not been sent"
-        )
-        return ServerGone(f"{self.ended}; {what}", progress=progress, **self.known._asdict())
+        known = self.known
+        if progress == "unknown":
+            what = "whether the call ran is not known"
+        elif self._all_answered:
+            what = "the call did not run"
+            known = known._replace(advice=known.advice or "start the server again")
+        else:
+            what = "the call had not been sent"
+        return ServerGone(f"{self.ended}; {what}", progress=progress, **known._asdict())
 
     def _learned(self, call: Call, message: Message) -> Call | None:
         """What the server said of a call whose time is over."""

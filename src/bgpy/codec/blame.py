@@ -11,12 +11,13 @@ pickled is the next. An object that holds all its parts well is itself to blame.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from types import CodeType, FunctionType, MethodType
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from bgpy.codec import by_value
+from bgpy.codec.global_names import names_in
 from bgpy.codec.patience import NoPatience, Nowhere, Patience, is_out_of_band, is_plain
 from bgpy.errors import Advice
 from bgpy.system.ours import is_ours
@@ -162,7 +163,7 @@ def _member(name: str, value: Any) -> str:
 def _parts_of_function(function: FunctionType) -> Iterator[Part]:
     """The globals that its code and the code within it names, and what else travels with it."""
     scope = function.__globals__
-    for name in dict.fromkeys(_names(function.__code__)):
+    for name in names_in(function.__code__):
         if name in scope:
             yield f" -> global {name!r}", scope[name]
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -177,13 +178,6 @@ def _parts_of_function(function: FunctionType) -> Iterator[Part]:
         yield f" -> default of {name!r}", value
     for name, value in vars(function).items():
         yield f" -> attribute {name!r}", value
-
-
-def _names(code: CodeType) -> Iterable[str]:
-    yield from code.co_names
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            yield from _names(each)
 
 
 def _parts_of_reduced(obj: Any) -> Iterator[Part]:

@@ -6,7 +6,7 @@ cloudpickle takes functions and classes apart. On top of it this one
   and takes along what annotations and the names of nested classes refer to;
 - keeps file, line and source of each function;
 - takes what pickle would look up by a name in `__main__`: functions with a cache, `NewType`,
-  `ParamSpec`, constants with a ``__reduce__`` that gives their name;
+  `TypeVar`, constants with a ``__reduce__`` that gives their name;
 - keeps ``__slots__``, which cloudpickle makes attributes of, and `cached_property`.
 """
 
@@ -23,8 +23,9 @@ from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from bgpy.codec import arrival, class_numbers, lines
+from bgpy.codec import arrival, class_numbers, enumerations, lines
 from bgpy.codec.arrival import MAINS
+from bgpy.codec.global_names import names_in
 from bgpy.codec.identities import Identities
 from bgpy.codec.lines import Told, known_of, lines_of
 from bgpy.late import once
@@ -99,8 +100,11 @@ class _ByValue:
         special = _SPECIAL.get(kind)
         if special is not None:
             return self._named(obj, special(obj))
-        if kind.__module__ in MAINS and _names_itself(obj):
-            return self._named(obj, _constant(obj))
+        if kind.__module__ in MAINS:
+            if enumerations.is_member(obj):
+                return getattr, (kind, obj._name_)
+            if _names_itself(obj):
+                return self._named(obj, _constant(obj))
         return NotImplemented  # cloudpickle has nothing to say of any other, either
 
     def _code(self, code: CodeType) -> Any:
@@ -118,6 +122,7 @@ class _ByValue:
         if reduced is NotImplemented:
             return reduced
         make, args, state, _, _, _ = reduced
+        _add_names(function, state[1]["__globals__"])
         name, others = self._names(function)
         if self._script is None and name is None and not others:
             return reduced
@@ -144,8 +149,11 @@ class _ByValue:
             return reduced
         self._classes.add(id(kind))
         make, args, (attributes, others), _, _, _ = reduced
-        if args[0] is type(kind):  # else it is an enumeration, which is made otherwise
+        if args[0] is type(kind):
             args, attributes = _whole(kind, args, attributes)
+        else:
+            make, track = enumerations.made, sys.modules[make.__module__]._lookup_class_or_track
+            args, attributes = enumerations.taken_apart(kind, args, attributes, track)
         attributes.pop("__slotnames__", None)  # what copyreg has found out about it
         state = (attributes, others)
         settled = (self._script, *self._names(kind), state, arrival.THIS_PROCESS)
@@ -177,12 +185,23 @@ def pickler() -> Callable[..., _ByValue]:
     class ByValue(_ByValue, base):  # type: ignore[misc]
         makers = frozenset(
             value
-            for module in (arrival, lines, sys.modules[base.__module__])
+            for module in (arrival, enumerations, lines, sys.modules[base.__module__])
             for value in vars(module).values()
             if isinstance(value, FunctionType) and value.__module__ == module.__name__
         )
 
     return ByValue
+
+
+def _add_names(function: FunctionType, known: dict[str, Any]) -> None:
+    """Add what only bodies of classes within a function look up to its globals that are `known`.
+
+    cloudpickle doesn't look there.
+    """
+    scope = function.__globals__
+    for name in names_in(function.__code__):
+        if name not in known and name in scope:
+            known[name] = scope[name]
 
 
 def _names_in(main: dict[str, Any], obj: Any, known: set[int]) -> tuple[str | None, dict[str, Any]]:
@@ -246,6 +265,8 @@ def _whole(kind: type, args: Any, attributes: dict[str, Any]) -> tuple[Any, dict
     names += [each for each in ("__dict__", "__weakref__") if each in told]
     keywords["__slots__"] = tuple(names)
     kept = {key: value for key, value in attributes.items() if key not in {*names, "__slots__"}}
+    if given != keywords["__slots__"] and type(given) in (str, tuple, list, dict):
+        kept["__slots__"] = given  # which `inspect` reads: a dict has what is said of each
     return (make, name, bases, keywords, *others), kept
 
 
@@ -294,7 +315,12 @@ def _parameters(obj: Any) -> Any:
     if hasattr(obj, "__covariant__"):
         extra = {"bound": obj.__bound__, "covariant": obj.__covariant__}
         extra["contravariant"] = obj.__contravariant__
-    return arrival.named, (type(obj), (obj.__name__,), extra, obj.__module__), None, None
+    if getattr(obj, "__infer_variance__", False):
+        extra["infer_variance"] = True
+    if hasattr(obj, "has_default") and obj.has_default():
+        extra["default"] = obj.__default__
+    names = obj.__name__, *getattr(obj, "__constraints__", ())
+    return arrival.named, (type(obj), names, extra, obj.__module__), None, None
 
 
 def _alias(obj: Any) -> Any:
@@ -339,6 +365,7 @@ def _constant(obj: Any) -> Any:
 _SPECIAL: dict[type, Callable[[Any], Any]] = {
     _Cached: _cached,
     typing.NewType: _new_type,
+    typing.TypeVar: _parameters,
     typing.ParamSpec: _parameters,
     typing.TypeVarTuple: _parameters,
     functools.cached_property: _property,

@@ -17,6 +17,7 @@ import sys
 from typing import Any
 
 from bgpy.codec import fingerprint
+from bgpy.codec.walk import SCRIPT, SCRIPTS
 from bgpy.system.strikes import is_strike_amid
 
 _MARK = "script "
@@ -58,7 +59,7 @@ def of_number(told: str, name: object) -> type | None:
         return None
     found: type | None = module._DYNAMIC_CLASS_TRACKER_BY_ID.get(told)
     if found is None and told.startswith(_MARK) and isinstance(name, str):
-        own = vars(sys.modules[fingerprint.SCRIPT]).get(name)
+        own = vars(sys.modules[SCRIPT]).get(name)
         if isinstance(own, type) and number(own) == told:
             return own
     return found
@@ -69,7 +70,7 @@ def _cloudpickle() -> Any:
 
 
 def _script_has(kind: type) -> bool:
-    script = sys.modules.get(kind.__module__) if kind.__module__ in fingerprint.SCRIPTS else None
+    script = sys.modules.get(kind.__module__) if kind.__module__ in SCRIPTS else None
     return script is not None and vars(script).get(kind.__qualname__) is kind
 
 

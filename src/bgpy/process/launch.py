@@ -9,6 +9,7 @@ quotes it. `bgpy.process.bootstrap` draws the steps of one start.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import warnings
@@ -36,6 +37,11 @@ NOT_YET = ProcessId(0, "")
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 16384
+_FRAME = re.compile(r'  File "(.*)", line \d+ in (.*)')
+"""As `faulthandler` writes it: a traceback has a comma before ``in``, and a line of source."""
+_HOUSE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_BOOTSTRAP = ("_bootstrap", "<module>")
+"""Functions of the command that a server's process begins with."""
 _ENDING = 5.0
 """Seconds for a server that failed to end by itself."""
 
@@ -264,7 +270,16 @@ def _last_lines(descriptor: int, offset: int) -> list[str]:
     end = os.lseek(descriptor, 0, os.SEEK_END)
     os.lseek(descriptor, max(offset, end - _TAIL_BYTES), os.SEEK_SET)
     text = os.read(descriptor, _TAIL_BYTES).decode(errors="backslashreplace")
-    return text.rstrip().splitlines()[-_TAIL_LINES:]
+    lines = [line for line in text.rstrip().splitlines() if not _is_own_frame(line)]
+    return lines[-_TAIL_LINES:]
+
+
+def _is_own_frame(line: str) -> bool:
+    """Whether a line is a frame of bgpy's in the report of a crash, below which the user's lie."""
+    frame = _FRAME.match(line)
+    return frame is not None and (
+        frame[1].startswith(_HOUSE) or (frame[1] == "<string>" and frame[2] in _BOOTSTRAP)
+    )
 
 
 def _ended(code: int) -> str:

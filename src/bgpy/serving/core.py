@@ -19,6 +19,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import NamedTuple
 
 from bgpy.codec import failures
@@ -38,7 +39,7 @@ from bgpy.serving.requests import Requests, ServerParts
 from bgpy.serving.road import Road
 from bgpy.serving.sessions.acceptor import Acceptor
 from bgpy.serving.sessions.audit import Audit
-from bgpy.serving.sessions.lingering import LINGER
+from bgpy.serving.sessions.lingering import LINGER, QUIET
 from bgpy.serving.sessions.owner import SessionContext
 from bgpy.serving.sessions.session import Session
 from bgpy.serving.worker import Worker
@@ -125,6 +126,8 @@ class ServerCore:
         self._context = SessionContext(
             self, limits, self._reactor, self._budget, shared, memoryview(shared)
         )
+        self._has_exited = False
+        self._dropped = 0  # how often something came from a session that lingers
         self._failure: BaseException | None = None
         self.start_failure = ""
         """What the init file, or its `init_task`, raised, in words; empty if nothing."""
@@ -209,13 +212,18 @@ class ServerCore:
         self._parts.outbox.end_deferred()
         for job in [*self._parts.ending.close(), *self._jobs.clear()]:
             self._worker.refuse_ending(job)
-        busy = lambda: any(session.unsent for session in self._door.sessions)  # noqa: E731
+        # Once at least: what was left to be done is done, and what has come is refused.
+        first = iter((True,))
+        busy = lambda: next(first, False) or any(each.unsent for each in self._door.sessions)  # noqa: E731
         self._reactor.drain(busy, self._limits.drain_timeout)
         self._door.close()
         self._events.port_closed()
+        unanswered = {owner for owner, _ in self._parts.outbox.deferred.copy()}
         for session in list(self._door.sessions):
-            session.close(farewell="the server ended")
-        self._reactor.drain(lambda: bool(self._door.sessions), LINGER)
+            # After exit_task nothing is left to run; a deferred answer may be on its way.
+            all_answered = self._has_exited and session.client_id not in unanswered
+            session.close(farewell="the server ended", all_answered=all_answered)
+        self._linger()
         for session in list(self._door.sessions):
             session.drop(session.outcome)
         self._audit.tell_left_out()
@@ -223,10 +231,26 @@ class ServerCore:
         self._engine.close()
         _servers.discard(self)
 
+    def _linger(self) -> None:
+        """Let the clients read what they were told, as long as that helps.
+
+        Those that wait for something, or send, end their connections when they have read it. The
+        others are idle: they aren't waited for, once nothing is under way any more.
+        """
+        until, before = monotonic() + LINGER, -1
+        while (left := until - monotonic()) > 0 and (
+            self._dropped != before or any(session.untold for session in self._door.sessions)
+        ):
+            before = self._dropped
+            self._reactor.drain(lambda: bool(self._door.sessions), min(QUIET, left))
+            if not self._door.sessions:
+                return
+
     # What the worker tells, in the task thread
 
     def exit_ran(self, outcome: Outcome) -> None:
         """The exit task has run, or failed: the server ends."""
+        self._has_exited = True
         self._reactor.stop()
         if outcome.error is not None:
             self.exit_failure = _in_words(outcome.error)
@@ -279,6 +303,10 @@ class ServerCore:
     def _drained(self, owner: bytes) -> None:
         """Read a client again whose requests were too many; called by the task thread too."""
         self._reactor.change(partial(self._door.resume, owner))
+
+    def dropped(self, session: Session) -> None:
+        """Note that something came from a session that lingers."""
+        self._dropped += 1
 
     def closed(self, session: Session) -> None:
         """Forget a session that has closed."""

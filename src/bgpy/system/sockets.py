@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import sys
 from collections.abc import Collection
 from typing import Protocol, TypeVar
@@ -17,12 +18,22 @@ RECEIVE_BUFFER = 2**18
 
 READABLE, WRITABLE = 1, 2
 
+_ENDING = (b"\x04", b"\x0b")
+"""FIN_WAIT1 and CLOSING: the first byte of ``struct tcp_info`` (linux/tcp.h, net/tcp_states.h)."""
+
 
 class Pollable(Protocol):
     """Anything with a socket's descriptor."""
 
     def fileno(self) -> int:
         """The descriptor."""
+
+
+class HasOptions(Protocol):
+    """A socket, or what speaks TLS over one."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """As `socket.socket.getsockopt`."""
 
 
 Socket = TypeVar("Socket", bound=Pollable)
@@ -41,6 +52,23 @@ def poll(sock: Pollable, seconds: float, events: int) -> bool:
         if is_strike(error):
             raise
         return True  # closed by another thread: using it tells
+
+
+def end_is_under_way(sock: HasOptions) -> bool:
+    """Whether the peer's system has not acknowledged yet that this side of `sock` has ended.
+
+    All that was sent before has arrived then. Known on Linux, of TCP; False elsewhere: what is sent
+    through a Unix socket has arrived at once.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except OSError as error:
+        if is_strike(error):
+            raise
+        return False
+    return state in _ENDING
 
 
 def writable(socks: Collection[Socket], seconds: float) -> list[Socket]:

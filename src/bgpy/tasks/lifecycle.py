@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from bgpy.errors import EncodeError, MessageTooLarge, NotInitialized
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.interrupts import BORDERS, call_task, call_user
-from bgpy.tasks.signatures import Functions, check_result, takes_client_socket
+from bgpy.tasks.signatures import Functions, takes_client_socket, wrong_result
 
 
 class Kind(Enum):
@@ -104,10 +104,9 @@ class Tasks:
                 return self._initialize(value, client_socket)
             if functions is None:
                 return Outcome(Result.WITHOUT_TASKS)
-            check_result(
-                "exit_task", call_user(functions.exit_task, client_socket, self._state, value)
-            )
-            return DONE
+            given = call_user(functions.exit_task, client_socket, self._state, value)
+            wrong = wrong_result("exit_task", given)
+            return DONE if wrong is None else _raised(wrong)
         except BaseException as error:
             unsent = kind is EXIT and client_socket.unsent and isinstance(error, CANT_BE_SENT)
             return _raised(error, Result.UNSENT if unsent else Result.RAISED)
@@ -122,7 +121,9 @@ class Tasks:
             if state is None:
                 return DONE
             if state is not self._state:
-                check_result("exec_task", state)
+                wrong = wrong_result("exec_task", state)
+                if wrong is not None:
+                    return _raised(wrong)
                 before, self._state = self._state, state
                 if not client_socket.answered:
                     names = type(before).__name__, type(state).__name__
@@ -136,7 +137,9 @@ class Tasks:
             state = call_user(functions.init_task, client_socket)
         else:
             state = call_user(functions.init_task)
-        check_result("init_task", state)
+        wrong = wrong_result("init_task", state)
+        if wrong is not None:
+            return _raised(wrong)
         self._state = state
         self.functions = functions
         return DONE
@@ -151,6 +154,6 @@ def _below_bgpy(traceback: TracebackType | None) -> TracebackType | None:
     frame = traceback
     while frame is not None:
         if frame.tb_frame.f_code in BORDERS:
-            return frame.tb_next or frame
+            return frame.tb_next
         frame = frame.tb_next
     return traceback

@@ -42,17 +42,18 @@ def check(functions: Functions) -> None:
             )
 
 
-def check_result(name: str, value: Any) -> None:
-    """Raise `TypeError` if the task `name` has returned a coroutine, whose body has not run.
+def wrong_result(name: str, value: Any) -> TypeError | None:
+    """The error of the task `name` if it has returned a coroutine, whose body has not run.
 
     That is what a plain function gives which wraps an async one.
     """
-    if type(value) is CoroutineType:  # not by its `__class__`, which may be the user's code
-        value.close()  # else Python warns that it was never awaited
-        raise TypeError(
-            f"{name} has returned a coroutine, whose body has not run: "
-            "async tasks are not supported yet; use asyncio.run() inside"
-        )
+    if type(value) is not CoroutineType:  # not by its `__class__`, which may be the user's code
+        return None
+    value.close()  # else Python warns that it was never awaited
+    return TypeError(
+        f"{name} has returned a coroutine, whose body has not run: "
+        "async tasks are not supported yet; use asyncio.run() inside"
+    )
 
 
 def _check_runs(name: str, function: Callable[..., Any]) -> None:

@@ -85,7 +85,7 @@ def _end(handle: Handle, timeout: float) -> None:
     if not handle.is_alive():
         return
     try:
-        handle._terminate(timeout)
+        handle._end(timeout)
     except CallTimeout as error:
         if handle.is_alive():
             raise TimeoutError(f"{late}: {error.problem}") from None

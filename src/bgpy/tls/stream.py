@@ -78,6 +78,10 @@ class OverSocket:
         """As the socket's."""
         self._sock.setblocking(flag)
 
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """As the socket's."""
+        return self._sock.getsockopt(level, option, size)
+
 
 class TlsSocket(OverSocket):
     """A connected socket that speaks TLS.
@@ -197,10 +201,6 @@ class TlsSocket(OverSocket):
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
         """As the socket's."""
         self._sock.setsockopt(level, option, value)
-
-    def getsockopt(self, level: int, option: int, size: int) -> bytes:
-        """As the socket's."""
-        return self._sock.getsockopt(level, option, size)
 
     def _accept(self, pieces: Sequence[Piece]) -> None:
         """Encrypt and send of `pieces`: all that was is owed, until the caller has been told."""

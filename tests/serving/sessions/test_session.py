@@ -37,6 +37,7 @@ from tests.support.builds import FREE_THREADED
 from tests.support.forks import forked_while_held
 from tests.support.loop import LONG, Loop
 from tests.support.pair import FILLS_A_SOCKET, LIMITS, Pair, refused
+from tests.support.peers import wait_until
 from tests.support.wine import SENDS_AND_ENDS
 
 Connect = Callable[..., Pair]
@@ -793,6 +794,34 @@ def test_session_lingers_until_its_client_has_read_why_it_is_closed(
     assert pair.read_to_end() == [Goodbye("the server ended")]
     assert not pair.service.gone.is_set()
     pair.close()
+
+
+def test_session_lingers_also_where_its_client_has_sent_nothing(
+    connect: Connect, loop: Loop
+) -> None:
+    """What comes later would reset a connection that is closed by then."""
+    pair = connect().shake_hands()
+    loop.on_poller(lambda: pair.session.close("the server ended"))
+    assert pair.session.untold is False
+    for request in range(3):
+        dropped = pair.service.times_dropped
+        pair.send(Ping(request))
+        wait_until(lambda before=dropped: pair.service.times_dropped > before, "it is dropped")
+    assert pair.read_to_end() == [Goodbye("the server ended")]
+    pair.close()
+    assert pair.session.outcome == "the server ended"
+    assert pair.service.messages == []
+
+
+def test_session_tells_that_all_is_answered_before_it_says_goodbye(
+    connect: Connect, loop: Loop
+) -> None:
+    """What has no answer has not run, then."""
+    pair = connect().shake_hands()
+    pair.session.send(Pong(1))
+    loop.on_poller(lambda: pair.session.close("it ends", all_answered=True))
+    refusal = Failure(0, Reason.NOT_STARTED, text="it ends")
+    assert pair.read_to_end() == [Pong(1), refusal, Goodbye("it ends")]
 
 
 def test_session_lingers_no_longer_than_its_time(

@@ -197,23 +197,7 @@ class Channel:
 
     def wait_closed(self, deadline: float | None) -> bool:
         """Read until the server closes the connection, or `deadline`; whether it has."""
-        call = Call()
-        with self._lock:
-            if self.conversation.ended is not None:
-                return True
-            # An id that no message answers, of its own: several threads may wait for it.
-            self.conversation.begin(call, -self._numbers.draw())
-            try:
-                reads = self.reader.reads(call)
-            except NoReader:
-                return False
-        try:
-            self.reader.wait(call, reads, deadline)
-        except BaseException:
-            self._sent.struck(call)
-            raise
-        self.conversation.abandon(call)
-        return self.conversation.ended is not None
+        return self._sent.wait_end(deadline)
 
     def say_goodbye(self, reason: str, deadline: float) -> bool:
         """Send what was gathered and a goodbye, then nothing more; whether to `wait_closed`.

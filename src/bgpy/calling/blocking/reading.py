@@ -346,4 +346,5 @@ class Reader:
         try:
             self._link.push()
         except OSError as error:  # no handler's: those run in the main thread
+            self._read_what_came()  # the server may have said why
             self._link.end_lost(f"the connection was lost: {error}")

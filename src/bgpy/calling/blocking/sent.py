@@ -11,6 +11,7 @@ from __future__ import annotations
 from time import monotonic
 
 from bgpy.calling.blocking.link import ASK, Link
+from bgpy.calling.blocking.loss import MOMENT
 from bgpy.calling.blocking.reading import STRUCK_READING, Reader
 from bgpy.calling.blocking.shared import NoReader
 from bgpy.calling.blocking.waiting import TICK
@@ -42,9 +43,35 @@ class Sent:
         return answer
 
     def lost(self, error: OSError) -> None:
-        """Sending failed: what came before the end is still read, then all that is left ends."""
+        """Sending failed: what came before the end is still read, then all that is left ends.
+
+        Another thread may be reading, and the server have said why it ended: that thread meets the
+        end behind it within a `MOMENT`.
+        """
         self._reader.look()
+        self.wait_end(monotonic() + MOMENT)
         self._link.end_lost(f"the connection was lost: {error}")
+
+    def wait_end(self, deadline: float | None) -> bool:
+        """Read until the connection has ended, or `deadline`; whether it has."""
+        call = Call()
+        with self._lock:
+            if self._conversation.ended is not None:
+                return True
+            # An id that no message answers, of its own: several threads may wait for it.
+            self._conversation.begin(call, -self._link.shared.numbers.draw())
+            try:
+                reads = self._reader.reads(call)
+            except NoReader:
+                self._conversation.abandon(call)
+                return False
+        try:
+            self._reader.wait(call, reads, deadline)
+        except BaseException:
+            self.struck(call)
+            raise
+        self._conversation.abandon(call)
+        return self._conversation.ended is not None
 
     def failed(self, call: Call, error: BaseException) -> Answer:
         """The answer of `call`, where sending it has failed; raises `error` if it is any other."""

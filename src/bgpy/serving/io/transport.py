@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from bgpy.memory import Piece
-from bgpy.system.sockets import MOST_PIECES, WRITABLE, poll
+from bgpy.system.sockets import MOST_PIECES, WRITABLE, end_is_under_way, poll
 from bgpy.system.strikes import is_strike
 
 JOINED = 2**16
@@ -37,6 +37,9 @@ class Stream(Protocol):
 
     def fileno(self) -> int:
         """The descriptor to be polled."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """As `socket.socket.getsockopt`."""
 
     def shutdown(self, how: int, /) -> None:
         """Tell the peer that it is over."""
@@ -66,6 +69,9 @@ class Transport(Protocol):
 
     def end(self) -> None:
         """Half-close: tell the peer that this side sends no more; receiving still works."""
+
+    def is_ending(self) -> bool:
+        """Whether the peer's system is known not to have all yet that was sent up to the `end`."""
 
     def shut_down(self) -> None:
         """Tell the peer that it is over; the descriptor stays."""
@@ -103,6 +109,9 @@ class StreamTransport:
 
     def end(self) -> None:
         self._shut_down(socket.SHUT_WR)
+
+    def is_ending(self) -> bool:
+        return end_is_under_way(self.sock)
 
     def shut_down(self) -> None:
         self._shut_down(socket.SHUT_RDWR)

@@ -5,15 +5,14 @@
     LEAVING       what waits is sent; then this side is ended
     HALF_CLOSED   what comes is dropped, until the client ends its side
 
-Closed over unread bytes the connection would be reset, and what the client has not read yet
-would be thrown away. So what still comes is read and dropped in both states
-(`bgpy.serving.sessions.life`), for `LINGER` seconds at most. All of it belongs to the thread
-that polls, and each step may be done again where an exception has struck it.
+Closed over unread bytes the connection would be reset, and so it would be by whatever comes after
+that; what the client has not read yet would be thrown away. So what still comes is read and dropped
+in both states (`bgpy.serving.sessions.life`), for `LINGER` seconds at most. All of it belongs to
+the thread that polls, and each step may be done again where an exception has struck it.
 """
 
 from __future__ import annotations
 
-from bgpy.errors import BgpyError
 from bgpy.serving.io.poller import READ, WRITE
 from bgpy.serving.io.transport import Transport
 from bgpy.serving.sessions.life import SessionEvent, SessionState
@@ -23,6 +22,12 @@ from bgpy.system.strikes import is_strike
 
 LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
+
+QUIET = 0.03
+"""Seconds for which nothing comes from any client before a server that ends waits no longer.
+
+Most are idle then: they have been told, and will read it when they want something next.
+"""
 
 
 def send_last(
@@ -44,16 +49,11 @@ def send_last(
 def drop(transport: Transport, shared: memoryview) -> bool:
     """Drop what has come, received into `shared`; whether the client has ended its side.
 
-    Raises what receiving raises.
+    That it failed, or reset the connection, is an end too.
     """
-    return transport.receive_into(shared) == 0
-
-
-def is_sending(transport: Transport, shared: memoryview) -> bool:
-    """Whether something has come, which is dropped too."""
     try:
-        return bool(transport.receive_into(shared))
-    except (OSError, BgpyError) as error:
+        return transport.receive_into(shared) == 0
+    except OSError as error:
         if is_strike(error):
             raise
-        return False
+        return True

@@ -47,6 +47,9 @@ class SessionOwner(Protocol[S]):
     def cleared(self, session: S) -> None:
         """`session` has taken its replies."""
 
+    def dropped(self, session: S) -> None:
+        """Something came from `session`, which lingers, and was dropped."""
+
     def closed(self, session: S) -> None:
         """Forget `session`."""
 

@@ -9,7 +9,7 @@ nothing at all for a time. A client is *paused* while its line of requests is fu
 
 What a client sent is read before its session closes: at the end of the stream, which is
 read last, and also where nothing can be sent to it any more. A session that the server
-closes lingers, if its client may not have read all or sends still.
+closes with a word lingers: its client may not have read all, or send still.
 
 All state here belongs to the thread that polls. An exception of a signal handler's that
 strikes there closes the session which it struck, and only that: part of a message may
@@ -36,7 +36,7 @@ from bgpy.serving.sessions.life import (
     SessionEvent,
     SessionState,
 )
-from bgpy.serving.sessions.lingering import LINGER, drop, is_sending, send_last
+from bgpy.serving.sessions.lingering import LINGER, drop, send_last
 from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionContext
 from bgpy.serving.sessions.stall import Stall
@@ -45,7 +45,7 @@ from bgpy.system import reserve
 from bgpy.system.strikes import is_strike
 from bgpy.wire.connection import Connection
 from bgpy.wire.handshake import ServerHandshake
-from bgpy.wire.messages import CODEC_PICKLE, Goodbye, Message, Reply
+from bgpy.wire.messages import CODEC_PICKLE, Failure, Goodbye, Message, Reason, Reply
 
 log = logging.getLogger("bgpy.server")
 
@@ -114,6 +114,11 @@ class Session:
         """Whether bytes wait for the socket to take them."""
         return self._outflow.waiting
 
+    @property
+    def untold(self) -> bool:
+        """Whether what it has said at its end is known not to have arrived yet."""
+        return self._outflow.waiting or self._transport.is_ending()
+
     # Sending, from any thread
 
     def send(self, message: Message) -> None:
@@ -169,6 +174,8 @@ class Session:
         if self.state in LINGERS:
             if drop(self._transport, self._context.view):
                 self._close()
+            else:
+                self._context.owner.dropped(self)
         elif self.state in ACTED_ON and events & READ and self._watch.events & READ:
             self._inflow.read()
 
@@ -280,11 +287,12 @@ class Session:
 
     # The end
 
-    def close(self, farewell: str | None = None) -> None:
+    def close(self, farewell: str | None = None, all_answered: bool = False) -> None:
         """Close; called by the holder of the polling role.
 
-        With a `farewell` the client is told it as the reason. The session lingers then
-        where its client hasn't read everything, or has sent more.
+        With a `farewell` the client is told it as the reason, and the session lingers: what the
+        client has sent and this side hasn't read would have it lose the farewell. With
+        `all_answered` it is told too that the requests which have no answer have not run.
         """
         if self.state not in ACTED_ON:
             return
@@ -293,13 +301,12 @@ class Session:
             return
         self.outcome = farewell
         try:
+            if all_answered:
+                self.send(Failure(0, Reason.NOT_STARTED, text=farewell))
             self.send(Goodbye(farewell))
         except MessageTooLarge:
             pass  # over a limit that is smaller than a word
-        if self._outflow.waiting or is_sending(self._transport, self._context.view):
-            self._leave(b"")
-        else:
-            self._close()
+        self._leave(b"")
 
     def drop(self, outcome: str) -> None:
         """Close without a word; `outcome` stands in the log."""

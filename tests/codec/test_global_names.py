@@ -1,0 +1,51 @@
+"""Which names of its module code looks up."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from bgpy.codec.global_names import names_in
+
+BODIES = """
+def task(state, own):
+    class Made(BASE):
+        first = LIMIT
+        second = first
+        LIMIT = LIMIT
+        third: "BASE" = [EACH for EACH in ROWS]
+        class Inner:
+            deep = DEEP
+        def method(self): return METHOD.attribute
+    return state.attribute, own
+"""
+
+
+def _names(text: str) -> set[str]:
+    scope: dict[str, Any] = {}
+    exec(compile(text, "script.py", "exec"), scope)
+    return set(names_in(scope["task"].__code__))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("def task(a): return a.x, a.y()", set()),
+        ("def task(a): return x.y, (lambda: z)()", {"x", "z"}),
+        ("def task(a):\n global x\n x = [y for y in a]", {"x"}),
+        ("def task(a):\n import x.y as z\n return z.w", set()),
+        (BODIES, {"BASE", "LIMIT", "ROWS", "DEEP", "METHOD"}),
+    ],
+)
+def test_names_are_those_that_are_looked_up_in_the_module(text: str, names: set[str]) -> None:
+    """Not attributes, not what is imported or local, not what a class has made itself."""
+    assert _names(text) == names
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is of 3.12")
+def test_names_in_type_parameters_are_found() -> None:
+    """And in classes that have some, which look into their scope first."""
+    text = "def task():\n class Made[T: BOUND](BASE[T]):\n  x = LIMIT\n  def f(self): return ROWS\n"
+    assert _names(text) == {"BOUND", "BASE", "LIMIT", "ROWS"}
