@@ -110,6 +110,8 @@ class TlsSocket(OverSocket):
         """Ciphertext that the socket has not taken, in one piece; TLS's words are behind it."""
         self._owed = 0
         """Bytes that were encrypted, and that the sender offers next nevertheless."""
+        self.told = 0
+        """What the last `send` or `sendmsg` has returned: that ends with setting it."""
         # Looked up once: a small call goes through all of them.
         self._recv_from_socket = sock.recv_into
         self._send_to_socket = partial(send_if_room, sock) if _MAY_WAIT else sock.send
@@ -162,8 +164,10 @@ class TlsSocket(OverSocket):
         # Nothing is called from here on, so nothing strikes: the module's docstring says why.
         if self._unsent[0]:
             self._owed = 1
-            return size - 1
-        self._owed = 0
+            size -= 1
+        else:
+            self._owed = 0
+        self.told = size
         return size
 
     def sendmsg(self, pieces: Sequence[Piece]) -> int:
@@ -177,6 +181,7 @@ class TlsSocket(OverSocket):
         if taken and self._unsent[0]:
             taken -= 1
         self._owed -= taken
+        self.told = taken
         return taken
 
     def shutdown(self, how: int) -> None:
