@@ -21,7 +21,7 @@ from bgpy.serving.budget import Budget
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions.outflow import Outflow
-from bgpy.serving.sessions.telling import TellingOutflow, outflow_over
+from bgpy.serving.sessions.telling import Teller, TellingOutflow, outflow_over
 from endurance.strikes.striker import Strike, Striker, Struck, raise_struck
 from tests.support.streams import STREAMS
 
@@ -234,6 +234,45 @@ def test_small_reply_leaves_once_and_in_order_wherever_a_handler_raises(
             assert bytes(setting.got) in wanted, striker.where
             assert not outflow._busy, striker.where
             assert setting.budget.unsent == 0, striker.where
+        if not striker.fallen:
+            return
+    raise AssertionError("the small reply has more places than were tried")
+
+
+class Called:
+    """A socket that tells, whose `send` is called from C, as tools are that watch each frame."""
+
+    def __init__(self, teller: Teller) -> None:
+        self._teller = teller
+        self.send = partial(teller.send)
+
+    @property
+    def told(self) -> int:
+        return self._teller.told
+
+    @told.setter
+    def told(self, told: int) -> None:
+        self._teller.told = told
+
+
+def test_small_reply_leaves_once_where_a_handler_raises_behind_the_call_of_its_socket(
+    striker: Striker,
+) -> None:
+    """What the socket took is known though it was not returned."""
+    for place in range(1, PLACES):
+        with closing(Setting("tls")) as setting:
+            outflow, striker.fallen = setting.outflow, 0
+            assert isinstance(outflow, TellingOutflow)
+            outflow.teller = Called(outflow.teller)
+            striker.arm(place, raise_struck)
+            try:
+                outflow.send_small(b"small", False)
+            except Struck:
+                pass
+            finally:
+                striker.disarm()
+            setting.drain()
+            assert bytes(setting.got) == b"small" or place < 3, striker.where
         if not striker.fallen:
             return
     raise AssertionError("the small reply has more places than were tried")

@@ -48,7 +48,8 @@ class TellingOutflow(Outflow):
     def send_small(self, piece: bytes, more: bool) -> None:
         """As that of any outflow, step by step."""
         if more:
-            super().send_small(piece, True)
+            if not self.gather(piece):
+                self.send((piece,), True)
             return
         teller, taken, mine = self.teller, -1, False
         try:
