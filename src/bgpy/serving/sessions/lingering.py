@@ -23,7 +23,7 @@ from bgpy.system.strikes import is_strike
 LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
 
-QUIET = 0.03
+QUIET = 0.01
 """Seconds for which nothing comes from any client before a server that ends waits no longer.
 
 Most are idle then: they have been told, and will read it when they want something next.
