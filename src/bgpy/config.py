@@ -17,6 +17,9 @@ from typing import Any
 
 HOST = "127.0.0.1"
 PORT = 54321
+CONNECT_TIMEOUT = 5.0
+"""Seconds for connecting and proving the token, unless a client is given others."""
+
 LOG_LEVEL = "INFO"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 ADVISED_TOKEN = 32

@@ -122,6 +122,50 @@ def test_client_arrives_without_its_token_when_its_process_has_gone(start: Start
         pickle.loads(lone).ping()
 
 
+def test_pickle_of_a_server_holds_no_token() -> None:
+    """Neither does that of its handle; in the process that has the token, both have it again."""
+    server = Server("127.0.0.1", 0, token=SECRET)
+    with server.run_background() as handle:
+        for each in (server, handle):
+            packed = pickle.dumps(each)
+            assert SECRET.encode() not in packed
+            assert repr(pickle.loads(packed)) == repr(each)
+        assert pickle.loads(pickle.dumps(server)).token == copy.copy(server).token == SECRET
+        assert pickle.loads(pickle.dumps(handle)).stop(60)
+
+
+ELSEWHERE = """
+import pickle, sys, traceback
+server, handle = pickle.load(sys.stdin.buffer)
+for call in (lambda: server.token, server.run_background):
+    try:
+        call()
+    except PermissionError as caught:
+        error = caught
+        print(error)
+assert len(traceback.extract_tb(error.__traceback__)) == 1
+print(handle.stop(60))
+"""
+
+
+def test_server_that_was_unpickled_elsewhere_has_no_token_and_its_handle_finds_it() -> None:
+    """It is kept for this account's clients as long as the server runs."""
+    server = Server("127.0.0.1", 0)
+    with server.run_background() as handle:
+        done = subprocess.run(
+            [sys.executable, "-c", ELSEWHERE],
+            input=pickle.dumps((server, handle)),
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=60,
+        )
+    told = done.stdout.decode().splitlines()
+    assert told[2] == "True"
+    assert told[0] == told[1]
+    assert "this Server on 127.0.0.1" in told[0]
+    assert "was unpickled without its token" in told[0]
+
+
 THERE_AND_BACK = """
 import copy, pickle, sys
 from bgpy import BgpyError

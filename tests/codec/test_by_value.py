@@ -11,6 +11,7 @@ import threading
 import typing
 import weakref
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,6 +45,16 @@ def test_function_keeps_its_file_and_line() -> None:
     assert there.__code__.co_firstlineno == outer.__code__.co_firstlineno
     assert there().__code__ == outer().__code__
     assert there().__code__.co_filename == __file__
+
+
+def test_lines_come_from_the_loader_where_there_is_no_file() -> None:
+    """As those of a program in a zip archive."""
+    text = "def f():\n    return 5\n"
+    loader = SimpleNamespace(get_source=lambda name: text)
+    scope: dict[str, Any] = {"__name__": "elsewhere", "__loader__": loader}
+    exec(compile(text, "/no/such.zip/elsewhere.py", "exec"), scope)
+    there = _there(scope["f"])
+    assert linecache.getlines(there.__code__.co_filename) == text.splitlines(keepends=True)
 
 
 def test_globals_of_classes_within_a_function_go_along() -> None:

@@ -74,6 +74,14 @@ def test_number_is_another_where_a_class_or_what_it_uses_was_edited(
     assert number(script(OBJECT + TEXT.replace(*edit))["Record"]) not in (None, first)
 
 
+def test_classes_that_use_each_other_are_two(script: Any) -> None:
+    """Both are made of the same: one arrived as the other."""
+    names = script("class One: ...\nclass Two(One):\n    other = One\nOne.other = Two\n")
+    assert None is not number(names["One"]) != number(names["Two"]) is not None
+    for each in ("One", "Two"):
+        assert decode(*encode(names[each], "args"), "args") is names[each]
+
+
 def test_number_is_not_told_where_a_change_would_not_be_seen(script: Any) -> None:
     """A class with an object that is no plain constant, and one that has no name in the script."""
     names = script(OBJECT + TEXT + "def make():\n    class Inner: ...\n    return Inner\n")

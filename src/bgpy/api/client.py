@@ -19,7 +19,7 @@ from bgpy.calling.results import about, executed, value_of
 from bgpy.codec import fingerprint, functions, modules, payload
 from bgpy.codec.payload import loads, pack, rebuild
 from bgpy.codec.tracebacks import tidy
-from bgpy.config import LOG_LEVEL, checked_seconds
+from bgpy.config import CONNECT_TIMEOUT, LOG_LEVEL, checked_seconds
 from bgpy.memory import Encoded
 from bgpy.state import tokens
 from bgpy.system.deadlines import deadline_in, seconds_left
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bgpy.tasks.protocols import Args, ExecTask, ExitTask, InitTask
 
 S = TypeVar("S")
+C = TypeVar("C", bound="Client")
 
 Timeout = float | None | EllipsisType
 """Seconds, None for no limit, or ``...`` for the client's own `timeout`."""
@@ -67,7 +68,7 @@ class Client:
         log_file: str | os.PathLike[str] | None = None,
         *,
         timeout: float | None = None,
-        connect_timeout: float = 5.0,
+        connect_timeout: float = CONNECT_TIMEOUT,
         tls: bool | None = None,
     ) -> None:
         place = address.parse(host, port)
@@ -403,11 +404,16 @@ _OWN |= {"_caller", "_ends", "_edits", "_exit_task"}
 """The attributes of a client; what else one has, a subclass has added."""
 
 
+def made(kind: type[C], settings: ClientSettings, given: Given | Left | None) -> C:
+    """A client with these settings, and with that token or one that it looks up."""
+    client = kind.__new__(kind)
+    client._set_up(settings, given)
+    return client
+
+
 def _arrive(kind: type[Client], settings: ClientSettings, passed: Passed | None) -> Client:
     """Make the client that a pickle holds; pickles call this by its name."""
-    made = kind.__new__(kind)
-    made._set_up(settings, take(passed))
-    return made
+    return made(kind, settings, take(passed))
 
 
 def _no_dict(args: object, name: str) -> TypeError:

@@ -9,14 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bgpy import address
 from bgpy.api.handles import Handle
 from bgpy.api.hints import NO_BLOCK, OF_SERVER, no_attribute
-from bgpy.config import HOST, LOG_FORMAT, LOG_LEVEL, Limits, Options, checked_path
+from bgpy.api.passing import Given, Left, found, pass_on, take
+from bgpy.api.settings import ClientSettings
+from bgpy.config import (
+    CONNECT_TIMEOUT,
+    HOST,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    Limits,
+    Options,
+    checked_path,
+)
 from bgpy.encryption import Encryption, check_token, encryption
-from bgpy.errors import StartupError
+from bgpy.errors import AuthenticationError, BgpyError, StartupError
 from bgpy.late import once
 from bgpy.process.launch import launch
 from bgpy.state import reports, sockets, tokens
@@ -72,15 +82,15 @@ class Server:
         plain_loopback: bool = True,
     ) -> None:
         place = _place(host, port)
-        found = tokens.for_server(tokens.check(token))
-        self._token = found.token
+        chosen = tokens.for_server(tokens.check(token))
+        self._given: Given | Left = Given(chosen.token)
         self._options = Options(
             host=place.host,
             port=place.port,
             log_level=log_level,
             log_file=checked_path(log_file, "log_file"),
             init_file=checked_path(init_file, "init_file"),
-            keep_token=found.source is tokens.Source.MADE,
+            keep_token=chosen.source is tokens.Source.MADE,
             limits=Limits.from_environment() if limits is None else limits,
             tls=tls,
             certfile=_absolute(certfile, "certfile"),
@@ -88,8 +98,14 @@ class Server:
             plain_loopback=plain_loopback,
         )
         _encryption(self._options, place)
-        check_token(place, self._token)
+        check_token(place, chosen.token)
         self._port = place.port
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_given": pass_on(self._given)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _given=take(state["_given"]))
 
     def __repr__(self) -> str:
         return f"<Server on {self.address}>"
@@ -122,8 +138,19 @@ class Server:
 
     @property
     def token(self) -> str:
-        """The token that its clients need."""
-        return self._token
+        """The token that its clients need.
+
+        Pickles don't hold it, as those of a `Client` don't: a server that was unpickled where its
+        token isn't raises `AuthenticationError` here and when it is run.
+        """
+        given = found(self._given)
+        if isinstance(given, Given):
+            return given.token
+        raise AuthenticationError(
+            f"this Server on {self.address} was unpickled without its token, which is not pickled",
+            advice="make a Server here, and give it the token if it needs that one",
+            address=self.address,
+        )
 
     def run(self) -> None:
         """Serve in this process and thread until a client terminates the server.
@@ -140,7 +167,7 @@ class Server:
 
         log_to_stderr = _logging_to_stderr(self._options.log_level, self._options.log_file)
         with self._telling_of_an_end(), log_to_stderr:
-            host = Host(self._options, self._token)
+            host = Host(self._options, self.token)
             self._port = host.address.port
 
             def ready() -> None:
@@ -166,8 +193,8 @@ class Server:
             init_files.check_exists(self._options.init_file)
         try:
             with self._telling_of_an_end():
-                started = launch(self._options, self._token, _PROGRAM)
-        except (StartupError, KeyboardInterrupt) as error:
+                started = launch(self._options, self.token, _PROGRAM)
+        except (BgpyError, KeyboardInterrupt) as error:
             _tracebacks().tidy(error)
             raise
         self._port = started.port
@@ -182,7 +209,7 @@ class Server:
             if error.address is None or error.pid in (None, os.getpid()):
                 raise
             place = address.parse(error.address)
-            if not _is_ending(place, self._token):
+            if not _is_ending(place, self.token):
                 raise
             told = StartupError(
                 f"the bgpy server at {place} (pid {error.pid}) is ending, but has not ended: it "
@@ -202,8 +229,11 @@ class Server:
     def _client(self, host: str, port: int, timeout: float | None = None) -> Client:
         """A client of this server, which is at that address."""
         # A server beyond loopback may refuse plain connections; it always accepts TLS.
-        plain = _encryption(self._options, address.Address(host, port)) is Encryption.NONE
-        return _client()(host, port, self._token, timeout=timeout, tls=None if plain else True)
+        place = address.Address(host, port)
+        plain = _encryption(self._options, place) is Encryption.NONE
+        settings = ClientSettings(place, timeout, CONNECT_TIMEOUT, None if plain else True)
+        made: Client = _clients().made(_clients().Client, settings, self._given)
+        return made
 
 
 def run_to_its_end(server: Server) -> str:
@@ -232,11 +262,11 @@ def _is_ending(place: address.Address, own_token: str) -> bool:
 
 
 @once
-def _client() -> type[Client]:
-    """`Client`, of which a program that only starts servers has no need."""
-    from bgpy.api.client import Client
+def _clients() -> Any:
+    """What makes clients, of which a program that only starts servers has no need."""
+    from bgpy.api import client
 
-    return Client
+    return client
 
 
 @once

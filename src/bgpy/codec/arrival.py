@@ -22,6 +22,7 @@ import functools
 import os
 import sys
 import uuid
+from abc import ABCMeta
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -145,9 +146,10 @@ def settle_function(
 def begin_class(make: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """The class of these parts, which is the same one if it has come, or gone from here, before."""
     known = class_numbers.of_number(args[-2], args[1])
+    if known is not None:
+        return known
     made = make(*args)
-    if known is None:
-        _guests.add(made)
+    _guests.add(made)
     return made
 
 
@@ -161,9 +163,20 @@ def settle_class(
     """
     script, name, others, state, process = settled
     if arrived in _guests and _origins.get(arrived) in (None, process):
-        sys.modules["cloudpickle.cloudpickle"]._class_setstate(arrived, state)
+        _set_attributes(arrived, *state)
         _origins.put(arrived, process)
     _take(script, name, others, arrived)
+
+
+def _set_attributes(kind: type, attributes: dict[str, Any], _: Any) -> None:
+    """Set the attributes of a class past its metaclass, which may let nobody set any."""
+    registered = attributes.pop("_abc_impl", ())
+    for name, value in attributes.items():
+        type.__setattr__(kind, name, value)
+    if "__firstlineno__" in attributes:  # which Python drops as other attributes are set
+        type.__setattr__(kind, "__firstlineno__", attributes["__firstlineno__"])
+    for each in registered:
+        ABCMeta.register(kind, each)  # type: ignore[arg-type]
 
 
 def once_here(number: str | None, make: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -23,7 +23,7 @@ from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from bgpy.codec import arrival, class_numbers, enumerations, lines
+from bgpy.codec import arrival, class_numbers, enumerations, lines, past_hooks
 from bgpy.codec.arrival import MAINS
 from bgpy.codec.global_names import names_in
 from bgpy.codec.identities import Identities
@@ -118,6 +118,8 @@ class _ByValue:
 
     def _function(self, function: FunctionType) -> Any:
         above: Any = super()
+        # The loader knows the lines of what is no file: in a zip archive, say.
+        linecache.lazycache(function.__code__.co_filename, function.__globals__)
         reduced = above.reducer_override(function)
         if reduced is NotImplemented:
             return reduced
@@ -149,12 +151,18 @@ class _ByValue:
             return reduced
         self._classes.add(id(kind))
         make, args, (attributes, others), _, _, _ = reduced
-        if args[0] is type(kind):
-            args, attributes = _whole(kind, args, attributes)
-        else:
-            make, track = enumerations.made, sys.modules[make.__module__]._lookup_class_or_track
+        track = sys.modules[make.__module__]._lookup_class_or_track
+        if args[0] is not type(kind):
+            make = enumerations.made
             args, attributes = enumerations.taken_apart(kind, args, attributes, track)
+        else:
+            args, attributes = _whole(kind, args, attributes)
+            if past_hooks.has_hooks(kind):
+                make, args = past_hooks.made, past_hooks.taken_apart(kind, args, track)
         attributes.pop("__slotnames__", None)  # what copyreg has found out about it
+        # In the order of the class, which its `vars` show; cloudpickle tells them by name.
+        places = {name: place for place, name in enumerate(vars(kind))}
+        attributes = dict(sorted(attributes.items(), key=lambda each: places.get(each[0], -1)))
         state = (attributes, others)
         settled = (self._script, *self._names(kind), state, arrival.THIS_PROCESS)
         return arrival.begin_class, (make, args), settled, None, None, arrival.settle_class
@@ -185,7 +193,7 @@ def pickler() -> Callable[..., _ByValue]:
     class ByValue(_ByValue, base):  # type: ignore[misc]
         makers = frozenset(
             value
-            for module in (arrival, enumerations, lines, sys.modules[base.__module__])
+            for module in (arrival, enumerations, lines, past_hooks, sys.modules[base.__module__])
             for value in vars(module).values()
             if isinstance(value, FunctionType) and value.__module__ == module.__name__
         )

@@ -79,7 +79,9 @@ def of_class(kind: type) -> str | None:
         found[name] = walk.part(value, name)
     if walk.is_vague:
         return None
-    return _marked(joined("class", [joined(name, [found[name]]) for name in sorted(found)]))
+    # By its name, too: others that it uses may use it in turn, and are made of the same then.
+    own = kind.__qualname__.encode()
+    return _marked(joined("class", [own, *(joined(each, [found[each]]) for each in sorted(found))]))
 
 
 def of_parts(names: Set[str]) -> dict[str, str]:
