@@ -231,6 +231,7 @@ TREE["children"] += [{"parent": TREE, "all": TREE["children"]} for _ in range(10
 @dataclasses.dataclass
 class Point:
     x: int
+    made = 0
 
 def exec_task(client_socket, state, args):
     class Made:
@@ -238,25 +239,34 @@ def exec_task(client_socket, state, args):
     state.setdefault("first", args["value"])
     respond(client_socket, (Made.size, args["value"] == state["first"], args["value"].result))
 
+def exit_task(client_socket, state, args):
+    respond(client_socket, len(SEEN))
+
+SEEN = []
 warnings.simplefilter("error")
 x = result = first = time.time()
 Point.result = 5
 client = Client(sys.argv[1])
 for _ in range(2):
-    client.initialize(lambda: {}, exec_task, lambda *_: None)
+    client.initialize(lambda: {}, exec_task, exit_task)
     x = result = client.call({"value": Point(1)})
+    Point.made += 1
+SEEN.append(result)
 print(result)
+if sys.argv[2:]:
+    print(client.terminate(await_response=True))
 """
 
 
 def test_variables_called_as_attributes_of_the_tasks_are_no_other_code(
     start: Start, script: Script
 ) -> None:
-    """Not in another run, nor in one that has others by now; data may lead back to itself."""
+    """Not in another run, nor in one that has used them by now; data may lead back to itself."""
     handle, _ = start()
-    for _ in range(2):
-        process = script(VARIABLES, handle.address, stdout=subprocess.PIPE)
-        assert process.communicate(timeout=100)[0] == "(10, True, 5)\n"
+    process = script(VARIABLES, handle.address, stdout=subprocess.PIPE)
+    assert process.communicate(timeout=100)[0] == "(10, True, 5)\n"
+    process = script(VARIABLES, handle.address, "end", stdout=subprocess.PIPE)
+    assert process.communicate(timeout=100)[0] == "(10, True, 5)\n0\n"
 
 
 def test_calls_without_code_ask_nothing(modules: Path, start: Start) -> None:
