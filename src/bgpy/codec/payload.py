@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,18 +65,27 @@ class _Pieces(list[Any]):
     write = list.append
 
 
+class _OnePiece(deque[Any]):
+    """The same, where one piece comes mostly and is taken out at once.
+
+    A deque keeps its memory then. A list gives it back, and gets it anew each time.
+    """
+
+    write = deque.append
+
+
 Dump = Callable[[Any], object]
 Forget = Callable[[], object]
-_Pickling = tuple[Dump, Forget, list[Any], list[memoryview]]
+_Pickling = tuple[Dump, Forget, _OnePiece, list[memoryview]]
 """A pickler, used again since making one takes longer than a small object does: what dumps,
 what empties the memo, the pieces and the buffers that came out."""
 
-_idle: list[_Pickling] = []
+_idle: deque[_Pickling] = deque()
 _take, _keep = _idle.pop, _idle.append  # bound once: they are on the way of every call
 
 
 def _pickling(pickler: Callable[..., pickle.Pickler]) -> _Pickling:
-    pieces = _Pieces()
+    pieces = _OnePiece()
     buffers: list[memoryview] = []
     made = pickler(pieces, protocol=5, buffer_callback=_keeper(buffers))
     return made.dump, made.clear_memo, pieces, buffers

@@ -81,9 +81,7 @@ def keep_from_stopping_tasks() -> None:
     sys.stderr = sys.__stderr__ = _like(sys.stderr)  # type: ignore[misc, assignment]
 
 
-def standard_stream(
-    old: TextIO | None, descriptor: int, by_line: bool, at_once: bool
-) -> Printed:
+def standard_stream(old: TextIO | None, descriptor: int, by_line: bool, at_once: bool) -> Printed:
     """A standard stream in the encoding of `old`, without a buffer of bytes.
 
     It takes every text, and writes it out line by line, or `at_once`.

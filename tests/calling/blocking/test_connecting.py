@@ -5,20 +5,25 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import pytest
 
 from bgpy import Client, Server
-from bgpy.address import Address, parse
-from bgpy.calling.blocking import dialling
+from bgpy.address import UNIX, Address, parse
+from bgpy.calling.blocking import connecting, dialling
 from bgpy.calling.blocking.connecting import Target, connect
-from bgpy.errors import AuthenticationError, NotBgpy, StartupError, Unreachable
+from bgpy.errors import AuthenticationError, NotBgpy, NotRunning, StartupError, Unreachable
 from bgpy.state.tokens import FoundToken, Source
+from bgpy.wire.messages import Goodbye
+from tests.support.connections import TOKEN, make_server
+from tests.support.loop import LONG
 
 
 @contextmanager
@@ -63,6 +68,120 @@ def test_what_answers_is_told_by_what_it_speaks(
         assert cli in caught.value.text("cli")
     tunnel = "if a tunnel or another forwarder listens there (ssh -L), no server runs at its"
     assert (str(caught.value.advice).startswith(tunnel)) is (first == b"")
+
+
+ENDING = ["reset", "after a word", "with the welcome", "tls", "unix"]
+
+
+@pytest.mark.parametrize("has_met", [False, True])
+@pytest.mark.parametrize("way", ENDING)
+def test_server_that_has_just_ended_is_not_taken_for_another_program(
+    way: str, has_met: bool
+) -> None:
+    """It closes its port first, and then the connections that waited there."""
+    found = FoundToken(TOKEN, Source.ARGUMENT)
+    with ending(way) as place, pytest.raises(NotRunning, match="nothing runs at"):
+        connect(Target(place, way == "tls" or None, lambda: found), os.urandom(16), LONG, has_met)
+
+
+@contextmanager
+def ending(way: str) -> Iterator[Address]:
+    """A server that ends while one client connects."""
+    if way == "unix" and sys.platform == "win32":
+        pytest.skip("Python has no Unix sockets here")
+    with tempfile.TemporaryDirectory() as folder:
+        if way == "unix":
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(f"{folder}/s")
+            listener.listen()
+            place = Address(f"{UNIX}{folder}/s", 0)
+        else:
+            listener = socket.create_server(("127.0.0.1", 0))
+            place = parse("127.0.0.1", listener.getsockname()[1])
+
+        def end() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                first = sock.recv(1)  # what comes behind it is left unread
+                if way in ("after a word", "with the welcome"):
+                    server = make_server()
+                    server.receive(first + sock.recv(4096))
+                    hello = server.take_outgoing()
+                    if way == "after a word":
+                        sock.sendall(hello[:20])
+                    else:
+                        sock.sendall(hello)
+                        server.receive(sock.recv(4096))
+                listener.close()
+                if way == "with the welcome":
+                    goodbye = b"".join(map(bytes, server.send(Goodbye("it ends"))))
+                    sock.sendall(server.take_outgoing() + goodbye)
+                if way == "unix":
+                    os.unlink(f"{folder}/s")
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        yield place
+        thread.join()
+
+
+def test_server_that_was_started_anew_meanwhile_is_connected_to() -> None:
+    """The connection that was closed belonged to the one before it."""
+    handle = Server("127.0.0.1", 0, "t" * 40).run_background()
+    found = FoundToken("t" * 40, Source.ARGUMENT)
+    try:
+        with hanging_up(1, handle.port) as place:
+            target = Target(place, None, lambda: found)
+            connect(target, os.urandom(16), LONG).reached.sock.close()
+    finally:
+        handle.kill()
+
+
+def test_client_hears_that_its_server_is_gone_behind_a_tunnel() -> None:
+    """What takes its connections there can't be another program than before."""
+    with hanging_up(2, None) as place, pytest.raises(NotRunning) as caught:
+        connect(Target(place, None, lambda: None), os.urandom(16), LONG, has_met=True)
+    assert f"the server at {place}, which this client was connected to before" in str(caught.value)
+    assert "ssh -L" in str(caught.value.advice)
+    assert caught.value.address == str(place)
+
+
+def test_what_answers_nothing_the_second_time_is_told_by_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is waited for a moment only, unless it has been a server before."""
+    monkeypatch.setattr(connecting, "ONCE_MORE", 0.01)
+    with answering(b"") as place, pytest.raises(NotBgpy, match="closed the connection at once"):
+        connect(Target(place, None, lambda: None), os.urandom(16), LONG)
+
+
+@contextmanager
+def hanging_up(times: int, then: int | None) -> Iterator[Address]:
+    """Something that closes so many connections, and then leads to another port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(times):
+                listener.accept()[0].close()
+            if then is not None:
+                sock, _ = listener.accept()
+                with sock, socket.create_connection(("127.0.0.1", then)) as server:
+                    back = threading.Thread(target=_pump, args=(server, sock))
+                    back.start()
+                    _pump(sock, server)
+                    back.join()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield parse("127.0.0.1", listener.getsockname()[1])
+        thread.join()
+
+
+def _pump(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while data := one.recv(2**16):
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
 
 
 def _same(found: FoundToken | None) -> FoundToken | None:

@@ -46,6 +46,10 @@ NOTHING_BEHIND = (
     "start one there; {}; else another program has that port, or the server is shutting down"
 )
 
+ONCE_MORE = 1.0
+"""Seconds that a client has to connect once more to what has closed the connection at once; one
+that knows the server has all its time."""
+
 RECEIVED = 2**14
 """Bytes received at once."""
 
@@ -90,12 +94,44 @@ def prepare(target: Target) -> None:
         target.find_token()
 
 
-def connect(target: Target, client_id: bytes, timeout: float) -> Connected:
+def connect(target: Target, client_id: bytes, timeout: float, has_met: bool = False) -> Connected:
     """Connect to `target` and prove the token, within `timeout` seconds.
 
-    Raises `NotRunning`, `Unreachable`, `NotBgpy`, `AuthenticationError` or
-    `VersionMismatch`; nothing of a request was sent then.
+    `has_met` says that the client was connected to the server before. Raises `NotRunning`,
+    `Unreachable`, `NotBgpy`, `AuthenticationError` or `VersionMismatch`; nothing of a request was
+    sent then.
     """
+    deadline = monotonic() + timeout
+    try:
+        return _connect_once(target, client_id, timeout)
+    except NotBgpy as error:
+        if is_strike(error) or not _has_hung_up(error):
+            raise
+        left = deadline - monotonic()
+        return _connect_again(target, client_id, left, error, has_met)
+
+
+def _connect_again(
+    target: Target, client_id: bytes, left: float, before: NotBgpy, has_met: bool
+) -> Connected:
+    """As `connect`, where the connection was closed `before` both sides had proved the token.
+
+    A server that ends closes its port first, and then what has connected meanwhile: so this tells
+    whether it is gone, or has been started anew.
+    """
+    try:
+        return _connect_once(target, client_id, left if has_met else min(left, ONCE_MORE))
+    except Unreachable as error:
+        if has_met or is_strike(error):
+            raise
+        raise before from before.__cause__
+    except NotBgpy as error:
+        if is_strike(error) or not has_met or not _has_hung_up(error):
+            raise
+        raise _taking_nobody(target.address) from error.__cause__
+
+
+def _connect_once(target: Target, client_id: bytes, timeout: float) -> Connected:
     try:
         return _connect(target, client_id, timeout)
     except NotRunning as error:
@@ -161,7 +197,9 @@ def _shake_hands(
             if not count:
                 raise ConnectionResetError("the stream ended")
             heard = True
-            connection.receive(buffer[:count])
+            if connection.receive(buffer[:count]):
+                # Behind the welcome: no request has asked for anything else.
+                raise ConnectionResetError("the server said goodbye")
     except (BgpyError, OSError) as error:
         if is_strike(error):
             raise
@@ -186,6 +224,22 @@ def _closed_early(address: Address, at_once: bool) -> NotBgpy:
     return NotBgpy(
         f"{address} closed the connection during the handshake: it may not be a bgpy server, or "
         "may be shutting down",
+        address=address,
+    )
+
+
+def _has_hung_up(error: NotBgpy) -> bool:
+    """Whether nothing is known of the other side but that it has closed the connection."""
+    return isinstance(error.__cause__, (ConnectionResetError, BrokenPipeError))
+
+
+def _taking_nobody(address: Address) -> NotRunning:
+    """The error of a client that was connected to the server, and finds the connection closed."""
+    return NotRunning(
+        f"the server at {address}, which this client was connected to before, takes no clients any "
+        "more: the connection was closed during the handshake",
+        advice="it has ended, or is shutting down: start it again when it has ended; if a tunnel "
+        "or another forwarder leads there (ssh -L), start it at the other end",
         address=address,
     )
 

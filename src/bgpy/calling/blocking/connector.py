@@ -231,7 +231,7 @@ class Connector:
 
     def _reach(self, client_id: bytes, seconds: float) -> Connected:
         try:
-            return connect(self._target, client_id, seconds)
+            return connect(self._target, client_id, seconds, self._acquaintance.has_met)
         except AuthenticationError as error:
             if is_strike(error):
                 raise
