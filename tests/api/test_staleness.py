@@ -550,6 +550,8 @@ def exec_task(client_socket, state, args):
 
 CLASS = "class Point:\\n    def __init__(self, x): self.x = x\\n"
 
+class Other: ...
+
 def send(text):
     exec(text, globals())
     with warnings.catch_warnings(record=True) as caught:
@@ -563,6 +565,9 @@ with Server().run_background() as handle, Client(handle.address) as client:
     send(CLASS)
     send(CLASS + "    size = 2\\n")
     send(CLASS + "    size = 2\\n")
+    warnings.simplefilter("error")
+    for value in (Point, Other):  # which the name stands for, one after the other
+        client.call({"value": value})
 """
 
 
@@ -572,3 +577,4 @@ def test_call_warns_of_a_class_that_was_defined_anew_since_it_was_sent(script: S
     first, again, changed, last = process.communicate(timeout=100)[0].splitlines()
     assert (first, again.split()[1:], last.split()[1:]) == ("1", [], [])
     assert changed.partition(" ")[2] == "('__main__.Point',)"
+    assert process.returncode == 0

@@ -235,7 +235,7 @@ class Staleness:
         classes = {
             name: ours[f"{prefix}{name}"]
             for name in (each.removeprefix(prefix) for each in ours if each.startswith(prefix))
-            if isinstance(script.get(name), type)
+            if isinstance(script.get(name), type) and script[name].__qualname__ == name
         }
         if not classes:
             return
