@@ -231,6 +231,7 @@ TREE["children"] += [{"parent": TREE, "all": TREE["children"]} for _ in range(10
 @dataclasses.dataclass
 class Point:
     x: int
+    made = 0
 
 def exec_task(client_socket, state, args):
     class Made:
@@ -238,25 +239,34 @@ def exec_task(client_socket, state, args):
     state.setdefault("first", args["value"])
     respond(client_socket, (Made.size, args["value"] == state["first"], args["value"].result))
 
+def exit_task(client_socket, state, args):
+    respond(client_socket, len(SEEN))
+
+SEEN = []
 warnings.simplefilter("error")
 x = result = first = time.time()
 Point.result = 5
 client = Client(sys.argv[1])
 for _ in range(2):
-    client.initialize(lambda: {}, exec_task, lambda *_: None)
+    client.initialize(lambda: {}, exec_task, exit_task)
     x = result = client.call({"value": Point(1)})
+    Point.made += 1
+SEEN.append(result)
 print(result)
+if sys.argv[2:]:
+    print(client.terminate(await_response=True))
 """
 
 
 def test_variables_called_as_attributes_of_the_tasks_are_no_other_code(
     start: Start, script: Script
 ) -> None:
-    """Not in another run, nor in one that has others by now; data may lead back to itself."""
+    """Not in another run, nor in one that has used them by now; data may lead back to itself."""
     handle, _ = start()
-    for _ in range(2):
-        process = script(VARIABLES, handle.address, stdout=subprocess.PIPE)
-        assert process.communicate(timeout=100)[0] == "(10, True, 5)\n"
+    process = script(VARIABLES, handle.address, stdout=subprocess.PIPE)
+    assert process.communicate(timeout=100)[0] == "(10, True, 5)\n"
+    process = script(VARIABLES, handle.address, "end", stdout=subprocess.PIPE)
+    assert process.communicate(timeout=100)[0] == "(10, True, 5)\n0\n"
 
 
 def test_calls_without_code_ask_nothing(modules: Path, start: Start) -> None:
@@ -540,6 +550,8 @@ def exec_task(client_socket, state, args):
 
 CLASS = "class Point:\\n    def __init__(self, x): self.x = x\\n"
 
+class Other: ...
+
 def send(text):
     exec(text, globals())
     with warnings.catch_warnings(record=True) as caught:
@@ -553,6 +565,9 @@ with Server().run_background() as handle, Client(handle.address) as client:
     send(CLASS)
     send(CLASS + "    size = 2\\n")
     send(CLASS + "    size = 2\\n")
+    warnings.simplefilter("error")
+    for value in (Point, Other):  # which the name stands for, one after the other
+        client.call({"value": value})
 """
 
 
@@ -562,3 +577,4 @@ def test_call_warns_of_a_class_that_was_defined_anew_since_it_was_sent(script: S
     first, again, changed, last = process.communicate(timeout=100)[0].splitlines()
     assert (first, again.split()[1:], last.split()[1:]) == ("1", [], [])
     assert changed.partition(" ")[2] == "('__main__.Point',)"
+    assert process.returncode == 0

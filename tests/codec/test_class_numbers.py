@@ -18,7 +18,7 @@ IMMORTAL = not getattr(sys, "_is_gil_enabled", lambda: True)()
 """Free-threaded builds keep some objects for ever."""
 
 TEXT = """
-import dataclasses, enum
+import dataclasses, enum, typing
 LIMIT = 1
 def step(x): return x + LIMIT
 @dataclasses.dataclass
@@ -28,6 +28,9 @@ class Record:
     def step(self): return step(self.a)
 class Color(enum.Enum):
     RED = 1
+class Row(typing.NamedTuple):
+    a: int
+    b: int = LIMIT
 class Vague:
     told_by = SomeObject
 """
@@ -50,7 +53,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
 OBJECT = "import threading\nSomeObject = threading.Lock()\n"
 
 
-@pytest.mark.parametrize("name", ["Record", "Color"])
+@pytest.mark.parametrize("name", ["Record", "Color", "Row"])
 def test_number_is_the_same_in_each_run_of_a_script(script: Any, name: str) -> None:
     """It is that of what the class is made of, and of what it uses of the script."""
     first = number(script(OBJECT + TEXT)[name])

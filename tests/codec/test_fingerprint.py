@@ -248,13 +248,34 @@ def test_of_parts_changes_with_what_is_replaced_and_not_with_what_runs(
         "def cached(n): return n\n"
         "def other(n): return -n\n"
         "class Kind:\n"
-        "    def size(self): return 1\n",
+        "    made, last = 0, None\n"
+        "    def __init__(self):\n"
+        "        Kind.made += 1\n"
+        "        Kind.last = self\n"
+        "    def size(self): return 1\n"
+        "def counter():\n"
+        "    n = 0\n"
+        "    def count():\n"
+        "        nonlocal n\n"
+        "        n += 1\n"
+        "    return count\n"
+        "count, total = counter(), 0\n"
+        "def exec_task(c, s, a): return fill, cached, Kind, count, total\n",
     )
-    names = {"fill", "cached", "Kind"}
+    names = {"fill", "cached", "Kind", "count"}
     before = of_parts(names)
+    tasks = of_tasks({"exec_task": scope["exec_task"]})
     scope["fill"](5)
     scope["cached"](5)
+    scope["Kind"]()
+    scope["count"]()
     assert of_parts(names) == before
+    assert of_tasks({"exec_task": scope["exec_task"]}) == tasks
+    scope["total"] += 1
+    assert of_tasks({"exec_task": scope["exec_task"]}) != tasks
+    code = of_tasks({"exec_task": scope["exec_task"]}, data=False)
+    assert code.items() < tasks.items()
+    assert "__main__.total" not in code
     scope["fill"].__code__ = scope["other"].__code__
     assert of_parts(names)["__main__.fill"] != before["__main__.fill"]
     scope["Kind"].size.__code__ = scope["other"].__code__
@@ -351,7 +372,7 @@ def test_what_has_a_fingerprint_is_gone_when_the_script_drops_it(
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("Kind", "Kind.other = {1: 3}"),
+        ("Kind", "Kind.size = property(lambda self: 1)"),
         ("Kind", "Kind.itself = 5"),
         ("Kind", "Kind.make = classmethod(lambda cls: 1)"),
         ("plain", "plain.__defaults__ = (1,)"),

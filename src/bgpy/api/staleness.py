@@ -132,7 +132,7 @@ class Staleness:
         exit_task = _function_at(*(told or _USUAL))
         if exit_task is None or (told is None and current.chain()):
             return
-        asked = _of_tasks(of_tasks({"exit_task": exit_task}))
+        asked = _of_tasks(of_tasks({"exit_task": exit_task}, data=False))
         ours = {**asked, **modules.versions({exit_task.__module__})}
         theirs = self._asked(ours, timeout)
         if theirs is None or (told is None and theirs.get(_EXIT_TASK) != asked[_EXIT_TASK]):
@@ -235,7 +235,7 @@ class Staleness:
         classes = {
             name: ours[f"{prefix}{name}"]
             for name in (each.removeprefix(prefix) for each in ours if each.startswith(prefix))
-            if isinstance(script.get(name), type)
+            if isinstance(script.get(name), type) and script[name].__qualname__ == name
         }
         if not classes:
             return

@@ -21,10 +21,11 @@ The versions of the modules that they use are told by `bgpy.codec.loaded`.
 
 from __future__ import annotations
 
+import functools
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Set
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from bgpy.codec.identities import Identities
@@ -53,15 +54,21 @@ def of_code(code: CodeType) -> str:
     return _hashed(code_bytes(code))
 
 
-def of_tasks(tasks: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
-    """The fingerprints of tasks, by name, and of all that they use of their script."""
+def of_tasks(tasks: Mapping[str, Callable[..., Any]], data: bool = True) -> dict[str, str]:
+    """The fingerprints of tasks, by name, and of all that they use of their script.
+
+    Without `data` only of its code: variables change as they are used. What the script's
+    functions and classes hold by now counts as in `of_parts`.
+    """
     walk = Walk()
     found = {name: _marked(walk.part(task)) for name, task in tasks.items()}
     while walk.todo:
         name, value = walk.todo.popitem()
-        found[name] = _marked(walk.part(value, name))
+        part = _marked(walk.part(value, name))
         if _is_part(value) and walk.goes_by(name, value):
-            _parts.put(value, (_made_of(value), found[name]))
+            part = _kept(value, functools.partial(str, part))
+        if data or _is_code(value):
+            found[name] = part
     return found
 
 
@@ -110,10 +117,15 @@ def are_different(one: str, other: str) -> bool:
 def _of_part(walk: Walk, name: str, value: Any) -> str:
     if not walk.goes_by(name, value):
         return _marked(walk.part(value, name))
+    return _kept(value, lambda: _marked(walk.part(value, name)))
+
+
+def _kept(value: Any, take: Callable[[], str]) -> str:
+    """The fingerprint that was taken of a part, or the one taken now if it is another by now."""
     known, made_of = _parts.get(value), _made_of(value)
     if known is not None and known[0].is_same(made_of):
         return known[1]
-    found = _marked(walk.part(value, name))
+    found = take()
     _parts.put(value, (made_of, found))
     return found
 
@@ -167,17 +179,30 @@ def _is_part(value: Any) -> bool:
 
 
 def _made_of(value: Any) -> _MadeOf:
-    """What is replaced where a function or class changes in place."""
+    """What is replaced where the code of a function or class changes in place.
+
+    The data in them isn't: a class may count its objects, a closure its calls.
+    """
     if issubclass(type(value), type):
-        members = [each for name, each in vars(value).items() if name not in NOT_OF_CLASSES]
+        named = [each for name, each in vars(value).items() if name not in NOT_OF_CLASSES]
+        members = [each for each in named if _is_code(each)]
         codes = [each.__code__ for each in members if type(each) is FunctionType]
         return _told([*value.__bases__, *members, *codes])
     function = value.__wrapped__ if type(value) is CACHED else value
     if type(function) is not FunctionType:
         return _told([function])
-    cells = [held_in(cell) for cell in function.__closure__ or ()]
+    cells = [each for each in map(held_in, function.__closure__ or ()) if _is_code(each)]
     defaults = (function.__defaults__, *(function.__defaults__ or ()), function.__kwdefaults__)
     return _told([function.__code__, *defaults, *cells])
+
+
+def _is_code(value: Any) -> bool:
+    """Whether a value is a function, a class, a module, or what does as one in a class."""
+    kind = type(value)
+    return issubclass(kind, _CODE) or any("__get__" in vars(each) for each in kind.__mro__)
+
+
+_CODE = (type, ModuleType, functools.partial, BuiltinFunctionType)
 
 
 _parts: Identities[tuple[_MadeOf, str]] = Identities()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from collections import defaultdict, deque
+from collections import defaultdict, deque, namedtuple
 from collections.abc import Iterable, Iterator
 from types import (
     BuiltinFunctionType,
@@ -41,6 +41,9 @@ MOST_ITEMS = 10_000
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 CACHED = type(functools.cache(len))
+
+_FIELD = type(vars(namedtuple("_Any", ["any"]))["any"])
+"""Of the descriptors of a named tuple."""
 
 _CONTAINERS = (tuple, list, set, frozenset, dict, deque)
 
@@ -152,6 +155,8 @@ class Walk:
             return self._of("property", depth, value.fget, value.fset, value.fdel)
         if issubclass(kind, functools.cached_property):
             return self._of("cached_property", depth, value.func)
+        if kind is _FIELD:
+            return b"field"  # which one, its class's ``_fields`` tell
         if kind is re.Pattern:
             return self._of("pattern", depth, value.pattern, value.flags)
         if f"{kind.__module__}.{kind.__qualname__}" in _SAY_WHAT_THEY_ARE:

@@ -138,7 +138,7 @@ def _popen(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
                 "the server can't leave the Windows job of its starter; "
                 "it may end together with that job",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
             return subprocess.Popen(command, creationflags=flags, **streams)
     except OSError as error:
