@@ -114,7 +114,7 @@ def test_first_byte_tells_what_is_spoken_where_both_are(both: Served) -> None:
             assert both.client.call({"respond": b"x" * 2**18}) == b"x" * 2**18
         channel = secured._caller.channel
         assert channel is not None
-        assert type(channel.link.sock).__name__ == "TlsSocket"
+        assert type(channel.link.sock).__name__ == "DialledTls"
     both.check()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import socket
@@ -78,9 +79,16 @@ class Served:
         engine = InlineEngine(catalogue, lambda: functions)
         events = Events(ready.set, *[nothing] * 6)
         self.core = ServerCore(listener, TOKEN, Limits(), engine, catalogue, True, events, 0)
-        self.thread = threading.Thread(target=self.core.serve, daemon=True)
+        self.failure: OSError | None = None
+        self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
         assert ready.wait(LONG)
+
+    def _serve(self) -> None:
+        try:
+            self.core.serve()
+        except OSError as error:
+            self.failure = error
 
     def _exec(self, client_socket: Any, state: Any, args: dict[str, Any]) -> None:
         self.ran.append(args.get("n"))
@@ -513,3 +521,21 @@ def test_client_whose_answer_is_on_its_way_is_not_told_that_all_is_answered(
         assert one.read_to_end() == ENDED[1:]
         go_on.set()
         thread.join(LONG)
+
+
+@pytest.mark.parametrize("step", ["closing", "port_closed"])
+def test_clients_hear_of_the_end_whatever_it_meets(served: Served, step: str) -> None:
+    """A record that can't be removed, say: that is raised when all the rest is done."""
+    failure = OSError(errno.EROFS, "read-only")
+
+    def fail() -> None:
+        raise failure
+
+    served.core._events = served.core._events._replace(**{step: fail})  # type: ignore[arg-type]
+    with served.client() as one:
+        served.core.interrupt()
+        assert one.read_to_end() == ENDED
+        served.wait_ended()
+    assert served.failure is failure
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", served.port))

@@ -43,7 +43,6 @@ class World(NamedTuple):
     standby: str = "top"
     look: Look = Look.SLEEP
     strikes: int = 0  # how often a signal handler may yet raise in the task thread
-    told: bool = False  # the standby knows that jobs run
     at_once: bool = False  # the task thread polls without waiting
     alone: bool = False  # what the poll found was one request, which is taken
     ready: tuple[int | str, ...] = ()  # what the poll found, yet to be handled
@@ -91,7 +90,6 @@ class Model:
             "select": self.task_select,
             "handle": self.task_handle,
             "leave": self.leave,
-            "release": self.release,
             "count": self.count,
             "ring": self.ring,
             "arm": self.arm,
@@ -99,7 +97,6 @@ class Model:
             "run": self.run,
             "running": self.running,
             "tell": self.tell,
-            "part": self.part,
             "close": self.close,
             "join": self.join,
             "ended": lambda w: [],
@@ -108,6 +105,8 @@ class Model:
             "top": self.standby_top,
             "bell": self.standby_bell,
             "look": self.standby_look,
+            "claim": self.standby_claim,
+            "say": self.standby_say,
             "disarm": self.standby_disarm,
             "quiet": self.standby_quiet,
             "until": self.standby_until,
@@ -148,34 +147,24 @@ class Model:
 
     def ask(self, w: World) -> list[Step]:
         standby, w = self.call(w, lambda role: role.standby)
-        return [("ask", w._replace(task="wake" if standby else "enter"))]
+        return [("ask", w._replace(task="wake" if standby else "own"))]
 
     def wake(self, w: World) -> list[Step]:
         return [("wake", w._replace(task="enter", wakes=True))]
 
     def enter(self, w: World) -> list[Step]:
-        free, w = self.call(w, lambda role: role.polling.acquire(False))
+        free, _ = self.call(w, lambda role: not role.polling.locked())
         return [("enter", w._replace(task="own"))] if free else []
 
     def own(self, w: World) -> list[Step]:
-        return [("own", w._replace(task="part" if w.draining else "changes"))]
-
-    def part(self, w: World) -> list[Step]:
-        _, w = self.call(w, lambda role: role.polling.release())
-        return [("part", w._replace(task="close"))]
+        return [("own", w._replace(task="close" if w.draining else "changes"))]
 
     def struck(self, w: World) -> World:
         """What is done when an exception leaves the step that comes next."""
         w = w._replace(strikes=w.strikes - 1)
-        if w.task in WITH_ROLE:
-            w = self.let_go(w)
         if w.task in ("close", "join"):
             return w._replace(task="close")  # whoever closes does so whatever strikes
-        return w._replace(task="top", told=False, alone=False, ready=(), draining=False)
-
-    def let_go(self, w: World) -> World:
-        """The end of `with polling`."""
-        return self.call(w, lambda role: role.polling.release())[1]
+        return w._replace(task="top", alone=False, ready=(), draining=False)
 
     def timeout(self, w: World) -> list[Step]:
         at_once = w.has_jobs or w.stopping or w.interrupted
@@ -203,11 +192,7 @@ class Model:
         told = w.at_once or w.has_jobs
         if told:
             _, w = self.call(w, lambda role: setattr(role, "running", True))
-        return [("leave", w._replace(task="release", told=told))]
-
-    def release(self, w: World) -> list[Step]:
-        _, w = self.call(w, lambda role: role.polling.release())
-        return [("release", w._replace(task="count" if w.told else "say"))]
+        return [("leave", w._replace(task="count" if told else "say"))]
 
     def count(self, w: World) -> list[Step]:
         must, w = self.call(w, counted)
@@ -270,9 +255,18 @@ class Model:
     def standby_look(self, w: World) -> list[Step]:
         look, w = self.call(w, lambda role: role.look())
         if look is Look.POLL:
-            return [("take over", w._replace(standby="until", look=look, poller="standby"))]
+            return [("is to poll", w._replace(standby="claim", look=look))]
         after = "disarm" if look is Look.SLEEP else "top"
         return [(look.name.lower(), w._replace(standby=after, look=look))]
+
+    def standby_claim(self, w: World) -> list[Step]:
+        # `PollingRole.claim` takes both steps: it waits for a lock, and says that it has it.
+        free, taken = self.call(w, lambda role: role.polling.acquire(False))
+        return [("claim", taken._replace(standby="say"))] if free else []
+
+    def standby_say(self, w: World) -> list[Step]:
+        _, w = self.call(w, lambda role: setattr(role, "standby", True))
+        return [("take over", w._replace(standby="until", poller="standby"))]
 
     def standby_disarm(self, w: World) -> list[Step]:
         _, w = self.call(w, lambda role: role.disarm())
@@ -357,10 +351,6 @@ class Model:
         # Calls are only compared with those seen: that they differ says it all.
         values["calls"], values["_calls_seen"] = int(values["calls"] != values["_calls_seen"]), 0
         return result, w._replace(role=tuple(values.values()))
-
-
-WITH_ROLE = ("own", "timeout", "changes", "select", "handle", "leave", "release", "part")
-"""Steps of the task thread before which it holds the role."""
 
 
 def counted(role: PollingRole) -> bool:

@@ -72,7 +72,7 @@ def _check_one_poller(graph: Graph, at: int) -> None:
     held, by_standby = w.role[:2]
     if task and standby:
         raise Broken(f"two threads poll\n{_story(graph, at)}")
-    if (task or standby) and (not held or standby is not by_standby):
+    if standby and not (held and by_standby):
         raise Broken(f"one polls without the role\n{_story(graph, at)}")
 
 

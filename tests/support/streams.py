@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import cast
 
 from bgpy.serving.io.transport import Stream
-from bgpy.tls.stream import PlainOrTls, TlsSocket
+from bgpy.tls.either import PlainOrTls
+from bgpy.tls.stream import TlsSocket
 from tests.support.ends import established
 
 Ends = tuple[Stream, Stream]

@@ -202,7 +202,7 @@ def test_a_task_that_returns_a_coroutine_fails_and_leaves_the_state() -> None:
         assert isinstance(error, TypeError)
         assert str(error).startswith(f"{kind.name.lower()}_task has returned a coroutine")
         assert error.__traceback__ is None
-    assert tasks._state == "first"
+    assert tasks.state == "first"
 
 
 def test_handle_asks_a_state_nothing() -> None:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from bgpy.serving.sessions.send_buffer import after
 from bgpy.tls.contexts import for_client
+from bgpy.tls.dialled import DialledTls
 from bgpy.tls.layer import RECORD, NotTls, TlsLayer
-from bgpy.tls.stream import CHUNK, MOST_UNSENT, PlainOrTls, TlsSocket, chunks, send_if_room
-from tests.support.ends import LONG, client_of, encrypted, engines, established, server_of
+from bgpy.tls.stream import CHUNK, MOST_UNSENT, TlsSocket, chunks, send_if_room
+from tests.support.ends import LONG, client_of, encrypted, established, server_of
 from tests.support.wine import SENDS_AND_ENDS
 
 Pair = tuple[TlsSocket, TlsSocket]
@@ -123,18 +124,23 @@ class Stingy(socket.socket):
     st.lists(st.integers(1, 70_000) | st.integers(1, 20), min_size=1, max_size=6),
     st.lists(st.integers(0, 90_000) | st.integers(0, 3), min_size=1, max_size=6).filter(any),
     st.booleans(),
+    st.sampled_from([_over, DialledTls]),
 )
-@example([1], [0, 1], False)
-@example([1, 1, 1], [0, 0, 22], True)
-@example([CHUNK + 1], [CHUNK, 1, 0, 2**20], False)
-@example([16, 2 * CHUNK], [21, 0], False)
+@example([1], [0, 1], False, _over)
+@example([1, 1, 1], [0, 0, 22], True, _over)
+@example([1, 1, 1], [0, 0, 22], True, DialledTls)
+@example([CHUNK + 1], [CHUNK, 1, 0, 2**20], False, _over)
+@example([16, 2 * CHUNK], [21, 0], False, _over)
 def test_sendmsg_sends_each_byte_once_when_the_socket_takes_any_part(
-    sizes: list[int], takes: list[int], one_by_one: bool
+    sizes: list[int],
+    takes: list[int],
+    one_by_one: bool,
+    over: Callable[[socket.socket, TlsLayer], TlsSocket],
 ) -> None:
     """What is reported sent has been encrypted, and what was not is asked for again, first."""
     client, server = established()
     sock = Stingy([each * 100 if sum(takes) < 50 else each for each in takes])
-    end = _over(sock, client)
+    end = over(sock, client)
     pieces = _pieces(sizes)
     left = pieces
     while left:
@@ -287,20 +293,6 @@ def test_peer_that_sends_no_data_leaves_others_their_turn(
     assert layer.heard == 1
 
 
-@pytest.mark.parametrize("before", [b"", b"\x16", b"\x16\x03\x03\x00\x50"])
-def test_shake_hands_raises_when_the_stream_ends_before(
-    sockets: tuple[socket.socket, socket.socket], before: bytes
-) -> None:
-    """A server that closes leaves nobody asking it again and again."""
-    ours, theirs = sockets
-    client = _over(ours, engines()[0])
-    theirs.sendall(before)
-    theirs.shutdown(socket.SHUT_WR)
-    with pytest.raises(ConnectionResetError):  # noqa: PT012
-        while not client.shake_hands():
-            pass
-
-
 @pytest.mark.parametrize("room", ROOMS)
 def test_shutdown_tells_the_other_side(pair: Pair, room: int) -> None:
     """The end of the stream is said, not only seen."""
@@ -334,7 +326,7 @@ def test_recv_into_says_that_a_record_without_data_made_none(
     """As TLS's own words are: what a server says of sessions that could be resumed."""
     context = server_of(ssl.TLSVersion.TLSv1_3)
     layers = TlsLayer(for_client(), False), TlsLayer(context, True)
-    client, server = map(_over, sockets, layers)
+    client, server = DialledTls(sockets[0], layers[0]), _over(sockets[1], layers[1])
     for sock in sockets:
         sock.setblocking(False)
     memory = memoryview(bytearray(room))
@@ -362,7 +354,7 @@ def test_recv_into_sends_what_tls_replies_to_a_record_without_data(
     for context in contexts:
         context.post_handshake_auth = True
     layers = TlsLayer(contexts[0], False), TlsLayer(contexts[1], True)
-    client, server = map(_over, sockets, layers)
+    client, server = DialledTls(sockets[0], layers[0]), _over(sockets[1], layers[1])
     for sock in sockets:
         sock.setblocking(False)
     memory = memoryview(bytearray(room))
@@ -410,29 +402,3 @@ def test_shutdown_does_not_wait_when_the_other_side_takes_nothing(pair: Pair) ->
     client.shutdown(socket.SHUT_RDWR)
     with pytest.raises(OSError, match=r".+"):
         client.sendmsg(left)
-
-
-@pytest.mark.parametrize(("first", "is_tls"), [(b"\x16", True), (b"\xb9", False), (b"", False)])
-def test_first_byte_tells_whether_tls_is_spoken(
-    sockets: tuple[socket.socket, socket.socket],
-    monkeypatch: pytest.MonkeyPatch,
-    first: bytes,
-    is_tls: bool,
-) -> None:
-    """It is looked at only, and belongs to what is spoken; the end of the stream is plain."""
-    ours, theirs = sockets
-    received: list[bytes] = []
-    make: Callable[[], TlsSocket] = lambda: _over(ours, engines()[1])  # noqa: E731
-
-    def keep(end: TlsSocket, memory: memoryview) -> int:
-        received.append(ours.recv(10))
-        return 1
-
-    monkeypatch.setattr(TlsSocket, "recv_into", keep)
-    either = PlainOrTls(ours, make)
-    theirs.sendall(first)
-    theirs.shutdown(socket.SHUT_WR)
-    memory = memoryview(bytearray(RECORD))
-    count = either.recv_into(memory)
-    assert either.is_tls is is_tls
-    assert (received or [bytes(memory[:count])]) == [first]

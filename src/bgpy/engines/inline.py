@@ -16,8 +16,8 @@ from bgpy.errors import DecodeError
 from bgpy.memory import Payload
 from bgpy.tasks.client_socket import ClientSocket
 from bgpy.tasks.engine import Finished
-from bgpy.tasks.interrupts import call_loads, call_user
-from bgpy.tasks.lifecycle import INIT, Kind, Outcome, Result, Tasks
+from bgpy.tasks.interrupts import call_loads, call_task, call_user
+from bgpy.tasks.lifecycle import DONE, INIT, Kind, Outcome, Result, Tasks, raised
 from bgpy.tasks.signatures import Functions, check
 
 Load = Callable[[], Functions]
@@ -79,7 +79,17 @@ class InlineEngine:
                 call_user(_complete, args, client_socket)
         except BaseException as error:
             return Outcome(Result.UNREADABLE, error)
-        return self._tasks.execute(args, client_socket)
+        tasks = self._tasks
+        exec_task = tasks.exec_task
+        if exec_task is None:
+            return tasks.execute(args, client_socket)
+        try:
+            state = call_task(exec_task, client_socket, tasks.state, args)
+            if state is tasks.state and client_socket.answered:
+                return DONE  # as `Tasks.returned`, of what comes most
+            return tasks.returned(state, client_socket)
+        except BaseException as error:
+            return raised(error)
 
     def _functions(self, payload: Payload | None) -> Functions | None:
         if self._tasks.initialized:

@@ -18,6 +18,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from time import monotonic
 from typing import NamedTuple
@@ -206,7 +207,17 @@ class ServerCore:
         self._events.in_child()
 
     def _close(self) -> None:
-        self._events.closing()
+        """End in steps, each of which is taken whatever the ones before it have raised."""
+        with ExitStack() as steps:  # the last one first
+            steps.callback(self._give_back)
+            steps.callback(self._say_goodbye)
+            steps.callback(self._events.port_closed)
+            steps.callback(self._door.close)
+            steps.callback(self._answer_the_rest)
+            self._events.closing()
+
+    def _answer_the_rest(self) -> None:
+        """Give all that has come an answer, and have the answers leave."""
         self._worker.end_struck()
         self._jobs.spill()
         self._parts.outbox.end_deferred()
@@ -216,8 +227,8 @@ class ServerCore:
         first = iter((True,))
         busy = lambda: next(first, False) or any(each.unsent for each in self._door.sessions)  # noqa: E731
         self._reactor.drain(busy, self._limits.drain_timeout)
-        self._door.close()
-        self._events.port_closed()
+
+    def _say_goodbye(self) -> None:
         unanswered = {owner for owner, _ in self._parts.outbox.deferred.copy()}
         for session in list(self._door.sessions):
             # After exit_task nothing is left to run; a deferred answer may be on its way.
@@ -227,6 +238,8 @@ class ServerCore:
         for session in list(self._door.sessions):
             session.drop(session.outcome)
         self._audit.tell_left_out()
+
+    def _give_back(self) -> None:
         self._reactor.close()
         self._engine.close()
         _servers.discard(self)

@@ -11,6 +11,7 @@ It knows no thread, socket or byte, so that any engine can run the same tasks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -82,7 +83,10 @@ class Tasks:
     def __init__(self) -> None:
         self.functions: Functions | None = None
         """None until `init_task` has run."""
-        self._state: Any = None
+        self.exec_task: Callable[..., Any] | None = None
+        """That of `functions`: a field of a tuple is found more slowly."""
+        self.state: Any = None
+        """What the last task has returned that went well."""
 
     @property
     def initialized(self) -> bool:
@@ -104,33 +108,37 @@ class Tasks:
                 return self._initialize(value, client_socket)
             if functions is None:
                 return Outcome(Result.WITHOUT_TASKS)
-            given = call_user(functions.exit_task, client_socket, self._state, value)
+            given = call_user(functions.exit_task, client_socket, self.state, value)
             wrong = wrong_result("exit_task", given)
-            return DONE if wrong is None else _raised(wrong)
+            return DONE if wrong is None else raised(wrong)
         except BaseException as error:
             unsent = kind is EXIT and client_socket.unsent and isinstance(error, CANT_BE_SENT)
-            return _raised(error, Result.UNSENT if unsent else Result.RAISED)
+            return raised(error, Result.UNSENT if unsent else Result.RAISED)
 
     def execute(self, args: Any, client_socket: ClientSocket) -> Outcome:
         """As `handle` of an execute."""
-        functions = self.functions
-        if functions is None:
+        exec_task = self.exec_task
+        if exec_task is None:
             return Outcome(Result.WITHOUT_TASKS, NotInitialized(NO_TASKS))
         try:
-            state = call_task(functions.exec_task, client_socket, self._state, args)
-            if state is None:
-                return DONE
-            if state is not self._state:
-                wrong = wrong_result("exec_task", state)
-                if wrong is not None:
-                    return _raised(wrong)
-                before, self._state = self._state, state
-                if not client_socket.answered:
-                    names = type(before).__name__, type(state).__name__
-                    return Outcome(Result.DONE, state=True, replaced=names)
-            return DONE if client_socket.answered else RETURNED
+            state = call_task(exec_task, client_socket, self.state, args)
+            return self.returned(state, client_socket)
         except BaseException as error:
-            return _raised(error)
+            return raised(error)
+
+    def returned(self, state: Any, client_socket: ClientSocket) -> Outcome:
+        """What came of an execute that has returned `state`."""
+        if state is None:
+            return DONE
+        if state is not self.state:
+            wrong = wrong_result("exec_task", state)
+            if wrong is not None:
+                return raised(wrong)
+            before, self.state = self.state, state
+            if not client_socket.answered:
+                names = type(before).__name__, type(state).__name__
+                return Outcome(Result.DONE, state=True, replaced=names)
+        return DONE if client_socket.answered else RETURNED
 
     def _initialize(self, functions: Functions, client_socket: ClientSocket) -> Outcome:
         if takes_client_socket(functions.init_task):
@@ -139,13 +147,15 @@ class Tasks:
             state = call_user(functions.init_task)
         wrong = wrong_result("init_task", state)
         if wrong is not None:
-            return _raised(wrong)
-        self._state = state
-        self.functions = functions
+            return raised(wrong)
+        self.state = state
+        self.exec_task = functions.exec_task
+        self.functions = functions  # last: it says that there are tasks
         return DONE
 
 
-def _raised(error: BaseException, result: Result = Result.RAISED) -> Outcome:
+def raised(error: BaseException, result: Result = Result.RAISED) -> Outcome:
+    """What came of a call whose task has raised `error`."""
     return Outcome(result, error.with_traceback(_below_bgpy(error.__traceback__)))
 
 

@@ -26,13 +26,13 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from bgpy.memory import Piece
+from bgpy.system.sockets import WRITABLE, poll
 from bgpy.system.strikes import is_strike
 from bgpy.tls.layer import (
-    FIRST_BYTE,
     HEADER,
     LONGEST,
     RECORD,
@@ -53,15 +53,15 @@ CIPHERTEXT = 2**17
 WAIT = 0.5
 """Seconds that a socket which blocks waits to send, before it says that it could not."""
 
-# Who waited in `send` would hold the lock, and nothing could be received meanwhile.
-_AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
-_MAY_WAIT = not _AT_ONCE
+AT_ONCE: int = getattr(socket, "MSG_DONTWAIT", 0)
+"""The flag of sending without waiting: who waited would hold the lock, and nothing be received."""
+_MAY_WAIT = not AT_ONCE
 """Whether sending waits all the same: Windows has no such flag."""
 # For `map` in the heads of loops: the flags of one send, and how much one read of the words takes.
-_FLAGS, _ALL = (_AT_ONCE,), (-1,)
+_FLAGS, _ALL = (AT_ONCE,), (-1,)
 
 
-class _OverSocket:
+class OverSocket:
     """What is handed on to the socket below."""
 
     _sock: socket.socket
@@ -83,7 +83,7 @@ class _OverSocket:
         return self._sock.getsockopt(level, option, size)
 
 
-class TlsSocket(_OverSocket):
+class TlsSocket(OverSocket):
     """A connected socket that speaks TLS.
 
     It blocks, or not, as the socket does, and raises what that raises; besides it `NotTls`.
@@ -97,38 +97,26 @@ class TlsSocket(_OverSocket):
         self._buffer = buffer
         self._enough = len(buffer) + LONGEST
         """Memory that takes all that can be received at once."""
+        self._needed = sys.maxsize
+        """Likewise, while the next byte begins a record of data: else no memory is enough."""
+        self._front, self._count = buffer, len(buffer)
+        """The front of the buffer that held the last record which came alone, and its bytes: the
+        next one is often as long."""
         # Guards the layer and `_unsent`; `_owed` is the sender's. Taken by the one that receives
         # and by the one that sends, for no longer than a system call.
         # Reentrant: a handler may send that has interrupted a thread which receives.
-        self._lock = threading.RLock()
+        self._lock: threading.RLock | threading.Lock = threading.RLock()
         self._unsent = [b""]
         """Ciphertext that the socket has not taken, in one piece; TLS's words are behind it."""
         self._owed = 0
         """Bytes that were encrypted, and that the sender offers next nevertheless."""
+        self.told = 0
+        """What the last `send` or `sendmsg` has returned: that ends with setting it."""
         # Looked up once: a small call goes through all of them.
         self._recv_from_socket = sock.recv_into
         self._send_to_socket = partial(send_if_room, sock) if _MAY_WAIT else sock.send
         self._feed, self._read, self._write = layer.feed, layer.read, layer.write
         self._words, self._read_words = layer.words, layer.read_words
-
-    def shake_hands(self) -> bool:
-        """Go one step on, as a client; whether TLS is established and `fingerprint` is known.
-
-        Raises `ConnectionResetError` where the stream ends before.
-        """
-        with self._lock:
-            if not self._layer.established and not self._unsent[0]:
-                self._layer.begin()
-                self._tell()
-        memory = memoryview(bytearray(RECORD))
-        if not self._layer.established and self._receive(memory) == 0:
-            raise ConnectionResetError("the stream ended")
-        return self._layer.established
-
-    @property
-    def fingerprint(self) -> bytes:
-        """The SHA-256 of the server's certificate."""
-        return self._layer.peer_fingerprint()
 
     def recv_into(self, memory: memoryview) -> int:
         """Receive plaintext into `memory` (at least 16 KiB); 0 at the end of the stream.
@@ -136,20 +124,24 @@ class TlsSocket(_OverSocket):
         Raises `BlockingIOError` if what came made none: the one that waits looks at the time
         then, and who serves many gives others their turn.
         """
-        layer, buffer, size = self._layer, self._buffer, len(memory)
-        if size < self._enough:
+        size = len(memory)
+        if size < self._needed:
             filled = self._receive(memory)
         else:
-            count = self._recv_from_socket(buffer)
+            buffer, receive = self._buffer, self._recv_from_socket
+            count = receive(buffer)
             (length,) = unpack_length(buffer)
-            if length == count - HEADER and layer.established and not layer.partial:
+            if length == count - HEADER:
                 # One record, as a small call comes: nothing of it is kept or cut.
+                if count != self._count:
+                    self._front, self._count = buffer[:count], count
+                feed, read = self._feed, self._read
                 with self._lock:
                     try:
-                        self._feed(buffer[:count])
-                        filled = self._read(size, memory)
+                        feed(self._front)
+                        filled = read(size, memory)
                         if not filled:
-                            layer.ended = True
+                            self._layer.ended = True
                     except ssl.SSLError as error:
                         self._without_data(error)
                         filled = None
@@ -164,30 +156,19 @@ class TlsSocket(_OverSocket):
         size = len(data)
         if self._owed or size > CHUNK:
             return self.sendmsg((data,))
-        unsent = self._unsent
         with self._lock:
-            if not unsent[0]:
-                # As `_send_chunk`, without a call for it.
-                try:
-                    self._write(data)
-                    for made in map(self._read_words, _ALL):
-                        unsent[0], self._owed = made, size
-                        break
-                    for taken in map(self._send_to_socket, unsent, _FLAGS):
-                        unsent[0] = made[taken:]
-                        break
-                except BaseException as error:
-                    if self._words.pending:
-                        self._owed = size  # nothing is called before this is noted
-                    self._refused(error)
+            if not self._unsent[0]:
+                self._send_chunk(data, size)
         if not self._owed:
             return self.sendmsg((data,))  # there was no room for it
         # Nothing is called from here on, so nothing strikes: the module's docstring says why.
-        if not unsent[0]:
+        if self._unsent[0]:
+            self._owed = 1
+            size -= 1
+        else:
             self._owed = 0
-            return size
-        self._owed = 1
-        return size - 1
+        self.told = size
+        return size
 
     def sendmsg(self, pieces: Sequence[Piece]) -> int:
         """Send as much of `pieces` as the socket takes; how many bytes that were.
@@ -200,6 +181,7 @@ class TlsSocket(_OverSocket):
         if taken and self._unsent[0]:
             taken -= 1
         self._owed -= taken
+        self.told = taken
         return taken
 
     def shutdown(self, how: int) -> None:
@@ -208,7 +190,7 @@ class TlsSocket(_OverSocket):
             try:
                 if self._layer.established and not self._unsent[0]:
                     self._layer.end()
-                    self._send_to_socket(self._read_words(), _AT_ONCE)
+                    self._send_to_socket(self._read_words(), AT_ONCE)
             except OSError as error:
                 if is_strike(error):
                     raise
@@ -232,7 +214,7 @@ class TlsSocket(_OverSocket):
         except BlockingIOError as error:
             if is_strike(error) or self._sock.gettimeout() == 0:
                 raise
-        self._wait_writable()
+        poll(self._sock, WAIT, WRITABLE)
         self._send_pieces(pieces)
 
     def _send_pieces(self, pieces: Sequence[Piece]) -> None:
@@ -241,13 +223,17 @@ class TlsSocket(_OverSocket):
             for chunk in chunks(pieces, self._owed):
                 if self._unsent[0]:
                     return
-                self._send_chunk(chunk)  # last: tests/test_covered.py says why
+                # Last: tests/test_covered.py says why.
+                self._send_chunk(chunk, self._owed + len(chunk))
 
-    def _send_chunk(self, chunk: Piece) -> None:
-        """Encrypt and send `chunk`, while nothing is unsent and TLS itself has nothing to say."""
-        unsent, owed = self._unsent, self._owed + len(chunk)
+    def _send_chunk(self, chunk: Piece, owed: int) -> None:
+        """Encrypt and send `chunk`, with which `owed` bytes are owed.
+
+        While nothing is unsent, and TLS itself has nothing to say.
+        """
+        unsent, write = self._unsent, self._write
         try:
-            self._write(chunk)
+            write(chunk)
             for made in map(self._read_words, _ALL):
                 unsent[0], self._owed = made, owed
                 break
@@ -304,6 +290,8 @@ class TlsSocket(_OverSocket):
                 raise
             if layer.words.pending:
                 self._tell()
+        begins = layer.established and not layer.partial
+        self._needed = self._enough if begins else sys.maxsize
         return filled if filled or layer.ended else None
 
     def _without_data(self, error: ssl.SSLError) -> None:
@@ -326,23 +314,6 @@ class TlsSocket(_OverSocket):
         if len(self._unsent[0]) + self._words.pending > CHUNK + MOST_UNSENT:
             raise NotTls("the other side makes TLS reply but reads no replies")
 
-    def _wait_writable(self) -> None:
-        if sys.platform == "win32":
-            try:
-                select.select([], [self._sock], [], WAIT)
-            except ValueError as error:
-                if is_strike(error):
-                    raise
-        else:
-            poller = select.poll()
-            try:
-                poller.register(self._sock, select.POLLOUT)
-            except ValueError as error:
-                if is_strike(error):
-                    raise
-                return  # closed by another thread: using it tells
-            poller.poll(WAIT * 1000)
-
 
 def send_if_room(sock: socket.socket, data: Piece, flags: int = 0) -> int:
     """Send as `socket.send` does if there is room for any of it, also over one that blocks.
@@ -358,55 +329,6 @@ def send_if_room(sock: socket.socket, data: Piece, flags: int = 0) -> int:
     if not has_room:
         raise BlockingIOError
     return sock.send(data, flags)
-
-
-class PlainOrTls(_OverSocket):
-    """An accepted connection whose first byte tells whether its client speaks TLS."""
-
-    def __init__(self, sock: socket.socket, tls: Callable[[], TlsSocket]) -> None:
-        """`tls` makes the socket that speaks it, over the same `sock`."""
-        self._sock = sock
-        self._tls = tls
-        self._chosen: socket.socket | TlsSocket = sock
-        self._undecided = True
-        self._taken: list[int] = []  # what was, until the caller has been told
-
-    @property
-    def is_tls(self) -> bool:
-        """Whether TLS is spoken; known once something was received."""
-        return self._chosen is not self._sock
-
-    def recv_into(self, memory: memoryview) -> int:
-        """As that of the kind of socket that it turns out to be."""
-        if self._undecided:
-            first = self._sock.recv(1, socket.MSG_PEEK)
-            if first and first[0] == FIRST_BYTE:
-                self._chosen = self._tls()
-            self._undecided = False
-        return self._chosen.recv_into(memory)
-
-    def send(self, data: Piece) -> int:
-        """Likewise."""
-        if not self._taken:
-            self._taken.extend(map(self._chosen.send, (data,)))
-        # Nothing is called from here on: struck before, the caller comes back and is told.
-        taken = self._taken[0]
-        del self._taken[0]
-        return taken
-
-    if sys.platform != "win32":
-
-        def sendmsg(self, pieces: Sequence[Piece]) -> int:
-            """Likewise."""
-            if not self._taken:
-                self._taken.extend(map(self._chosen.sendmsg, (pieces,)))
-            taken = self._taken[0]
-            del self._taken[0]
-            return taken
-
-    def shutdown(self, how: int) -> None:
-        """Likewise."""
-        self._chosen.shutdown(how)
 
 
 def chunks(pieces: Sequence[Piece], skipped: int) -> list[Piece]:

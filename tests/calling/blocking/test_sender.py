@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bgpy.calling.blocking import helper, threads
+from bgpy.calling.blocking import helper, sender, threads
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.sender import Sender, Timers
 from bgpy.calling.blocking.shared import Shared
@@ -56,6 +56,30 @@ def test_timers_forget_calls_that_are_done_or_gone(ends: tuple[Channel, Far]) ->
     del gone, call
     assert due(timers, now + 10) == [last]
     assert timers.seconds() is None
+
+
+def test_timers_forget_calls_that_are_done_behind_one_that_is_not(
+    ends: tuple[Channel, Far], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that runs for long would have those of all calls since stay until it ends."""
+    channel, _ = ends
+    monkeypatch.setattr(sender, "LEAST_SWEPT", 8)
+    timers, long, now = Timers(), Call(), monotonic()
+    waiting = [Call() for _ in range(20)]
+    timers.add(now + 1, channel.link, long)
+    first = timers.due(now + 1)
+    assert first is not None
+    for call in waiting:
+        timers.add(now + 5, channel.link, call)
+    for _ in range(1000):
+        done = Call()
+        timers.add(now + 3, channel.link, done)
+        done.answer = timed_out(1.0, "unknown", PLACE)
+    assert len(timers._heap) <= 2 * 21 + 8
+    long.answer = timed_out(1.0, "unknown", PLACE)
+    timers.done(first)
+    assert due(timers, now + 5) == waiting
+    timers.done(first)
 
 
 def test_timer_stays_until_it_was_seen_to(ends: tuple[Channel, Far]) -> None:

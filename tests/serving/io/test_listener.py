@@ -8,7 +8,8 @@ import pytest
 
 from bgpy.address import parse
 from bgpy.serving.io import listener
-from bgpy.tls.stream import PlainOrTls, TlsSocket
+from bgpy.tls.either import PlainOrTls
+from bgpy.tls.stream import TlsSocket
 from tests.support.ends import server_identity
 
 

@@ -76,13 +76,6 @@ class Visits(Model):
 # Mutants of the role: one method each
 
 
-class LooksPastTheHolder(PollingRole):
-    def look(self) -> Look:
-        if self.running and self.calls == self._calls_seen and self.polling.locked():
-            self.polling.release()
-        return super().look()
-
-
 class LooksAndNeverSleeps(PollingRole):
     def look(self) -> Look:
         look = super().look()
@@ -128,7 +121,6 @@ class YieldsAndSaysItHasIt(PollingRole):
 
 
 ROLES = [
-    (LooksPastTheHolder, "two threads poll|polls without the role"),
     (LooksAndNeverSleeps, "the end, quiet, is out of reach"),
     (LooksAndSleepsWhileRunning, "nobody can reach the poll"),
     (LooksAndNeverTakesOver, "nobody can reach the poll"),
@@ -182,9 +174,31 @@ class GoesInWithoutAsking(Model):
         return [("silence", w._replace(task="ask"))]
 
 
-class PollsWithoutTheLock(Model):
+class PollsWithoutWaiting(Model):
     def enter(self, w: World) -> list[Step]:
         return [("enter", w._replace(task="own"))]
+
+
+class PollsWithoutAsking(Model):
+    def ask(self, w: World) -> list[Step]:
+        return [("ask", w._replace(task="own"))]
+
+
+class ClaimsWithoutALock(Model):
+    def standby_claim(self, w: World) -> list[Step]:
+        return [("claim", w._replace(standby="say"))]
+
+
+class ClaimsWithoutAWord(Model):
+    def standby_say(self, w: World) -> list[Step]:
+        return [("silence", w._replace(standby="until", poller="standby"))]
+
+
+class ClaimsWithoutLookingAgain(Model):
+    """The task thread may have begun to poll since the look."""
+
+    def standby_say(self, w: World) -> list[Step]:
+        return [(name, after._replace(standby="changes")) for name, after in super().standby_say(w)]
 
 
 class PollsAsDecidedBefore(Model):
@@ -192,7 +206,7 @@ class PollsAsDecidedBefore(Model):
 
     def enter(self, w: World) -> list[Step]:
         at_once = w.has_jobs or w.stopping or w.interrupted
-        if w.task == "enter" and not w.at_once and at_once:
+        if not w.at_once and at_once:
             return [("decide", w._replace(at_once=True))]
         return super().enter(w)
 
@@ -227,7 +241,7 @@ class SaysThatItRunsTooLate(Model):
     """Once others may have the role."""
 
     def leave(self, w: World) -> list[Step]:
-        return [("leave", w._replace(task="release", told=w.at_once or w.has_jobs))]
+        return [("leave", w._replace(task="count" if w.at_once or w.has_jobs else "say"))]
 
     def count(self, w: World) -> list[Step]:
         steps = []
@@ -265,8 +279,8 @@ class ChangesWithoutWaking(Model):
 
 
 class ForgetsWhoPolls(Model):
-    def standby_look(self, w: World) -> list[Step]:
-        return [(name, after._replace(poller=w.poller)) for name, after in super().standby_look(w)]
+    def standby_say(self, w: World) -> list[Step]:
+        return [(name, after._replace(poller=w.poller)) for name, after in super().standby_say(w)]
 
 
 class SleepsByTheClock(Model):
@@ -293,13 +307,6 @@ class StandbyEndsWithTheRole(Model):
 class ClosesWithoutRinging(Model):
     def close(self, w: World) -> list[Step]:
         return [("close", w._replace(task="join", wakes=True))]
-
-
-class KeepsTheRoleWhenStruck(Model):
-    """As if it were taken by `acquire` before the `try`."""
-
-    def let_go(self, w: World) -> World:
-        return w
 
 
 class ArmsBeforeItRings(Model):
@@ -329,9 +336,13 @@ class TakesTheChangeOutFirst(Model):
 
 LOOPS = [
     (AsksWithoutWaking, (2,), "", 0, 0, "stuck|waits on"),
-    (LooksBeforeItSays, (2,), "", 0, 0, "stuck|waits on"),
-    (GoesInWithoutAsking, (2,), "", 0, 0, "stuck|waits on"),
-    (PollsWithoutTheLock, (2,), "", 0, 0, "two threads poll|polls without the role"),
+    (LooksBeforeItSays, (2,), "", 0, 0, "stuck|waits on|two threads poll"),
+    (GoesInWithoutAsking, (2,), "", 0, 0, "two threads poll"),
+    (PollsWithoutWaiting, (2,), "", 0, 0, "two threads poll|polls without the role"),
+    (PollsWithoutAsking, (2,), "", 0, 0, "two threads poll|polls without the role"),
+    (ClaimsWithoutALock, (2,), "", 0, 0, "two threads poll|polls without the role"),
+    (ClaimsWithoutAWord, (2,), "", 0, 0, "two threads poll|polls without the role"),
+    (ClaimsWithoutLookingAgain, (2,), "", 0, 0, "two threads poll|polls without the role"),
     (PollsAsDecidedBefore, (2,), "", 0, 0, "stuck|out of reach"),
     (PollsOnWhenStopped, (2,), "stop", 0, 0, "stuck|out of reach"),
     (PollsOnWhenInterrupted, (2,), "interrupt", 0, 0, "stuck|out of reach"),
@@ -345,7 +356,6 @@ LOOPS = [
     (LeavesTheWakesThere, (2,), "", 0, 0, "out of reach"),
     (StandbyEndsWithTheRole, (2,), "stop", 0, 0, "stuck|waits on"),
     (ClosesWithoutRinging, (1,), "stop", 0, 0, "stuck"),
-    (KeepsTheRoleWhenStruck, (2,), "", 0, 1, "stuck|waits on|without the role"),
     (ArmsBeforeItRings, (1,), "", 0, 1, "nobody can reach the poll"),
     (TakesTheChangeOutFirst, (1,), "", 1, 1, "nobody waits to send bytes|out of reach|stuck"),
 ]

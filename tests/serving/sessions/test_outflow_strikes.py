@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from types import FrameType
+from types import FrameType, FunctionType
 
 import pytest
 
@@ -21,6 +21,7 @@ from bgpy.serving.budget import Budget
 from bgpy.serving.io.transport import StreamTransport
 from bgpy.serving.sessions import outflow as outflow_module
 from bgpy.serving.sessions.outflow import Outflow
+from bgpy.serving.sessions.telling import Teller, TellingOutflow, outflow_over
 from endurance.strikes.striker import Strike, Striker, Struck, raise_struck
 from tests.support.streams import STREAMS
 
@@ -39,7 +40,7 @@ class Setting:
         self._memory = memoryview(bytearray(2**18))
         self.budget = Budget(2**32)
         self.attended = 0
-        self.outflow = Outflow(self.transport, Limits(), self.budget, self._attend)
+        self.outflow = outflow_over(self.transport, Limits(), self.budget, self._attend)
         self.is_at_work_meanwhile = False
         """The step is made by a handler that has interrupted the outflow."""
         self.sent: list[bytes] = []
@@ -188,6 +189,112 @@ def test_outflow_sends_all_once_and_in_order_wherever_a_handler_raises(
         if not struck:
             return
     raise AssertionError("the act has more places than were tried")
+
+
+def _beginning(function: FunctionType) -> str:
+    """Where a strike falls that comes before the function's first step."""
+    return f":{function.__code__.co_firstlineno} {function.__name__}"
+
+
+_BEGINNINGS = list(
+    map(_beginning, (Outflow.send, Outflow.send_small, TellingOutflow.send_small))  # type: ignore[arg-type]
+)
+
+
+def _waiting(setting: Setting) -> None:
+    setting.send(_large(b"l"))
+
+
+@pytest.mark.parametrize("strike", [raise_struck, _raise_watchdog])
+@pytest.mark.parametrize("prepare", [None, _waiting])
+@pytest.mark.parametrize("way", STREAMS)
+def test_small_reply_leaves_once_and_in_order_wherever_a_handler_raises(
+    striker: Striker, way: str, prepare: Callable[[Setting], None] | None, strike: Strike
+) -> None:
+    """On its short way, as on any other; also where it is to wait behind others."""
+    for place in range(1, PLACES):
+        with closing(Setting(way)) as setting:
+            if prepare is not None:
+                prepare(setting)
+            striker.fallen, outflow = 0, setting.outflow
+            striker.arm(place, strike)
+            try:
+                outflow.send_small(b"small", False)
+            except Struck:
+                pass
+            finally:
+                striker.disarm()
+            assert outflow.lost is None, striker.where
+            outflow.send_small(b"the last", False)
+            setting.drain()
+            before = b"".join(setting.sent)
+            wanted = {before + b"smallthe last"}
+            if any(map(striker.where.endswith, _BEGINNINGS)):
+                wanted.add(before + b"the last")
+            assert bytes(setting.got) in wanted, striker.where
+            assert not outflow._busy, striker.where
+            assert setting.budget.unsent == 0, striker.where
+        if not striker.fallen:
+            return
+    raise AssertionError("the small reply has more places than were tried")
+
+
+class Called:
+    """A socket that tells, whose `send` is called from C, as tools are that watch each frame."""
+
+    def __init__(self, teller: Teller) -> None:
+        self._teller = teller
+        self.send = partial(teller.send)
+
+    @property
+    def told(self) -> int:
+        return self._teller.told
+
+    @told.setter
+    def told(self, told: int) -> None:
+        self._teller.told = told
+
+
+def test_small_reply_leaves_once_where_a_handler_raises_behind_the_call_of_its_socket(
+    striker: Striker,
+) -> None:
+    """What the socket took is known though it was not returned."""
+    for place in range(1, PLACES):
+        with closing(Setting("tls")) as setting:
+            outflow, striker.fallen = setting.outflow, 0
+            assert isinstance(outflow, TellingOutflow)
+            outflow.teller = Called(outflow.teller)
+            striker.arm(place, raise_struck)
+            try:
+                outflow.send_small(b"small", False)
+            except Struck:
+                pass
+            finally:
+                striker.disarm()
+            setting.drain()
+            assert bytes(setting.got) == b"small" or place < 3, striker.where
+        if not striker.fallen:
+            return
+    raise AssertionError("the small reply has more places than were tried")
+
+
+@pytest.mark.parametrize("way", STREAMS)
+def test_small_reply_leaves_once_wherever_its_thread_comes_back(striker: Striker, way: str) -> None:
+    """A handler sends in the middle of it."""
+    for place in range(1, PLACES):
+        with closing(Setting(way)) as setting:
+            striker.fallen = 0
+            striker.arm(place, partial(_come_back, setting.outflow))
+            try:
+                setting.outflow.send_small(b"M", False)
+            finally:
+                striker.disarm()
+            setting.drain()
+            both = (b"HM", b"MH") if striker.fallen else (b"M",)
+            assert bytes(setting.got) in both, striker.where
+        if not striker.fallen:
+            return
+    raise AssertionError("the small reply has more places than were tried")
 
 
 def _come_back(outflow: Outflow, frame: FrameType) -> None:

@@ -813,6 +813,21 @@ def test_session_lingers_also_where_its_client_has_sent_nothing(
     assert pair.service.messages == []
 
 
+def test_session_lingers_though_something_is_said_after_its_end(
+    connect: Connect, loop: Loop
+) -> None:
+    """A deferred answer that comes too late finds a side that has ended, and is lost."""
+    pair = connect().shake_hands()
+    loop.on_poller(lambda: pair.session.close("the server ended"))
+    pair.session.send(Pong(1))
+    loop.on_poller(lambda: None)
+    pair.send(Ping(1))
+    wait_until(lambda: pair.service.times_dropped, "it is dropped")
+    assert pair.read_to_end() == [Goodbye("the server ended")]
+    assert not pair.service.gone.is_set()
+    pair.close()
+
+
 def test_session_tells_that_all_is_answered_before_it_says_goodbye(
     connect: Connect, loop: Loop
 ) -> None:

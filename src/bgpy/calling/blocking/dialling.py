@@ -187,15 +187,14 @@ def silent(address: Address) -> Unreachable:
 @once
 def tls_modules() -> tuple[ModuleType, ModuleType, ModuleType]:
     """All of TLS: `ssl` takes longer than the rest of a client, which may not need it."""
-    from bgpy.tls import contexts, layer, stream
+    from bgpy.tls import contexts, dialled, layer
 
-    return contexts, layer, stream
+    return contexts, dialled, layer
 
 
 def _secured(sock: socket.socket, address: Address, deadline: float) -> Reached:
-    contexts, layer, stream = tls_modules()
-    buffer = memoryview(bytearray(stream.CIPHERTEXT))
-    secured = stream.TlsSocket(sock, layer.TlsLayer(contexts.for_client(), False), buffer)
+    contexts, dialled, layer = tls_modules()
+    secured = dialled.DialledTls(sock, layer.TlsLayer(contexts.for_client(), False))
     try:
         while not secured.shake_hands():
             limit(sock, deadline)

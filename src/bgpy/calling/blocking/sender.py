@@ -18,6 +18,9 @@ from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Call
 from bgpy.system.deadlines import seconds_left
 
+LEAST_SWEPT = 1024
+"""Deadlines that are kept before it is looked which of them are over already."""
+
 
 class Work(Protocol):
     """What the sender does it for: a client."""
@@ -52,11 +55,14 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[Timer] = []
         self._count = 0
+        self._most = LEAST_SWEPT
 
     def add(self, deadline: float, link: Link, call: Call, was_asked: bool = False) -> bool:
         """Have `call` be `due` at `deadline`; whether that is the next of all."""
         self._count += 1
         timer = Timer(deadline, self._count, weakref.ref(link), weakref.ref(call), was_asked)
+        if len(self._heap) >= self._most:
+            self._sweep()
         heapq.heappush(self._heap, timer)
         return self._heap[0] is timer
 
@@ -66,6 +72,12 @@ class Timers:
             heapq.heappop(self._heap)
         return seconds_left(self._heap[0].deadline) if self._heap else None
 
+    def _sweep(self) -> None:
+        """Forget those that are over, behind one that isn't: as many are added before the next."""
+        left = [timer for timer in self._heap if timer.finds() is not None]
+        heapq.heapify(left)
+        self._heap, self._most = left, max(LEAST_SWEPT, 2 * len(left))
+
     def due(self, now: float) -> Timer | None:
         """The first whose time is over; it stays until `done` with it."""
         if self.seconds() is None or self._heap[0].deadline > now:
@@ -74,7 +86,7 @@ class Timers:
 
     def done(self, timer: Timer) -> None:
         """What was `due` has been seen to."""
-        if self._heap[0] is timer:
+        if self._heap and self._heap[0] is timer:  # else it is over, and forgotten
             heapq.heappop(self._heap)
 
 

@@ -136,8 +136,9 @@ def speak_tls(listener: Listener, identity: Identity, plain_loopback: bool) -> N
     With `plain_loopback`, clients that arrive over loopback may connect without TLS.
     """
     # Imported here: a server without TLS need not load it.
+    from bgpy.tls.either import PlainOrTls
     from bgpy.tls.layer import TlsLayer
-    from bgpy.tls.stream import CIPHERTEXT, PlainOrTls, TlsSocket
+    from bgpy.tls.stream import CIPHERTEXT, TlsSocket
 
     buffer = memoryview(bytearray(CIPHERTEXT))  # all clients share it
 

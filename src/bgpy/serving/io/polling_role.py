@@ -6,32 +6,31 @@ hand-over between threads. While a task keeps it, a standby thread takes the rol
 ::
 
     task thread                                   standby
-    not running ─ with polling: poll ─ running     bell ─ look, each TICK
+    not running ─ poll ─ running                   bell ─ look, each TICK ─ claim
        └ standby polls: wake it, and wait ◄──────────── yield_role ◄ poll while it runs
 
-The thread that polls holds `polling`. The task thread takes it by `with`, and no other lock:
-it does so at each call, and once more before where it has to wait (`Reactor._ask_back`).
-`arm`, `look` and `yield_role` are called under one lock, the others are single steps. Nothing
-here blocks, so that a model of the two threads can be walked through all its states
-(tests/support/role_model.py).
+The role is the task thread's, which takes no lock for it: it polls at each call. The standby
+claims it while a task runs, and holds `polling` then, for the task thread to wait for
+(`Reactor._ask_back`). `arm`, `look` and `yield_role` are called under one lock, the others are
+single steps. Nothing here waits for long, so that a model of the two threads can be walked through
+all its states (tests/support/role_model.py).
 
-Who gets `polling` back: the task thread says that it runs nothing, then looks whether the
-standby has it, and wakes it then; the standby says that it has it, then looks whether anything
-runs, before each poll. So one of the two sees the other.
+Why never both poll: the task thread says that it runs nothing, then looks whether the standby has
+the role, and if so wakes it and waits; the standby takes the lock, says that it has the role, then
+looks whether anything runs, before it does anything with it, and before each poll. So one of the
+two sees the other.
 
 Who arms the standby, and how it falls asleep: the task thread says that it runs
 something before it looks whether the standby is armed; the standby says that it is not
 armed any more before it looks, a last time, whether something runs. The bell is rung
 before the standby counts as armed, so that none is armed and asleep.
 
-Where stores may pass loads (builds without a global lock) both may miss the other. In
-those each store to an attribute ends by releasing a lock of the object's own, which keeps
-the order; and were one missed, the standby's poll ends after `CHORES` (reactor.py), and
-each call looks again whether it must ring: late, never for ever.
+Where loads may pass stores (builds without a global lock) both may miss the other. In
+those each store to an attribute ends by releasing a lock of the object's own, by an atomic
+exchange, which keeps the order.
 
-A signal handler of a task's may raise between any two steps of the task thread. `with` lets
-go of `polling`, and the thread polls again: what it had said, it says anew. The standby's
-thread takes no signals.
+A signal handler of a task's may raise between any two steps of the task thread. It polls again
+then: what it had said, it says anew. The standby's thread takes no signals.
 
 Invariants: one poller at a time; while a task runs, somebody can reach the poll; a
 waiting thread gets the role back; nobody is woken while nothing is called for.
@@ -60,7 +59,7 @@ class Look(Enum):
     TICK = auto()
     """Look again in `TAKE_OVER` seconds."""
     POLL = auto()
-    """The role is yours: poll while the task thread is `running`, then `yield_role`."""
+    """Nobody polls: `claim` the role, poll while the task thread is `running`, `yield_role`."""
 
 
 class PollingRole:
@@ -68,9 +67,9 @@ class PollingRole:
 
     def __init__(self) -> None:
         self.polling = threading.Lock()
-        """Held by the thread that polls."""
+        """Held by the standby while it has the role."""
         self.standby = False
-        """It is the standby that holds it."""
+        """It has."""
         self.running = False
         """The task thread has jobs to run; else it polls, or wants to. Set by the task thread
         outside of any lock; why the order is enough stands above."""
@@ -86,15 +85,12 @@ class PollingRole:
         self.armed = True
 
     def look(self) -> Look:
-        """The standby's tick: the role is its own if nobody has polled since the last one."""
+        """The standby's tick: it is to take the role if nobody has polled since the last one."""
         if self.running:
             self._quiet_ticks = 0
             overdue = self.calls == self._calls_seen
             self._calls_seen = self.calls
-            if overdue and self.polling.acquire(False):
-                self.standby = True
-                return Look.POLL
-            return Look.TICK
+            return Look.POLL if overdue else Look.TICK
         if self.calls != self._calls_seen:
             self._calls_seen = self.calls
             self._quiet_ticks = 0
@@ -104,6 +100,14 @@ class PollingRole:
             return Look.TICK
         self._quiet_ticks = 0
         return Look.SLEEP
+
+    def claim(self) -> None:
+        """The standby takes the role, if the task thread is `running` still: it looks after this.
+
+        It waits for no longer than the task thread takes to see that the role is free.
+        """
+        self.polling.acquire()
+        self.standby = True
 
     def disarm(self) -> None:
         """`look` said that the standby may sleep: it does, if `is_quiet` still."""

@@ -209,7 +209,7 @@ class Reactor:
         session may take the job that it has received. The poll gives the ready ones in turn.
         """
         role, sockets = self._role, self._sockets
-        polling, wait, handlers = role.polling, sockets.wait, sockets.handlers
+        wait, handlers = sockets.wait, sockets.handlers
         changes, deadlines = self._agenda.changes, self._agenda.deadlines
         # What a row has left; or by an exception, a job without an answer, a handler that didn't
         # return.
@@ -219,34 +219,33 @@ class Reactor:
             role.running = False
             if role.standby:
                 self._ask_back()
-            with polling:
-                if left_behind:
-                    jobs.spill()
-                timeout = self._agenda.do(None) if changes or deadlines else None
-                # Asked only now: the standby may have met the wake of a job or a stop.
-                if jobs.count or self._interrupted or self._stopping or left_behind:
-                    left_behind = False
-                    sockets.poll(0.0)
-                    if not (jobs.count or self._interrupted or self._stopping or jobs.taken):
-                        continue
+            if left_behind:
+                jobs.spill()
+            timeout = self._agenda.do(None) if changes or deadlines else None
+            # Asked only now: the standby may have met the wake of a job or a stop.
+            if jobs.count or self._interrupted or self._stopping or left_behind:
+                left_behind = False
+                sockets.poll(0.0)
+                if not (jobs.count or self._interrupted or self._stopping or jobs.taken):
+                    continue
+            else:
+                ready = wait(timeout, 1)
+                if not ready or ready[0][1] != READ:
+                    sockets.call(ready)
                 else:
-                    ready = wait(timeout, 1)
-                    if not ready or ready[0][1] != READ:
-                        sockets.call(ready)
-                    else:
-                        fd = ready[0][0]
-                        try:
-                            handlers[fd](ALONE)
-                        except Exception:
-                            log.exception("a socket's handler failed")
-                        except BaseException:
-                            if fd in handlers:  # else it is closed, and the number soon another's
-                                sockets.at = fd
-                            raise
-                    job = jobs.taken
-                    if job is None and not jobs.count and jobs.row is None:
-                        continue
-                role.running = True
+                    fd = ready[0][0]
+                    try:
+                        handlers[fd](ALONE)
+                    except Exception:
+                        log.exception("a socket's handler failed")
+                    except BaseException:
+                        if fd in handlers:  # else it is closed, and the number soon another's
+                            sockets.at = fd
+                        raise
+                job = jobs.taken
+                if job is None and not jobs.count and jobs.row is None:
+                    continue
+            role.running = True
             role.calls += 1
             if not role.armed:
                 self._arm()
@@ -322,10 +321,6 @@ class Reactor:
         self._role.running = False
         if self._role.standby:
             self._ask_back()
-        with self._role.polling:
-            self._poll_while(busy, until)
-
-    def _poll_while(self, busy: Callable[[], bool], until: float) -> None:
         while busy() and (left := until - monotonic()) > 0:
             self._poll(0.0)  # a change may send the last of it
             if busy():
@@ -357,10 +352,9 @@ class Reactor:
         """Have the standby, which polls, give up the role, and wait until it has.
 
         The standby may have taken the byte of a signal whose handler is still to run in this
-        thread. Between the taking of a lock by ``with`` and the poll behind it Python runs none,
-        so this thread would poll, and nothing would wake it. So it waits here, and its handlers
-        run before it takes the lock to poll. Meanwhile the standby can't poll again, since nothing
-        is `running`: the byte of a later signal ends the poll.
+        thread: if it polled before that, nothing would wake it. So its handlers run here, when the
+        standby has given up the role. It can't poll again, since nothing is `running`: the byte of
+        a later signal ends the poll.
         """
         self.wake()
         with self._role.polling:
@@ -410,10 +404,8 @@ class Reactor:
         self._bell.wait(-1 if look is Look.SLEEP else TAKE_OVER)
         with self._lock:
             look = self._role.look()
-            if look is Look.POLL:
-                task_thread, self._poller = self._poller, get_ident()
         if look is Look.POLL:
-            self._poll_until_asked(task_thread)
+            self._poll_until_asked()
         else:
             self._do_chores_in_time()
         if look is Look.SLEEP:
@@ -422,17 +414,19 @@ class Reactor:
                 look = Look.TICK
         return look
 
-    def _poll_until_asked(self, task_thread: int) -> None:
+    def _poll_until_asked(self) -> None:
+        role, task_thread = self._role, self._poller
+        role.claim()
         try:
-            self._spill()
-            self._do_chores_in_time()
-            while self._role.running and not self._stopping:
-                self._poll(CHORES)
+            self._poller = get_ident()
+            while role.running and not self._stopping:
+                self._spill()
                 self._do_chores_in_time()
+                self._poll(CHORES)
         finally:
             with self._lock:
                 self._poller = task_thread
-                self._role.yield_role()
+                role.yield_role()
 
     def _do_chores_in_time(self) -> None:
         now = monotonic()

@@ -23,7 +23,7 @@ from bgpy.system.strikes import is_strike
 LINGER = 1.0
 """Seconds that a client has to read what it was told before the connection closes."""
 
-QUIET = 0.03
+QUIET = 0.01
 """Seconds for which nothing comes from any client before a server that ends waits no longer.
 
 Most are idle then: they have been told, and will read it when they want something next.
@@ -33,15 +33,19 @@ Most are idle then: they have been told, and will read it when they want somethi
 def send_last(
     state: SessionState, transport: Transport, outflow: Outflow, watch: Watch
 ) -> SessionEvent | None:
-    """End this side once everything has left; what that brings about in `state`."""
+    """End this side once everything has left; what that brings about in `state`.
+
+    What is said after that is lost, and ends nothing: a deferred answer that comes too late, say.
+    """
+    if state is SessionState.HALF_CLOSED:
+        watch.set(READ)
+        return None
     if outflow.lost is not None:
         return SessionEvent.OVER
     if outflow.waiting:
         watch.set(READ | WRITE)
         return None
     watch.set(READ)
-    if state is SessionState.HALF_CLOSED:
-        return None
     transport.end()
     return SessionEvent.SENT
 

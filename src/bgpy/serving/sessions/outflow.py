@@ -183,10 +183,7 @@ class Outflow:
                 self._torn = True
             elif taken < 0:
                 self._inbox.append(((piece,), False))
-            self._attend()
-            self._mend()  # who flushes meets what the socket has refused again
-            if not isinstance(error, OSError) or is_strike(error):
-                raise
+            self._mend_small(error)
         else:
             self.send((piece,), False)
 
@@ -431,6 +428,13 @@ class Outflow:
             self._busy = self._torn = False
             if not self._open:
                 self._transport.close()
+
+    def _mend_small(self, error: BaseException) -> None:
+        """Mend what `error` has left of a `send_small`; raise it if the program has raised it."""
+        self._attend()
+        self._mend()  # who flushes meets what the socket has refused again
+        if not isinstance(error, OSError) or is_strike(error):
+            raise error
 
     def _keep_the_rest(self) -> None:
         if self._flushed is not None and self._unsent is not None:

@@ -37,9 +37,9 @@ from bgpy.serving.sessions.life import (
     SessionState,
 )
 from bgpy.serving.sessions.lingering import LINGER, drop, send_last
-from bgpy.serving.sessions.outflow import Outflow
 from bgpy.serving.sessions.owner import SessionContext
 from bgpy.serving.sessions.stall import Stall
+from bgpy.serving.sessions.telling import outflow_over
 from bgpy.serving.sessions.watch import Pause, Watch
 from bgpy.system import reserve
 from bgpy.system.strikes import is_strike
@@ -99,7 +99,7 @@ class Session:
         self._watch = watch = Watch(reactor, transport.sock)
         self._inflow = Inflow(self, context, transport, watch)
         watch.ready = self._inflow.ready
-        self._outflow = outflow = Outflow(transport, limits, context.budget, self._attend_soon)
+        self._outflow = outflow = outflow_over(transport, limits, context.budget, self._attend_soon)
         self._connection = Connection.server_side(handshake, limits, self._inflow.allocate, within)
         self.send_small = outflow.send_small
         """As `send` of one small message in its final form (`bgpy.wire.small`)."""
