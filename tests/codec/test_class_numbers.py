@@ -77,6 +77,25 @@ def test_number_is_another_where_a_class_or_what_it_uses_was_edited(
     assert number(script(OBJECT + TEXT.replace(*edit))["Record"]) not in (None, first)
 
 
+def test_number_stays_where_a_class_has_changed_what_it_keeps(script: Any) -> None:
+    """How many objects were made before the first was sent says nothing of the class."""
+    text = (
+        "class Kept:\n"
+        "    made, only, rate = 0, None, 1\n"
+        "    def __new__(cls):\n"
+        "        cls.only = cls.only or super().__new__(cls)\n"
+        "        return cls.only\n"
+        "    def __init__(self):\n"
+        "        Kept.made += 1\n"
+    )
+    first = number(script(text)["Kept"])
+    assert first is not None
+    used = script(text)["Kept"]
+    used(), used()
+    assert number(used) == first
+    assert number(script(text.replace("rate = 0, None, 1", "rate = 0, None, 2"))["Kept"]) != first
+
+
 def test_classes_that_use_each_other_are_two(script: Any) -> None:
     """Both are made of the same: one arrived as the other."""
     names = script("class One: ...\nclass Two(One):\n    other = One\nOne.other = Two\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bgpy.codec.global_names import names_in
+from bgpy.codec.global_names import attributes_set_in, names_in
 
 BODIES = """
 def task(state, own):
@@ -49,3 +49,11 @@ def test_names_in_type_parameters_are_found() -> None:
     """And in classes that have some, which look into their scope first."""
     text = "def task():\n class Made[T: BOUND](BASE[T]):\n  x = LIMIT\n  def f(self): return ROWS\n"
     assert _names(text) == {"BOUND", "BASE", "LIMIT", "ROWS"}
+
+
+def test_attributes_are_those_that_are_set() -> None:
+    """Also within, and by what adds to them."""
+    scope: dict[str, Any] = {}
+    text = "def task(a):\n a.x, a.y.z = a.w, 1\n a.v += 1\n def f(b): b.u = b.t\n"
+    exec(compile(text, "script.py", "exec"), scope)
+    assert attributes_set_in(scope["task"].__code__) == {"x", "z", "v", "u"}

@@ -20,7 +20,7 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from bgpy.codec.walk import held_by
+from bgpy.codec.held import held_by
 
 Members = dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]]
 """By name, in their order: the value, what the other base of the class (`int`, say) is made from,

@@ -25,9 +25,10 @@ import functools
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Set
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
+from bgpy.codec.held import held_in
 from bgpy.codec.identities import Identities
 from bgpy.codec.walk import (
     CACHED,
@@ -37,7 +38,7 @@ from bgpy.codec.walk import (
     SCRIPTS,
     Walk,
     code_bytes,
-    held_in,
+    is_code,
     is_one_of,
     joined,
 )
@@ -67,7 +68,7 @@ def of_tasks(tasks: Mapping[str, Callable[..., Any]], data: bool = True) -> dict
         part = _marked(walk.part(value, name))
         if _is_part(value) and walk.goes_by(name, value):
             part = _kept(value, functools.partial(str, part))
-        if data or _is_code(value):
+        if data or is_code(value):
             found[name] = part
     return found
 
@@ -185,24 +186,15 @@ def _made_of(value: Any) -> _MadeOf:
     """
     if issubclass(type(value), type):
         named = [each for name, each in vars(value).items() if name not in NOT_OF_CLASSES]
-        members = [each for each in named if _is_code(each)]
+        members = [each for each in named if is_code(each)]
         codes = [each.__code__ for each in members if type(each) is FunctionType]
         return _told([*value.__bases__, *members, *codes])
     function = value.__wrapped__ if type(value) is CACHED else value
     if type(function) is not FunctionType:
         return _told([function])
-    cells = [each for each in map(held_in, function.__closure__ or ()) if _is_code(each)]
+    cells = [each for each in map(held_in, function.__closure__ or ()) if is_code(each)]
     defaults = (function.__defaults__, *(function.__defaults__ or ()), function.__kwdefaults__)
     return _told([function.__code__, *defaults, *cells])
-
-
-def _is_code(value: Any) -> bool:
-    """Whether a value is a function, a class, a module, or what does as one in a class."""
-    kind = type(value)
-    return issubclass(kind, _CODE) or any("__get__" in vars(each) for each in kind.__mro__)
-
-
-_CODE = (type, ModuleType, functools.partial, BuiltinFunctionType)
 
 
 _parts: Identities[tuple[_MadeOf, str]] = Identities()

@@ -46,6 +46,15 @@ def _own(code: CodeType) -> list[str]:
     return names
 
 
+def attributes_set_in(code: CodeType) -> set[str]:
+    """The attributes that `code`, and the code within it, sets, of whatever object."""
+    names = {each.argval for each in _dis().get_instructions(code) if each.opname == "STORE_ATTR"}
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            names |= attributes_set_in(each)
+    return names
+
+
 @once
 def _dis() -> ModuleType:
     """`dis`: 1 to 3 ms that most programs never need."""

@@ -13,22 +13,19 @@ import enum
 import functools
 import re
 from collections import defaultdict, deque, namedtuple
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import (
     BuiltinFunctionType,
-    CellType,
     CodeType,
     FunctionType,
-    GetSetDescriptorType,
-    MemberDescriptorType,
     MethodType,
     ModuleType,
 )
 from typing import Any, TypeGuard
 
-from bgpy.codec.global_names import names_in
+from bgpy.codec.global_names import attributes_set_in, names_in
+from bgpy.codec.held import held_by, held_in
 from bgpy.digests import sha256
-from bgpy.system.strikes import is_strike_amid
 
 SCRIPT = "__main__"
 SCRIPTS = (SCRIPT, "__mp_main__")
@@ -102,7 +99,7 @@ class Walk:
         name = self.name_in_script(value)
         if name is not None:
             return joined("name", [_text(name)])
-        if _is_code(value):
+        if _may_be_named(value):
             if _is_of_module(value):
                 return joined("name", [_text(f"{value.__module__}.{value.__qualname__}")])
             return self._once(value, depth)
@@ -207,7 +204,7 @@ class Walk:
         """The script's code in an attribute, and the name of any other; empty for data."""
         while type(value) in (MethodType, functools.partial, CACHED):
             value = value.__wrapped__ if type(value) is CACHED else _function_of(value)
-        if not _is_code(value):
+        if not _may_be_named(value):
             return b""
         if value.__module__ in SCRIPTS:
             return self.value(value, depth)
@@ -246,14 +243,15 @@ class Walk:
             _text(kind.__qualname__),
             *(self.value(base, depth + 1) for base in kind.__bases__),
         ]
+        left_out = NOT_OF_CLASSES | _variables(kind)
         for name, value in sorted(vars(kind).items()):
-            if name not in NOT_OF_CLASSES:
+            if name not in left_out:
                 parts += (_text(name), self.value(value, depth + 1))
         return joined("class", parts)
 
     def name_in_script(self, value: Any) -> str | None:
         """The name under which a script's function or class is looked at, which it is then."""
-        if not _is_code(value) or value.__module__ not in SCRIPTS:
+        if not _may_be_named(value) or value.__module__ not in SCRIPTS:
             return None
         own = value.__qualname__
         script = value.__globals__ if type(value) is FunctionType else self._script
@@ -285,28 +283,13 @@ def code_bytes(code: CodeType) -> bytes:
     return joined("code", [*map(_text, texts), code.co_code, code.co_exceptiontable, *consts])
 
 
-def held_in(cell: CellType) -> Any:
-    """What a cell of a closure holds, or one that is empty itself."""
-    try:
-        return cell.cell_contents
-    except ValueError as error:
-        if is_strike_amid(error):
-            raise
-        return cell
+def is_code(value: Any) -> bool:
+    """Whether a value is a function, a class, a module, or what does as one in a class."""
+    kind = type(value)
+    return issubclass(kind, _CODE) or any("__get__" in vars(each) for each in kind.__mro__)
 
 
-def held_by(value: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of an object that are in itself, by name, not those of classes in C."""
-    for kind in type(value).__mro__:
-        for name, place in list(vars(kind).items()):
-            if type(place) is MemberDescriptorType and "__slots__" in vars(kind):
-                held = _taken_from(place, value)
-                if held is not place:
-                    yield name, held
-            elif name == "__dict__" and type(place) is GetSetDescriptorType:
-                for each, held in list(place.__get__(value).items()):
-                    if type(each) is str:
-                        yield each, held
+_CODE = (type, ModuleType, functools.partial, BuiltinFunctionType)
 
 
 def is_one_of(kind: type, kinds: Iterable[type]) -> bool:
@@ -327,13 +310,36 @@ def _row(names: tuple[str, ...]) -> str:
     return " ".join(names)
 
 
-def _is_code(value: object) -> TypeGuard[FunctionType | type]:
+def _may_be_named(value: object) -> TypeGuard[FunctionType | type]:
     return issubclass(type(value), (FunctionType, type))
 
 
 def _is_of_module(value: Any) -> bool:
     """Whether a function or class goes by the name that it has in its module."""
     return value.__module__ not in SCRIPTS and "<" not in value.__qualname__
+
+
+def _variables(kind: type) -> set[str]:
+    """The attributes of a class that hold data and are set on it by its own methods.
+
+    A class may count its objects, or keep its only one: what is in there changes as it is used.
+    """
+    functions = [each for each in map(_unwrapped, vars(kind).values()) if each is not None]
+    codes = [each.__code__ for each in functions if _may_set_on(kind, each.__code__)]
+    names = {name for code in codes for name in attributes_set_in(code)}
+    return {name for name in names & vars(kind).keys() if not is_code(vars(kind)[name])}
+
+
+def _may_set_on(kind: type, code: CodeType) -> bool:
+    """Whether a method gets hold of its class."""
+    first = code.co_varnames[:1] if code.co_argcount else ()
+    names = {*first, *code.co_freevars, *code.co_names}
+    return not names.isdisjoint(("cls", "__class__", kind.__name__))
+
+
+def _unwrapped(value: Any) -> FunctionType | None:
+    function = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
+    return function if type(function) is FunctionType else None
 
 
 def _function_of(value: Any) -> Any:
@@ -376,13 +382,3 @@ def _fields(kind: type) -> dict[str, Any]:
         if type(found) is dict:
             return found
     return {}
-
-
-def _taken_from(place: MemberDescriptorType, value: Any) -> Any:
-    """What a slot holds, or an empty one itself."""
-    try:
-        return place.__get__(value)
-    except AttributeError as error:
-        if is_strike_amid(error):
-            raise
-        return place
