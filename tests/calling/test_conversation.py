@@ -6,16 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpy.calling.conversation import (
-    Acquaintance,
-    Call,
-    Conversation,
-    Expiry,
-    Farewell,
-    Known,
-    timed_out,
-)
-from bgpy.errors import BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
+from bgpy.calling.conversation import Call, Conversation, Expiry, Farewell, Known
+from bgpy.errors import BgpyError, CallTimeout, Progress, ServerGone
 from bgpy.wire.messages import (
     Failure,
     Goodbye,
@@ -352,62 +344,7 @@ def test_calls_end_once_whatever_happens_in_whatever_order(
     assert all(call.answer is not None for call in calls.values())
 
 
-# What a client knows of its server
-
-
-def test_restart_is_told_to_all_that_began_before_it_was_raised() -> None:
-    """In whichever thread; those that begin later have been told."""
-    known = Acquaintance("here")
-    assert known.meet(b"one") == 0
-    began = known.notified
-    generation = known.meet(b"two")
-    assert generation > began
-    assert isinstance(known.restarted(generation), ServerRestarted)
-    assert generation > began  # another that began before: it is told as well
-    assert generation <= known.notified  # one that begins now is not
-
-
-def test_same_server_again_is_no_restart() -> None:
-    """A connection that was lost says nothing about the process."""
-    known = Acquaintance("here")
-    known.meet(b"one")
-    assert known.meet(b"one") == known.notified
-    assert known.generation_of(b"one") == known.generation
-
-
-def test_who_initialises_a_server_knows_of_it() -> None:
-    """Nothing more is to be told."""
-    known = Acquaintance("here")
-    known.meet(b"one")
-    generation = known.meet(b"two")
-    known.knows(generation)
-    assert generation <= known.notified
-
-
-def test_who_ended_a_server_expects_another() -> None:
-    """It is no restart that the client would have to be told of."""
-    known = Acquaintance("here")
-    known.meet(b"one")
-    known.ended(b"one")
-    assert known.generation_of(b"two") == known.generation
-    assert known.meet(b"two") == known.notified
-
-
-def test_end_of_an_earlier_server_says_nothing_of_the_present_one() -> None:
-    """Two threads may have had to do with different ones."""
-    known = Acquaintance("here")
-    known.meet(b"one")
-    known.meet(b"two")
-    known.ended(b"one")
-    assert known.generation_of(b"three") > known.generation
-
-
-@pytest.mark.parametrize("progress", ["not started", "started", "unknown"])
-def test_timed_out_says_how_far_the_call_came(progress: Progress) -> None:
-    """As an attribute and in words."""
-    error = timed_out(0.5, progress, "here:5")
-    assert error.progress == progress
-    assert str(error).startswith("no answer from here:5 within 0.5 s")
+# What is said of a call whose time is over
 
 
 @pytest.mark.parametrize("stage", list(Stage))

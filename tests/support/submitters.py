@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from bgpy.address import parse
+from bgpy.calling.acquaintance import Acquaintance
 from bgpy.calling.blocking.access import Access
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.submitting import Submitter
-from bgpy.calling.conversation import Acquaintance, Answer
+from bgpy.calling.conversation import Answer
 from bgpy.memory import Payload
 from bgpy.wire.messages import Reply
 from tests.support.channels import Far, bare_future, far_end

@@ -11,8 +11,8 @@
 
 A shell (blocking, later asyncio) moves the bytes and the time, tells what happened, and
 wakes the thread or future that waits for a `Call` which it is handed back.
-`Conversation` is one connection; `Acquaintance` is what the client knows of its server
-over all of them.
+`Conversation` is one connection; what the client knows of its server over all of them is
+its `Acquaintance` (`bgpy.calling.acquaintance`).
 
 A shell with several threads keeps one lock around everything here but `received`, which
 one thread calls at a time. What `received` and the others share is `pending` alone: its
@@ -25,14 +25,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
-from bgpy.errors import Advice, BgpyError, CallTimeout, Progress, ServerGone, ServerRestarted
+from bgpy.calling.timeouts import NOT_SENT, UNTOLD, by_force, meaning_of, timed_out
+from bgpy.errors import Advice, BgpyError, CallTimeout, Progress, ServerGone
 from bgpy.wire.messages import (
     Failure,
     Goodbye,
     Message,
     Reason,
     Receipt,
-    Runs,
     Stage,
     Status,
     runs_in,
@@ -186,7 +186,7 @@ class Conversation:
         """The error of a call that the server did not run since it ends."""
         advice = (
             "start the server again when it has ended: it finishes the running task, then "
-            f"exit_task; to end it at once, without exit_task, {_by_force(self._pid)}"
+            f"exit_task; to end it at once, without exit_task, {by_force(self._pid)}"
         )
         known = self._server._replace(advice=advice)
         return ServerGone(text, progress="not started", **known._asdict())
@@ -286,12 +286,12 @@ class Conversation:
         if call.receipt is not None and progress == "started":
             call.answer = call.receipt
         else:
-            meaning = _meaning(
+            meaning = meaning_of(
                 stage, runs_in(message.text) if isinstance(message, Status) else None
             )
             error = self._timed_out(call, progress, meaning)
             if stage in (Stage.RUNNING, Stage.ENDING):  # nothing else stops the task
-                force = _by_force(self._pid)
+                force = by_force(self._pid)
                 told = f"wait longer; or end the server at once, and lose its state: {force}"
                 error.advice, error.pid = Advice(told, told), self._server.pid
             call.answer = error  # only now: whoever waits may look at any time
@@ -301,126 +301,3 @@ class Conversation:
 
     def _timed_out(self, call: Call, progress: Progress, meaning: str | None = None) -> CallTimeout:
         return timed_out(call.timeout, progress, self._server.address, meaning)
-
-
-class Acquaintance:
-    """What a client knows of the server that it talks to, from one connection to the next.
-
-    Each restart that it meets is one `generation`. A call notes `notified` when it begins; if it
-    finds a connection of a later generation it fails with `restarted`, so that all calls that
-    began before the notice was first raised get it, in whichever thread.
-    """
-
-    def __init__(self, address: object) -> None:
-        self._address = address
-        self._incarnation: bytes | None = None
-        self.generation = 0
-        """How many restarts were met."""
-        self.notified = 0
-        """The last generation that somebody has been told of."""
-
-    @property
-    def has_met(self) -> bool:
-        """Whether a server is known."""
-        return self._incarnation is not None
-
-    def is_another(self, incarnation: str) -> bool:
-        """Whether the server with that number, in hexadecimal, is not the one that was met."""
-        return self._incarnation is not None and self._incarnation.hex() != incarnation
-
-    def meet(self, incarnation: bytes) -> int:
-        """Take note of who answered; the generation of the new connection."""
-        if self._incarnation not in (None, incarnation):
-            self.generation += 1
-        self._incarnation = incarnation
-        return self.generation
-
-    def generation_of(self, incarnation: bytes) -> int:
-        """As `meet`, without taking note: of a connection of its own, for one call."""
-        return self.generation + (self._incarnation not in (None, incarnation))
-
-    def knows(self, generation: int) -> None:
-        """Take note that who uses the client knows of that restart: it initialised the server."""
-        self.notified = max(self.notified, generation)
-
-    def ended(self, incarnation: bytes) -> None:
-        """Take note that this client ended that server: whatever comes next is no surprise."""
-        if self._incarnation == incarnation:
-            self._incarnation = None
-
-    def restarted(self, generation: int) -> ServerRestarted:
-        """The error of a call that began before the restart was told, and tells it.
-
-        One that was met by a connection of its own alone is told once more, by the next call
-        over the one that all share.
-        """
-        self.knows(min(generation, self.generation))
-        return ServerRestarted(
-            f"the server at {self._address} has been restarted: this call did not run, and the "
-            "old state is lost",
-            advice="initialise the server if it has no init file, then call again",
-        )
-
-
-_PROGRESS: dict[Progress, str] = {
-    "not started": "it had not started, and will not run",
-    "started": "it had started and is still running; its reply will be discarded",
-    "unknown": "whether it ran is not known",
-}
-_MEANINGS = {
-    Stage.QUEUED: "it has not started yet, and will run",
-    Stage.ENDING: "the server is ending; exit_task has not begun, and runs when all that was "
-    "queued before has run",
-    Stage.DEFERRED: "its task has returned; the response that is still to come will be discarded",
-}
-"""What to say of a call at some stages, instead of what its progress means else."""
-_RUNNING = {
-    Runs.INIT: "init_task is running",
-    Runs.OWN: "another call of this client is running",
-    Runs.OTHER: "a call of another client is running",
-    Runs.EXIT: "exit_task is running",
-}
-"""What keeps a call waiting."""
-_RAN_OUT = "exit_task has started and is still running; what it responds will be discarded"
-EXITING = "exit_task has run, and the server is closing"
-"""The same, of a call that has ended the server."""
-NOT_SENT = "it had not been sent, since the server has not read all that was sent before"
-"""The same, of a call that no byte has left of."""
-UNTOLD = (
-    "whether it ran is not known, since the server didn't answer that question either: its process "
-    "may be stopped, or its machine out of reach"
-)
-"""The same, of a call that a server says nothing about."""
-
-
-def _by_force(pid: int) -> str:
-    """How to end a server whose task runs and runs; not everybody has its handle."""
-    or_kill = f", or 'kill -9 {pid}' on its machine" if pid else ""
-    return f"call kill() of its handle{or_kill}"
-
-
-def _meaning(stage: Stage, runs: Runs | None) -> str | None:
-    """What a stage means, and what the call waits behind; None for what its progress means."""
-    if stage is Stage.RUNNING:
-        return _RAN_OUT if runs is Runs.EXIT else None
-    if runs is None or stage not in (Stage.WITHDRAWN, Stage.QUEUED, Stage.ENDING):
-        return _MEANINGS.get(stage)
-    return f"{_MEANINGS.get(stage, _PROGRESS['not started'])} ({_RUNNING[runs]})"
-
-
-def timed_out(
-    timeout: float | None,
-    progress: Progress,
-    address: object,
-    meaning: str | None = None,
-) -> CallTimeout:
-    """The error of a call to a connected server that took longer than `timeout` seconds."""
-    meaning = meaning or _PROGRESS[progress]
-    problem = f"no answer from {address} within {timeout} s: {meaning}"
-    return CallTimeout(problem, progress=progress, address=address)
-
-
-def not_connected(timeout: float | None, address: object) -> CallTimeout:
-    """The error of a call whose `timeout` seconds were over before there was a connection."""
-    problem = f"no connection to {address} within {timeout} s: the call was not sent"
-    return CallTimeout(problem, progress="not started", address=address)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from bgpy.address import parse
+from bgpy.calling.acquaintance import Acquaintance
 from bgpy.calling.blocking.access import Access
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.connector import TooLate
 from bgpy.calling.blocking.program import Program
-from bgpy.calling.conversation import Acquaintance
 from bgpy.calling.terms import Terms
 from bgpy.errors import CallingSelf, CallTimeout, ServerRestarted
 from bgpy.tasks.current import serving

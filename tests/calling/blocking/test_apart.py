@@ -11,12 +11,12 @@ from typing import Any, cast
 import pytest
 
 from bgpy.address import parse
+from bgpy.calling.acquaintance import Acquaintance
 from bgpy.calling.blocking.access import Access
 from bgpy.calling.blocking.apart import Apart, InHand
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.posted import Posted
-from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import NotRunning, ServerGone
 from bgpy.wire.messages import Pong
 from tests.support.channels import bare_future

@@ -15,6 +15,7 @@ import pytest
 
 from bgpy import Client, Server, ServerGone
 from bgpy.address import parse
+from bgpy.calling.acquaintance import Acquaintance
 from bgpy.calling.blocking import connector as connector_module
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Connected, Target
@@ -22,7 +23,6 @@ from bgpy.calling.blocking.connector import Attempt, Connector, TooLate, own_cop
 from bgpy.calling.blocking.dialling import Reached
 from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.shared import Shared
-from bgpy.calling.conversation import Acquaintance
 from bgpy.calling.terms import Terms, Verdict, Way, way
 from bgpy.config import ENV_ROAD
 from bgpy.errors import NotRunning, Unreachable

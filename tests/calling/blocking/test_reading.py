@@ -15,7 +15,8 @@ import pytest
 from bgpy.calling.blocking import helper, threads
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.shared import NoReader
-from bgpy.calling.conversation import Call, timed_out
+from bgpy.calling.conversation import Call
+from bgpy.calling.timeouts import timed_out
 from bgpy.errors import ServerGone
 from bgpy.system.latch import Latch
 from bgpy.wire.messages import Failure, Goodbye, Pong, Reason, Reply

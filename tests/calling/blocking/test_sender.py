@@ -14,7 +14,8 @@ from bgpy.calling.blocking import sender as sender_module
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.sender import Sender, Timers
 from bgpy.calling.blocking.shared import Shared
-from bgpy.calling.conversation import Call, timed_out
+from bgpy.calling.conversation import Call
+from bgpy.calling.timeouts import timed_out
 from tests.support.channels import PLACE, Far, far_end
 from tests.support.peers import wait_until
 from tests.support.timed import timed_call

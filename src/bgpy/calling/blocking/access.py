@@ -13,14 +13,15 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from bgpy.calling.acquaintance import Acquaintance
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Target
 from bgpy.calling.blocking.connector import Connector, TooLate
 from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import FAREWELL, Program
 from bgpy.calling.blocking.shared import Shared
-from bgpy.calling.conversation import Acquaintance, not_connected
 from bgpy.calling.terms import Terms, Verdict, Way, calls_itself, way
+from bgpy.calling.timeouts import not_connected
 from bgpy.system.deadlines import seconds_left
 from bgpy.tasks import current
 

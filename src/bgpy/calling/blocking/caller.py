@@ -17,6 +17,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
 
+from bgpy.calling.acquaintance import Acquaintance
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.access import Access, Ask
 from bgpy.calling.blocking.channel import Channel, chain_block
@@ -25,9 +26,10 @@ from bgpy.calling.blocking.link import STRUCK_SENDING
 from bgpy.calling.blocking.program import FAREWELL, join
 from bgpy.calling.blocking.shared import NoReader, Unusable
 from bgpy.calling.blocking.submitting import Submitter
-from bgpy.calling.conversation import EXITING, Acquaintance, Answer, timed_out
+from bgpy.calling.conversation import Answer
 from bgpy.calling.results import value_of
 from bgpy.calling.terms import Terms
+from bgpy.calling.timeouts import EXITING, timed_out
 from bgpy.errors import BgpyError, CallTimeout, RemoteProtocolError, ServerGone
 from bgpy.late import json
 from bgpy.memory import Encoded, whole

@@ -24,6 +24,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from bgpy.calling.acquaintance import Acquaintance
 from bgpy.calling.blocking import threads
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.connecting import Connected, Target, connect, import_for
@@ -32,7 +33,6 @@ from bgpy.calling.blocking.refused import since_restart
 from bgpy.calling.blocking.shared import Shared
 from bgpy.calling.blocking.shortcut import Shortcut
 from bgpy.calling.blocking.waiting import TICK
-from bgpy.calling.conversation import Acquaintance
 from bgpy.errors import AuthenticationError, BgpyError, Unreachable
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.latch import Latch

@@ -31,8 +31,9 @@ from bgpy.calling.blocking.posted import Posted
 from bgpy.calling.blocking.program import Program
 from bgpy.calling.blocking.sender import Sender
 from bgpy.calling.blocking.shared import NoReader, Unusable
-from bgpy.calling.conversation import Answer, not_connected
+from bgpy.calling.conversation import Answer
 from bgpy.calling.terms import Verdict, Way, waits_for_itself, way_of_future
+from bgpy.calling.timeouts import not_connected
 from bgpy.errors import BgpyError, CallTimeout, Unreachable
 from bgpy.memory import Encoded, Payload, whole
 from bgpy.system.deadlines import is_over, seconds_left
