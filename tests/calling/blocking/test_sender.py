@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bgpy.calling.blocking import helper, sender, threads
+from bgpy.calling.blocking import helper, threads
+from bgpy.calling.blocking import sender as sender_module
 from bgpy.calling.blocking.channel import Channel
 from bgpy.calling.blocking.sender import Sender, Timers
 from bgpy.calling.blocking.shared import Shared
@@ -63,7 +64,7 @@ def test_timers_forget_calls_that_are_done_behind_one_that_is_not(
 ) -> None:
     """One that runs for long would have those of all calls since stay until it ends."""
     channel, _ = ends
-    monkeypatch.setattr(sender, "LEAST_SWEPT", 8)
+    monkeypatch.setattr(sender_module, "LEAST_SWEPT", 8)
     timers, long, now = Timers(), Call(), monotonic()
     waiting = [Call() for _ in range(20)]
     timers.add(now + 1, channel.link, long)
