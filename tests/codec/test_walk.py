@@ -150,6 +150,13 @@ def test_what_is_shared_is_looked_at_once() -> None:
     assert Walk().value(value) == Walk().value(value)
 
 
+def test_integers_of_any_length_are_told_apart() -> None:
+    """Python writes no decimals of them."""
+    assert Walk().value(2**20000) == Walk().value(2**20000) != Walk().value(2**20000 + 1)
+    assert Walk().value({"n": (10**5000, True)}) != Walk().value({"n": (10**5000, 1)})
+    assert Walk().value(range(10**5000)) != Walk().value(range(10**5000 + 1))
+
+
 def test_of_what_holds_too_much_only_the_size_counts() -> None:
     """Also where it is in many small parts: that is data."""
     rows = [[number] * 100 for number in range(MOST_ITEMS // 100 + 1)]

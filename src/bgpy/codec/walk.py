@@ -44,14 +44,14 @@ _FIELD = type(vars(namedtuple("_Any", ["any"]))["any"])
 
 _CONTAINERS = (tuple, list, set, frozenset, dict, deque)
 
-_SAY_WHAT_THEY_ARE = {
+_MADE_OF_PLAIN = {
     *("builtins.range", "builtins.bytearray", "datetime.timedelta", "decimal.Decimal"),
     *("fractions.Fraction", "pathlib.PosixPath", "pathlib.WindowsPath"),
     *("pathlib.PurePosixPath", "pathlib.PureWindowsPath"),
     *("pathlib._local.PosixPath", "pathlib._local.WindowsPath"),
     *("pathlib._local.PurePosixPath", "pathlib._local.PureWindowsPath"),
 }
-"""Classes of Python's own whose objects are constants, all of which their `repr` shows."""
+"""Classes of Python's own whose objects are constants, made of plain ones as pickle does it."""
 
 _TOLD_BY_CODE = ("builtins", "dataclasses", "typing", "types", "enum", "functools", "_abc")
 """Modules of classes whose objects, in a class, hold nothing that its code doesn't show."""
@@ -71,7 +71,7 @@ class Walk:
         self.todo: dict[str, Any] = {}
         self._noted: set[str] = set()
         self._met: set[int] = set()  # code without a name, in this part
-        self._known: dict[int, bytes] = {}  # other values in this part
+        self._known: dict[int, tuple[Any, bytes]] = {}  # other values in this part, kept for it
         self._script = script
         self.is_vague = False
         """Whether something was met of which there is more than was looked at."""
@@ -92,7 +92,8 @@ class Walk:
         """What there is to say of a value where it is used."""
         kind = type(value)
         if is_one_of(kind, PLAIN):
-            return joined(kind.__name__, [_text(repr(value))])
+            # Not in decimals, of which Python writes no more than 4300 for an integer.
+            return joined(kind.__name__, [_text(hex(value) if kind is int else repr(value))])
         if depth > DEEPEST_VALUE:
             self.is_vague = True
             return b"deeper"
@@ -128,9 +129,9 @@ class Walk:
             return self.value(value)
         known = self._known.get(id(value))
         if known is None:
-            self._known[id(value)] = b"circle"
-            known = self._known[id(value)] = sha256(self._composition(value, depth))
-        return known
+            self._known[id(value)] = value, b"circle"
+            known = self._known[id(value)] = value, sha256(self._composition(value, depth))
+        return known[1]
 
     def _composition(self, value: Any, depth: int) -> bytes:
         kind = type(value)
@@ -156,8 +157,8 @@ class Walk:
             return b"field"  # which one, its class's ``_fields`` tell
         if kind is re.Pattern:
             return self._of("pattern", depth, value.pattern, value.flags)
-        if f"{kind.__module__}.{kind.__qualname__}" in _SAY_WHAT_THEY_ARE:
-            return self._of("constant", depth, kind, repr(value))
+        if f"{kind.__module__}.{kind.__qualname__}" in _MADE_OF_PLAIN:
+            return self._of("constant", depth, kind, *value.__reduce_ex__(4)[1])
         return self._object(value, depth)
 
     def _of(self, kind: str, depth: int, *parts: Any) -> bytes:
