@@ -106,6 +106,15 @@ class Poller:
                 log.exception("a socket's handler failed")
             self.at = None
 
+    def failed(self, fd: int, error: BaseException) -> None:
+        """Log what the handler of `fd` has raised; raises what a signal handler's has."""
+        if isinstance(error, Exception):
+            log.error("a socket's handler failed", exc_info=error)
+            return
+        if fd in self.handlers:  # else it is closed, and the number soon another's
+            self.at = fd
+        raise error
+
     def is_closed(self) -> bool:
         """Whether polling fails since its descriptor is closed, or is something else by now."""
         try:

@@ -236,12 +236,8 @@ class Reactor:
                     fd = ready[0][0]
                     try:
                         handlers[fd](ALONE)
-                    except Exception:
-                        log.exception("a socket's handler failed")
-                    except BaseException:
-                        if fd in handlers:  # else it is closed, and the number soon another's
-                            sockets.at = fd
-                        raise
+                    except BaseException as error:
+                        sockets.failed(fd, error)
                 job = jobs.taken
                 if job is None and not jobs.count and jobs.row is None:
                     continue
@@ -253,13 +249,12 @@ class Reactor:
                 run_taken(job)
             elif self._stopping:
                 return
-            elif self._interrupted:
-                left_behind = jobs.row is not None
-                if not left_behind:  # else it is spilled first: what it has begun is refused too
-                    self._hear_interrupt(interrupted)
             else:
                 left_behind = jobs.row is not None
-                self._run_jobs(jobs, run_job, run_taken)
+                if not self._interrupted:
+                    self._run_jobs(jobs, run_job, run_taken)
+                elif not left_behind:  # a row is spilled first: what it has begun is refused too
+                    self._hear_interrupt(interrupted)
 
     def _run_jobs(
         self, jobs: Jobs, run_job: Callable[[], None], run_taken: Callable[[Any], None]
