@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from bgpy import respond
-from bgpy.tasks.interrupts import call_user
+from bgpy.tasks.interrupts import BORDERS
 from endurance.strikes.striker import Striker, Struck, describe, raise_struck
 
 _strikers: list[Striker] = []
@@ -105,7 +105,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
 def _is_before_the_count(frame: FrameType | None) -> bool:
     """Whether a call is under way that is not counted yet: struck there it ends, and rightly,
     in a failure that nobody hears of who has only its receipt."""
-    while frame is not None and frame.f_code is not call_user.__code__:
+    while frame is not None and frame.f_code not in BORDERS:
         if frame.f_code is exec_task.__code__:
             return "counted" not in frame.f_locals
         frame = frame.f_back

@@ -119,7 +119,7 @@ def test_handshake_fails_or_is_right_when_a_byte_is_corrupted(
         proved = {proxy.UP: 60 + 32, proxy.DOWN: 108}[script.way]
         script = script._replace(at=script.at % proved)
         with (
-            proxy.proxy(steady.port, script) as port,
+            proxy.proxy(steady.port, script, spoiled=2) as port,  # it is tried once more
             way.client(port, connect_timeout=1.0) as client,
             pytest.raises((*NOTHING_SENT, RemoteProtocolError)),
         ):
