@@ -27,7 +27,6 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from bgpy.process.output import Printed, unwritten, write_out
 from bgpy.system.exiting import leave_child
 from bgpy.system.strikes import is_strike_amid
 from bgpy.tasks.interrupts import Place, held, place_of
@@ -118,13 +117,16 @@ class Kept:
         self._guarded: list[Any] = []
         """The handlers of `_OTHERS` as they were left when all had been guarded."""
         self._mask: set[Any] | None = None
-        self._prints_elsewhere = True
-        """Standard output isn't one that says when there is something to be written out."""
 
     def put_back(self) -> None:
         """Restore what the last task may have changed, and write out what it has begun to print."""
-        if unwritten or self._prints_elsewhere:
-            self._write_out()
+        try:
+            flush = sys.__stdout__.flush  # type: ignore[union-attr]
+            flush()
+        except (AttributeError, OSError, ValueError) as error:
+            # There is none, no room for it, or a task has closed it.
+            if is_strike_amid(error):
+                raise
         if (
             monotonic() < self._look_at
             and _get_handler(_INT) is self._handle is _get_handler(_TERM)
@@ -132,17 +134,6 @@ class Kept:
         ):
             return
         self._look()
-
-    def _write_out(self) -> None:
-        """Write out what has been printed."""
-        try:
-            write_out()
-            if self._prints_elsewhere:
-                sys.__stdout__.flush()  # type: ignore[union-attr]
-        except (AttributeError, OSError, ValueError) as error:
-            # There is none, no room for it, or a task has closed it.
-            if is_strike_amid(error):
-                raise
 
     def _look(self) -> None:
         """See to all that a task may have changed."""
@@ -154,7 +145,6 @@ class Kept:
         if not _get_handler(_INT) is handle is _get_handler(_TERM):
             for number in _SIGNALS:
                 signal.signal(number, handle)
-        self._prints_elsewhere = type(sys.__stdout__) is not Printed
         self._look_at = monotonic() + LOOK
         signal.set_wakeup_fd(self._wakeup_fd, warn_on_full_buffer=False)
         # Looked at in C: this is done a thousand times a second, and hardly ever finds any.

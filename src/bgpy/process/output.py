@@ -4,7 +4,7 @@ A terminal is closed, the reader of a pipe ends, a disk fills up: then the syste
 printed, and `print` raises in the middle of a task, which may have been about to save its state.
 A server that has its process to itself prints through these streams instead::
 
-    print, logging ─► Printed (a TextIOWrapper) ─► DroppingFile ─► descriptor 1 or 2
+    print, logging ─► TextIOWrapper (of Python's own, in C) ─► DroppingFile ─► descriptor 1 or 2
 
 Nothing is buffered as bytes, so nothing is left that could fail later, and a signal handler may
 print while a task does. C code and child processes write to the descriptors by themselves.
@@ -48,29 +48,6 @@ class DroppingFile(io.FileIO):
         return memoryview(data).nbytes
 
 
-class Printed(io.TextIOWrapper):
-    """Says when there may be text that has not been written out: a line without its end."""
-
-    def write(self, text: str, /) -> int:
-        """Write `text`, as a `TextIOWrapper`."""
-        unwritten[self] = None
-        return _print(self, text)
-
-
-_print = io.TextIOWrapper.write
-
-unwritten: dict[Printed, None] = {}
-"""The streams that may have text which isn't written out. A server, which writes it out after each
-task, looks here first: a flush of nothing would take a tenth of a small call."""
-
-
-def write_out() -> None:
-    """Write out what has been printed so far; harmless if repeated."""
-    while unwritten:
-        stream, _ = unwritten.popitem()
-        stream.flush()
-
-
 def keep_from_stopping_tasks() -> None:
     """Have standard output and error of this process drop what can't be written.
 
@@ -81,12 +58,14 @@ def keep_from_stopping_tasks() -> None:
     sys.stderr = sys.__stderr__ = _like(sys.stderr)  # type: ignore[misc, assignment]
 
 
-def standard_stream(old: TextIO | None, descriptor: int, by_line: bool, at_once: bool) -> Printed:
+def standard_stream(
+    old: TextIO | None, descriptor: int, by_line: bool, at_once: bool
+) -> io.TextIOWrapper:
     """A standard stream in the encoding of `old`, without a buffer of bytes.
 
     It takes every text, and writes it out line by line, or `at_once`.
     """
-    return Printed(
+    return io.TextIOWrapper(
         DroppingFile(descriptor),
         encoding=getattr(old, "encoding", None) or "utf-8",
         errors="backslashreplace",
