@@ -32,6 +32,37 @@ def test_call_says_which_of_its_arguments_can_not_travel(client: Client) -> None
     future.result(20)
 
 
+class Asked:
+    """In the place of a connection's short road: it takes what it is asked to, or nothing."""
+
+    def __init__(self, takes: bool) -> None:
+        self.takes = takes
+        self.calls: list[object] = []
+
+    def call(self, head: bytes, timeout: float | None) -> bytearray | None:
+        self.calls.append((pickle.loads(head), timeout))
+        return bytearray(pickle.dumps("short")) if self.takes else None
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_small_calls_take_the_short_road_where_it_takes_them(
+    client: Client, takes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else goes by the general one, and so does what the short one leaves."""
+    shortcut = Asked(takes)
+    client.call({"run": count})
+    monkeypatch.setattr(client._caller.connector, "shortcut", shortcut)
+    monkeypatch.setattr(client._caller.connector, "open_shortcut", lambda channel: None)
+    if takes:
+        assert client.call({}, timeout=7.0) == "short"
+    else:
+        with pytest.raises(KeyError, match="run"):  # of the task's
+            client.call({}, timeout=7.0)
+    assert shortcut.calls == [({}, 7.0)]
+    assert client.call({"run": count}) != "short"
+    assert len(shortcut.calls) == 1
+
+
 def test_respond_says_why_its_client_socket_can_not_travel(start: Start) -> None:
     """As a response, now or later; and what is none is named."""
     _, client = start()

@@ -15,6 +15,7 @@ from bgpy.api.settings import ClientSettings, checked, checked_log, log_to
 from bgpy.api.staleness import Edits, Staleness, may_name_code, name_of
 from bgpy.calling.blocking.caller import Caller, current_chain
 from bgpy.calling.blocking.connecting import Target
+from bgpy.calling.conversation import Answer
 from bgpy.calling.results import about, executed, value_of
 from bgpy.codec import fingerprint, functions, modules, payload
 from bgpy.codec.payload import loads, pack, rebuild
@@ -203,11 +204,14 @@ class Client:
             raise _no_dict(args, "args")
         try:
             seconds = self._timeout if timeout is ... else self._seconds(timeout)
-            packed = pack(args, "args")
-            if packed.__class__ is bytes:
-                answer = self._caller.call(packed, seconds)
-            else:
-                answer = self._caller.call(packed, seconds, self._left(packed, seconds))
+            packed, caller = pack(args, "args"), self._caller
+            answer: Answer | None = None
+            if packed.__class__ is not bytes:
+                answer = caller.call(packed, seconds, self._left(packed, seconds))
+            elif (shortcut := caller.connector.shortcut) is not None:
+                answer = shortcut.call(packed, seconds)
+            if answer is None:
+                answer = caller.call(packed, seconds)
             if answer.__class__ is bytearray:
                 try:
                     return loads(answer)

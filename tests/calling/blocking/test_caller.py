@@ -6,7 +6,6 @@ import itertools
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack
 from typing import Any, cast
 
 import psutil
@@ -30,7 +29,6 @@ from bgpy.calling.blocking.futures import CallFuture
 from bgpy.calling.blocking.submitting import Submitter
 from bgpy.config import ENV_ROAD
 from bgpy.memory import Encoded
-from bgpy.tasks.current import serving
 from tests.support.fixtures import free_port
 from tests.support.gate import Gate
 from tests.support.tasks.counting import TASKS, count
@@ -379,7 +377,7 @@ def caller(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
 
 def shortcut_of(caller: Caller, takes: bool = True) -> Asked:
     shortcut = Asked(takes)
-    caller._connector.shortcut = cast(Any, shortcut)
+    caller.connector.shortcut = cast(Any, shortcut)
     return shortcut
 
 
@@ -387,59 +385,34 @@ def _submit(caller: Caller, packed: Encoded = b"x", timeout: float | None = None
     return caller.submit(packed, lambda answer: answer, timeout)
 
 
-@pytest.mark.parametrize("timeout", [None, 5.0])
-def test_short_road_takes_small_calls(caller: Caller, timeout: float | None) -> None:
-    """Of those that are submitted only the ones without a time limit."""
+def test_short_road_takes_small_calls_that_are_submitted_without_a_time_limit(
+    caller: Caller,
+) -> None:
+    """Who waits asks it without the caller's help."""
     shortcut = shortcut_of(caller)
-    assert caller.call(b"x", timeout) == b"value"
-    assert shortcut.calls.pop() == (b"x", timeout)
-    if timeout is None:
-        _submit(caller)
-        assert shortcut.calls == [b"x"]
-    else:
-        with pytest.raises(General):
-            _submit(caller, timeout=timeout)
-
-
-def in_task(caller: Caller) -> AbstractContextManager[object]:
-    return serving(b"another server")
-
-
-def posted(caller: Caller) -> AbstractContextManager[object]:
-    caller._posted.append(cast(Any, None))
-    return ExitStack()
-
-
-def closed(caller: Caller) -> AbstractContextManager[object]:
-    caller._connector.shortcut = None
-    return ExitStack()
+    _submit(caller)
+    assert shortcut.calls == [b"x"]
+    with pytest.raises(General):
+        _submit(caller, timeout=5.0)
 
 
 @pytest.mark.parametrize(
-    ("packed", "within"),
+    "packed",
     [
-        pytest.param((memoryview(b"x"), (), False), None, id="the user's memory"),
-        pytest.param((b"x", (memoryview(b"buffer"),), False), None, id="buffers"),
-        pytest.param((b"x", (), True), None, id="holds code"),
-        pytest.param((b"x", (), False), None, id="not small, or names code"),
-        pytest.param(b"x", in_task, id="in a task"),
-        pytest.param(b"x", posted, id="others come first"),
-        pytest.param(b"x", closed, id="it is closed"),
+        pytest.param((memoryview(b"x"), (), False), id="the user's memory"),
+        pytest.param((b"x", (memoryview(b"buffer"),), False), id="buffers"),
+        pytest.param((b"x", (), True), id="holds code"),
+        pytest.param((b"x", (), False), id="not small, or names code"),
+        pytest.param(b"x", id="it is closed"),
     ],
 )
-def test_short_road_is_not_asked_for_what_is_anything_else(
-    caller: Caller,
-    packed: Encoded,
-    within: Callable[[Caller], AbstractContextManager[object]] | None,
-) -> None:
-    """Neither by those that wait nor by those that are submitted."""
+def test_short_road_is_not_asked_for_what_is_anything_else(caller: Caller, packed: Encoded) -> None:
+    """It may be closed, too."""
     shortcut = shortcut_of(caller)
-    with within(caller) if within is not None else ExitStack():
-        with pytest.raises(General):
-            caller.call(packed, None)
-        with pytest.raises(General):
-            _submit(caller, packed)
-    caller._posted.clear()
+    if packed == b"x":
+        caller.connector.shortcut = None
+    with pytest.raises(General):
+        _submit(caller, packed)
     assert not shortcut.calls
 
 
@@ -447,10 +420,8 @@ def test_general_road_takes_what_the_short_one_leaves(caller: Caller) -> None:
     """Nothing was done then."""
     shortcut = shortcut_of(caller, takes=False)
     with pytest.raises(General):
-        caller.call(b"x", None)
-    with pytest.raises(General):
         _submit(caller)
-    assert len(shortcut.calls) == 2
+    assert len(shortcut.calls) == 1
 
 
 def test_short_road_is_for_futures_that_somebody_calls_back(

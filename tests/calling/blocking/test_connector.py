@@ -139,7 +139,7 @@ def test_attempt_whose_thread_has_no_memory_ends_for_all_that_wait(
 ) -> None:
     """Wherever it is out, and also where they can't be woken; the next attempt succeeds."""
     handle = Server("127.0.0.1", 0).run_background()
-    mine = Client(handle.address, timeout=LONG)._caller._connector
+    mine = Client(handle.address, timeout=LONG)._caller.connector
     out, run = [fails], mine._run
 
     def failing(name: str, real: Any) -> Any:

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -22,6 +22,7 @@ from bgpy.calling.blocking.shortcut import LONG, Shortcut
 from bgpy.calling.conversation import Answer
 from bgpy.config import ENV_ROAD
 from bgpy.errors import CallTimeout, ServerGone
+from bgpy.tasks.current import serving
 from bgpy.wire.messages import Cancel, Execute, Failure, Goodbye, Reason, Reply
 from bgpy.wire.small import SMALL_CALL
 from tests.support.channels import Far, bare_future, far_end
@@ -64,6 +65,20 @@ def call_lone(
     """As a client's thread calls where nothing else is under way, and soon after another."""
     used(channel)
     return channel.shortcut.call(head, timeout)
+
+
+@pytest.mark.parametrize("because", ["in a task", "others come first"])
+def test_leaves_alone_what_it_does_not_know_how_to_do(ends: Ends, because: str) -> None:
+    """A call in a task tells whom it is made for; what was submitted before goes first."""
+    channel, _ = ends
+    posted = channel.link.shared.posted
+    with serving(b"another server") if because == "in a task" else nullcontext():
+        if because != "in a task":
+            posted.append(None)
+        assert call_lone(channel) is None
+        assert channel.shortcut.submit(bare_future(), b"args") is None
+    posted.clear()
+    assert not channel.conversation.pending
 
 
 def test_gives_the_pickle_of_the_response(ends: Ends, pool: ThreadPoolExecutor) -> None:

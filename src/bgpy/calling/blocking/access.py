@@ -40,8 +40,7 @@ class Access:
         self.shared = Shared(target.address)
         self.here = self.shared.here
         self.connector = Connector(target, connect_timeout, self.shared, acquaintance)
-        self.posted: deque[Posted] = deque()
-        """Submitted calls that no connection has taken: they go before what comes later."""
+        self.posted: deque[Posted] = self.shared.posted
 
     def is_inside(self) -> bool:
         """Whether this thread may neither take the client's lock nor wait for its threads."""

@@ -35,7 +35,6 @@ from bgpy.late import json
 from bgpy.memory import Encoded, whole
 from bgpy.system.deadlines import deadline_in, seconds_left
 from bgpy.tasks import current
-from bgpy.tasks.current import TASK_THREADS, is_task_thread
 from bgpy.wire.messages import (
     Failure,
     Message,
@@ -76,7 +75,7 @@ class Caller:
     def _begin_anew(self) -> None:
         self._access = access = Access(self._target, self._connect_timeout, self._acquaintance)
         self._here = access.here
-        self._connector = access.connector
+        self.connector = access.connector
         self._submitter = Submitter(access)
         self.submit = self._submitter.submit
         """Submits an `Execute`; see `Submitter.submit`."""
@@ -86,18 +85,15 @@ class Caller:
     @property
     def channel(self) -> Channel | None:
         """The connection in use, if there is one; it may have ended."""
-        return self._connector.channel
+        return self.connector.channel
 
     # Calls that wait
 
     def call(self, packed: Encoded, timeout: float | None, left: float | None = None) -> Answer:
-        """As `request` of an `Execute` that waits for what is responded."""
-        if packed.__class__ is bytes:
-            shortcut = self._connector.shortcut
-            if shortcut is not None and not (self._posted or (TASK_THREADS and is_task_thread())):
-                found = shortcut.call(packed, timeout)
-                if found is not None:
-                    return found
+        """As `request` of an `Execute` that waits for what is responded.
+
+        A small one goes by the short road where there is one (`Connector.shortcut`).
+        """
         payload = whole(packed)
         answer: Answer = self._do(
             lambda channel, deadline: channel.call(payload, current.chain(), timeout, deadline),
@@ -184,14 +180,14 @@ class Caller:
 
     def known_hashes(self) -> dict[str, str | None]:
         """Those of the server that this client is connected to, as far as it was asked."""
-        channel = self._connector.channel
+        channel = self.connector.channel
         incarnation, hashes = self._hashes
         known = channel is not None and channel.link.welcome.incarnation == incarnation
         return hashes if known else {}
 
     def learn_hashes(self, hashes: dict[str, str | None]) -> None:
         """Note that these are the server's now, and what else was known may be outdated."""
-        channel = self._connector.channel
+        channel = self.connector.channel
         if channel is not None:
             self._hashes = channel.link.welcome.incarnation, hashes
 
@@ -240,7 +236,7 @@ class Caller:
         with self._here.inside:
             deadline = monotonic() + FAREWELL
             channel = self.say_goodbye(CLOSED, deadline)
-            self._connector.give_up()
+            self.connector.give_up()
             if channel is not None:
                 channel.wait_closed(deadline)
                 channel.close(CLOSED)
@@ -250,11 +246,11 @@ class Caller:
         """Send what there is and a goodbye; the channel, if it is to be read to its end."""
         if self._posted:
             self._submitter.admit_all(deadline)
-        channel = self._connector.channel
+        channel = self.connector.channel
         if channel is None:
             return None
         drains = channel.say_goodbye(reason, deadline)
-        self._connector.let_go(channel)
+        self.connector.let_go(channel)
         if not drains:
             channel.close(reason)
             return None
@@ -307,19 +303,19 @@ class Caller:
             return access.apart(ask, terms)
         with self._here.inside:
             while True:
-                channel = self._connector.channel
+                channel = self.connector.channel
                 if channel is None or not channel.usable():
                     channel = access.connected(deadline, timeout)
                     access.look()
                 access.check(channel, terms)
-                self._connector.open_shortcut(channel)
+                self.connector.open_shortcut(channel)
                 try:
                     if self._posted:
                         with access.shared.lock:
                             self._submitter.admit(channel)
                     return ask(channel, deadline)
                 except Unusable:
-                    self._connector.drop(channel, STRUCK_SENDING)
+                    self.connector.drop(channel, STRUCK_SENDING)
                 except NoReader:
                     break
         return access.apart(ask, terms)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from bgpy.address import Address
 from bgpy.calling.blocking import threads
@@ -52,3 +54,5 @@ class Shared:
         self.push_on: Callable[[], Callable[[], object] | None] = _nothing
         """A weak reference to what has the client's sender send what stays behind."""
         self.finishers = Finishers(self)
+        self.posted: deque[Any] = deque()  # of `Posted`, which stands on this
+        """Submitted calls that no connection has taken: they go before what comes later."""

@@ -31,6 +31,7 @@ from bgpy.calling.blocking.sent import Sent
 from bgpy.calling.blocking.waiting import TICK
 from bgpy.calling.conversation import Answer, Call
 from bgpy.system.sockets import READABLE, poll
+from bgpy.tasks.current import TASK_THREADS, is_task_thread
 from bgpy.wire.frames import HEADER_SIZE
 from bgpy.wire.small import EXECUTE, pack_start
 
@@ -55,15 +56,16 @@ class Shortcut:
         self._numbers = shared.numbers
         self._lock = shared.lock
         self._here = shared.here
+        self._posted = shared.posted
         self.longest = link.connection.small_head
         """Bytes of a pickle that may go this way; -1 where the short roads are switched off."""
 
     def call(self, head: bytes, timeout: float | None) -> Answer | None:
         """Send a call and give what came for it, a bytearray if that is a small plain pickle.
 
-        None says that nothing was done: this thread is in the midst of the client, another one
-        reads, something waits to be sent, after a silence something has come, the connection
-        is not to be used, or the time limit is short.
+        None says that nothing was done: this thread is in the midst of the client or runs a task,
+        another one reads, something waits to be sent, after a silence something has come, the
+        connection is not to be used, or the time limit is short.
         """
         inside, turn = self._here.both
         length = len(head)
@@ -72,6 +74,8 @@ class Shortcut:
             or inside.locked()
             or turn.locked()
             or (timeout is not None and timeout < LONG)
+            or self._posted
+            or (TASK_THREADS and is_task_thread())
         ):
             return None
         link = self._link
@@ -124,12 +128,19 @@ class Shortcut:
     def submit(self, call: CallFuture, head: bytes) -> bool | None:
         """Gather a call that nobody waits for; whether what stays behind has to be seen off.
 
-        None says that nothing was done: this thread is in the midst of the client, the standby
-        doesn't read (so that the connection may need a look first), or it is not to be used.
+        None says that nothing was done: this thread is in the midst of the client or runs a task,
+        what was submitted before waits for a connection, the standby doesn't read (so that the
+        connection may need a look first), or it is not to be used.
         """
         inside, turn = self._here.both
         length = len(head)
-        if length > self.longest or inside.locked() or turn.locked():
+        if (
+            length > self.longest
+            or inside.locked()
+            or turn.locked()
+            or self._posted
+            or (TASK_THREADS and is_task_thread())
+        ):
             return None
         link, sends, pending = self._link, self._sends, self._pending
         try:

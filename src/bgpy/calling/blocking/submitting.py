@@ -39,7 +39,6 @@ from bgpy.memory import Encoded, Payload, whole
 from bgpy.system.deadlines import is_over, seconds_left
 from bgpy.system.strikes import is_strike
 from bgpy.tasks import current
-from bgpy.tasks.current import TASK_THREADS, is_task_thread
 
 log = logging.getLogger("bgpy.client")
 
@@ -76,11 +75,7 @@ class Submitter:
         future.waited_for = self._waited_for
         if packed.__class__ is bytes and timeout is None:
             shortcut = self._connector.shortcut
-            if (
-                shortcut is not None
-                and not (self.posted or (TASK_THREADS and is_task_thread()))
-                and (self._calling.is_running or self._calling.start())
-            ):
+            if shortcut is not None and (self._calling.is_running or self._calling.start()):
                 stays = shortcut.submit(future, packed)
                 if stays is not None:
                     if stays:
