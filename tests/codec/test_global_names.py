@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from types import CodeType
 from typing import Any
 
 import pytest
 
-from bgpy.codec.global_names import attributes_set_in, names_in
+from bgpy.codec.global_names import attributes_set_in, names_in, steps_without
 
 BODIES = """
 def task(state, own):
@@ -57,3 +58,20 @@ def test_attributes_are_those_that_are_set() -> None:
     text = "def task(a):\n a.x, a.y.z = a.w, 1\n a.v += 1\n def f(b): b.u = b.t\n"
     exec(compile(text, "script.py", "exec"), scope)
     assert attributes_set_in(scope["task"].__code__) == {"x", "z", "v", "u"}
+
+
+def _body(lines_before: int) -> CodeType:
+    text = (
+        "\n" * lines_before + "class Thing:\n    size = 3\n    def f(self): self.a = self.b = 1\n"
+    )
+    module = compile(text, "file.py", "exec")
+    return next(each for each in module.co_consts if isinstance(each, CodeType))
+
+
+@pytest.mark.parametrize("lines", [1, 100, 254, 255, 300, 70_000])
+def test_body_of_a_class_is_the_same_wherever_it_stands(lines: int) -> None:
+    """The number of its first line is in its instructions, or among its constants, or nowhere."""
+    names = ("__firstlineno__", "__static_attributes__")
+    found, moved = [[step for step, *_ in steps_without(_body(each), names)] for each in (0, lines)]
+    assert found == moved
+    assert any(rest == [3] or "3" in step for step, *rest in steps_without(_body(0), names))

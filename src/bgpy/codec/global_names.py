@@ -7,7 +7,9 @@ made them before: they are looked up there first.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import CodeType, ModuleType
+from typing import Any
 
 from bgpy.codec.identities import Identities
 from bgpy.late import once
@@ -53,6 +55,24 @@ def attributes_set_in(code: CodeType) -> set[str]:
         if isinstance(each, CodeType):
             names |= attributes_set_in(each)
     return names
+
+
+def steps_without(code: CodeType, names: Collection[str]) -> list[tuple[Any, ...]]:
+    """The instructions of `code` but for what makes the values that are set as `names`.
+
+    Each as its name and argument, and the constant that it loads, if it loads one.
+    """
+    dis = _dis()
+    instructions = list(dis.get_instructions(code))
+    steps: list[tuple[Any, ...]] = []
+    for each, following in zip(instructions, [*instructions[1:], None], strict=True):
+        if following is not None and following.opname == "STORE_NAME" and following.argval in names:
+            continue
+        if each.opcode in dis.hasconst:
+            steps.append((each.opname, code.co_consts[each.arg or 0]))
+        else:
+            steps.append((f"{each.opname} {each.arg}",))
+    return steps
 
 
 @once

@@ -23,7 +23,7 @@ from types import (
 )
 from typing import Any, TypeGuard
 
-from bgpy.codec.global_names import attributes_set_in, names_in
+from bgpy.codec.global_names import attributes_set_in, names_in, steps_without
 from bgpy.codec.held import held_by, held_in
 from bgpy.digests import sha256
 
@@ -269,19 +269,24 @@ def joined(kind: str, parts: Iterable[bytes]) -> bytes:
 
 
 def code_bytes(code: CodeType) -> bytes:
-    """The instructions and constants of a code object and of those within it."""
-    # From 3.13 on the body of a class holds the number of its first line.
-    line = code.co_firstlineno if "__firstlineno__" in code.co_names else None
-    consts = [
-        code_bytes(each)
-        if isinstance(each, CodeType)
-        else _constant(None if type(each) is int and each == line else each)
-        for each in code.co_consts
-    ]
+    """The instructions and constants of a code object and of those within it.
+
+    From 3.13 on the body of a class sets the number of its first line, and the attributes that its
+    methods set in an order of its own.
+    """
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     texts = (*counts, code.co_qualname, *map(_row, names))
-    return joined("code", [*map(_text, texts), code.co_code, code.co_exceptiontable, *consts])
+    if "__firstlineno__" in code.co_names:
+        steps = steps_without(code, ("__firstlineno__", "__static_attributes__"))
+        does = [joined(step, [_within_code(const) for const in consts]) for step, *consts in steps]
+    else:
+        does = [code.co_code, *map(_within_code, code.co_consts)]
+    return joined("code", [*map(_text, texts), code.co_exceptiontable, *does])
+
+
+def _within_code(const: object) -> bytes:
+    return code_bytes(const) if isinstance(const, CodeType) else _constant(const)
 
 
 def is_code(value: Any) -> bool:

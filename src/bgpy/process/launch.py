@@ -39,6 +39,8 @@ _TAIL_LINES = 20
 _TAIL_BYTES = 16384
 _FRAME = re.compile(r'  File "(.*)", line \d+ in (.*)')
 """As `faulthandler` writes it: a traceback has a comma before ``in``, and a line of source."""
+_C_STACK = re.compile(r"Current thread's C stack trace |  Binary file \"|  <cannot get C stack")
+"""What it writes behind that from 3.14 on."""
 _HOUSE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _BOOTSTRAP = ("_bootstrap", "<module>")
 """Functions of the command that a server's process begins with."""
@@ -270,16 +272,16 @@ def _last_lines(descriptor: int, offset: int) -> list[str]:
     end = os.lseek(descriptor, 0, os.SEEK_END)
     os.lseek(descriptor, max(offset, end - _TAIL_BYTES), os.SEEK_SET)
     text = os.read(descriptor, _TAIL_BYTES).decode(errors="backslashreplace")
-    lines = [line for line in text.rstrip().splitlines() if not _is_own_frame(line)]
+    lines = [line for line in text.rstrip().splitlines() if not _is_noise(line)]
     return lines[-_TAIL_LINES:]
 
 
-def _is_own_frame(line: str) -> bool:
-    """Whether a line is a frame of bgpy's in the report of a crash, below which the user's lie."""
+def _is_noise(line: str) -> bool:
+    """Whether a line of the report of a crash is a frame of bgpy's or of C, which tells nothing."""
     frame = _FRAME.match(line)
-    return frame is not None and (
-        frame[1].startswith(_HOUSE) or (frame[1] == "<string>" and frame[2] in _BOOTSTRAP)
-    )
+    if frame is None:
+        return _C_STACK.match(line) is not None
+    return frame[1].startswith(_HOUSE) or (frame[1] == "<string>" and frame[2] in _BOOTSTRAP)
 
 
 def _ended(code: int) -> str:
