@@ -64,7 +64,7 @@ def _body(lines_before: int) -> CodeType:
     text = (
         "\n" * lines_before + "class Thing:\n    size = 3\n    def f(self): self.a = self.b = 1\n"
     )
-    module = compile(text, "file.py", "exec")
+    module = compile("\n" * lines_before + body, "file.py", "exec")
     return next(each for each in module.co_consts if isinstance(each, CodeType))
 
 
