@@ -10,7 +10,7 @@ import pytest
 
 from bgpy.codec.fingerprint import of_tasks
 from bgpy.codec.modules import TASKS
-from bgpy.codec.task_parts import TaskParts, Hashes
+from bgpy.codec.task_parts import Hashes, TaskParts
 
 TEXT = """
 import dataclasses, enum, functools, logging, typing
