@@ -61,9 +61,7 @@ def test_attributes_are_those_that_are_set() -> None:
 
 
 def _body(lines_before: int) -> CodeType:
-    text = (
-        "\n" * lines_before + "class Thing:\n    size = 3\n    def f(self): self.a = self.b = 1\n"
-    )
+    body = "class Thing:\n    size = 3\n    def f(self): self.a = self.b = 1\n"
     module = compile("\n" * lines_before + body, "file.py", "exec")
     return next(each for each in module.co_consts if isinstance(each, CodeType))
 

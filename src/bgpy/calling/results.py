@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from bgpy.calling.conversation import Answer
 from bgpy.codec import failures, payload
+from bgpy.codec.payload import loads, rebuild
 from bgpy.errors import (
     BgpyError,
     CallingSelf,
@@ -62,7 +63,7 @@ def value_of(answer: Answer, received: str) -> Any:
     in, and `DecodeError` for a value that can't be rebuilt here.
     """
     if isinstance(answer, bytearray):
-        return payload.decode_plain(answer, "response")
+        return payload.decode(bytes(answer), (), False, "response")
     if isinstance(answer, Reply):
         _, head, buffers, _, code, error = answer
         value = payload.decode(head, buffers, code, "response")
@@ -92,7 +93,10 @@ def executed(address: object, answer: Answer) -> Any:
     """The value of the answer of an `Execute`, in as few steps as it can be."""
     try:
         if answer.__class__ is bytearray:
-            return payload.decode_plain(answer, "response")
+            try:
+                return loads(answer)
+            except Exception as error:
+                return rebuild(error, bytes(answer), (), "response")
         return value_of(answer, "EXEC")
     except Exception as error:
         about(error, address)

@@ -155,14 +155,6 @@ def decode(head: Head | HeadParts, buffers: Sequence[memoryview], code: bool, wh
         return rebuild(error, head, buffers, what)
 
 
-def decode_plain(head: bytes | bytearray, what: str) -> Any:
-    """As `decode`, of one piece without buffers and code."""
-    try:
-        return loads(head)
-    except Exception as error:
-        return rebuild(error, bytes(head), (), what)
-
-
 def rebuild(
     error: Exception, head: bytes | memoryview, buffers: Sequence[memoryview], what: str
 ) -> Any:
