@@ -65,8 +65,10 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
             _other_way(place, tls, error)
             or _other_token(place, tls, found, error)
             or _own_process(place, last, error)
-            or _other_machine(place, found, error)
-            or _started_again(place, error)
+            or [
+                *(again := _started_again(place, error)),
+                *_other_machine(place, found, error, again),
+            ]
             or advice_on(error, place, windows_host())
         )
         return findings
@@ -234,17 +236,27 @@ def _kill(pid: int) -> str:
     return f"taskkill /F /PID {pid}" if os.name == "nt" else f"kill -9 {pid}"
 
 
-def _other_machine(place: Address, found: FoundToken | None, error: BgpyError) -> list[str]:
-    """The advice where nothing listens on loopback, and the token is of a server elsewhere."""
+def _other_machine(
+    place: Address, found: FoundToken | None, error: BgpyError, again: list[str]
+) -> list[str]:
+    """The advice where nothing listens on loopback, and the token is of a server elsewhere.
+
+    `again` is how the last server here is started, which may be the one that is meant.
+    """
     kept = found is not None and found.source is Source.KEPT
     if not (isinstance(error, NotRunning) and kept) or place.path is not None:
         return []
     if not is_loopback_host(dialled(place).host):
         return []
+    tunnel = f"'ssh -L {place.port}:127.0.0.1:{place.port} HOST'."
+    if again:
+        return [
+            "Or, since 'bgpy add' has kept a token for this address, the server is on another",
+            f"machine and a tunnel led there: then open it again, such as {tunnel}",
+        ]
     return [
         "Its token was kept by 'bgpy add', so the server is probably on another machine: if a",
-        f"tunnel leads there, open it again, such as 'ssh -L {place.port}:127.0.0.1:{place.port} "
-        "HOST'.",
+        f"tunnel leads there, open it again, such as {tunnel}",
         f"If the server is to run here, {start_here(place)}",
     ]
 
