@@ -25,6 +25,7 @@ from bgpy import (
     NotRunning,
     Server,
     StartupError,
+    Unreachable,
     __version__,
     token_create,
 )
@@ -593,6 +594,11 @@ def test_doctor_names_the_process_of_the_own_server_that_does_not_answer(
     assert re.search(rf"^started   .*in {os.getcwd()}, at 20", done.output, re.MULTILINE)
     assert f"log       {handle.log_file}" in done.output
     assert advice in done.output
+    assert "bgpy doctor" not in done.output
+    with Client(handle.address, connect_timeout=0.3) as late, pytest.raises(Unreachable) as caught:
+        late.ping()
+    assert f"'kill -9 {handle.pid}' ends it at once, without exit_task" in str(caught.value)
+    assert caught.value.pid == handle.pid
     handle.kill()
 
 

@@ -13,6 +13,7 @@ from bgpy.api.advice import advice_on, start_here
 from bgpy.api.settings import fitting_tls
 from bgpy.calling.blocking.asking import description
 from bgpy.calling.blocking.connecting import Connected, Target, connect
+from bgpy.calling.blocking.hanging import kill_command
 from bgpy.codec.edits import edited
 from bgpy.errors import (
     AuthenticationError,
@@ -221,19 +222,15 @@ def _own_process(place: Address, last: Traces | None, error: BgpyError) -> list[
         return [f"'kill -CONT {pid}' lets its process run on."]
     return [
         f"Its process {pid} runs a task in C that keeps the GIL, or hangs: it answers when that is",
-        f"over. '{_kill(pid)}' ends it at once, without exit_task.",
+        f"over. '{kill_command(pid)}' ends it at once, without exit_task.",
     ]
 
 
 def _ways_to_end(pid: int) -> list[str]:
     """How a process is ended whose token is lost."""
     if os.name == "nt":
-        return [f"Without it: '{_kill(pid)}' ends the server at once, without exit_task."]
+        return [f"Without it: '{kill_command(pid)}' ends the server at once, without exit_task."]
     return [f"Without it: 'kill {pid}' ends the server as 'bgpy terminate' does."]
-
-
-def _kill(pid: int) -> str:
-    return f"taskkill /F /PID {pid}" if os.name == "nt" else f"kill -9 {pid}"
 
 
 def _other_machine(

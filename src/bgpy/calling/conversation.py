@@ -224,7 +224,10 @@ class Conversation:
     def give_up(self, call: Call) -> None:
         """Take note that the server did not say in time how far `call` came."""
         if call.answer is None:
-            call.answer = self._timed_out(call, "unknown", UNTOLD)
+            error = self._timed_out(call, "unknown", UNTOLD)
+            told = f"to end the server at once, without exit_task, {by_force(self._pid)}"
+            error.advice, error.pid = Advice(told, told), self._server.pid
+            call.answer = error  # only now: whoever waits may look at any time
         self.abandon(call)
 
     def note_end(self, reason: str, known: Known = NOTHING) -> bool:
