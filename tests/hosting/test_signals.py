@@ -74,17 +74,22 @@ TASKS: list[Callable[[], object]] = [
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("more", [False, True])
 def test_put_back_has_the_server_hear_of_signals_whatever_a_task_did(
-    wakeups: socket.socket, task: Callable[[], object], number: signal.Signals
+    wakeups: socket.socket, task: Callable[[], object], number: signal.Signals, more: bool
 ) -> None:
-    """Handlers and wake-up descriptor are the server's again; the user's own stay."""
+    """Handlers and wake-up descriptor are the server's again; the user's own stay.
+
+    The handlers are so also where more tasks follow at once, and the descriptor behind the last.
+    """
     server, kept = Server(), Kept()
     before = signal.getsignal(number)
     with kept.handling(server.handle, server.hang_up, wakeups.fileno()):
         task()
-        kept.put_back()
+        kept.put_back(more)
         os.kill(os.getpid(), number)
         assert server.interrupts == 1
+        kept.put_back()
         assert signal.set_wakeup_fd(wakeups.fileno()) == wakeups.fileno()
     assert signal.getsignal(number) is before
 

@@ -90,7 +90,7 @@ class Desk:
         engine: Any = self.engine
         hooks: Any = None
         self.worker = Worker(
-            engine, self.jobs, self.outbox, self.ending, hooks, lambda: None, thread
+            engine, self.jobs, self.outbox, self.ending, hooks, lambda more: None, thread
         )
         asked = Questions(Catalogue(), lambda change: None)
         parts = ServerParts(engine, self.jobs, self.outbox, self.ending, self.worker, asked)

@@ -22,6 +22,7 @@ from bgpy.serving.ending import Ending, EndingState
 from bgpy.serving.job import Job
 from bgpy.serving.outbox import Outbox
 from bgpy.serving.queue import JobQueue
+from bgpy.serving.small import SmallRow
 from bgpy.serving.worker import Worker
 from bgpy.tasks.client_socket import ClientSocket, Deferred
 from bgpy.tasks.current import TaskThread
@@ -99,13 +100,16 @@ class Bench:
         self.exits = 0
         self.init_file_outcomes: list[Outcome] = []
         self.tasks_ran = 0
+        self.more: list[bool] = []
+        """Of each task that ran, whether another follows at once."""
         thread = TaskThread(b"i" * 16, None)
         self.worker = Worker(
             self.engine, self.jobs, self.outbox, self.ending, self, self._ran, thread
         )
 
-    def _ran(self) -> None:
+    def _ran(self, more: bool) -> None:
         self.tasks_ran += 1
+        self.more.append(more)
 
     def init_file_ran(self, outcome: Outcome) -> None:
         self.init_file_outcomes.append(outcome)
@@ -163,6 +167,20 @@ class Bench:
         message = Exit(3, packed.head, packed.buffers, payload.PICKLE, packed.code, wait)
         self.run(Job(Kind.EXIT, peer, message, wait))
         return peer
+
+
+def test_worker_says_whether_another_task_follows_at_once() -> None:
+    """As calls do that came together: who looks after each task does the most behind the last."""
+    bench = Bench(small=True)
+    bench.has_tasks(lambda client_socket, *_: client_socket.respond(1))
+    row, packed = SmallRow(Peer()), encode({}, "args")
+    jobs = [small_job(bench.outbox, Peer(), each, packed.head, row) for each in (1, 2, 3)]
+    row.jobs.extend(jobs)
+    for job in jobs:
+        row.jobs.popleft()
+        bench.worker.run_small(job)
+    bench.execute()
+    assert bench.more == [True, True, False, False]
 
 
 ROADS = pytest.mark.parametrize("small", [False, True], ids=["general", "small"])
@@ -542,7 +560,7 @@ def test_worker_ends_a_call_later_when_the_engine_runs_it_elsewhere(bench: Bench
     bench.engine = engine = Elsewhere()  # type: ignore[assignment]
     thread = TaskThread(b"i" * 16, None)
     worker = bench.worker = Worker(
-        engine, bench.jobs, bench.outbox, bench.ending, bench, lambda: None, thread
+        engine, bench.jobs, bench.outbox, bench.ending, bench, lambda more: None, thread
     )
     peers = [bench.execute(), bench.execute(wait=False)]
     owner = Peer.client_id
@@ -616,7 +634,7 @@ def _strikes_in_run(bench: Bench, strike_once: Callable[..., None]) -> None:
 
 
 def _strikes_after_it(bench: Bench, strike_once: Callable[..., None]) -> None:
-    bench.worker._ran = strike_once
+    bench.worker._ran = lambda more: strike_once()
 
 
 @pytest.mark.parametrize(("kind", "small"), [*((kind, False) for kind in Kind), (Kind.EXEC, True)])
@@ -678,12 +696,13 @@ def test_interrupt_ends_a_started_call_that_strikes_have_left(bench: Bench, kind
     else:
         bench.jobs.push(bench.executes(peer, 3, head), peer.client_id)
     strikes = iter([LookupError("one"), LookupError("two")])
-    bench.worker._ran = lambda: (_ for _ in ()).throw(next(strikes))
+    struck = lambda more=False: (_ for _ in ()).throw(next(strikes))  # noqa: E731
+    bench.worker._ran = struck
     settle = bench.worker.settle
-    bench.worker.settle = bench.worker._ran  # type: ignore[method-assign]
+    bench.worker.settle = struck  # type: ignore[method-assign]
     with pytest.raises(LookupError, match="two"):
         bench.worker.work()
-    bench.worker.settle, bench.worker._ran = settle, lambda: None  # type: ignore[method-assign]
+    bench.worker.settle, bench.worker._ran = settle, lambda more: None  # type: ignore[method-assign]
     bench.worker.interrupted()
     while bench.jobs.count or bench.jobs.taken is not None:
         bench.worker.work()
@@ -736,7 +755,7 @@ def test_worker_keeps_nothing_of_a_call_that_is_over_before_it_is_noted_elsewher
         bench.outbox,
         bench.ending,
         bench,
-        lambda: None,
+        lambda more: None,
         TaskThread(b"i" * 16, None),
     )
     assert bench.execute().value() == "before"
@@ -757,7 +776,7 @@ def test_call_that_is_struck_on_its_way_elsewhere_has_one_end(bench: Bench, note
         bench.outbox,
         bench.ending,
         bench,
-        lambda: None,
+        lambda more: None,
         TaskThread(b"i" * 16, None),
     )
     went = worker._abroad.went
@@ -786,7 +805,7 @@ def test_call_that_is_struck_when_it_has_been_answered_is_over(bench: Bench) -> 
     """No failure is sent or counted: its task went well."""
     bench.has_tasks(lambda client_socket, *_: client_socket.respond("done"))
     strikes = iter([LookupError("struck")])
-    bench.worker._ran = lambda: [(_ for _ in ()).throw(each) for each in strikes][:0]
+    bench.worker._ran = lambda more: [(_ for _ in ()).throw(each) for each in strikes][:0]
     assert bench.execute().value() == "done"
     assert bench.outbox.unseen == 0
 

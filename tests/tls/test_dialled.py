@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import select
+import signal
 import socket
+import sys
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
@@ -95,6 +98,35 @@ def test_send_leaves_its_lock_free_wherever_a_handler_raises(sockets: Pair) -> N
         if through:
             return
     raise AssertionError("there are more places than were tried")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no timers that signal")
+def test_shutdown_leaves_its_lock_free_when_a_handler_raises(sockets: Pair) -> None:
+    """Wherever: right behind the call that has taken it, too."""
+    client = DialledTls(sockets[0], established()[0])
+    strikes, armed = 0, False
+
+    def strike_once(number: int, frame: FrameType | None) -> None:
+        nonlocal armed
+        if armed:
+            armed = False
+            raise Struck
+
+    before = signal.signal(signal.SIGALRM, strike_once)
+    signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.00031)
+    try:
+        while strikes < 200:
+            try:
+                armed = True
+                while armed:
+                    client.shutdown(socket.SHUT_WR)
+            except Struck:
+                strikes += 1
+            assert not client._lock.locked()  # type: ignore[union-attr]
+    finally:
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_send_of_much_leaves_in_chunks(sockets: Pair) -> None:

@@ -224,7 +224,8 @@ class Walk:
     def _cells(self, function: FunctionType, depth: int) -> list[bytes]:
         """What a closure holds; of `functools.singledispatch`, without what it finds out."""
         if function.__globals__.get("__name__") == "functools" and "registry" in vars(function):
-            return [self.value(dict(vars(function)["registry"]), depth)]
+            pairs = list(vars(function)["registry"].items())
+            return sorted(self._of("item", depth, *pair) for pair in pairs)
         cells = [(cell, held_in(cell)) for cell in function.__closure__ or ()]
         return [b"empty" if value is cell else self.value(value, depth) for cell, value in cells]
 
@@ -364,6 +365,11 @@ def _within(value: Any) -> list[Any]:
     return [each for name, each in held_by(value) if name in fields] if fields else []
 
 
+def _length(value: Any) -> int:
+    """Of a container, whatever its class says; 0 for anything else."""
+    return next((each.__len__(value) for each in _CONTAINERS if issubclass(type(value), each)), 0)
+
+
 def _is_large(value: Any) -> bool:
     """Whether there is too much in a container to be looked at."""
     seen: set[int] = set()
@@ -373,6 +379,8 @@ def _is_large(value: Any) -> bool:
         each = todo.pop()
         if id(each) not in seen:
             seen.add(id(each))
+            if _length(each) > MOST_ITEMS:
+                return True  # without a copy of it
             within = _within(each)
             count += len(within)
             if count > MOST_ITEMS:

@@ -118,8 +118,15 @@ class Kept:
         """The handlers of `_OTHERS` as they were left when all had been guarded."""
         self._mask: set[Any] | None = None
 
-    def put_back(self) -> None:
-        """Restore what the last task may have changed, and write out what it has begun to print."""
+    def put_back(self, more: bool = False) -> None:
+        """Restore what the last task may have changed, and write out what it has begun to print.
+
+        Where `more` tasks follow at once, which came together, what can wait for them does.
+        """
+        if more:
+            if not _get_handler(_INT) is self._handle is _get_handler(_TERM) or held:
+                self._look()
+            return
         try:
             flush = sys.__stdout__.flush  # type: ignore[union-attr]
             flush()

@@ -67,10 +67,10 @@ class Worker:
         outbox: Outbox,
         ending: Ending,
         hooks: Hooks,
-        ran: Callable[[], None],
+        ran: Callable[[bool], None],
         thread: TaskThread,
     ) -> None:
-        """`ran` is called when a task has run."""
+        """`ran` is called when a task has run, with whether another one follows at once."""
         self._run, self._run_small = engine.run, engine.run_small
         self._jobs = jobs
         self._outbox = outbox
@@ -107,12 +107,12 @@ class Worker:
             thread = self.thread
             thread.call = job
             job.started = True
-            run, ran = self._run_small, self._ran  # methods that are attributes are called slowly
+            run, ran, row = self._run_small, self._ran, job.row  # `self._run()` would be slower
             outcome = run(job.head, job)
             if self.in_child:
                 leave_child(None if outcome is None else outcome.error)
             thread.call = None
-            ran()
+            ran(row is not None and bool(row.jobs))
             if outcome is not DONE or not job.answered:
                 outcome = self._tell_end(job, job, outcome)
             self._jobs.taken = None
@@ -132,7 +132,7 @@ class Worker:
             if self.in_child:
                 leave_child(None if outcome is None else outcome.error)
             thread.call = None
-            self._ran()
+            self._ran(False)
             if outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
                 outcome = self._tell_end(job, client_socket, outcome)
             self._jobs.taken = None

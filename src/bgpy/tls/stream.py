@@ -186,9 +186,10 @@ class TlsSocket(OverSocket):
 
     def shutdown(self, how: int) -> None:
         """End the connection, and say so before if that can be done at once."""
-        if self._lock.acquire(blocking=False):
+        # The head of a loop is one step for a signal handler, which raises before or after it.
+        for held in map(self._lock.acquire, (False,)):
             try:
-                if self._layer.established and not self._unsent[0]:
+                if held and self._layer.established and not self._unsent[0]:
                     self._layer.end()
                     self._send_to_socket(self._read_words(), AT_ONCE)
             except OSError as error:
@@ -196,7 +197,8 @@ class TlsSocket(OverSocket):
                     raise
                 # The other side was first.
             finally:
-                self._lock.release()
+                if held:
+                    self._lock.release()
         self._sock.shutdown(how)
 
     def settimeout(self, seconds: float | None) -> None:

@@ -137,12 +137,13 @@ def test_server_that_was_started_anew_meanwhile_is_connected_to() -> None:
         handle.kill()
 
 
-def test_client_hears_that_its_server_is_gone_behind_a_tunnel() -> None:
-    """What takes its connections there can't be another program than before."""
-    with hanging_up(2, None) as place, pytest.raises(NotRunning) as caught:
+def test_client_hears_that_its_server_takes_nobody() -> None:
+    """It is no other program than before, and may be full, or have ended behind a tunnel."""
+    with hanging_up(2, None) as place, pytest.raises(Unreachable) as caught:
         connect(Target(place, None, lambda: None), os.urandom(16), LONG, has_met=True)
     assert f"the server at {place}, which this client was connected to before" in str(caught.value)
-    assert "ssh -L" in str(caught.value.advice)
+    for each in ("max_connections", "shutting down", "ssh -L"):
+        assert each in str(caught.value.advice)
     assert caught.value.address == str(place)
 
 

@@ -238,13 +238,14 @@ def _has_hung_up(error: NotBgpy) -> bool:
     return isinstance(error.__cause__, (ConnectionResetError, BrokenPipeError))
 
 
-def _taking_nobody(address: Address) -> NotRunning:
+def _taking_nobody(address: Address) -> Unreachable:
     """The error of a client that was connected to the server, and finds the connection closed."""
-    return NotRunning(
-        f"the server at {address}, which this client was connected to before, takes no clients any "
-        "more: the connection was closed during the handshake",
-        advice="it has ended, or is shutting down: start it again when it has ended; if a tunnel "
-        "or another forwarder leads there (ssh -L), start it at the other end",
+    return Unreachable(
+        f"the server at {address}, which this client was connected to before, has closed two "
+        "connections during the handshake",
+        advice="it has no room for more clients now (max_connections), or is shutting down: try "
+        "again; if a tunnel or another forwarder leads there (ssh -L), it may have ended at the "
+        "other end: start it again there",
         address=address,
     )
 
