@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -101,3 +102,26 @@ def test_forked_child_takes_names_whatever_other_threads_were_doing() -> None:
     arrival.adopt_main()
     script = Script("", False)
     assert forked_while_held(arrival._lock.here, lambda: _arrive(script, 1, "name")) == 0
+
+
+def test_script_is_called_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a notebook, where its file is told; what has none is another in each process."""
+    main = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    called = [arrival.script_here()]
+    monkeypatch.setenv("JPY_SESSION_NAME", "/a.ipynb")
+    called.append(arrival.script_here())
+    vars(main)["__vsc_ipynb_file__"] = "/b.ipynb"
+    called.append(arrival.script_here())
+    main.__file__ = "/c.py"
+    called.append(arrival.script_here())
+    assert len(set(called)) == 4
+    monkeypatch.setattr(arrival, "THIS_PROCESS", "another")
+    assert arrival.script_here() == called[3]
+    assert arrival.origin() == f"another {called[3]}"
+    del main.__file__
+    assert arrival.script_here() == called[2]
+    main.__dict__.clear()
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    assert arrival.script_here() not in called
