@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import pickle
 import pkgutil
 import re
 import shlex
@@ -147,16 +148,60 @@ print(where())
     do(step, tmp_path, 4)
 
 
-def test_notebook_can_be_run_again_from_the_top(tmp_path: Path, free_port: int) -> None:
-    """Its first cell finds the server that runs, with what it holds."""
+def notebook_cells() -> list[str]:
+    """The cells of the page about notebooks."""
     page = (ROOT / "docs" / "howto" / "notebook.md").read_text(encoding="utf-8")
-    first, second, *_ = [block.text for block in blocks(page) if block.info == "cell"]
-    cells = [first, second, first, 'print(client.call({"value": 4}))\nclient.terminate()']
+    return [block.text for block in blocks(page) if block.info == "cell"]
+
+
+def run_cells(cells: list[str], printed: list[str], folder: Path, port: int) -> None:
+    """Run them in a kernel of their own; each prints what stands at its place."""
     do(
-        Step(0, "cells", notebook(cells), f"{MARK}\n{MARK}\n1 3\n{MARK}\n{MARK}\n7\n"),
-        tmp_path,
-        free_port,
+        Step(0, "cells", notebook(cells), "".join(f"{MARK}\n{each}" for each in printed)),
+        folder,
+        port,
     )
+
+
+def failing(cell: str, before: str) -> str:
+    """The cell, run as far as the line that begins with `before`."""
+    return cell[: cell.index(f"\n{before}") + 1]
+
+
+def test_notebook_can_be_run_again_from_the_top(tmp_path: Path, free_port: int) -> None:
+    """Its first cells find the server that runs, with what it holds."""
+    first, second, calls, more, *_ = notebook_cells()
+    run_cells([first, second, calls], ["", "", "1 3\n"], tmp_path, free_port)
+    cells = [first, second, more, "client.terminate()"]
+    run_cells(cells, ["", "", "7\n", ""], tmp_path, free_port)
+
+
+@pytest.mark.parametrize("before", ["Server(ADDRESS)", "client.initialize"])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_notebook_keeps_the_state_where_its_cell_fails_and_is_run_again(
+    tmp_path: Path, free_port: int, before: str, is_restarted: bool
+) -> None:
+    """Wherever it fails, and after a restart of the kernel too."""
+    first, second, calls, _, again, *_ = notebook_cells()
+    part = failing(again, before)
+    cells, printed = [first, second, calls, part], ["", "", "1 3\n", ""]
+    if is_restarted:
+        run_cells(cells, printed, tmp_path, free_port)
+        cells, printed = [first, second], ["", ""]
+    cells += [again, again, "client.terminate()"]
+    run_cells(cells, [*printed, "3\n", "3\n", ""], tmp_path, free_port)
+    assert pickle.loads((tmp_path / "values.pickle").read_bytes()) == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("before", ["SAVED.unlink", "client.initialize"])
+def test_notebook_throws_the_state_away_where_its_cell_is_run_again(
+    tmp_path: Path, free_port: int, before: str
+) -> None:
+    """Wherever it failed."""
+    first, second, calls, _, _, away, end = notebook_cells()
+    cells = [first, second, calls, failing(away, before), away, end]
+    printed = ["", "", "1 3\n", "", "2\n", "Received 'EXIT'\n"]
+    run_cells(cells, printed, tmp_path, free_port)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -90,7 +90,7 @@ def _host_text(host: object) -> str:
         elif callable(host):
             way_out = "the three functions are given to initialize(), or in an init file"
         else:
-            way_out = "write '127.0.0.1:54321', or host and port as two arguments"
+            way_out = "write '127.0.0.1:24321', or host and port as two arguments"
         raise TypeError(f"{error}: {way_out}") from None
 
 
@@ -122,7 +122,7 @@ def _apart(text: str) -> tuple[str, int]:
             f"{text!r} is a port without a host: write 127.0.0.1:{text} for one on this machine"
         )
     if not colon:
-        example = f"{text}:54321"
+        example = f"{text}:24321"
         raise ValueError(
             f"{text!r} has no port: write host:port (such as {example}), [::1]:port or unix:/path"
         )

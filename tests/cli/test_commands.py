@@ -332,7 +332,7 @@ def test_wrong_usage_is_exit_code_2(bgpy: Run, args: tuple[str, ...]) -> None:
         (("ps",), "the state folder"),
         (("server", "-d"), "run_background()"),
         (("server", "127.0.0.1:1", "--background"), "run_background()"),
-        (("server", "127.0.0.1", "--port", "4"), "127.0.0.1:54321"),
+        (("server", "127.0.0.1", "--port", "4"), "127.0.0.1:24321"),
         (("status", "127.0.0.1:1"), "'bgpy doctor ADDRESS'"),
         (("terminate", "24321"), "write 127.0.0.1:24321"),
         (("server", "tasks.py"), "'bgpy server [ADDRESS] -i tasks.py'"),

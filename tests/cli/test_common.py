@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
 from bgpy import errors
+from bgpy.cli.commands import program
 from bgpy.cli.common import exit_code, failures, worded
 from bgpy.errors import Advice, BgpyError, StartupError
 
@@ -45,3 +47,31 @@ def test_failures_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         raise error
     assert caught.value.code == 1
     assert capsys.readouterr().err == "bgpy: it broke: mend it a line another\n"
+
+
+NO_VALUE = "--token takes no value: no token belongs on a command line"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("server 127.0.0.1:5 --token abc", NO_VALUE),
+        ("server 127.0.0.1:5 --token=abc", NO_VALUE),
+        ("server 127.0.0.1 5 -t abc", NO_VALUE),
+        ("doctor -t abc 127.0.0.1:5", NO_VALUE),
+        ("server 127.0.0.1:5 abc", "'abc' is no port (0 to 65535): write one ADDRESS"),
+        ("server -t 127.0.0.1:5 abc", "'abc' is no port (0 to 65535): write one ADDRESS"),
+        ("terminate 127.0.0.1 99999", "'99999' is no port (0 to 65535)"),
+        ("server list 127.0.0.1:5", "'list' is no ADDRESS: the state folder has a folder"),
+        ("doctor 127.0.0.1:5 --json", "No such option '--json': 'bgpy doctor' prints a line"),
+        ("doctor 127.0.0.1:5 --tsl", "No such option '--tsl': '--tls' is probably what you mean"),
+        ("doctor 127.0.0.1:5 --all", "No such option '--all': 'bgpy doctor --help' lists those"),
+        ("token show x:5 --all", "No such option '--all': 'bgpy token show --help' lists those"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_answered_with_what_does(words: str, said: str) -> None:
+    """Before anything is asked for, and with code 2; no other option is proposed at random."""
+    done = CliRunner().invoke(program, words.split(), "typed\n", prog_name="bgpy")
+    assert done.exit_code == 2
+    assert said in done.output
+    assert "Token:" not in done.output

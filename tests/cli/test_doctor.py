@@ -25,6 +25,7 @@ from bgpy import (
     NotRunning,
     Server,
     StartupError,
+    Unreachable,
     __version__,
     token_create,
 )
@@ -388,6 +389,19 @@ def test_doctor_names_the_tunnel_where_the_token_is_of_a_server_elsewhere(free_p
     assert "tunnel" not in str(caught.value)
 
 
+def test_doctor_tells_of_the_last_server_here_before_it_tells_of_a_tunnel(free_port: int) -> None:
+    """A token that was kept for the address says little where a server of one's own has run."""
+    place = Address("127.0.0.1", free_port)
+    claim = claims.claim(place)
+    claim.write(records.Record.of_this_process(place, b"", "1", script="/here/run.py"), None)
+    claim.release("failed to start: no weights")
+    keep_token(place, TOKEN)
+    output = _doctor(place).output
+    assert "the last server there is gone: it failed to start: no weights" in output
+    again = output.index("Run what started it again: /here/run.py")
+    assert again < output.index(f"such as 'ssh -L {free_port}:127.0.0.1:{free_port} HOST'")
+
+
 def test_doctor_puts_away_what_dead_servers_left_and_tells_of_it(
     started: Callable[..., Handle], free_port: int
 ) -> None:
@@ -580,6 +594,11 @@ def test_doctor_names_the_process_of_the_own_server_that_does_not_answer(
     assert re.search(rf"^started   .*in {os.getcwd()}, at 20", done.output, re.MULTILINE)
     assert f"log       {handle.log_file}" in done.output
     assert advice in done.output
+    assert "bgpy doctor" not in done.output
+    with Client(handle.address, connect_timeout=0.3) as late, pytest.raises(Unreachable) as caught:
+        late.ping()
+    assert f"'kill -9 {handle.pid}' ends it at once, without exit_task" in str(caught.value)
+    assert caught.value.pid == handle.pid
     handle.kill()
 
 

@@ -329,10 +329,15 @@ class Client:
 
         Requests that are queued before it still run. Returns when the server has closed its
         port and, on the same machine, its process has exited: ``{"message": "Received
-        'EXIT'"}``, or with `await_response` what the task responds. Raises what `exit_task`
-        raises; the server has ended all the same. Only if `exit_task` fails because its
-        response can't be sent (`EncodeError`, `MessageTooLarge`) the server keeps its state and
-        keeps serving; `terminate` without `await_response` ends it.
+        'EXIT'"}``, or with `await_response` what the task responds. A server that has no tasks
+        responds nothing: that message is returned with `await_response`, too. Raises what
+        `exit_task` raises; the server has ended all the same. So it has after a `CallTimeout`,
+        or soon will: what `exit_task` responds then is discarded. A state that must not be lost
+        is saved by `exit_task` itself, or fetched with `call` before.
+
+        Only if `exit_task` fails because its response can't be sent (`EncodeError`,
+        `MessageTooLarge`) the server keeps its state and keeps serving; `terminate` without
+        `await_response` ends it.
         """
         args: Args = {} if exit_args is None else exit_args
         if not isinstance(args, dict):

@@ -13,6 +13,7 @@ from bgpy.api.advice import advice_on, start_here
 from bgpy.api.settings import fitting_tls
 from bgpy.calling.blocking.asking import description
 from bgpy.calling.blocking.connecting import Connected, Target, connect
+from bgpy.calling.blocking.hanging import kill_command
 from bgpy.codec.edits import edited
 from bgpy.errors import (
     AuthenticationError,
@@ -65,8 +66,10 @@ def diagnose(place: Address, token: str | None, tls: bool | None) -> Findings:
             _other_way(place, tls, error)
             or _other_token(place, tls, found, error)
             or _own_process(place, last, error)
-            or _other_machine(place, found, error)
-            or _started_again(place, error)
+            or [
+                *(again := _started_again(place, error)),
+                *_other_machine(place, found, error, again),
+            ]
             or advice_on(error, place, windows_host())
         )
         return findings
@@ -219,32 +222,38 @@ def _own_process(place: Address, last: Traces | None, error: BgpyError) -> list[
         return [f"'kill -CONT {pid}' lets its process run on."]
     return [
         f"Its process {pid} runs a task in C that keeps the GIL, or hangs: it answers when that is",
-        f"over. '{_kill(pid)}' ends it at once, without exit_task.",
+        f"over. '{kill_command(pid)}' ends it at once, without exit_task.",
     ]
 
 
 def _ways_to_end(pid: int) -> list[str]:
     """How a process is ended whose token is lost."""
     if os.name == "nt":
-        return [f"Without it: '{_kill(pid)}' ends the server at once, without exit_task."]
+        return [f"Without it: '{kill_command(pid)}' ends the server at once, without exit_task."]
     return [f"Without it: 'kill {pid}' ends the server as 'bgpy terminate' does."]
 
 
-def _kill(pid: int) -> str:
-    return f"taskkill /F /PID {pid}" if os.name == "nt" else f"kill -9 {pid}"
+def _other_machine(
+    place: Address, found: FoundToken | None, error: BgpyError, again: list[str]
+) -> list[str]:
+    """The advice where nothing listens on loopback, and the token is of a server elsewhere.
 
-
-def _other_machine(place: Address, found: FoundToken | None, error: BgpyError) -> list[str]:
-    """The advice where nothing listens on loopback, and the token is of a server elsewhere."""
+    `again` is how the last server here is started, which may be the one that is meant.
+    """
     kept = found is not None and found.source is Source.KEPT
     if not (isinstance(error, NotRunning) and kept) or place.path is not None:
         return []
     if not is_loopback_host(dialled(place).host):
         return []
+    tunnel = f"'ssh -L {place.port}:127.0.0.1:{place.port} HOST'."
+    if again:
+        return [
+            "Or, since 'bgpy add' has kept a token for this address, the server is on another",
+            f"machine and a tunnel led there: then open it again, such as {tunnel}",
+        ]
     return [
         "Its token was kept by 'bgpy add', so the server is probably on another machine: if a",
-        f"tunnel leads there, open it again, such as 'ssh -L {place.port}:127.0.0.1:{place.port} "
-        "HOST'.",
+        f"tunnel leads there, open it again, such as {tunnel}",
         f"If the server is to run here, {start_here(place)}",
     ]
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
-from bgpy.calling.timeouts import NOT_SENT, UNTOLD, by_force, meaning_of, timed_out
+from bgpy.calling.timeouts import NOT_SENT, UNTOLD, by_force, meaning_of, timed_out, to_do
 from bgpy.errors import Advice, BgpyError, CallTimeout, Progress, ServerGone
 from bgpy.wire.messages import (
     Failure,
@@ -224,7 +224,10 @@ class Conversation:
     def give_up(self, call: Call) -> None:
         """Take note that the server did not say in time how far `call` came."""
         if call.answer is None:
-            call.answer = self._timed_out(call, "unknown", UNTOLD)
+            error = self._timed_out(call, "unknown", UNTOLD)
+            told = f"to end the server at once, without exit_task, {by_force(self._pid)}"
+            error.advice, error.pid = Advice(told, told), self._server.pid
+            call.answer = error  # only now: whoever waits may look at any time
         self.abandon(call)
 
     def note_end(self, reason: str, known: Known = NOTHING) -> bool:
@@ -286,13 +289,11 @@ class Conversation:
         if call.receipt is not None and progress == "started":
             call.answer = call.receipt
         else:
-            meaning = meaning_of(
-                stage, runs_in(message.text) if isinstance(message, Status) else None
-            )
+            runs = runs_in(message.text) if isinstance(message, Status) else None
+            meaning = meaning_of(stage, runs)
             error = self._timed_out(call, progress, meaning)
             if stage in (Stage.RUNNING, Stage.ENDING):  # nothing else stops the task
-                force = by_force(self._pid)
-                told = f"wait longer; or end the server at once, and lose its state: {force}"
+                told = to_do(stage, runs, self._pid)
                 error.advice, error.pid = Advice(told, told), self._server.pid
             call.answer = error  # only now: whoever waits may look at any time
             if progress != "not started":

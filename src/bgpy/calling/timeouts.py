@@ -12,8 +12,8 @@ _PROGRESS: dict[Progress, str] = {
 }
 _MEANINGS = {
     Stage.QUEUED: "it has not started yet, and will run",
-    Stage.ENDING: "the server is ending; exit_task has not begun, and runs when all that was "
-    "queued before has run",
+    Stage.ENDING: "the server is ending; exit_task has not begun: it runs, and what it responds is "
+    "discarded, when all that was queued before has run",
     Stage.DEFERRED: "its task has returned; the response that is still to come will be discarded",
 }
 """What to say of a call at some stages, instead of what its progress means else."""
@@ -40,6 +40,17 @@ def by_force(pid: int) -> str:
     """How to end a server whose task runs and runs; not everybody has its handle."""
     or_kill = f", or 'kill -9 {pid}' on its machine" if pid else ""
     return f"call kill() of its handle{or_kill}"
+
+
+def to_do(stage: Stage, runs: Runs | None, pid: int) -> str:
+    """What to do about a request whose time is over, and which nothing takes back."""
+    at_once = f"to end the server at once, and lose its state, {by_force(pid)}"
+    if stage is Stage.ENDING or runs is Runs.EXIT:
+        return (
+            "neither another terminate() nor a call gets its response now: another time give a "
+            f"longer timeout, or get what is to be kept with call() before; {at_once}"
+        )
+    return f"another time give a longer timeout; {at_once}"
 
 
 def meaning_of(stage: Stage, runs: Runs | None) -> str | None:

@@ -264,7 +264,9 @@ def doctor(address: str, port: int | None, token: str | None, tls: bool | None) 
         for name, text in findings.known:
             click.echo(f"{name:<9} {text}")
         if findings.error is not None:
-            click.echo(f"problem   {worded(findings.error)}")
+            # What to do is said once: by these findings, or else by the error.
+            problem = findings.error.problem if findings.advice else worded(findings.error)
+            click.echo(f"problem   {problem}")
             for advice in findings.advice:
                 click.echo(f"          {advice}")
             sys.exit(exit_code(findings.error))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -19,7 +21,7 @@ FAILED, NOT_RUNNING, UNREACHABLE, REFUSED, INTERRUPTED = 1, 3, 4, 5, 130
 
 LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
 
-Command = Callable[..., None]
+Run = Callable[..., None]
 
 TO_START = (
     "'bgpy server ADDRESS' runs a server in the foreground; in the background Python's "
@@ -34,7 +36,8 @@ TO_ASK = (
     "'bgpy doctor ADDRESS' tells whether a server answers, what it does, and how the last one ended"
 )
 TO_FIND = "the state folder has a folder for each server, {servers}; " + TO_ASK
-TO_PLACE = "host and port are the ADDRESS, as in 127.0.0.1:54321"
+TO_PLACE = "host and port are the ADDRESS, as in 127.0.0.1:24321"
+PLACES = "one ADDRESS, such as 127.0.0.1:24321, or host and port"
 TO_CALL = "calls are made from Python: Client(ADDRESS).call(...)"
 TO_HELP = "'bgpy --help' lists the commands, 'bgpy COMMAND --help' tells what one takes"
 TO_SHOW = (
@@ -82,6 +85,12 @@ OF_TOKENS = {
 }
 """The same, of `bgpy token`."""
 
+TOKEN_TAKES_NO_VALUE = f"--token takes no value: {TO_TYPE}"
+TO_READ = (
+    "'bgpy doctor' prints a line for each finding, its name first; the exit code tells what was "
+    "found ('bgpy --help')"
+)
+
 OTHERWISE = {
     **dict.fromkeys(("-d", "-b", "--background", "--daemon", "--daemonize", "--detach"), TO_START),
     **dict.fromkeys(("-p", "--port", "--host", "--bind", "--address"), TO_PLACE),
@@ -89,12 +98,47 @@ OTHERWISE = {
     **dict.fromkeys(("--timeout", "--wait", "--no-wait"), TO_WAIT),
     **dict.fromkeys(("-v", "--verbose", "--debug"), TO_LOG),
     **dict.fromkeys(("-t", "--token"), TO_TYPE),
+    **dict.fromkeys(("--json", "--format", "--output", "-o", "-q", "--quiet"), TO_READ),
 }
 """The same, of options."""
 
 
+LIKE = 0.8
+"""How much of an option's name has to be right for it to be told as the one that was meant."""
+
+
+class Command(click.Command):
+    """A command whose errors in arguments say what else a word may have meant."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As that of click, which takes a token that follows ``--token`` for another argument."""
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption:
+            raise
+        except click.UsageError as error:
+            way_out = _meant(words)
+            if way_out is None:
+                raise
+            raise click.UsageError(f"{way_out}.", error.ctx) from None
+
+
+def _meant(words: list[str]) -> str | None:
+    """What to say of arguments that don't fit, where they look like a known slip."""
+    for word, after in pairwise([*words, "-"]):
+        is_value = not after.startswith("-") and ":" not in after  # which an address has
+        if word.startswith("--token=") or (word in ("-t", "--token") and is_value):
+            return TOKEN_TAKES_NO_VALUE
+    if words and words[0] in ELSEWHERE:
+        return f"{words[0]!r} is no ADDRESS: {_filled(ELSEWHERE[words[0]])}"
+    return None
+
+
 class Commands(click.Group):
     """The commands; a word that is none of them is answered with the one that does it."""
+
+    command_class = Command
 
     elsewhere = ELSEWHERE
     """What does what another word may mean."""
@@ -104,9 +148,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As that of click, whose error doesn't know what a word may mean."""
         if args and args[0] in self.elsewhere and self.get_command(ctx, args[0]) is None:
-            way_out = self.elsewhere[args[0]]
-            for name in ("servers", "tokens"):
-                way_out = way_out.replace(f"{{{name}}}", _folder(name))
+            way_out = _filled(self.elsewhere[args[0]])
             ctx.fail(f"No such command {args[0]!r}: {way_out}.")
         return super().resolve_command(ctx, args)
 
@@ -115,16 +157,30 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
-            if (way_out := OTHERWISE.get(error.option_name)) is None:
-                raise
+            way_out = OTHERWISE.get(error.option_name) or _options(error)
             text = f"No such option {error.option_name!r}: {way_out}."
             raise click.UsageError(text, error.ctx) from None
+
+
+def _options(error: click.NoSuchOption) -> str:
+    """Which options there are instead: the one whose name is nearly the same, or where to look."""
+    if like := get_close_matches(error.option_name, error.possibilities or (), 1, LIKE):
+        return f"{like[0]!r} is probably what you mean"
+    command = error.ctx.command_path if error.ctx else "bgpy"
+    return f"'{command} --help' lists those that there are"
 
 
 class TokenCommands(Commands):
     """Those of `bgpy token`."""
 
     elsewhere = OF_TOKENS
+
+
+def _filled(way_out: str) -> str:
+    """The text, with the folders that it names."""
+    for name in ("servers", "tokens"):
+        way_out = way_out.replace(f"{{{name}}}", _folder(name))
+    return way_out
 
 
 def _folder(name: str) -> str:
@@ -153,7 +209,7 @@ def ask_for_token() -> str:
     return sys.stdin.readline().strip()
 
 
-def token_option(without: str) -> Callable[[Command], Command]:
+def token_option(without: str) -> Callable[[Run], Run]:
     """Add ``--token``; `without` says which token is used if BGPY_TOKEN isn't set either."""
     return click.option(
         "-t",
@@ -172,17 +228,31 @@ tls_option = click.option(
 )
 
 
-def at_address(command: Command) -> Command:
+def at_address(command: Run) -> Run:
     """Take ``ADDRESS``, or the old pair of host and port, as `address` and `port`."""
     return click.argument("address")(port_argument(command))
 
 
-def port_argument(command: Command) -> Command:
-    """Take the port of the old pair."""
-    return click.argument("port", type=click.IntRange(0, 65535), required=False)(command)
+class Port(click.IntRange):
+    """The port of the old pair of host and port."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 65535)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """As that of click, whose error doesn't say what else belongs there."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is no port (0 to 65535): write {PLACES}", param, ctx)
 
 
-def logs(command: Command) -> Command:
+def port_argument(command: Run) -> Run:
+    """Take the port of the old pair; first of all, so that no token is asked for in vain."""
+    return click.argument("port", type=Port(), required=False, is_eager=True)(command)
+
+
+def logs(command: Run) -> Run:
     """Add ``--log-level`` and ``--log-file``."""
     level = click.option(
         "-l",

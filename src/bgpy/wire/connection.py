@@ -240,8 +240,8 @@ class Connection:
             text = f"the other side closed the connection {where}"
             if isinstance(self._handshake, ServerHandshake) and self._handshake.awaits_proof:
                 text = (
-                    "the client hung up during authentication, probably because its token is "
-                    "wrong or missing"
+                    "the client hung up during authentication: its token is wrong or missing, or "
+                    "it gave up waiting, as while a task kept the server from answering"
                 )
             self._fail(RemoteProtocolError(text))
         self._move(ConnectionEvent.END)

@@ -316,6 +316,7 @@ def test_time_out_tells_a_server_that_is_not_reached_from_one_that_does_not_answ
         process.resume()
     assert str(caught.value).startswith(f"no answer from {client.address} within 0.1 s")
     assert "its process may be stopped" in str(caught.value)
+    assert f"'kill -9 {handle.pid}' on its machine" in str(caught.value)
 
 
 @pytest.mark.parametrize("how", ["call", "terminate", "ping"])

@@ -7,9 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bgpy import Client, NotRunning, Server, StartupError
+from bgpy.state.tokens import keep_token
 from tests.support.fixtures import free_port as free_port
 
 FAILS = """
@@ -90,3 +92,17 @@ def test_account_without_a_home_is_told_that_nothing_runs(
     monkeypatch.setenv("BGPY_HOME", str(tmp_path / "file"))
     with Client("127.0.0.1", free_port, "x" * 40) as client, pytest.raises(NotRunning):
         client.ping()
+
+
+def test_kept_token_hides_no_crash(free_port: int) -> None:
+    """The address may once have led through a tunnel: the account's own server is told of first."""
+    place = f"127.0.0.1:{free_port}"
+    keep_token(("127.0.0.1", free_port), "t" * 40)
+    handle = Server(place).run_background()
+    psutil.Process(handle.pid).kill()
+    assert handle.wait(30)
+    said = str(_not_running(place))
+    assert f"the last server there is gone: its process {handle.pid} was killed or crashed" in said
+    assert said.index("start it again") < said.index("a tunnel led to another server")
+    Server(place).run_background().stop()
+    assert "so a tunnel probably led to the server: open it again" in str(_not_running(place))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from bgpy.address import Address, dialled
 from bgpy.calling.blocking.dialling import Reached, limit, reach, silent, tls_modules
+from bgpy.calling.blocking.hanging import hanging
 from bgpy.calling.blocking.missing import missing
 from bgpy.calling.blocking.refused import of_token
 from bgpy.codec.payload import within
@@ -138,6 +139,10 @@ def _connect_once(target: Target, client_id: bytes, timeout: float) -> Connected
         if is_strike(error):
             raise
         raise missing(target.address, target.find_token, error) from error.__cause__
+    except Unreachable as error:
+        if is_strike(error):
+            raise
+        raise hanging(target.address, error) from error.__cause__
     except OSError as error:  # a socket's, or one that was made of a file's or an import's
         short = None if is_strike(error) else shortage(error)
         if short is None:

@@ -16,25 +16,26 @@ from bgpy.state.tokens import FoundToken, Source
 from bgpy.state.traces import Traces
 from bgpy.system.strikes import is_strike
 
+_KEPT = "this address's token was kept by 'bgpy add'"
+
 
 def missing(
     place: Address, find_token: Callable[[], FoundToken | None], error: NotRunning
 ) -> NotRunning:
     """The error, with what this account knows of the last server there, or of a tunnel."""
     try:
-        if _is_tunnelled(place, find_token):
-            return _of_tunnel(place, error)
+        is_tunnelled = _is_tunnelled(place, find_token)
         last = traces.of_last(place)
-        if last is None or last.record is None or last.record.ended.startswith(IN_ORDER):
-            return error
-        return _of_last(place, last, error)
+        if last is not None and last.record and not last.record.ended.startswith(IN_ORDER):
+            return _of_last(place, last, error, is_tunnelled)
+        return _of_tunnel(place, error) if is_tunnelled else error
     except (BgpyError, OSError) as failure:
         if is_strike(failure):
             raise
         return error  # nothing is known here, and that nothing listens is what happened
 
 
-def _of_last(place: Address, last: Traces, error: NotRunning) -> NotRunning:
+def _of_last(place: Address, last: Traces, error: NotRunning, is_tunnelled: bool) -> NotRunning:
     doctor = f"'bgpy doctor {place}' tells"
     if last.is_alive:
         problem = f"{error.problem} now, but {last.fate()}"
@@ -43,6 +44,8 @@ def _of_last(place: Address, last: Traces, error: NotRunning) -> NotRunning:
         problem = f"{error.problem}; the last server there is gone: {last.fate()}"
         look = f"look into its log ({last.log_file}), and " if last.log_file else ""
         advice = f"{look}start it again; {doctor} how"
+    if is_tunnelled:  # the server that is meant may be either
+        advice += f". Or, since {_KEPT}, a tunnel led to another server: then open that again"
     return NotRunning(problem, advice=advice, address=place, log_file=last.log_file)
 
 
@@ -57,7 +60,7 @@ def _is_tunnelled(place: Address, find_token: Callable[[], FoundToken | None]) -
 def _of_tunnel(place: Address, error: NotRunning) -> NotRunning:
     return NotRunning(
         error.problem,
-        advice="this address's token was kept by 'bgpy add', so a tunnel probably led to the "
-        "server: open it again, or start a server here",
+        advice=f"{_KEPT}, so a tunnel probably led to the server: open it again, or start a server "
+        "here",
         address=place,
     )
