@@ -18,7 +18,8 @@ from bgpy.codec.arrival import (
     settle,
     settle_class,
 )
-from bgpy.codec.class_numbers import of_number
+from bgpy.codec.by_value import cloudpickle
+from bgpy.codec.class_numbers import number, of_number
 from tests.support.forks import forked_while_held
 
 
@@ -125,3 +126,28 @@ def test_script_is_called_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     main.__dict__.clear()
     monkeypatch.delenv("JPY_SESSION_NAME")
     assert arrival.script_here() not in called
+
+
+def test_classes_that_came_are_told_with_the_script_that_they_came_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only another version of the same script's is another version; those of here aren't told."""
+    cloudpickle()
+    main = ModuleType("__main__")
+    main.__file__ = "/script.py"
+    monkeypatch.setitem(sys.modules, "__main__", main)
+
+    def defined(size: int) -> Any:
+        exec(f"class Sized:\n    def size(self): return {size}\n", vars(main))
+        return vars(main)["Sized"]
+
+    kind = defined(1)
+    assert number(kind) is not None
+    assert arrival.sent("Sized") is None
+    arrival._origins.put(kind, f"process {arrival.script_here()}")
+    told = arrival.sent("Sized")
+    assert told is not None
+    assert not arrival.has_other(told, kind)
+    assert arrival.has_other(told, defined(2))
+    main.__file__ = "/other.py"
+    assert not arrival.has_other(told, defined(2))
