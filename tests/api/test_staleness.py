@@ -578,3 +578,59 @@ def test_call_warns_of_a_class_that_was_defined_anew_since_it_was_sent(script: S
     assert (first, again.split()[1:], last.split()[1:]) == ("1", [], [])
     assert changed.partition(" ")[2] == "('__main__.Point',)"
     assert process.returncode == 0
+
+
+IMPORTED = """
+import dataclasses, sys, warnings
+from bgpy import Client, StaleCodeWarning, respond
+
+LIMIT = 1
+
+@dataclasses.dataclass
+class Record:
+    a: int = LIMIT
+
+def step(): return Record()
+
+def exec_task(client_socket, state, args): respond(client_socket, step().a)
+
+def exit_task(client_socket, state, args): respond(client_socket, LIMIT)
+
+def main(address, *ends):
+    with warnings.catch_warnings(record=True) as caught, Client(address) as client:
+        warnings.simplefilter("always")
+        client.initialize(lambda: None, exec_task, exit_task)
+        found = client.call({})
+        if ends:
+            client.terminate(await_response=True)
+    print(found, *[getattr(each.message, "differences", each) for each in caught])
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("first", ["imports", "runs"])
+def test_file_that_one_program_imports_and_another_runs_is_the_same_code(
+    start: Start, tmp_path: Path, first: str
+) -> None:
+    """Whoever was first; an edit of it is told by the names of what was edited."""
+    handle, _ = start()
+    imports = ["-c", "import sys, package.shared as m; m.main(*sys.argv[1:])"]
+    ways = [imports, ["package/shared.py"], ["-m", "package.shared"]]
+    (tmp_path / "package").mkdir()
+
+    def run(way: list[str], text: str, *ends: str) -> str:
+        (tmp_path / "package" / "shared.py").write_text(text)
+        command = [sys.executable, *way, str(handle.address), *ends]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    for way in ways if first == "imports" else ways[::-1]:
+        assert run(way, f"# {way}\n{IMPORTED}") == "1"
+    other = ways[2 if first == "imports" else 0]
+    edited = run(other, IMPORTED.replace("LIMIT = 1", "LIMIT = 22"))
+    assert "'__main__.LIMIT'" in edited
+    assert "respond" not in edited
+    assert "exec_task" not in edited
+    assert run(other, IMPORTED, "ends") == "1"

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from bgpy.system.sockets import READABLE, WRITABLE, end_is_under_way, poll, writable
+from bgpy.system.sockets import READABLE, WRITABLE, end_is_under_way, poll, send_at_once, writable
 from tests.support.peers import wait_until
 
 
@@ -49,6 +49,20 @@ def test_writable_gives_those_that_are() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems don't tell")
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no such choice")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "10.0.0.7", "::12"])
+def test_messages_leave_at_once_and_without_pacing_within_the_machine(host: str) -> None:
+    """Between machines the system's own control of congestion stays."""
+    with socket.socket() as sock:
+        before = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        send_at_once(sock, host)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        after = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+    assert after.rstrip(b"\0") == (
+        b"reno" if host in ("127.0.0.1", "::1") else before.rstrip(b"\0")
+    )
+
+
 def test_end_is_under_way_until_the_other_system_has_all_before_it() -> None:
     """It comes behind all that was sent, which waits while the other end reads nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

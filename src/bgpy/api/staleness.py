@@ -30,6 +30,7 @@ from bgpy.codec.edits import edited
 from bgpy.codec.fingerprint import are_different, of_parts, of_tasks
 from bgpy.codec.loaded import ModuleSource, version
 from bgpy.codec.payload import GLOBAL
+from bgpy.codec.task_parts import TaskParts
 from bgpy.codec.walk import SCRIPT
 from bgpy.errors import BgpyError, CallTimeout, StaleCodeWarning
 from bgpy.memory import Encoded, Payload
@@ -65,13 +66,7 @@ class Staleness:
     ) -> None:
         """Warn if the tasks of an initialised server are not those whose `parts` these are."""
         ours = {name: version(source) for name, source in sources.items()}
-        asked = _of_tasks(parts)
-        theirs = self._asked({**asked, **ours}, timeout)
-        if theirs is None:
-            return
-        found = [name[len(modules.TASKS) :] for name in asked if _differs(name, asked, theirs)]
-        other = [name for name in ours if ours[name] != theirs.get(name)]
-        found += _named(self._with_other_code(other, timeout))
+        found = self._other_tasks(TaskParts(parts), ours, timeout)
         if found:
             _warn(
                 f"the server at {self._address} has tasks already and keeps them, and they are not "
@@ -132,13 +127,13 @@ class Staleness:
         exit_task = _function_at(*(told or _USUAL))
         if exit_task is None or (told is None and current.chain()):
             return
-        asked = _of_tasks(of_tasks({"exit_task": exit_task}, data=False))
-        ours = {**asked, **modules.versions({exit_task.__module__})}
-        theirs = self._asked(ours, timeout)
-        if theirs is None or (told is None and theirs.get(_EXIT_TASK) != asked[_EXIT_TASK]):
-            return
-        other = [name for name in ours if _differs(name, ours, theirs)]
-        found = _named(self._with_other_code(other, timeout))
+        tasks = TaskParts(of_tasks({"exit_task": exit_task}, data=False))
+        ours = modules.versions({exit_task.__module__})
+        if told is None:
+            theirs = self._asked(tasks.asked, timeout)
+            if theirs is None or theirs.get(_EXIT_TASK) != tasks.asked[_EXIT_TASK]:
+                return
+        found = self._other_tasks(tasks, ours, timeout)
         if found:
             _warn(
                 f"the server at {self._address} will run the exit_task it was given, not this "
@@ -152,6 +147,18 @@ class Staleness:
         ours = self._named_in(packed)
         if ours and not self._compare(ours, self._caller.known_hashes(), None, asks=False):
             self._look_at_classes(ours)
+
+    def _other_tasks(
+        self, tasks: TaskParts, ours: Mapping[str, str], timeout: float | None
+    ) -> list[str]:
+        """The parts of tasks, and the modules, that the server has in another version or lacks."""
+        theirs = self._asked({**tasks.asked, **ours}, timeout)
+        if theirs is None:
+            return []
+        others = [name for name in ours if ours[name] != theirs.get(name)]
+        if tasks.are_theirs(theirs):  # a module that it lacks may be its script
+            others = [name for name in others if theirs.get(name) is not None]
+        return tasks.others(theirs) + _named(self._with_other_code(others, timeout))
 
     def _named_in(self, packed: Payload) -> dict[str, str]:
         """The versions of the modules that arguments name, and of what they bring of the script."""

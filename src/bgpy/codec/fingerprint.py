@@ -25,7 +25,7 @@ import functools
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Set
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from bgpy.codec.held import held_in
@@ -50,6 +50,11 @@ PYTHON = sys.version.split()[0] + "O" * sys.flags.optimize
 release may compile the same lines to other instructions, and ``-O`` does."""
 
 
+AS_SCRIPT = "as script:"
+"""Before the names of parts of tasks whose modules were looked at as if they were the script: one
+program may import the file that another runs."""
+
+
 def of_code(code: CodeType) -> str:
     """The fingerprint of one code object with those within it."""
     return _hashed(code_bytes(code))
@@ -59,9 +64,31 @@ def of_tasks(tasks: Mapping[str, Callable[..., Any]], data: bool = True) -> dict
     """The fingerprints of tasks, by name, and of all that they use of their script.
 
     Without `data` only of its code: variables change as they are used. What the script's
-    functions and classes hold by now counts as in `of_parts`.
+    functions and classes hold by now counts as in `of_parts`. Tasks of modules have another set,
+    after `AS_SCRIPT`, which they would have if those modules were the script.
     """
-    walk = Walk()
+    found = _of_tasks(Walk(), tasks, data)
+    homes = {_home(task) for task in tasks.values()}.difference(SCRIPTS)
+    homes = {each for each in homes if each.partition(".")[0] not in sys.stdlib_module_names}
+    if not homes:
+        return found
+    own = Walk(own=(*SCRIPTS, *sorted(homes)))
+    return found | {AS_SCRIPT + name: it for name, it in _of_tasks(own, tasks, data).items()}
+
+
+def as_script(parts: Mapping[str, str]) -> dict[str, str]:
+    """Of what `of_tasks` says, that which is the same for a file that is run and one imported.
+
+    Without the names that Python gives to each module, as ``__name__``: those are others.
+    """
+    told = {name: found for name, found in parts.items() if name.startswith(AS_SCRIPT)}
+    found = {name.removeprefix(AS_SCRIPT): it for name, it in told.items()} or dict(parts)
+    return {name: it for name, it in found.items() if not name.startswith(f"{SCRIPT}.__")}
+
+
+def _of_tasks(
+    walk: Walk, tasks: Mapping[str, Callable[..., Any]], data: bool = True
+) -> dict[str, str]:
     found = {name: _marked(walk.part(task)) for name, task in tasks.items()}
     while walk.todo:
         name, value = walk.todo.popitem()
@@ -71,6 +98,15 @@ def of_tasks(tasks: Mapping[str, Callable[..., Any]], data: bool = True) -> dict
         if data or is_code(value):
             found[name] = part
     return found
+
+
+def _home(task: Any) -> str:
+    """The module that a task comes from; that of its class, where it is an object of one."""
+    while is_one_of(type(task), (MethodType, functools.partial)):
+        task = task.__func__ if type(task) is MethodType else task.func
+    kind = type(task)
+    module = (task if kind is FunctionType or issubclass(kind, type) else kind).__module__
+    return module if type(module) is str else SCRIPT
 
 
 def of_class(kind: type) -> str | None:

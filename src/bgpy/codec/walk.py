@@ -13,7 +13,7 @@ import enum
 import functools
 import re
 from collections import defaultdict, deque, namedtuple
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -66,13 +66,19 @@ NOT_OF_CLASSES = {
 class Walk:
     """Looks at values; what belongs to a script is left to be looked at under its own name."""
 
-    def __init__(self, script: dict[str, Any] | None = None) -> None:
-        """`script` are its globals, where they are known; the first of its functions has them."""
+    def __init__(
+        self, script: dict[str, Any] | None = None, own: Collection[str] = SCRIPTS
+    ) -> None:
+        """`script` are its globals, where they are known; the first of its functions has them.
+
+        `own` are the names of the modules that are looked at as the script.
+        """
         self.todo: dict[str, Any] = {}
         self._noted: set[str] = set()
         self._met: set[int] = set()  # code without a name, in this part
         self._known: dict[int, tuple[Any, bytes]] = {}  # other values in this part, kept for it
         self._script = script
+        self._own = own
         self.is_vague = False
         """Whether something was met of which there is more than was looked at."""
 
@@ -101,7 +107,7 @@ class Walk:
         if name is not None:
             return joined("name", [_text(name)])
         if _may_be_named(value):
-            if _is_of_module(value):
+            if self._is_of_module(value):
                 return joined("name", [_text(f"{value.__module__}.{value.__qualname__}")])
             return self._once(value, depth)
         if issubclass(kind, ModuleType):
@@ -207,12 +213,12 @@ class Walk:
             value = value.__wrapped__ if type(value) is CACHED else _function_of(value)
         if not _may_be_named(value):
             return b""
-        if value.__module__ in SCRIPTS:
+        if value.__module__ in self._own:
             return self.value(value, depth)
         return _text(f"{value.__module__}.{value.__qualname__}")
 
     def _function(self, function: FunctionType, depth: int) -> bytes:
-        if function.__globals__.get("__name__") in SCRIPTS:
+        if function.__globals__.get("__name__") in self._own:
             self._script = function.__globals__
             for name in names_in(function.__code__):
                 if name in function.__globals__:
@@ -253,7 +259,7 @@ class Walk:
 
     def name_in_script(self, value: Any) -> str | None:
         """The name under which a script's function or class is looked at, which it is then."""
-        if not _may_be_named(value) or value.__module__ not in SCRIPTS:
+        if not _may_be_named(value) or value.__module__ not in self._own:
             return None
         own = value.__qualname__
         script = value.__globals__ if type(value) is FunctionType else self._script
@@ -261,6 +267,10 @@ class Walk:
             return None  # a lambda, a part of another function or class, or inside a decorated one
         self._note(f"{SCRIPT}.{own}", value)
         return f"{SCRIPT}.{own}"
+
+    def _is_of_module(self, value: Any) -> bool:
+        """Whether a function or class goes by the name that it has in its module."""
+        return value.__module__ not in self._own and "<" not in value.__qualname__
 
 
 def joined(kind: str, parts: Iterable[bytes]) -> bytes:
@@ -319,11 +329,6 @@ def _row(names: tuple[str, ...]) -> str:
 
 def _may_be_named(value: object) -> TypeGuard[FunctionType | type]:
     return issubclass(type(value), (FunctionType, type))
-
-
-def _is_of_module(value: Any) -> bool:
-    """Whether a function or class goes by the name that it has in its module."""
-    return value.__module__ not in SCRIPTS and "<" not in value.__qualname__
 
 
 def _variables(kind: type) -> set[str]:

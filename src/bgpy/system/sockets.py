@@ -54,6 +54,21 @@ def poll(sock: Pollable, seconds: float, events: int) -> bool:
         return True  # closed by another thread: using it tells
 
 
+def send_at_once(sock: socket.socket, host: str) -> None:
+    """Have a TCP socket, whose other side is at the numeric `host`, send each message at once.
+
+    Nothing is congested within a machine. So Linux is asked for its simplest control of that:
+    others pace what is sent (BBR), or reckon at each acknowledgement.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sys.platform == "linux" and (host == "::1" or host.startswith("127.")):
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+        except OSError as error:  # it isn't there, or not for everybody
+            if is_strike(error):
+                raise
+
+
 def end_is_under_way(sock: HasOptions) -> bool:
     """Whether the peer's system has not acknowledged yet that this side of `sock` has ended.
 

@@ -20,7 +20,7 @@ from time import monotonic
 
 from bgpy.address import Address
 from bgpy.system.deadlines import is_over
-from bgpy.system.sockets import writable
+from bgpy.system.sockets import send_at_once, writable
 from bgpy.system.strikes import is_strike
 
 STAGGER = 0.25
@@ -75,7 +75,7 @@ def _begin(place: Address) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_at_once(sock, str(sockaddr[0]))
         try:
             sock.connect(sockaddr)
         except BlockingIOError as error:

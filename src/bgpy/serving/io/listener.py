@@ -25,6 +25,7 @@ from bgpy.serving.io.transport import Stream
 from bgpy.shortage import room_advice
 from bgpy.system import processes
 from bgpy.system.keepalive import keep_alive
+from bgpy.system.sockets import send_at_once
 from bgpy.wire.handshake import Binding, unbound
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Listener:
         try:
             if self.address.path is not None:
                 return _local(sock)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            send_at_once(sock, peer[0])
             keep_alive(sock)
             stream, binding = self.wrap(sock)
             return Arrival(stream, str(Address(*peer[:2])), binding)
