@@ -634,3 +634,86 @@ def test_file_that_one_program_imports_and_another_runs_is_the_same_code(
     assert "respond" not in edited
     assert "exec_task" not in edited
     assert run(other, IMPORTED, "ends") == "1"
+
+
+KEEPS = """
+import dataclasses, enum, sys, threading, time, typing, warnings
+from bgpy import Client, StaleCodeWarning, respond
+
+RATE = 1
+
+def scaled(x): return x * RATE
+
+@dataclasses.dataclass
+class Record:
+    a: int
+    def scaled(self): return scaled(self.a)
+
+class Color(enum.Enum):
+    RED = 1
+
+class Row(typing.NamedTuple):
+    a: int = 1
+
+class Plain:
+    made = 0
+    def __new__(cls):
+        Plain.made += 1
+        return super().__new__(cls)
+
+class Vague:
+    lock = threading.Lock()
+
+def exec_task(client_socket, state, args):
+    state += args.get("keep", [])
+    respond(client_socket, state)
+
+def exit_task(client_socket, state, args): pass
+
+started = time.time()
+client = Client(sys.argv[1])
+
+def told(action):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = action()
+    return found, [each.message.differences for each in caught]
+
+first = told(lambda: client.initialize(lambda: [], exec_task, exit_task))
+calls = [told(lambda: client.call({"keep": [each]}))
+         for _ in range(2) for each in (Record(1), Color.RED, Row(), Plain(), lambda: Record)]
+kept = [isinstance(each, Record) for each in calls[-1][0] if hasattr(each, "scaled")]
+print(kept, first[1], [each for call in calls for each in call[1]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("    a: int\n    def", "    a: int = 3\n    def", "Record"),
+        ("RATE = 1", "RATE = 2", "Record"),
+        ("RED = 1", "RED = 2", "Color"),
+        ("a: int = 1", "a: int = 2", "Row"),
+        ("return super()", "return  object", "Plain"),
+    ],
+)
+def test_class_of_a_script_that_was_edited_between_two_runs_is_told(
+    start: Start, tmp_path: Path, old: str, new: str, name: str
+) -> None:
+    """By initialize and by the first call that brings it; nothing is said of an unedited one."""
+    handle, _ = start()
+
+    def run(text: str, script: str = "script.py") -> str:
+        (tmp_path / script).write_text(text)
+        command = [sys.executable, script, str(handle.address)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert old in KEEPS
+    assert run(KEEPS) == "[True, True] [] []"
+    assert run(f"# moved\n{KEEPS}") == "[True, True, True, True] [] []"
+    # Another script has a class of its own by that name.
+    assert run(KEEPS.replace(old, new), "other.py").endswith("] [] []")
+    kept, told = run(KEEPS.replace(old, new)).split("] ", 1)
+    assert told == f"[('__main__.{name}',)] [('__main__.{name}',)]"
+    assert ("False" in kept) == (name == "Record")

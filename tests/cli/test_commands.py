@@ -329,7 +329,7 @@ def test_wrong_usage_is_exit_code_2(bgpy: Run, args: tuple[str, ...]) -> None:
     [
         (("stop", "127.0.0.1:1"), "'bgpy terminate ADDRESS'"),
         (("start",), "'bgpy server ADDRESS'"),
-        (("ps",), "the state folder"),
+        (("ps",), "has a record.json with its host and port"),
         (("server", "-d"), "run_background()"),
         (("server", "127.0.0.1:1", "--background"), "run_background()"),
         (("server", "127.0.0.1", "--port", "4"), "127.0.0.1:24321"),

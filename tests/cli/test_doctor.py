@@ -645,9 +645,9 @@ def exit_task(client_socket, state, args): pass
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGKILL"])
 def test_doctor_tells_of_a_start_that_was_interrupted(
-    free_port: int, tmp_path: Path, number: signal.Signals
+    free_port: int, tmp_path: Path, number: str
 ) -> None:
     """3: by Ctrl-C, or by the end of the script that had started it."""
     place, init_file, log = f"127.0.0.1:{free_port}", tmp_path / "slow.py", tmp_path / "log"
@@ -657,7 +657,7 @@ def test_doctor_tells_of_a_start_that_was_interrupted(
     command = [sys.executable, str(script), place, str(init_file), str(log)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as starter:
         wait_until(lambda: log.exists() and "loading" in log.read_text(), "init_task runs")
-        starter.send_signal(number)
+        starter.send_signal(signal.Signals[number])
     init_file.with_suffix(".go").touch()
     wait_until(lambda: "last      " in _doctor(place).output, "the server has ended")
     wait_until(lambda: "still runs" not in _doctor(place).output, "the server has ended")

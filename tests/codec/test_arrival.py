@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from bgpy.codec.arrival import (
     settle,
     settle_class,
 )
-from bgpy.codec.class_numbers import of_number
+from bgpy.codec.by_value import cloudpickle
+from bgpy.codec.class_numbers import number, of_number
 from tests.support.forks import forked_while_held
 
 
@@ -101,3 +103,51 @@ def test_forked_child_takes_names_whatever_other_threads_were_doing() -> None:
     arrival.adopt_main()
     script = Script("", False)
     assert forked_while_held(arrival._lock.here, lambda: _arrive(script, 1, "name")) == 0
+
+
+def test_script_is_called_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a notebook, where its file is told; what has none is another in each process."""
+    main = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    called = [arrival.script_here()]
+    monkeypatch.setenv("JPY_SESSION_NAME", "/a.ipynb")
+    called.append(arrival.script_here())
+    vars(main)["__vsc_ipynb_file__"] = "/b.ipynb"
+    called.append(arrival.script_here())
+    main.__file__ = "/c.py"
+    called.append(arrival.script_here())
+    assert len(set(called)) == 4
+    monkeypatch.setattr(arrival, "THIS_PROCESS", "another")
+    assert arrival.script_here() == called[3]
+    assert arrival.origin() == f"another {called[3]}"
+    del main.__file__
+    assert arrival.script_here() == called[2]
+    main.__dict__.clear()
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    assert arrival.script_here() not in called
+
+
+def test_classes_that_came_are_told_with_the_script_that_they_came_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only another version of the same script's is another version; those of here aren't told."""
+    cloudpickle()
+    main = ModuleType("__main__")
+    main.__file__ = "/script.py"
+    monkeypatch.setitem(sys.modules, "__main__", main)
+
+    def defined(size: int) -> Any:
+        exec(f"class Sized:\n    def size(self): return {size}\n", vars(main))
+        return vars(main)["Sized"]
+
+    kind = defined(1)
+    assert number(kind) is not None
+    assert arrival.sent("Sized") is None
+    arrival._origins.put(kind, f"process {arrival.script_here()}")
+    told = arrival.sent("Sized")
+    assert told is not None
+    assert not arrival.has_other(told, kind)
+    assert arrival.has_other(told, defined(2))
+    main.__file__ = "/other.py"
+    assert not arrival.has_other(told, defined(2))

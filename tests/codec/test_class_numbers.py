@@ -11,7 +11,7 @@ import pytest
 
 from bgpy.codec import class_numbers
 from bgpy.codec.by_value import cloudpickle
-from bgpy.codec.class_numbers import number, of_number, tracked
+from bgpy.codec.class_numbers import is_called, is_other, number, of_name, of_number, told, tracked
 from bgpy.codec.payload import decode, encode
 
 IMMORTAL = not getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -143,3 +143,41 @@ def test_tracked_knows_classes_that_have_gone_by_value() -> None:
     del Kind
     gc.collect()
     assert IMMORTAL or of_number(number, "Kind") is None
+
+
+def test_classes_by_a_name_are_found_as_long_as_they_are_there(script: Any) -> None:
+    """Those that have gone or come; what is told of one gives it no number."""
+    names = script(OBJECT + TEXT)
+    ours = told(first := names["Record"])
+    assert tracked(first) is None
+    assert first not in of_name("Record")
+    assert number(first) == ours
+    assert first in of_name("Record")
+    edited = script(OBJECT + TEXT.replace("x + LIMIT", "x - LIMIT"))["Record"]
+    assert is_other(told(edited), ours)
+    assert not is_other(ours, ours)
+    number(edited)
+    assert {first, edited} <= set(of_name("Record"))
+    vague = script(OBJECT + TEXT)["Vague"]
+    assert not is_other(told(vague), ours)
+    assert not is_other(ours, told(vague))
+
+
+def test_of_classes_of_another_python_nothing_is_known() -> None:
+    """Their instructions may be others."""
+    assert is_other("script 3.11.7 one", "script 3.11.7 other")
+    assert not is_other("script 3.11.7 one", "script 3.12.0 other")
+
+
+def test_is_called_asks_no_metaclass(script: Any) -> None:
+    """Neither of a class nor of an object that isn't one."""
+    names = script(
+        "class Touchy(type):\n"
+        "    def __getattribute__(cls, name): raise RuntimeError(name)\n"
+        "    def __instancecheck__(cls, other): raise RuntimeError\n"
+        "class Kind(metaclass=Touchy): ...\n"
+    )
+    assert is_called(names["Kind"], "Kind")
+    assert not is_called(names["Kind"](), "Kind")
+    assert not is_called(names["Kind"], "Touchy")
+    assert not is_called(OSError, "OSError")

@@ -25,7 +25,7 @@ from typing import TypeGuard
 
 from bgpy.address import Address
 from bgpy.calling.blocking.caller import Caller
-from bgpy.codec import arrival, modules
+from bgpy.codec import arrival, class_numbers, modules
 from bgpy.codec.edits import edited
 from bgpy.codec.fingerprint import are_different, of_parts, of_tasks
 from bgpy.codec.loaded import ModuleSource, version
@@ -74,6 +74,8 @@ class Staleness:
                 f"{WAY_OUT}",
                 found,
             )
+        told = {name.removeprefix(_PREFIX) for name in found}
+        self._warn_of_kept([name for name in _classes() if name not in told], timeout)
 
     def look_at_sent(self, parts: Mapping[str, str], sources: Mapping[str, ModuleSource]) -> None:
         """Warn of modules that went to the server as their files are, and not as they were loaded.
@@ -115,7 +117,7 @@ class Staleness:
                 )
             theirs = asked
         if not self._compare(ours, theirs, timeout):
-            self._look_at_classes(ours)
+            self._look_at_classes(ours, timeout)
 
     def look_at_exit(self, told: tuple[str, str] | None, timeout: float | None) -> None:
         """Warn if the server's exit task, for whose response somebody waits, is not this program's.
@@ -146,7 +148,7 @@ class Staleness:
         """The same with what is known of the server's code."""
         ours = self._named_in(packed)
         if ours and not self._compare(ours, self._caller.known_hashes(), None, asks=False):
-            self._look_at_classes(ours)
+            self._look_at_classes(ours, None, asks=False)
 
     def _other_tasks(
         self, tasks: TaskParts, ours: Mapping[str, str], timeout: float | None
@@ -232,20 +234,27 @@ class Staleness:
         )
         return True
 
-    def _look_at_classes(self, ours: Mapping[str, str]) -> None:
+    def _look_at_classes(
+        self, ours: Mapping[str, str], timeout: float | None, asks: bool = True
+    ) -> None:
         """Warn of classes of the script that went to this server before they were defined anew.
 
-        What is known to have gone there stands with the versions that the server has told.
+        What is known to have gone there stands with the versions that the server has told. It
+        `asks` what has come from others: from an earlier run of the script, above all.
         """
+        prefix = modules.TASKS + _PREFIX
         script = vars(sys.modules[SCRIPT])
-        prefix = f"{modules.TASKS}{SCRIPT}."
         classes = {
             name: ours[f"{prefix}{name}"]
             for name in (each.removeprefix(prefix) for each in ours if each.startswith(prefix))
-            if isinstance(script.get(name), type) and script[name].__qualname__ == name
+            if class_numbers.is_called(script.get(name), name)
         }
         if not classes:
             return
+        if asks:
+            known = self._caller.known_hashes()
+            first = [name for name in classes if not known.get(_SENT + name)]
+            self._warn_of_kept(first, timeout)
         known = self._caller.known_hashes()
         gone = {f"{_SENT}{name}": found for name, found in classes.items()}
         found = [
@@ -259,6 +268,27 @@ class Staleness:
                 f"defined anew since objects of it went to the server at {self._address}: "
                 f"{', '.join(found)}. What the server has kept of the first class is no instance "
                 "of the new one: put classes whose objects live in the state into a module",
+                found,
+            )
+
+    def _warn_of_kept(self, names: list[str], timeout: float | None) -> None:
+        """Warn of this script's classes of which its earlier runs have sent another version."""
+        theirs = names and self._asked({modules.CLASSES + name: "" for name in names}, timeout)
+        if not theirs:
+            return
+        script = vars(sys.modules[SCRIPT])
+        found = [
+            f"{_PREFIX}{name}"
+            for name in names
+            if (there := theirs.get(modules.CLASSES + name))
+            and arrival.has_other(there, script[name])
+        ]
+        if found:
+            _warn(
+                f"the server at {self._address} has another version of classes of this script, "
+                f"from an earlier run of it; different, or using what is: {', '.join(found)}. "
+                "Objects of that version which it has kept are no instances of this program's "
+                f"classes: put classes whose objects live in the state into a module, or {WAY_OUT}",
                 found,
             )
 
@@ -299,6 +329,8 @@ def warn_of_edits(address: object, started: str, edits: list[str]) -> None:
 _SENT = "sent:"
 """Before the name of a class of the script, among what is known of a server."""
 
+_PREFIX = f"{SCRIPT}."
+
 _USUAL = ("__main__", "exit_task")
 """Where a script's exit task is found, as far as another program can know."""
 
@@ -316,6 +348,12 @@ def _of_tasks(parts: Mapping[str, str]) -> dict[str, str]:
 def name_of(task: object) -> tuple[str, str] | None:
     """The module and the name by which a task is found again, where it has such."""
     return (task.__module__, task.__qualname__) if type(task) is FunctionType else None
+
+
+def _classes() -> list[str]:
+    """The names of the classes of this script that it has by their names."""
+    values = list(vars(sys.modules[SCRIPT]).items())
+    return [name for name, it in values if class_numbers.is_called(it, name)]
 
 
 def _function_at(module: str, name: str) -> FunctionType | None:

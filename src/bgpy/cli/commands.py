@@ -38,7 +38,9 @@ SILENCE = 2.0
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="bgpy", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, "-V", "--version", prog_name="bgpy", message="%(prog)s %(version)s"
+)
 def program() -> None:
     """Python processes that stay alive in the background, hold state and answer.
 

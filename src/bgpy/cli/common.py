@@ -35,7 +35,14 @@ TO_RESTART = (
 TO_ASK = (
     "'bgpy doctor ADDRESS' tells whether a server answers, what it does, and how the last one ended"
 )
-TO_FIND = "the state folder has a folder for each server, {servers}; " + TO_ASK
+TO_FIND = (
+    "each server that runs has a record.json with its host and port, in a folder of its own in "
+    "{servers}; " + TO_ASK
+)
+TO_READ_LOG = (
+    "'bgpy doctor ADDRESS' shows where the server's log is, and how that of the last one ends"
+)
+TO_SET = "there is no file of settings: 'bgpy server --help' lists what a server can be given"
 TO_PLACE = "host and port are the ADDRESS, as in 127.0.0.1:24321"
 PLACES = "one ADDRESS, such as 127.0.0.1:24321, or host and port"
 TO_CALL = "calls are made from Python: Client(ADDRESS).call(...)"
@@ -65,12 +72,16 @@ TO_TYPE = (
 )
 
 ELSEWHERE = {
-    **dict.fromkeys(("start", "run", "serve", "launch"), TO_START),
-    **dict.fromkeys(("stop", "kill", "end", "exit", "quit", "shutdown"), TO_TERMINATE),
+    **dict.fromkeys(("start", "run", "serve", "launch", "up", "daemon"), TO_START),
+    **dict.fromkeys(("stop", "kill", "end", "exit", "quit", "shutdown", "down"), TO_TERMINATE),
     **dict.fromkeys(("restart", "reload"), TO_RESTART),
-    **dict.fromkeys(("status", "ping", "check", "info", "log", "logs"), TO_ASK),
+    **dict.fromkeys(("status", "ping", "check", "info"), TO_ASK),
+    **dict.fromkeys(("log", "logs", "tail"), TO_READ_LOG),
+    **dict.fromkeys(("config", "configure", "settings"), TO_SET),
     **dict.fromkeys(("ps", "list", "ls"), TO_FIND),
-    **dict.fromkeys(("call", "execute", "exec", "initialize", "init", "connect"), TO_CALL),
+    **dict.fromkeys(
+        ("call", "execute", "exec", "initialize", "init", "connect", "attach", "shell"), TO_CALL
+    ),
     **dict.fromkeys(("remove", "rm", "forget", "delete"), TO_FORGET),
     **dict.fromkeys(("show", "tokens"), TO_SHOW),
     "help": TO_HELP,

@@ -31,6 +31,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from bgpy.codec import class_numbers
 from bgpy.codec.identities import Identities
+from bgpy.digests import sha256
 from bgpy.forks import OwnLock
 
 MAINS = ("__main__", "__mp_main__")
@@ -44,8 +45,52 @@ _lock = OwnLock()
 _main: ModuleType | None = None
 _of_calls: set[str] = set()  # names in `_main` that came with calls
 _here: WeakValueDictionary[str, Any] = WeakValueDictionary()
-_origins: Identities[str] = Identities()  # of each guest: the process that it came from first
+_origins: Identities[str] = Identities()  # of each guest: its `origin`, from where it came first
 _guests: WeakSet[type] = WeakSet()  # classes that came, unlike those that came back
+
+
+def origin() -> str:
+    """This process and its script, as classes that go from here tell them."""
+    return f"{THIS_PROCESS} {script_here()}"
+
+
+def script_here() -> str:
+    """What this process's script is called in each run of it, as a hash of its file.
+
+    A notebook has a file where what runs it tells that. What has none is another in each run.
+    """
+    main = vars(sys.modules.get(MAINS[0], object))
+    told = (
+        main.get("__file__"),
+        main.get("__vsc_ipynb_file__"),
+        os.environ.get("JPY_SESSION_NAME"),
+    )
+    return _hash(next((each for each in told if each and type(each) is str), THIS_PROCESS))
+
+
+@functools.lru_cache(4)
+def _hash(script: str) -> str:
+    return sha256(script.encode(errors="surrogatepass")).hex()[:16]
+
+
+def sent(name: str) -> str | None:
+    """The classes by that name that scripts have sent here, as long as they are there.
+
+    A line for each, of its script and what is told of it; None where there is none.
+    """
+    kinds = class_numbers.of_name(name)
+    origins = [(kind, it) for kind in kinds if (it := _origins.get(kind)) is not None]
+    lines = (f"{it.partition(' ')[2]} {class_numbers.told(kind)}" for kind, it in origins)
+    return "\n".join(sorted(lines)) or None
+
+
+def has_other(theirs: str, kind: type) -> bool:
+    """Whether a server that has `sent` this has another version of this script's class."""
+    ours, here = class_numbers.told(kind), script_here()
+    lines = (each.partition(" ") for each in theirs.split("\n"))
+    return any(
+        script == here and class_numbers.is_other(ours, number) for script, _, number in lines
+    )
 
 
 def adopt_main() -> None:
@@ -161,10 +206,11 @@ def settle_class(
     One that was defined here, and has only come back, is as it should be. So is one that came
     from another process before: its functions go on using the globals that they came with.
     """
-    script, name, others, state, process = settled
-    if arrived in _guests and _origins.get(arrived) in (None, process):
+    script, name, others, state, came_from = settled
+    first = _origins.get(arrived) or came_from
+    if arrived in _guests and first.partition(" ")[0] == came_from.partition(" ")[0]:
         _set_attributes(arrived, *state)
-        _origins.put(arrived, process)
+        _origins.put(arrived, came_from)
     _take(script, name, others, arrived)
 
 

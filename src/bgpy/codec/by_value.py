@@ -164,7 +164,7 @@ class _ByValue:
         places = {name: place for place, name in enumerate(vars(kind))}
         attributes = dict(sorted(attributes.items(), key=lambda each: places.get(each[0], -1)))
         state = (attributes, others)
-        settled = (self._script, *self._names(kind), state, arrival.THIS_PROCESS)
+        settled = (self._script, *self._names(kind), state, arrival.origin())
         return arrival.begin_class, (make, args), settled, None, None, arrival.settle_class
 
     def _names(self, obj: Any) -> tuple[str | None, dict[str, Any]]:

@@ -29,12 +29,7 @@ def number(kind: type) -> str | None:
     known = tracked(kind)
     if known is not None or not _script_has(kind):
         return known
-    try:
-        made = fingerprint.of_class(kind)
-    except Exception as error:  # of the user's code that was looked at
-        if is_strike_amid(error):
-            raise
-        return None
+    made = _fingerprint(kind)
     return None if made is None else _keep(kind, _MARK + made)
 
 
@@ -52,6 +47,30 @@ def tracked(kind: type) -> str | None:
     return found
 
 
+def told(kind: type) -> str:
+    """What is known of a script's class, for `is_other`; it is given no number for that."""
+    found = tracked(kind)
+    if found is None and _script_has(kind):
+        found = _MARK + (_fingerprint(kind) or "")
+    return found or ""
+
+
+def of_name(name: str) -> list[type]:
+    """The classes of scripts by that name that have come or gone and are still there."""
+    module = _cloudpickle()
+    there = () if module is None else module._DYNAMIC_CLASS_TRACKER_BY_ID.valuerefs()
+    return [kind for each in there if is_called(kind := each(), name)]
+
+
+def is_other(ours: str, theirs: str) -> bool:
+    """Whether two classes, of which this is told, are known to be of different code."""
+    return (
+        ours.startswith(_MARK)
+        and theirs.startswith(_MARK)
+        and fingerprint.are_different(ours.removeprefix(_MARK), theirs.removeprefix(_MARK))
+    )
+
+
 def of_number(told: str, name: object) -> type | None:
     """The class of a number; `name` is that of the class, by which the script may have it."""
     module = _cloudpickle()
@@ -67,6 +86,24 @@ def of_number(told: str, name: object) -> type | None:
 
 def _cloudpickle() -> Any:
     return sys.modules.get("cloudpickle.cloudpickle")
+
+
+def _fingerprint(kind: type) -> str | None:
+    try:
+        return fingerprint.of_class(kind)
+    except Exception as error:  # of the user's code that was looked at
+        if is_strike_amid(error):
+            raise
+        return None
+
+
+def is_called(kind: object, name: str) -> bool:
+    """Whether this is a class of a script's by that name; its metaclass isn't asked."""
+    if not issubclass(type(kind), type):
+        return False
+    own: Any = type.__getattribute__
+    module = own(kind, "__module__")
+    return type(module) is str and module in SCRIPTS and own(kind, "__qualname__") == name
 
 
 def _script_has(kind: type) -> bool:

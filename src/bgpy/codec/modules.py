@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from types import CodeType, ModuleType
 from typing import Any, cast
 
+from bgpy.codec import arrival
 from bgpy.codec.edits import Stamp, stamps
 from bgpy.codec.loaded import (
     PYC_HEADER,
@@ -36,6 +37,9 @@ TASKS = "tasks:"
 
 CODE = "code:"
 """Before the name of a module of which only the code counts, not the comments."""
+
+CLASSES = "classes:"
+"""Before the name of a class of a script, of which a server may have other versions."""
 
 MOST_SEARCHED = 2**16
 """Bytes of a pickle in which names of modules are looked for."""
@@ -138,8 +142,9 @@ class Catalogue:
         """The version of each module, None where there is none; nothing is imported.
 
         Of one that is loaded it is what was loaded, also where the file has changed since. A
-        name after `TASKS` asks for the fingerprint of a part of the server's tasks, and one after
-        `CODE` for that of a module's code.
+        name after `TASKS` asks for the fingerprint of a part of the server's tasks, one after
+        `CODE` for that of a module's code, and one after `CLASSES` for what `arrival.sent`
+        tells of classes by that name.
         """
         with self._lock:
             return {name: self._hash(name) for name in names}
@@ -158,6 +163,8 @@ class Catalogue:
     def _hash(self, name: str) -> str | None:
         if name.startswith(TASKS):
             return self._tasks.get(name[len(TASKS) :])
+        if name.startswith(CLASSES):
+            return arrival.sent(name[len(CLASSES) :])
         if name.startswith(CODE):
             return self._code(name[len(CODE) :])
         if name in self._finder.sources and name not in sys.modules:

@@ -106,3 +106,18 @@ def test_kept_token_hides_no_crash(free_port: int) -> None:
     assert said.index("start it again") < said.index("a tunnel led to another server")
     Server(place).run_background().stop()
     assert "so a tunnel probably led to the server: open it again" in str(_not_running(place))
+
+
+def test_client_that_knew_the_server_is_told_that_another_has_ended_it(free_port: int) -> None:
+    """One that has never met it, or has ended it itself, learns nothing that it needs."""
+    place = f"127.0.0.1:{free_port}"
+    Server(place).run_background()
+    with Client(place) as before, Client(place) as other:
+        before.ping()
+        other.terminate()
+        with pytest.raises(NotRunning, match=r"it ended in order at .*a client asked it to"):
+            before.ping()
+        with pytest.raises(NotRunning) as caught:
+            other.ping()
+    said = f"nothing runs at {place}: start a server there, or correct the address"
+    assert str(caught.value) == str(_not_running(place)) == said

@@ -46,6 +46,7 @@ def test_who_cannot_see_the_server_is_told_how_a_token_stays(source: Source) -> 
     error = of_token(ADDRESS, FoundToken("secret", source), PLAIN)
     assert source.value in error.problem
     assert "makes a new one at each start" in str(error.advice)
+    assert f"'bgpy add {ADDRESS}' keeps it here" in str(error.advice)
     assert "BGPY_TOKEN" in str(error.advice)
     assert "secret" not in str(error)
     assert error.address == str(ADDRESS)

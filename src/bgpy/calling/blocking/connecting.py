@@ -104,7 +104,7 @@ def connect(target: Target, client_id: bytes, timeout: float, has_met: bool = Fa
     """
     deadline = monotonic() + timeout
     try:
-        return _connect_once(target, client_id, timeout)
+        return _connect_once(target, client_id, timeout, has_met)
     except NotBgpy as error:
         if is_strike(error) or not _has_hung_up(error):
             raise
@@ -121,7 +121,8 @@ def _connect_again(
     whether it is gone, or has been started anew.
     """
     try:
-        return _connect_once(target, client_id, left if has_met else min(left, ONCE_MORE))
+        seconds = left if has_met else min(left, ONCE_MORE)
+        return _connect_once(target, client_id, seconds, has_met)
     except Unreachable as error:
         if has_met or is_strike(error):
             raise
@@ -132,19 +133,19 @@ def _connect_again(
         raise _taking_nobody(target.address) from error.__cause__
 
 
-def _connect_once(target: Target, client_id: bytes, timeout: float) -> Connected:
+def _connect_once(target: Target, client_id: bytes, timeout: float, has_met: bool) -> Connected:
     try:
         return _connect(target, client_id, timeout)
     except NotRunning as error:
         if is_strike(error):
             raise
-        raise missing(target.address, target.find_token, error) from error.__cause__
-    except Unreachable as error:
+        raise missing(target.address, target.find_token, error, has_met) from error.__cause__
+    except OSError as error:  # a socket's, or one that was made of a file's or an import's
         if is_strike(error):
             raise
-        raise hanging(target.address, error) from error.__cause__
-    except OSError as error:  # a socket's, or one that was made of a file's or an import's
-        short = None if is_strike(error) else shortage(error)
+        short = shortage(error)
+        if short is None and isinstance(error, Unreachable):
+            raise hanging(target.address, error) from error.__cause__
         if short is None:
             raise
         raise Unreachable(

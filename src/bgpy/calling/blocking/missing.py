@@ -20,13 +20,21 @@ _KEPT = "this address's token was kept by 'bgpy add'"
 
 
 def missing(
-    place: Address, find_token: Callable[[], FoundToken | None], error: NotRunning
+    place: Address, find_token: Callable[[], FoundToken | None], error: NotRunning, has_met: bool
 ) -> NotRunning:
-    """The error, with what this account knows of the last server there, or of a tunnel."""
+    """The error, with what this account knows of the last server there, or of a tunnel.
+
+    `has_met` says that the client was connected to the server before, and has not ended it itself:
+    then an end in order is news, too.
+    """
     try:
         is_tunnelled = _is_tunnelled(place, find_token)
         last = traces.of_last(place)
-        if last is not None and last.record and not last.record.ended.startswith(IN_ORDER):
+        if (
+            last is not None
+            and last.record is not None
+            and (not last.record.ended.startswith(IN_ORDER) or (has_met and not is_tunnelled))
+        ):
             return _of_last(place, last, error, is_tunnelled)
         return _of_tunnel(place, error) if is_tunnelled else error
     except (BgpyError, OSError) as failure:

@@ -23,8 +23,8 @@ _LEAVE_OUT = {
 
 _OTHER = (
     "use the token that the server was started with. A server that is given none makes a new one "
-    "at each start, which 'bgpy token show ADDRESS' tells its account on its machine; to keep one, "
-    "start it with token=... or BGPY_TOKEN"
+    "at each start: 'bgpy token show ADDRESS' prints it for its account on its machine, and 'bgpy "
+    "add {}' keeps it here. To have one that stays, start the server with token=... or BGPY_TOKEN"
 )
 
 
@@ -37,7 +37,7 @@ def of_token(
     problem = f"{error.problem}; the token was {found.source.value}"
     kept = _kept(address)
     if kept is None or kept.record is None or kept.token == found.token:
-        return AuthenticationError(problem, advice=_OTHER, address=address)
+        return AuthenticationError(problem, advice=_OTHER.format(address), address=address)
     at = f" at {kept.record.started}" if kept.record.started else ""
     problem += (
         f". The server was started{at} and made a new token then, which it keeps for this account"
