@@ -107,9 +107,9 @@ class Bench:
             self.engine, self.jobs, self.outbox, self.ending, self, self._ran, thread
         )
 
-    def _ran(self, more: bool) -> None:
+    def _ran(self, more: object) -> None:
         self.tasks_ran += 1
-        self.more.append(more)
+        self.more.append(bool(more))
 
     def init_file_ran(self, outcome: Outcome) -> None:
         self.init_file_outcomes.append(outcome)

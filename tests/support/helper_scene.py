@@ -16,7 +16,7 @@ from tests.support.interleaving import WAITS, Agent, Broken, Code, Steps
 METHODS = """
 do tend is_running start ring post rest _run _recover _has_ended _work _do_first _is_rung
 """
-SHARED = "_to_do _bell _life is_over start"
+SHARED = "_to_do _bell life is_over start"
 
 CODE = Code(helper, "Helper", frozenset(METHODS.split()), frozenset(SHARED.split()), "get")
 
@@ -149,7 +149,7 @@ class HelperScene:
         of, agents, bounded = self.helper, [], self.switches < math.inf
         for at, each in enumerate(self.agents, 1):
             place, lives = each.place(self._life)
-            lives = tuple((life.is_over, life is of._life) for life in lives)
+            lives = tuple((life.is_over, life is of.life) for life in lives)
             went = at == self.last + 1 and bounded
             known = (at in self.done, at in self.failed, at in self.to_do, went)
             agents.append((place, lives, known))
@@ -157,7 +157,7 @@ class HelperScene:
             tuple(sorted(agents)),
             (super(ToDo, self.to_do).__len__(), max(self.to_do.looks, 0), self.paused),
             tuple(each is None for each in of._bell.items),
-            of._life.is_over,
+            of.life.is_over,
             (min(self.logged, MOST), self.strikes, self.switches, self.owner is None),
         )
 
@@ -177,7 +177,7 @@ class HelperScene:
 
     def _check_quiet(self, alive: list[Agent]) -> None:
         """Nothing happens any more before a time is over."""
-        if alive and not self.begin.switches and self.helper._life.is_over:
+        if alive and not self.begin.switches and self.helper.life.is_over:
             raise Broken("a thread is there that nobody knows of")
         if any(life.is_over for each in alive for life in each.place(self._life)[1]):
             raise Broken("a thread that waits says that it has ended")
@@ -200,7 +200,7 @@ class HelperScene:
             raise Broken("somebody is rung for who is not there")
         if list(self.to_do) and not any(each.is_struck for each in self.agents):
             raise Broken("something is left for ever")
-        if not self.helper._life.is_over:
+        if not self.helper.life.is_over:
             raise Broken("a thread is taken to be there that is not")
 
 

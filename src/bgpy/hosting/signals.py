@@ -118,7 +118,7 @@ class Kept:
         """The handlers of `_OTHERS` as they were left when all had been guarded."""
         self._mask: set[Any] | None = None
 
-    def put_back(self, more: bool = False) -> None:
+    def put_back(self, more: object = None) -> None:
         """Restore what the last task may have changed, and write out what it has begun to print.
 
         Where `more` tasks follow at once, which came together, what can wait for them does.

@@ -64,9 +64,9 @@ class Events(NamedTuple):
 
     initialized: Callable[[], None]
     """The init file's `init_task` has run (or there is none): the server is ready."""
-    ran: Callable[[bool], None]
+    ran: Callable[[object], None]
     """A task has run: put back what it may have taken from the server. In the task thread. Called
-    with whether another task of the same client's follows at once."""
+    with what is true if another task of the same client's follows at once."""
     closing: Callable[[], None]
     """The last task has run; the port closes next."""
     port_closed: Callable[[], None]

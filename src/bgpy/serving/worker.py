@@ -67,10 +67,10 @@ class Worker:
         outbox: Outbox,
         ending: Ending,
         hooks: Hooks,
-        ran: Callable[[bool], None],
+        ran: Callable[[object], None],
         thread: TaskThread,
     ) -> None:
-        """`ran` is called when a task has run, with whether another one follows at once."""
+        """`ran` is called when a task has run, with what is true if another follows at once."""
         self._run, self._run_small = engine.run, engine.run_small
         self._jobs = jobs
         self._outbox = outbox
@@ -112,7 +112,7 @@ class Worker:
             if self.in_child:
                 leave_child(None if outcome is None else outcome.error)
             thread.call = None
-            ran(row is not None and bool(row.jobs))
+            ran(None if row is None else row.jobs)
             if outcome is not DONE or not job.answered:
                 outcome = self._tell_end(job, job, outcome)
             self._jobs.taken = None
@@ -132,7 +132,7 @@ class Worker:
             if self.in_child:
                 leave_child(None if outcome is None else outcome.error)
             thread.call = None
-            self._ran(False)
+            self._ran(None)
             if outcome is not DONE or not client_socket.answered or job.kind is not EXEC:
                 outcome = self._tell_end(job, client_socket, outcome)
             self._jobs.taken = None

@@ -61,7 +61,7 @@ NEEDLESS = {
     "_run without: continue": "which the loop does there anyway",
     "_has_ended without: return False": "None says the same",
     "_is_rung without: return False": "None says the same",
-    "is_running without: return not self._life.is_over": "a test with threads finds it",
+    "is_running without: return not self.life.is_over": "a test with threads finds it",
     "rest without: if self.is_running:": "a test with threads finds it",
     "rest without: self._bell.put(self._owner)": "a test with threads finds it",
     "_recover without: self._is_rung(AGAIN)": "a test with threads finds it",

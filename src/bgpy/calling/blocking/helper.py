@@ -69,8 +69,9 @@ class Helper(ABC, Generic[T]):
         self._to_do: deque[T] = deque()
         self._bell: SimpleQueue[Any] = SimpleQueue()
         self._owner = weakref.ref(owner, self._bell.put)
-        self._life = Life()
-        self._life.is_over = True
+        self.life = Life()
+        self.life.is_over = True
+        """That of its thread; `is_running` says the same, by a function more."""
 
     @abstractmethod
     def do(self, what: T) -> None:
@@ -86,15 +87,15 @@ class Helper(ABC, Generic[T]):
     @property
     def is_running(self) -> bool:
         """Whether there is a thread."""
-        return not self._life.is_over
+        return not self.life.is_over
 
     def start(self) -> bool:
         """Start the thread where there is none; False where none can be started now."""
-        if self._life.is_over:
+        if self.life.is_over:
             life = Life()
             if not threads.start(self._run, life):
                 return False
-            self._life = life
+            self.life = life
         return True
 
     def ring(self, what: T) -> bool:

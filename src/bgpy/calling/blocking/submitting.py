@@ -75,7 +75,7 @@ class Submitter:
         future.waited_for = self._waited_for
         if packed.__class__ is bytes and timeout is None:
             shortcut = self._connector.shortcut
-            if shortcut is not None and (self._calling.is_running or self._calling.start()):
+            if shortcut is not None and (not self._calling.life.is_over or self._calling.start()):
                 stays = shortcut.submit(future, packed)
                 if stays is not None:
                     if stays:
