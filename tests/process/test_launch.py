@@ -100,6 +100,7 @@ def test_launch_gives_caller_world_when_server_runs(
         end(handle)
 
 
+@READS_ANOTHER_ENVIRONMENT
 def test_launch_keeps_token_off_command_line_when_server_runs(meeting: Any) -> None:
     """Neither the server's command line nor its initial environment holds the token."""
     handle, _ = start_answering(meeting)

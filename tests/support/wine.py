@@ -24,3 +24,8 @@ SENDS_AND_ENDS = pytest.mark.skipif(
     is_wine(), reason="Wine may lose what a thread has sent that ends soon after"
 )
 """Of a test in which a thread sends more than a socket takes at once, and ends."""
+
+READS_ANOTHER_ENVIRONMENT = pytest.mark.skipif(
+    is_wine(), reason="psutil reads another process's environment there without an end, into memory"
+)
+"""Of a test that asks psutil for the environment of another process: once it took 23 GB."""
