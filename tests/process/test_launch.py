@@ -55,6 +55,7 @@ SCRIPT = """
 import signal
 from bgpy.config import Options
 from bgpy.process.launch import launch
+from tests.support.wine import READS_ANOTHER_ENVIRONMENT
 signal.signal(signal.SIGINT, signal.default_int_handler)
 print("launching", flush=True)
 try:
