@@ -22,6 +22,7 @@ from bgpy.process.bootstrap import COMMAND, LINE_MAGIC
 from bgpy.process.launch import launch
 from bgpy.process.readiness import pack
 from bgpy.system import processes
+from tests.support.wine import READS_ANOTHER_ENVIRONMENT
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="sessions and forks are POSIX's")
 TOKEN = "t" * 64
@@ -55,7 +56,6 @@ SCRIPT = """
 import signal
 from bgpy.config import Options
 from bgpy.process.launch import launch
-from tests.support.wine import READS_ANOTHER_ENVIRONMENT
 signal.signal(signal.SIGINT, signal.default_int_handler)
 print("launching", flush=True)
 try:
