@@ -11,9 +11,9 @@ hand-over between threads. While a task keeps it, a standby thread takes the rol
 
 The role is the task thread's, which takes no lock for it: it polls at each call. The standby
 claims it while a task runs, and holds `polling` then, for the task thread to wait for
-(`Reactor._ask_back`). `arm`, `look` and `yield_role` are called under one lock, `claim` is two steps
-and the others are one each. Nothing here waits for long, so that a model of the two threads can be walked through
-all its states (tests/support/role_model.py).
+(`Reactor._ask_back`). `arm`, `look` and `yield_role` are called under one lock, `claim` is two
+steps, and the others are one each. Nothing here waits for long, so that a model of the two threads
+can be walked through all its states (tests/support/role_model.py).
 
 Why never both poll: the task thread says that it runs nothing, then looks whether the standby has
 the role, and if so wakes it and waits; the standby takes the lock, says that it has the role, then
