@@ -629,8 +629,9 @@ def test_doctor_tells_of_the_last_server_where_another_program_has_its_port(
 
 
 STARTS = """
-import sys
+import signal, sys
 from bgpy import Server
+signal.signal(signal.SIGINT, signal.default_int_handler)  # else a shell may ignore it
 Server(sys.argv[1], init_file=sys.argv[2], log_file=sys.argv[3]).run_background()
 """
 
